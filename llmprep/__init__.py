@@ -1,0 +1,41 @@
+r"""llmprep turns text into training windows for language models.
+
+    paths --documents--> blocks of text --tokens--> ids --windows--> windows --kinds, ptfile--> .pt file
+                                                      \--preview--> what a person sees
+    .pt file --datasets--> torch Dataset / DataLoader        .pt file --embedding--> input embeddings
+
+The public names below are imported on first use, so that ``import llmprep`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from llmprep.datasets import WindowDataset, create_dataloader, load_windows
+    from llmprep.errors import LlmprepError
+    from llmprep.tokens import encode_text
+
+__all__ = ["LlmprepError", "WindowDataset", "create_dataloader", "encode_text", "load_windows"]
+
+_ROOMS = {
+    "LlmprepError": "errors",
+    "WindowDataset": "datasets",
+    "create_dataloader": "datasets",
+    "encode_text": "tokens",
+    "load_windows": "datasets",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'llmprep' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"llmprep.{_ROOMS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

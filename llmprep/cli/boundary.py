@@ -1,0 +1,104 @@
+"""``main``: runs a command and turns whatever happens into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+import typer
+
+from llmprep.cli.commands import app
+from llmprep.cli.show import finish_stdout, print_error
+from llmprep.errors import InputError, LlmprepError, OutputError, ReaderGoneError
+
+STOPPING = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    code = run(sys.argv[1:])
+    # Threads and tables of torch take tenths of a second to tear down, and all that matters is written.
+    sys.stdout and sys.stdout.flush()
+    sys.stderr and sys.stderr.flush()
+    os._exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; return its exit code. The only place where errors are caught."""
+    _catch_signals()
+    try:
+        if sys.stdout is None:
+            raise OutputError("standard output is closed; redirect it to /dev/null if it is not wanted")
+        code = app(list(arguments), prog_name="llmprep", standalone_mode=False)
+        finish_stdout()
+    except BaseException as error:
+        if os.environ.get("LLMPREP_DEBUG") == "1" and not isinstance(error, SystemExit):
+            raise
+        return _report(error)
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: BaseException) -> int:
+    match error:
+        case SystemExit(code=code):
+            return code if isinstance(code, int) else 1
+        case KeyboardInterrupt():
+            return STOPPING["SIGINT"]
+        case ReaderGoneError():
+            return _abandon_stdout(error.exit_code)
+        case LlmprepError():
+            print_error(str(error))
+            return _abandon_stdout(error.exit_code) if isinstance(error, OutputError) else error.exit_code
+        case typer.TyperException():
+            print_error(error.format_message().strip() or "no command given; see llmprep --help")
+            return error.exit_code
+        case _ if _is_memory(error):
+            print_error(
+                "out of memory; lower --max-length, --dim or --batch-size, use a smaller --dtype, "
+                "or raise the limit (ulimit -v)"
+            )
+            return LlmprepError.exit_code
+        case OSError():
+            print_error(f"{error.filename or 'input/output'}: {error.strerror or error}")
+            return InputError.exit_code
+        case _:
+            print_error(
+                f"internal error, {type(error).__name__}: {error}; please report it, with what LLMPREP_DEBUG=1 prints"
+            )
+            return LlmprepError.exit_code
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Tell whether an error means that memory ran out; torch and the loader of libraries say so only in words."""
+    words = (
+        "allocate memory",
+        "not enough memory",
+        "failed to map segment",
+        "cannot allocate",
+        "can't allocate",
+    )
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
+def _abandon_stdout(code: int) -> int:
+    """Let nothing try to flush a broken standard output again."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code
+
+
+def _catch_signals() -> None:
+    """Let the first signal unwind the stack, so that temporary files go; ignore those that follow."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        for name in STOPPING:
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+        raise SystemExit(STOPPING[signal.Signals(number).name])
+
+    for name in STOPPING:
+        if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+            signal.signal(getattr(signal, name), stop)

@@ -1,0 +1,294 @@
+"""The commands. Each body reads as the data's way, one line per room; the rooms are imported inside."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmprep import __version__, options
+from llmprep.cli import reports
+from llmprep.cli.show import Show
+from llmprep.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmprep.tokens import TextOptions
+
+app = typer.Typer(
+    name="llmprep",
+    help="Turn text into next-token training windows.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        Show().lines([f"llmprep {__version__}"])
+        raise typer.Exit
+
+
+@app.callback()
+def llmprep(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Turn text into next-token training windows."""
+
+
+@app.command()
+def tokenize(
+    inputs: options.Inputs,
+    output: options.OutputName = None,
+    encoding: options.Encoding = None,
+    vocab_dir: options.VocabDir = None,
+    newlines: options.NewlinesOption = None,
+    separator: options.SeparatorOption = None,
+    special: options.SpecialOption = None,
+    dtype: options.DtypeOption = options.IdDtype.int64,
+    count: Annotated[bool, typer.Option("--count", help="Print tokens per file and a total; write nothing.")] = False,
+    ids: Annotated[bool, typer.Option("--ids", help="Print ids, a line per file; write nothing.")] = False,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Encode texts into one file of token ids."""
+    from llmprep.kinds import open_each, open_tokens, write_tokens
+    from llmprep.ptfile import check_output, open_output
+
+    show = Show(quiet, as_json, binary=output == "-")
+    chosen = _text_options(newlines, separator, special)
+    if count or ids:
+        if output is not None or (count and ids):
+            raise UsageError("--count and --ids write no file and exclude each other; leave out the rest")
+        streams = open_each(inputs, encoding=encoding, options=chosen, vocab_dir=vocab_dir, announce=show.note)
+        (reports.print_counts if count else reports.print_ids)(show, streams)
+        return
+    target = check_output(_output_name(inputs, output, "tokens"), inputs, force=force)
+    stream = open_tokens(inputs, encoding=encoding, options=chosen, vocab_dir=vocab_dir, announce=show.note)
+    distinct = reports.watch(stream)
+    with open_output(target) as sink:
+        n_bytes = write_tokens(sink, stream, dtype=dtype.value)
+        reports.show_tokens(show, stream, output=target.name, n_bytes=n_bytes, n_distinct=distinct())
+
+
+@app.command()
+def pairs(
+    inputs: options.Inputs,
+    output: options.OutputName = None,
+    context_size: options.ContextSize = 4,
+    start: Annotated[int, typer.Option("--start", min=0, metavar="INT", help="Token to start at.")] = 0,
+    windows: Annotated[
+        int,
+        typer.Option("--windows", metavar="N", min=1, max=1_000_000, help="Neighbouring windows to grow."),
+    ] = 1,
+    encoding: options.Encoding = None,
+    vocab_dir: options.VocabDir = None,
+    newlines: options.NewlinesOption = None,
+    separator: options.SeparatorOption = None,
+    special: options.SpecialOption = None,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show growing contexts, each with the token that follows; -o writes them."""
+    from llmprep.kinds import make_meta, open_tokens, write_pairs
+    from llmprep.ptfile import check_output, open_output
+    from llmprep.windows import grow_pairs, take_span
+
+    show = Show(quiet, as_json, binary=output == "-")
+    target = check_output(output, inputs, force=force) if output else None
+    chosen = _text_options(newlines, separator, special)
+    stream = open_tokens(inputs, encoding=encoding, options=chosen, vocab_dir=vocab_dir, announce=show.note)
+    count = context_size * windows + 1
+    ids = take_span(stream, start, count, name=stream.name, to_the_end=target is not None)
+    eot_id = stream.require_vocabulary(vocab_dir, show.note).eot_id
+    grown = grow_pairs(ids, context_size, n_windows=windows, pad_id=eot_id)
+    with ExitStack() as stack:
+        if target is not None:
+            meta = make_meta("pairs", stream, start=start, context_size=context_size, windows=windows, dtype="int64")
+            write_pairs(stack.enter_context(open_output(target)), grown, meta)
+        reports.show_pairs(show, stream, grown, output=target.name if target else None)
+
+
+@app.command()
+def window(
+    inputs: options.Inputs,
+    output: options.OutputName = None,
+    max_length: options.MaxLength = 256,
+    stride: options.Stride = None,
+    dtype: options.DtypeOption = options.IdDtype.int64,
+    dense: Annotated[bool, typer.Option("--dense", help="Write contiguous tensors, not views of one storage.")] = False,
+    val_fraction: Annotated[
+        float | None,
+        typer.Option("--val-fraction", metavar="F", help="Cut the last part off for validation: two files."),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Draw what max-length and stride do.")] = False,
+    preview: options.Preview = 2,
+    encoding: options.Encoding = None,
+    vocab_dir: options.VocabDir = None,
+    newlines: options.NewlinesOption = None,
+    separator: options.SeparatorOption = None,
+    special: options.SpecialOption = None,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Slice texts or a tokens file into input and target windows."""
+    from llmprep.kinds import open_tokens, split_stream, write_windows
+    from llmprep.ptfile import check_output, open_output
+
+    show = Show(quiet, as_json, binary=output == "-")
+    stride = stride or max_length
+    names = _split_names(_output_name(inputs, output, "windows"), val_fraction)
+    targets = [check_output(name, inputs, force=force) for name in names]
+    chosen = _text_options(newlines, separator, special)
+    stream = open_tokens(inputs, encoding=encoding, options=chosen, vocab_dir=vocab_dir, announce=show.note)
+    reports.keep_head(stream, max_length, stride, preview)
+    report = reports.WindowReport(show, max_length, stride, preview, explain)
+    with ExitStack() as stack:
+        sinks = [stack.enter_context(open_output(target)) for target in targets]
+        parts = [stream] if val_fraction is None else split_stream(stream, val_fraction)
+        for sink, target, part in zip(sinks, targets, parts, strict=True):
+            n_bytes = write_windows(sink, part, max_length, stride, dtype=dtype.value, dense=dense, announce=show.note)
+            report.add(part, output=target.name, n_bytes=n_bytes)
+        report.finish()
+
+
+@app.command()
+def embed(
+    inputs: options.Inputs,
+    output: options.OutputName = None,
+    max_length: options.MaxLengthOfText = None,
+    stride: options.Stride = None,
+    dim: Annotated[
+        int | None,
+        typer.Option("--dim", metavar="INT", min=1, max=65536, help="Numbers per token. Default: 256."),
+    ] = None,
+    context_length: Annotated[
+        int | None,
+        typer.Option(
+            "--context-length",
+            metavar="INT",
+            min=1,
+            max=2**31 - 1,
+            help="Rows of the positional table. Default: 1024.",
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", metavar="INT", min=1, max=2**31 - 1, help="Windows in a batch.")
+    ] = 8,
+    batches: Annotated[
+        int | None, typer.Option("--batches", metavar="N", min=1, help="Batches to embed. Default: all.")
+    ] = None,
+    seed: options.Seed = 123,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Take windows in a random order.")] = False,
+    drop_last: Annotated[bool, typer.Option("--drop-last", help="Leave out an incomplete last batch.")] = False,
+    dtype: Annotated[
+        options.FloatDtype, typer.Option("--dtype", help="Dtype of the embeddings in the file.")
+    ] = options.FloatDtype.float32,
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="Where to compute: cpu, cuda, ...")] = "cpu",
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="PATH", help="Take both tables from this .pt file.")
+    ] = None,
+    save_weights: Annotated[
+        str | None, typer.Option("--save-weights", metavar="PATH", help="Write both tables to this .pt file.")
+    ] = None,
+    encoding: options.Encoding = None,
+    vocab_dir: options.VocabDir = None,
+    newlines: options.NewlinesOption = None,
+    separator: options.SeparatorOption = None,
+    special: options.SpecialOption = None,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Turn windows into token + positional embeddings."""
+    from llmprep import embedding
+    from llmprep.datasets import create_row_loader
+    from llmprep.kinds import check_ids, make_meta, open_windows, write_embeddings, write_weights
+    from llmprep.ptfile import check_output, check_space, open_output, read_pt
+
+    show = Show(quiet, as_json, binary=output == "-")
+    target = check_output(_output_name(inputs, output, "embeddings"), inputs, force=force)
+    weights_target = check_output(save_weights, inputs, force=force) if save_weights else None
+    where = embedding.check_device(device)
+    chosen = _text_options(newlines, separator, special)
+    source = open_windows(
+        inputs, max_length, stride, encoding=encoding, options=chosen, vocab_dir=vocab_dir, announce=show.note
+    )
+    given = read_pt(Path(weights)) if weights else None
+    plan = embedding.make_plan(
+        source.rows.shape,
+        source.stream.n_vocab,
+        given,
+        dim=dim,
+        context_length=context_length,
+        batch_size=batch_size,
+        batches=batches,
+        drop_last=drop_last,
+        dtype=dtype.value,
+    )
+    check_ids(source.rows, plan.n_vocab, source.stream.name)
+    check_space(target, plan.n_bytes)
+    reports.say_size(show, plan, target.name)
+    tables = embedding.create_tables(plan, seed=seed, weights=given)
+    loader = create_row_loader(source.rows, batch_size=batch_size, shuffle=shuffle, drop_last=drop_last)
+    embedded = embedding.embed_batches(itertools.islice(loader, plan.n_batches), tables, device=where, dtype=plan.dtype)
+    meta = make_meta("embeddings", source.stream, **embedding.describe(plan, seed=seed, shuffle=shuffle, weights=given))
+    with ExitStack() as stack:
+        write_embeddings(
+            stack.enter_context(open_output(target)),
+            map(embedding.raw_bytes, embedded),
+            plan.shape,
+            dtype=plan.dtype,
+            meta=meta,
+        )
+        if weights_target is not None:
+            write_weights(stack.enter_context(open_output(weights_target)), embedding.weight_arrays(tables))
+        reports.show_embeddings(show, plan, tables, source.stream, output=target.name)
+
+
+def _text_options(
+    newlines: options.Newlines | None, separator: options.Separator | None, special: options.Special | None
+) -> TextOptions | None:
+    """Return what was chosen for texts, or None: a .pt file takes no such options."""
+    from llmprep.tokens import TextOptions
+
+    given = {"newlines": newlines, "separator": separator, "special": special}
+    chosen = {name: choice.value for name, choice in given.items() if choice is not None}
+    return TextOptions(**chosen) if chosen else None  # type: ignore[arg-type]
+
+
+def _output_name(inputs: list[str], output: str | None, kind: str) -> str:
+    """Return the output's name: as given, else the input's with the kind, in the current folder."""
+    if output is not None:
+        return output
+    if len(inputs) != 1 or inputs[0] == "-":
+        what = "standard input has no name" if inputs == ["-"] else f"{len(inputs)} inputs go into one file"
+        raise UsageError(f"{what}; name the output with -o")
+    stem = Path(inputs[0]).stem
+    for made in (".tokens", ".windows"):
+        stem = stem.removesuffix(made)
+    return f"{stem}.{kind}.pt"
+
+
+def _split_names(name: str, val_fraction: float | None) -> list[str]:
+    """Return one name, or those of the training and the validation file."""
+    if val_fraction is None:
+        return [name]
+    if not 0 < val_fraction < 1:
+        raise UsageError(f"--val-fraction {val_fraction}: must be larger than 0 and smaller than 1")
+    if name == "-":
+        raise UsageError("--val-fraction writes two files; name them with -o, not -")
+    path = Path(name)
+    stem = path.name.removesuffix(".pt").removesuffix(".windows")
+    return [str(path.with_name(f"{stem}.{part}.windows.pt")) for part in ("train", "val")]

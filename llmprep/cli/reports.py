@@ -1,0 +1,288 @@
+"""What each command says of its result: in words, on a terminal in colour, or as one JSON object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llmprep.errors import VocabularyError
+from llmprep.preview import plain
+
+if TYPE_CHECKING:
+    from llmprep.cli.show import Show
+    from llmprep.embedding import Plan, Tables
+    from llmprep.tokens import Ids, TokenStream
+    from llmprep.windows import Pairs
+
+PAIRS_SHOWN = 8
+TOKENS_SHOWN = 48
+IDS_SHOWN = 16
+MAX_HEAD = 1 << 16
+
+
+def decoder(show: Show, stream: TokenStream) -> plain.Decode | None:
+    """Return ids -> text, or None where the vocabulary is not to be had: previews then show ids only."""
+    from llmprep.tokens import decode_ids, token_table
+
+    try:
+        table = token_table(stream.require_vocabulary())
+    except VocabularyError as error:
+        show.note(f"text is not shown: {error}")
+        return None
+    return lambda ids: decode_ids(ids, table)
+
+
+def say_notes(show: Show, stream: TokenStream) -> None:
+    """Say what was dropped, skipped or found while reading."""
+    empty = [source.path for source in stream.documents if not source.n_tokens]
+    if empty:
+        names = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+        show.note(f"{plain.plural(len(empty), 'empty input')} skipped: {names}")
+    for source in stream.documents:
+        if source.bom:
+            show.note(f"{source.path}: byte order mark dropped")
+    if stream.n_special:
+        taken = {"allow": "taken as its id", "text": "taken as plain text"}[stream.options["special"]]
+        show.note(f"<|endoftext|> stands {stream.n_special} times in the text itself, {taken} (--special)")
+
+
+def _figures(stream: TokenStream, **more: object) -> dict[str, Any]:
+    """The keys that every JSON object has."""
+    return {
+        "n_tokens": stream.n_tokens,
+        "n_special": stream.n_special,
+        "encoding": stream.encoding,
+        "sources": stream.sources,
+        "content_sha256": stream.content_sha256,
+        **more,
+    }
+
+
+# --- tokenize -------------------------------------------------------------------------------------
+
+
+def print_counts(show: Show, streams: Iterable[TokenStream]) -> None:
+    """Print tokens per input as ``wc`` does, and a total if there are several."""
+    counts: list[tuple[int, str]] = []
+    for stream in streams:
+        for _ in stream:
+            pass
+        counts.append((stream.n_tokens, plain.visible(stream.name)))
+        say_notes(show, stream)
+    total = sum(count for count, _ in counts)
+    width = len(str(total))
+    rows = [*counts, (total, "total")] if len(counts) > 1 else counts
+    show.lines(f"{count:>{width}} {name}" for count, name in rows)
+    show.object({"command": "tokenize", "counts": [{"name": n, "tokens": c} for c, n in counts], "n_tokens": total})
+
+
+def print_ids(show: Show, streams: Iterable[TokenStream]) -> None:
+    """Print each input's ids on one line, as they come."""
+    for stream in streams:
+        gap = ""
+        for block in stream:
+            show.text(gap + " ".join(map(str, block.tolist())))
+            gap = " "
+        show.text("\n")
+
+
+def watch(stream: TokenStream) -> Callable[[], int]:
+    """Keep a head for the preview and count distinct ids as the stream is read; call the result for the count."""
+    import numpy as np
+
+    stream.head_size = TOKENS_SHOWN
+    seen = np.zeros(stream.n_vocab, bool)
+
+    def watched(blocks: Iterator[Ids]) -> Iterator[Ids]:
+        for block in blocks:
+            seen[block] = True
+            yield block
+
+    stream.blocks = watched(stream.blocks)
+    return lambda: int(seen.sum())
+
+
+def show_tokens(show: Show, stream: TokenStream, *, output: str, n_bytes: int, n_distinct: int) -> None:
+    """Say what `tokenize` made."""
+    n_chars = sum(source.n_chars for source in stream.documents)
+    per_token = n_chars / stream.n_tokens
+    say_notes(show, stream)
+    show.object(
+        _figures(
+            stream,
+            command="tokenize",
+            output=output,
+            output_bytes=n_bytes,
+            n_distinct=n_distinct,
+            n_chars=n_chars,
+            chars_per_token=round(per_token, 4),
+            first_ids=stream.head[:IDS_SHOWN],
+        )
+    )
+    if not show.words:
+        return
+    n_read = sum(source["bytes"] for source in stream.sources)
+    made = f"{plain.plural(stream.n_tokens, 'token')} ({stream.encoding}), {plain.number(n_distinct)} distinct"
+    text = f", {plain.plural(n_chars, 'character')} ({per_token:.2f} per token)" if n_chars else ""
+    show.lines([f"{made}{text}, {plain.plural(n_read, 'byte')}"])
+    decode = decoder(show, stream)
+    if show.on_terminal and decode is not None:
+        from llmprep.preview.screen import token_strip
+
+        show.render(token_strip(stream.head, decode, show.width()))
+    else:
+        shown = stream.head[:IDS_SHOWN]
+        show.lines([" ".join(map(str, shown))])
+        if decode is not None:
+            show.lines(["|".join(plain.visible(decode([i])) for i in shown)])
+    show.lines([f"{plain.visible(output)}: token_ids [{stream.n_tokens}], {plain.size(n_bytes)}"])
+
+
+# --- pairs ----------------------------------------------------------------------------------------
+
+
+def show_pairs(show: Show, stream: TokenStream, pairs: Pairs, *, output: str | None) -> None:
+    """Show growing contexts and their targets."""
+    say_notes(show, stream)
+    decode = decoder(show, stream)
+    listed = list(pairs)
+    if show.as_json:
+        show.object(
+            {
+                "command": "pairs",
+                "encoding": stream.encoding,
+                "output": output,
+                "pairs": [
+                    {"context": context, "target": target}
+                    | ({"context_text": decode(context), "target_text": decode([target])} if decode else {})
+                    for context, target in listed
+                ],
+            }
+        )
+    elif show.words and show.on_terminal:
+        from llmprep.preview.screen import pair_table
+
+        show.render(pair_table(listed, decode))
+    elif show.words:
+        show.lines(plain.pair_lines(listed, decode))
+
+
+# --- window ---------------------------------------------------------------------------------------
+
+
+def keep_head(stream: TokenStream, max_length: int, stride: int, windows: int) -> None:
+    """Have the stream keep the ids that a preview of its first windows needs."""
+    need = max(0, windows - 1) * stride + min(max_length, PAIRS_SHOWN) + 1
+    stream.head_size = min(MAX_HEAD, need) if windows else 0
+
+
+@dataclass(slots=True)
+class WindowReport:
+    """Collects what `window` made, one part (or training and validation part) at a time."""
+
+    show: Show
+    max_length: int
+    stride: int
+    windows: int
+    explain: bool
+    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, stream: TokenStream, *, output: str, n_bytes: int) -> None:
+        """Say what became of one stream."""
+        from llmprep.windows import cover
+
+        coverage = cover(stream.n_tokens, self.max_length, self.stride)
+        part = str(stream.options.get("part", ""))
+        if part != "val":
+            say_notes(self.show, stream)
+        self.objects[part] = _figures(
+            stream,
+            command="window",
+            output=output,
+            output_bytes=n_bytes,
+            max_length=self.max_length,
+            stride=self.stride,
+            n_windows=coverage.n_windows,
+            coverage=asdict(coverage),
+            windows=[{"input_ids": ids[:-1], "target_ids": ids[1:]} for ids in self._first_windows(stream, whole=True)],
+        )
+        if self.show.words:
+            self._say(stream, output, n_bytes)
+
+    def finish(self) -> None:
+        """Print the one JSON object, if that was asked for."""
+        self.show.object(self.objects.get("", {"command": "window", **self.objects}))
+
+    def _say(self, stream: TokenStream, output: str, n_bytes: int) -> None:
+        from llmprep.preview.explain import coverage_lines, explain_lines
+        from llmprep.windows import cover
+
+        coverage = cover(stream.n_tokens, self.max_length, self.stride)
+        self.show.lines(coverage_lines(coverage, self.max_length, self.stride))
+        if self.explain:
+            self.show.lines(["", *explain_lines(coverage, self.max_length, self.stride), ""])
+        self._preview(stream)
+        shape = f"[{coverage.n_windows}, {self.max_length}]"
+        self.show.lines([f"{plain.visible(output)}: input_ids and target_ids {shape}, {plain.size(n_bytes)}"])
+
+    def _first_windows(self, stream: TokenStream, *, whole: bool) -> list[list[int]]:
+        """The ids of each window to show, its last target included; ``whole`` leaves out what the head cuts short."""
+        length = self.max_length if whole else min(self.max_length, PAIRS_SHOWN)
+        starts = (k * self.stride for k in range(self.windows))
+        rows = (stream.head[start : start + length + 1] for start in starts)
+        return [row for row in rows if len(row) == length + 1]
+
+    def _preview(self, stream: TokenStream) -> None:
+        rows = self._first_windows(stream, whole=False)
+        decode = decoder(self.show, stream) if rows else None
+        for number, row in enumerate(rows):
+            pairs = [(row[:k], row[k]) for k in range(1, len(row))]
+            if self.show.on_terminal:
+                from llmprep.preview.screen import pair_table
+
+                self.show.render(pair_table(pairs, decode, title=f"window {number}"))
+            else:
+                self.show.lines(plain.pair_lines(pairs, decode))
+            if self.max_length > PAIRS_SHOWN:
+                self.show.lines([f"... and {self.max_length - PAIRS_SHOWN} longer contexts in this window"])
+
+
+# --- embed ----------------------------------------------------------------------------------------
+
+
+def say_size(show: Show, plan: Plan, output: str) -> None:
+    """Say, before any work, what will be written."""
+    n, length, dim = plan.shape
+    show.note(f"{output}: {n} windows x {length} tokens x {dim} numbers, {plan.dtype}: {plain.size(plan.n_bytes)}")
+
+
+def show_embeddings(show: Show, plan: Plan, tables: Tables, stream: TokenStream, *, output: str) -> None:
+    """Tell the story of the shapes, and show the first numbers, to compare with."""
+    say_notes(show, stream)
+    rows, length = min(plan.batch_size, plan.n_windows), plan.max_length
+    token, dim = [rows, length, plan.dim], plan.dim
+    first = [round(float(value), 5) for value in tables.token.weight.detach()[0, :3]]
+    show.object(
+        _figures(
+            stream,
+            command="embed",
+            output=output,
+            shape=list(plan.shape),
+            first_batch=token,
+            token_table=[plan.n_vocab, dim],
+            position_table=[plan.context_length, dim],
+            token_table_begins=first,
+        )
+    )
+    if not show.words:
+        return
+    if show.on_terminal:
+        from llmprep.preview.screen import shape_story
+
+        show.render(shape_story((rows, length), dim, plan.n_vocab, plan.context_length))
+    else:
+        show.lines([f"[{rows}, {length}] -> token {token} + position [{length}, {dim}] -> {token}"])
+        show.lines([f"token table [{plan.n_vocab}, {dim}], positional table [{plan.context_length}, {dim}]"])
+    show.lines([f"token table begins {', '.join(f'{value:.5f}' for value in first)}"])
+    show.lines([f"{plain.visible(output)}: input_embeddings {list(plan.shape)}, {plain.size(plan.n_bytes)}"])

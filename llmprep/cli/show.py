@@ -1,0 +1,114 @@
+"""The only printing: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from llmprep.errors import OutputError, ReaderGoneError
+from llmprep.preview.plain import visible
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Where a command's words go. ``binary``: standard output carries a file, so results go to standard error."""
+
+    quiet: bool = False
+    as_json: bool = False
+    binary: bool = False
+
+    @property
+    def stream(self) -> TextIO:
+        """Where results go."""
+        return sys.stderr if self.binary else sys.stdout
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a person reads the results."""
+        return self.stream.isatty()
+
+    @property
+    def words(self) -> bool:
+        """Whether results are wanted in words."""
+        return not self.quiet and not self.as_json
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Print lines as they are; callers have made what comes from files visible."""
+        if self.words:
+            _write(self.stream, "".join(f"{line}\n" for line in lines))
+
+    def text(self, text: str) -> None:
+        """Print a piece of a line."""
+        if self.words:
+            _write(self.stream, text)
+
+    def render(self, item: RenderableType) -> None:
+        """Print a rich renderable on a terminal."""
+        if self.words:
+            from rich.console import Console
+
+            console = Console(file=self.stream, markup=False, emoji=False, highlight=False)
+            with console.capture() as captured:
+                console.print(item)
+            _write(self.stream, captured.get())
+
+    def object(self, values: Mapping[str, Any]) -> None:
+        """Print the one JSON object, if that was asked for. ASCII only, so nothing in it acts on a terminal."""
+        if self.as_json and not self.quiet:
+            _write(self.stream, json.dumps(values) + "\n")
+
+    def note(self, text: str) -> None:
+        """Say something that is no result, on standard error."""
+        if not self.quiet:
+            print_note(text)
+
+    def width(self) -> int:
+        """Columns of the terminal."""
+        from rich.console import Console
+
+        return Console(file=self.stream).width
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None:
+        return
+    try:
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
+        stream.flush()
+    except BrokenPipeError as error:
+        raise ReaderGoneError("standard output: its reader is gone") from error
+    except OSError as error:
+        raise OutputError(f"standard output: {os.strerror(error.errno or 0).lower()}") from error
+
+
+def finish_stdout() -> None:
+    """Flush what others (``--help``) have printed; a full or closed standard output is an error."""
+    _write(sys.stdout, "")
+
+
+def print_note(text: str) -> None:
+    """Print one line on standard error."""
+    _print_aside(f"llmprep: note: {text}")
+
+
+def print_error(text: str) -> None:
+    """Print the one line of an error on standard error."""
+    _print_aside(f"llmprep: error: {text}")
+
+
+def _print_aside(line: str) -> None:
+    """Standard error may be closed or full; there is nobody left to tell."""
+    try:
+        _write(sys.stderr, visible(line) + "\n")
+    except (OutputError, ReaderGoneError):
+        return

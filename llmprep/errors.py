@@ -1,0 +1,71 @@
+"""Every error that a user can cause. A leaf: it imports nothing of llmprep.
+
+    LlmprepError            1   input/output or runtime
+    |-- InputError          1   a file is missing, unreadable, or changed while it was read
+    |-- OutputError         1   the result cannot be written
+    |-- UsageError          2   the options make no sense, alone or together
+    |-- DataError           3   the text itself is unusable
+    |-- FileFormatError     4   a .pt file is corrupt, unsafe, or not what it must be
+    |-- VocabularyError     5   a vocabulary is unknown, missing or fails its hash
+    |-- RefusedError        6   an existing file would be lost
+    `-- ReaderGoneError   141   the program that reads our output has closed it
+
+The number is the exit code. Messages read ``WHERE: what is wrong; what to do``, on one line, with
+names and text as they are: whoever prints them makes control characters visible.
+"""
+
+from __future__ import annotations
+
+
+class LlmprepError(Exception):
+    """Base of all errors below; catch it to catch them all.
+
+    >>> UsageError("--stride 0: must be at least 1").exit_code
+    2
+    """
+
+    exit_code = 1
+
+
+class InputError(LlmprepError):
+    """An input cannot be opened or read to its end."""
+
+
+class OutputError(LlmprepError):
+    """The output cannot be written."""
+
+
+class UsageError(LlmprepError):
+    """An option or a combination of options is out of range."""
+
+    exit_code = 2
+
+
+class DataError(LlmprepError):
+    """The text was read but cannot become windows: not UTF-8, empty, too short."""
+
+    exit_code = 3
+
+
+class FileFormatError(LlmprepError):
+    """A .pt file is damaged, holds code, or is of another kind than the command takes."""
+
+    exit_code = 4
+
+
+class VocabularyError(LlmprepError):
+    """An encoding is unknown, or its vocabulary file is not to be had."""
+
+    exit_code = 5
+
+
+class RefusedError(LlmprepError):
+    """The output is locked, or is a file that llmprep did not write."""
+
+    exit_code = 6
+
+
+class ReaderGoneError(LlmprepError):
+    """Standard output was closed by the program that read it, as ``| head -1`` does."""
+
+    exit_code = 141

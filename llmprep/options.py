@@ -1,0 +1,121 @@
+"""Each command-line option, once. The words are the reference's and PyTorch's."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, TypeAlias
+
+import typer
+
+
+class Newlines(StrEnum):
+    """What to do with CRLF and CR."""
+
+    universal = "universal"
+    keep = "keep"
+
+
+class Separator(StrEnum):
+    """What goes between documents."""
+
+    eot = "eot"
+    none = "none"
+
+
+class Special(StrEnum):
+    """What an end-of-text string in the text itself becomes."""
+
+    allow = "allow"
+    text = "text"
+    error = "error"
+
+
+class IdDtype(StrEnum):
+    """Dtype of ids in a file."""
+
+    int64 = "int64"
+    int32 = "int32"
+    uint16 = "uint16"
+
+
+class FloatDtype(StrEnum):
+    """Dtype of embeddings in a file."""
+
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+
+
+WINDOW_RANGE = (1, 2**31 - 1)
+
+
+def _window_number(given: str | int) -> int:
+    """Parse a max_length, stride or context_size; every wrong value gets the range in its message."""
+    text, (low, high) = str(given), WINDOW_RANGE
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
+        raise typer.BadParameter(f"{text} is not a whole number from {low} to {high}")
+    return int(text)
+
+
+Inputs: TypeAlias = Annotated[
+    list[str],
+    typer.Argument(metavar="FILE...", help="Texts, or one .pt file; - is standard input.", show_default=False),
+]
+OutputName: TypeAlias = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="PATH", help="File to write; - is standard output.")
+]
+Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Replace an existing file that is not a .pt.")]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Encoding: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--encoding", metavar="NAME", help="Encoding or model, such as gpt2 or gpt-4o. Default: gpt2."),
+]
+VocabDir: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--vocab-dir", metavar="DIR", envvar="LLMPREP_VOCAB_DIR", help="Folder with vocabulary files."),
+]
+NewlinesOption: TypeAlias = Annotated[
+    Newlines | None,
+    typer.Option("--newlines", help="universal: CRLF and CR become LF; keep: they stay. Default: universal."),
+]
+SeparatorOption: TypeAlias = Annotated[
+    Separator | None,
+    typer.Option("--separator", help="Between documents: the end-of-text id, or none. Default: eot."),
+]
+SpecialOption: TypeAlias = Annotated[
+    Special | None,
+    typer.Option(
+        "--special",
+        help="<|endoftext|> in a text: allow it as its id, take it as text, or error. Default: allow.",
+    ),
+]
+DtypeOption: TypeAlias = Annotated[IdDtype, typer.Option("--dtype", help="Dtype of the ids in the file.")]
+MaxLength: TypeAlias = Annotated[
+    int,
+    typer.Option("--max-length", metavar="INT", parser=_window_number, help="Tokens in a window, 1 or more."),
+]
+MaxLengthOfText: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--max-length",
+        metavar="INT",
+        parser=_window_number,
+        help="Tokens in a window. Default: 256, or what the windows file has.",
+    ),
+]
+Stride: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--stride",
+        metavar="INT",
+        parser=_window_number,
+        help="Tokens from one window's start to the next. Default: max-length.",
+    ),
+]
+ContextSize: TypeAlias = Annotated[
+    int,
+    typer.Option("--context-size", metavar="INT", parser=_window_number, help="Longest context, 1 or more."),
+]
+Preview: TypeAlias = Annotated[int, typer.Option("--preview", min=0, metavar="N", help="Windows to show.")]
+Seed: TypeAlias = Annotated[int, typer.Option("--seed", min=0, max=2**64 - 1, metavar="INT", help="Random seed.")]

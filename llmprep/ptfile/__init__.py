@@ -1,0 +1,30 @@
+"""Arrays <-> .pt files, without torch.
+
+A .pt file is a stored zip: one small pickle that describes tensors, and one aligned record of raw
+bytes per storage. Several tensors may be views of one storage, which is what makes overlapping
+windows cost nothing.
+
+    layout.py    the names, dtypes and limits that writer and reader share
+    writing.py   blocks of arrays -> .pt, as a stream, byte for byte the same everywhere
+    reading.py   .pt -> memory-mapped arrays, trusting nothing
+    output.py    whole or nothing: where bytes go, and how they become the file
+"""
+
+from llmprep.ptfile.layout import DTYPES, TensorView, c_strides
+from llmprep.ptfile.output import Output, check_output, check_space, open_output
+from llmprep.ptfile.reading import PtFile, is_zip, read_pt
+from llmprep.ptfile.writing import write_pt
+
+__all__ = [
+    "DTYPES",
+    "Output",
+    "PtFile",
+    "TensorView",
+    "c_strides",
+    "check_output",
+    "check_space",
+    "is_zip",
+    "open_output",
+    "read_pt",
+    "write_pt",
+]

@@ -1,0 +1,201 @@
+"""Where bytes go, whole or nothing.
+
+A file appears under its name complete or not at all: the bytes go to a temporary file in the same
+folder, are flushed to the disk, and the name is then moved onto them. Devices, pipes and standard
+output (``-``) are written straight.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from llmprep.errors import OutputError, ReaderGoneError, RefusedError, UsageError
+from llmprep.ptfile.writing import Sink
+
+ZIP_MAGIC = b"PK\x03\x04"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A checked place to write to. ``path`` is None for standard output."""
+
+    name: str
+    path: Path | None
+    direct: bool
+
+
+def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = False) -> Output:
+    """Check, before any work, that ``name`` can be written and that nothing would be lost.
+
+    Raises `UsageError` if it is a folder, a terminal or one of ``inputs`` (also through links),
+    `RefusedError` if it is a file that is not a .pt and ``force`` is not given, `OutputError` if its
+    folder is missing or read-only.
+    """
+    if name == "-":
+        return _check_stdout()
+    try:
+        path = Path(os.path.realpath(name, strict=False))
+        status = path.stat() if path.exists() else None
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{name}: {_reason(error)}") from error
+    if status is not None:
+        _check_existing(name, status, inputs)
+        if not stat.S_ISREG(status.st_mode):
+            return Output(name, path, direct=True)
+        if not force and not _is_ours(name, path):
+            raise RefusedError(f"{name}: exists and is not a .pt file; --force replaces it")
+    _check_folder(name, path)
+    return Output(name, path, direct=False)
+
+
+def _check_stdout() -> Output:
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; nothing can be written to it")
+    if sys.stdout.isatty():
+        raise UsageError("-o -: a .pt file is binary and standard output is a terminal; redirect it")
+    return Output("-", None, direct=True)
+
+
+def _check_existing(name: str, status: os.stat_result, inputs: Sequence[str | Path]) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise UsageError(f"{name}: is a folder; name a file in it")
+    if stat.S_ISCHR(status.st_mode):
+        return
+    for other in inputs:
+        with suppress(OSError, ValueError):
+            if os.path.samestat(status, Path(other).stat()):
+                raise UsageError(f"{name}: is also an input; name another output")
+
+
+def _is_ours(name: str, path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == ZIP_MAGIC
+    except OSError as error:
+        raise OutputError(f"{name}: {_reason(error)}") from error
+
+
+def _check_folder(name: str, path: Path) -> None:
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"{name}: there is no folder {folder.name or folder}; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{name}: its folder is not writable")
+    if len(os.fsencode(path.name)) > 255:
+        raise OutputError(f"{name}: {os.strerror(errno.ENAMETOOLONG)}")
+
+
+def check_space(output: Output, need: int) -> None:
+    """Raise `OutputError` at once if ``need`` bytes cannot fit where ``output`` goes."""
+    if output.path is None or output.direct:
+        return
+    free = shutil.disk_usage(output.path.parent).free
+    if need > free:
+        raise OutputError(f"{output.name}: needs {need / 1e9:.1f} GB, its disk has {free / 1e9:.1f} GB free")
+
+
+class _NamedSink:
+    """A binary file whose errors name the output; errors of the caller's own pass by."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        with _named(self._name):
+            self._file.write(data)
+
+
+@contextmanager
+def open_output(output: Output) -> Iterator[Sink]:
+    """Open ``output`` for one writer; what was written counts only when the block ends well.
+
+    On any exception, an interrupt included, the temporary file is removed and an existing file stays
+    as it was. Raises `OutputError` with the output's name and the operating system's reason, and
+    `ReaderGoneError` when a pipe's reader has left.
+    """
+    if output.path is None:
+        with _named(output.name):
+            sys.stdout.flush()
+        yield _NamedSink(sys.stdout.buffer, output.name)
+        with _named(output.name):
+            sys.stdout.buffer.flush()
+    elif output.direct:
+        with _named(output.name):
+            file = output.path.open("wb")
+        with _closing(file, output.name) as sink:
+            yield sink
+    else:
+        with _replaced(output.path, output.name) as sink:
+            yield sink
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGoneError(f"{name}: its reader is gone") from error
+    except OSError as error:
+        raise OutputError(f"{name}: {_reason(error)}") from error
+
+
+@contextmanager
+def _closing(file: BinaryIO, name: str) -> Iterator[Sink]:
+    try:
+        yield _NamedSink(file, name)
+        with _named(name):
+            file.flush()
+    finally:
+        with suppress(OSError):  # after a flush that went well there is nothing left to lose
+            file.close()
+
+
+@contextmanager
+def _replaced(path: Path, name: str) -> Iterator[Sink]:
+    # The temporary name is short whatever the target's: a name may use all 255 bytes.
+    temporary = path.parent / f".llmprep-{secrets.token_hex(8)}.tmp"
+    try:
+        with _named(name):
+            file = temporary.open("xb")
+        with _closing(file, name) as sink:
+            yield sink
+            with _named(name):
+                file.flush()
+                os.fsync(file.fileno())
+        with _named(name):
+            temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # some network file systems refuse to sync a folder
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """The operating system's words, and what to do where we know it."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOSPC:
+        return "no space left on the device; the old file, if any, is intact"
+    if number == errno.EFBIG:
+        return "the file-size limit is reached (see ulimit -f); the old file, if any, is intact"
+    return os.strerror(number) if number else str(error)

@@ -1,0 +1,256 @@
+"""Encoding name -> ranks, pattern, special tokens: embedded, from a folder, cached, or downloaded.
+
+Pattern strings, special tokens, download addresses and hashes are tiktoken's own: its module of definitions is
+loaded once more, privately, with our loader in the place of its downloader. GPT-2's ranks travel inside the
+package. Nothing is used whose sha256 is not the one that tiktoken pins.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import functools
+import hashlib
+import itertools
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+from llmprep.errors import VocabularyError
+
+END_OF_TEXT = "<|endoftext|>"
+R50K_SHA256 = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
+P50K_SHA256 = "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069"
+CONNECT_SECONDS = 10.0
+DOWNLOAD_SECONDS = 25.0
+MAX_FILE_BYTES = 64 << 20
+
+Announce = Callable[[str], None]
+Ranks = dict[bytes, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """A byte-pair vocabulary. ``sha256`` is of its rank file; ``n_vocab`` is the largest id plus one."""
+
+    name: str
+    pattern: str
+    ranks: Ranks
+    special_tokens: dict[str, int]
+    sha256: str
+    n_vocab: int
+
+    @property
+    def eot_id(self) -> int:
+        """The id of the end-of-text token."""
+        return self.special_tokens[END_OF_TEXT]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    folder: Path
+    what: str
+    required: bool = False
+
+
+def resolve_encoding(name: str) -> str:
+    """Return the encoding for an encoding's or a model's name; `VocabularyError` suggests near misses.
+
+    >>> resolve_encoding("gpt-4o")
+    'o200k_base'
+    """
+    from tiktoken.model import MODEL_PREFIX_TO_ENCODING, MODEL_TO_ENCODING
+
+    encodings = _definitions().ENCODING_CONSTRUCTORS
+    if name in encodings:
+        return name
+    if name in MODEL_TO_ENCODING:
+        return MODEL_TO_ENCODING[name]
+    for prefix, encoding in MODEL_PREFIX_TO_ENCODING.items():
+        if name.startswith(prefix):
+            return encoding
+    near = difflib.get_close_matches(name, [*encodings, *MODEL_TO_ENCODING], n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(encodings)} and model names"
+    raise VocabularyError(f"--encoding {name}: unknown; {hint}")
+
+
+def load_vocabulary(name: str, folder: str | None = None, announce: Announce | None = None) -> Vocabulary:
+    """Load the vocabulary of an encoding or model.
+
+    Looked for, in this order: in the package (GPT-2 and its relatives), in ``folder``, in the folders that
+    tiktoken caches in, and at the address that tiktoken downloads from, after ``announce`` was told.
+    Raises `VocabularyError`, which names every place that was tried.
+    """
+    encoding = resolve_encoding(name)
+    definitions = _definitions()
+    found: list[str] = []
+
+    def load(address: str, expected_hash: str) -> Ranks:
+        found.append(expected_hash)
+        return _ranks(address, expected_hash, folder, announce)
+
+    def load_gpt2(**_: str) -> Ranks:
+        found.append(R50K_SHA256)
+        return _embedded(R50K_SHA256)
+
+    definitions.load_tiktoken_bpe = load  # type: ignore[attr-defined]
+    definitions.data_gym_to_mergeable_bpe_ranks = load_gpt2  # type: ignore[attr-defined]
+    definition: dict[str, Any] = definitions.ENCODING_CONSTRUCTORS[encoding]()
+    ranks: Ranks = definition["mergeable_ranks"]
+    special_tokens: dict[str, int] = definition["special_tokens"]
+    return Vocabulary(
+        name=encoding,
+        pattern=definition["pat_str"],
+        ranks=ranks,
+        special_tokens=special_tokens,
+        sha256=found[-1],
+        n_vocab=max(itertools.chain(ranks.values(), special_tokens.values())) + 1,
+    )
+
+
+@functools.cache
+def _definitions() -> ModuleType:
+    """A private copy of tiktoken's definitions, whose loaders are ours to set."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("tiktoken_ext.openai_public")
+    if spec is None or spec.loader is None:
+        raise VocabularyError("tiktoken is installed without its definitions; reinstall tiktoken")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def parse_ranks(data: bytes) -> Ranks:
+    r"""Parse tiktoken's format: one ``base64(token) rank`` a line.
+
+    >>> parse_ranks(b"IQ== 0\nIg== 1\n")
+    {b'!': 0, b'"': 1}
+    """
+    words = data.split()
+    return dict(zip(map(binascii.a2b_base64, words[::2]), map(int, words[1::2]), strict=True))
+
+
+def _ranks(address: str, sha256: str, folder: str | None, announce: Announce | None) -> Ranks:
+    if sha256 in (R50K_SHA256, P50K_SHA256):
+        return _embedded(sha256)
+    tried: list[str] = []
+    for place in _places(folder):
+        data = _from_folder(place, address, sha256, tried)
+        if data is not None:
+            return parse_ranks(data)
+    return parse_ranks(_download(address, sha256, tried, announce))
+
+
+def _embedded(sha256: str) -> Ranks:
+    path = Path(__file__).parent / "vocab" / "r50k_base.tiktoken"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise VocabularyError(f"{path}: {error.strerror}; reinstall llmprep") from error
+    if sha256 == P50K_SHA256:
+        # p50k_base is r50k_base and runs of 2 to 25 spaces; id 50256 between them is the end-of-text token.
+        runs = (base64.b64encode(b" " * (rank - 50255)) + b" %d\n" % rank for rank in range(50257, 50281))
+        data += b"".join(runs)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise VocabularyError(f"{path}: damaged (its sha256 is not {sha256}); reinstall llmprep")
+    return parse_ranks(data)
+
+
+def _places(folder: str | None) -> Iterator[_Place]:
+    """Folders that may hold rank files; the caches in tiktoken's own order of preference."""
+    if folder:
+        yield _Place(Path(folder), "--vocab-dir", required=True)
+    for variable in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"):
+        if variable in os.environ:
+            if os.environ[variable]:
+                yield _Place(Path(os.environ[variable]), variable)
+            return
+    yield _Place(Path(tempfile.gettempdir()) / "data-gym-cache", "tiktoken's cache")
+
+
+def _file_names(address: str) -> tuple[str, str]:
+    """What a rank file may be called: its plain name, or as tiktoken's cache calls it."""
+    key = hashlib.sha1(address.encode(), usedforsecurity=False).hexdigest()
+    return urlsplit(address).path.rpartition("/")[2], key
+
+
+def _from_folder(place: _Place, address: str, sha256: str, tried: list[str]) -> bytes | None:
+    plain, key = _file_names(address)
+    for name in (plain, key):
+        path = place.folder / name
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            tried.append(f"{path} ({error.strerror})")
+            continue
+        if hashlib.sha256(data).hexdigest() == sha256:
+            return data
+        tried.append(f"{path} (wrong sha256: damaged or another file)")
+        if place.required:
+            raise VocabularyError(f"{path}: its sha256 is not {sha256}, the one of {plain}; replace it")
+    tried.append(f"{place.what} {place.folder} (no {plain} in it)")
+    return None
+
+
+def _download(address: str, sha256: str, tried: list[str], announce: Announce | None) -> bytes:
+    plain = _file_names(address)[0]
+    if announce is not None:
+        announce(f"downloading {plain} from {urlsplit(address).netloc}")
+    try:
+        data = _fetch(address)
+    except (OSError, ValueError) as error:
+        tried.append(f"{urlsplit(address).netloc} ({getattr(error, 'reason', None) or error})")
+        raise VocabularyError(
+            f"{plain}: not to be had; tried {'; '.join(tried)}; put the file into a folder and name that with "
+            f"--vocab-dir or LLMPREP_VOCAB_DIR"
+        ) from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise VocabularyError(f"{plain}: the download's sha256 is not {sha256}; nothing was kept, try again")
+    _keep(data, address, announce)
+    return data
+
+
+def _fetch(address: str) -> bytes:
+    """Read a web address within `DOWNLOAD_SECONDS`; a silent network is an OSError."""
+    from http.client import HTTPException
+    from urllib.request import urlopen
+
+    deadline = time.monotonic() + DOWNLOAD_SECONDS
+    parts: list[bytes] = []
+    try:
+        with urlopen(address, timeout=CONNECT_SECONDS) as answer:  # noqa: S310 - the address is tiktoken's own
+            while part := answer.read1(1 << 16):
+                parts.append(part)
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"not complete after {DOWNLOAD_SECONDS:.0f} s")
+                if sum(map(len, parts)) > MAX_FILE_BYTES:
+                    raise ValueError("larger than any vocabulary")
+    except HTTPException as error:
+        raise OSError(f"bad answer: {error!r}") from error
+    return b"".join(parts)
+
+
+def _keep(data: bytes, address: str, announce: Announce | None) -> None:
+    """Put a verified download where tiktoken, too, will find it; a cache that cannot be written is only said."""
+    place = next((p for p in _places(None)), None)
+    if place is None:
+        return
+    target = place.folder / _file_names(address)[1]
+    try:
+        place.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=place.folder, delete=False) as file:
+            file.write(data)
+        Path(file.name).replace(target)
+    except OSError as error:
+        if announce is not None:
+            announce(f"{place.folder}: not kept there ({error.strerror}); the next run downloads again")
