@@ -127,11 +127,23 @@ def open_source(source: Source) -> BinaryIO:
 
 def peek(source: Source, count: int = _HEAD_BYTES) -> bytes:
     """Return up to ``count`` first bytes of a source without taking them; fewer only from a slow pipe."""
+    # What is no plain file may give its bytes once only, so it stays open for whoever reads on.
+    stays_open = source.file is not None or not Path(source.path).is_file()
     file = open_source(source)
     try:
         return file.peek(count)[:count]  # type: ignore[attr-defined, no-any-return]
     except OSError as error:
         raise _input_error(source.path, error) from error
+    finally:
+        if not stays_open:
+            close_source(source)
+
+
+def close_source(source: Source) -> None:
+    """Close a source's file, if it is open; standard input is not ours to close."""
+    if source.file is not None and source.path != STDIN:
+        source.file.close()
+        source.file = None
 
 
 def read_blocks(source: Source, newlines: Newlines = "universal", block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
@@ -140,17 +152,21 @@ def read_blocks(source: Source, newlines: Newlines = "universal", block_bytes: i
     ``universal`` turns CRLF and CR into LF, as ``open(path, newline=None)`` does; ``keep`` leaves them. A byte
     order mark is dropped. Raises `DataError` with the byte offset for what is not UTF-8 text.
     """
-    _check_looks_like_text(source, peek(source))
+    open_source(source)
     digest = hashlib.sha256()
-    for raw in _cut_blocks(source, _reader(source, digest), block_bytes):
-        offset = source.n_bytes
-        source.n_bytes += len(raw)
-        text = _decode(source, raw, offset)
-        if newlines == "universal" and "\r" in text:
-            text = text.replace("\r\n", "\n").replace("\r", "\n")
-        source.n_chars += len(text)
-        if text:
-            yield Block(source, text, raw, offset)
+    try:
+        _check_looks_like_text(source, peek(source))
+        for raw in _cut_blocks(source, _reader(source, digest), block_bytes):
+            offset = source.n_bytes
+            source.n_bytes += len(raw)
+            text = _decode(source, raw, offset)
+            if newlines == "universal" and "\r" in text:
+                text = text.replace("\r\n", "\n").replace("\r", "\n")
+            source.n_chars += len(text)
+            if text:
+                yield Block(source, text, raw, offset)
+    finally:
+        close_source(source)
     source.sha256 = digest.hexdigest()
 
 
@@ -169,8 +185,6 @@ def _reader(source: Source, digest: hashlib._Hash) -> Callable[[int], bytes]:
             after = os.fstat(file.fileno())
             if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
                 raise InputError(f"{source.path}: changed while it was read; run again when it is at rest")
-        if not data and source.path != STDIN:
-            file.close()
         return data
 
     return read

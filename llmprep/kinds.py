@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmprep import __version__
-from llmprep.documents import BLOCK_BYTES, Source, find_sources, open_source, peek
+from llmprep.documents import BLOCK_BYTES, Source, close_source, find_sources, open_source, peek
 from llmprep.errors import DataError, FileFormatError, UsageError
 from llmprep.ptfile import DTYPES, PtFile, TensorView, c_strides, is_zip, read_pt, write_pt
 from llmprep.ptfile.writing import Sink
@@ -243,6 +243,7 @@ def open_pt(sources: Sequence[Source]) -> PtFile | None:
         file = open_source(source)
         while data := file.read(BLOCK_BYTES):
             spooled.write(data)
+        close_source(source)
         spooled.flush()
         spooled.seek(0)
         return read_pt(spooled, source.path)

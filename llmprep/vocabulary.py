@@ -14,9 +14,11 @@ import functools
 import hashlib
 import itertools
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -246,11 +248,14 @@ def _keep(data: bytes, address: str, announce: Announce | None) -> None:
     if place is None:
         return
     target = place.folder / _file_names(address)[1]
+    temporary = target.with_name(f"{target.name}.{secrets.token_hex(8)}.tmp")
     try:
         place.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=place.folder, delete=False) as file:
-            file.write(data)
-        Path(file.name).replace(target)
+        temporary.write_bytes(data)  # with the permissions of any new file: others may share the cache
+        temporary.replace(target)
     except OSError as error:
         if announce is not None:
             announce(f"{place.folder}: not kept there ({error.strerror}); the next run downloads again")
+    finally:
+        with suppress(OSError):
+            temporary.unlink()

@@ -54,7 +54,8 @@ def _report(error: BaseException) -> int:
             print_error(str(error))
             return _abandon_stdout(error.exit_code) if isinstance(error, OutputError) else error.exit_code
         case typer.TyperException():
-            print_error(error.format_message().strip() or "no command given; see llmprep --help")
+            command = getattr(getattr(error, "ctx", None), "command_path", "llmprep")
+            print_error(f"{error.format_message().strip().rstrip('.')}; see {command} --help")
             return error.exit_code
         case _ if _is_memory(error):
             print_error(

@@ -47,6 +47,11 @@ def say_notes(show: Show, stream: TokenStream) -> None:
         show.note(f"<|endoftext|> stands {stream.n_special} times in the text itself, {taken} (--special)")
 
 
+def special_lines(stream: TokenStream) -> list[str]:
+    """Say, on every run over texts, how many end-of-text strings stood in them: a text can forge a boundary."""
+    return [f"<|endoftext|> in the text itself: {plain.number(stream.n_special)}"] if stream.documents else []
+
+
 def _figures(stream: TokenStream, **more: object) -> dict[str, Any]:
     """The keys that every JSON object has."""
     return {
@@ -125,7 +130,7 @@ def show_tokens(show: Show, stream: TokenStream, *, output: str, n_bytes: int, n
     n_read = sum(source["bytes"] for source in stream.sources)
     made = f"{plain.plural(stream.n_tokens, 'token')} ({stream.encoding}), {plain.number(n_distinct)} distinct"
     text = f", {plain.plural(n_chars, 'character')} ({per_token:.2f} per token)" if n_chars else ""
-    show.lines([f"{made}{text}, {plain.plural(n_read, 'byte')}"])
+    show.lines([f"{made}{text}, {plain.plural(n_read, 'byte')}", *special_lines(stream)])
     decode = decoder(show, stream)
     if show.on_terminal and decode is not None:
         from llmprep.preview.screen import token_strip
@@ -219,7 +224,7 @@ class WindowReport:
         from llmprep.windows import cover
 
         coverage = cover(stream.n_tokens, self.max_length, self.stride)
-        self.show.lines(coverage_lines(coverage, self.max_length, self.stride))
+        self.show.lines([*coverage_lines(coverage, self.max_length, self.stride), *special_lines(stream)])
         if self.explain:
             self.show.lines(["", *explain_lines(coverage, self.max_length, self.stride), ""])
         self._preview(stream)

@@ -47,14 +47,16 @@ def _drawing(max_length: int, stride: int) -> Iterator[str]:
         yield f"{f'window {k}':<9}{' ' * begin}{'#' * (end - begin)}>"
     counts = target_counts(n_tokens, max_length, stride)[::unit]
     marks = "".join(str(n) if n < 10 else "+" for n in counts.tolist())
-    yield f"{'target':<9}{marks}   (how often each token is a target, in these {WINDOWS} windows; + is 10 or more)"
+    yield f"{'target':<9}{marks}"
+    yield f"(target: how often each token is a target in these {WINDOWS} windows; + stands for 10 or more)"
 
 
 def _ruler(columns: int, unit: int) -> str:
-    ruler = ""
-    while len(ruler) < columns:
-        ruler += f"{len(ruler) * unit:<10}" if unit > 1 else f"{len(ruler):<5}"
-    return ruler[:columns].rstrip()
+    """Numbers of tokens above their columns, none cut short."""
+    step = 5 if unit == 1 else 10
+    labels = (f"{column * unit:<{step}}" for column in range(0, columns, step))
+    ruler = "".join(labels).rstrip()
+    return ruler if len(ruler) <= columns else ruler[: ruler.rindex(" ")].rstrip()
 
 
 def _consequences(coverage: Coverage, max_length: int, stride: int) -> Iterator[str]:

@@ -47,7 +47,7 @@ def pair_table(pairs: Iterable[tuple[list[int], int]], decode: Decode | None, ti
 
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     table.add_column("context ids", style="cyan", overflow="fold")
-    table.add_column("target", style="bold yellow", justify="right")
+    table.add_column("target id", style="bold yellow", justify="right")
     if decode is not None:
         table.add_column("context", overflow="fold")
         table.add_column("", style="dim")

@@ -1,0 +1,64 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+SAMPLES := $(wildcard sample_texts/*.txt sample_texts/*.py)
+SAMPLE_WINDOWS := $(patsubst sample_texts/%,build/samples/%.windows.pt,$(SAMPLES))
+WINDOW_OPTIONS ?= --max-length 64 --stride 32
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
+
+install: .venv/installed  ## make .venv and install llmprep into it
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: install  ## install, then window a short story and show it
+	@mkdir -p build
+	$(BIN)/llmprep tokenize sample_texts/story.txt -o build/story.tokens.pt
+	@echo
+	$(BIN)/llmprep window build/story.tokens.pt --max-length 4 --stride 4 --explain -o build/story.windows.pt
+	@echo
+	$(BIN)/llmprep embed build/story.windows.pt -o build/story.embeddings.pt
+
+test: .venv/installed-dev  ## install what the tests need, then run them
+	$(BIN)/python -m pytest -q -n auto -m "not slow"
+
+test-slow: .venv/installed-dev  ## run the tests that take more than a few seconds
+	$(BIN)/python -m pytest -q -m slow
+
+lint: .venv/installed-dev  ## ruff: format and rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/installed-dev  ## mypy, strict
+	$(BIN)/mypy
+
+coverage: .venv/installed-dev  ## run all tests; fail under 95 % of branches
+	$(BIN)/python -m pytest -q -n auto --cov --cov-report=term --cov-fail-under=95
+
+check: lint types test  ## what must pass before a commit
+
+# The Makefile way to build a data set: one pattern rule; only what changed is built again.
+samples-dataset: $(SAMPLE_WINDOWS)  ## build the windows of every sample text
+
+build/samples/%.windows.pt: sample_texts/% | install build/samples
+	$(BIN)/llmprep window $< $(WINDOW_OPTIONS) --preview 0 -o $@
+
+build/samples:
+	@mkdir -p $@
+
+clean:  ## remove what was built
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+
+.PHONY: help install demo test test-slow lint types coverage check samples-dataset clean
