@@ -13,7 +13,6 @@ import queue
 import re
 import tempfile
 import zlib
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -212,8 +211,7 @@ class _Gigatoken:
         with tempfile.NamedTemporaryFile(suffix=".tiktoken") as file:
             path = vocabulary.path
             if path is None:
-                lines = (b64encode(token) + b" %d\n" % rank for token, rank in vocabulary.ranks.items())
-                file.write(b"".join(lines))
+                file.write(vocabulary.rank_file())
                 file.flush()
                 path = Path(file.name)
             tokens = {END_OF_TEXT: vocabulary.eot_id} if special else {}

@@ -6,33 +6,41 @@ once and widened to int64 per batch, so a uint16 file stays uint16 in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from llmprep.documents import find_sources, peek
+from llmprep.documents import close_source, find_sources, peek
 from llmprep.errors import UsageError
 from llmprep.kinds import file_tokens, file_windows
+from llmprep.permutation import Permutation
 from llmprep.ptfile import is_zip, read_pt
+from llmprep.store.reading import TokenStore
 from llmprep.tokens import encode_text, stream_text
 from llmprep.vocabulary import load_vocabulary
-from llmprep.windows import check_window, require_windows, view_windows
+from llmprep.windows import check_window, require_windows
 
 Array = npt.NDArray[Any]
 Batch = tuple[Tensor, Tensor]
+
+SAMPLER_CHUNK = 4096
+"""Places of the order that are worked out at once."""
 
 
 class WindowDataset(Dataset[Batch]):
     """Windows of one token stream; item k is (input, target), each (max_length,) int64.
 
-    ``source`` is a 1-d array of ids, or the path of a text, a tokens .pt or a windows .pt file. A windows file knows
-    its max_length and stride. Pickles by path, where it has one. Raises `DataError` if there is no window.
+    ``source`` is a 1-d array of ids, or the path of a text, a tokens .pt, a windows .pt or a token store; ``split``
+    chooses a part of a store that has them. A windows file knows its max_length and stride; of all others, they are
+    chosen here, so nothing is rebuilt to try another. Pickles by path, where it has one. Raises `DataError` if there
+    is no window.
 
     >>> dataset = WindowDataset(np.arange(6), max_length=4, stride=1)
     >>> len(dataset), dataset[1][1].tolist()
@@ -45,47 +53,155 @@ class WindowDataset(Dataset[Batch]):
         max_length: int | None = None,
         stride: int | None = None,
         *,
+        split: str | None = None,
         encoding: str = "gpt2",
     ) -> None:
-        if isinstance(source, Path):
+        if isinstance(source, Path) and not source.is_dir():
             (found,) = find_sources([str(source)])
             if not is_zip(peek(found, 4)):
                 source = np.concatenate(list(stream_text([found], load_vocabulary(encoding))))
-        self._origin = (source, max_length, stride)
-        self._inputs, self._targets = self._open(check_crc=True)
+            close_source(found)
+        self._origin = (source, max_length, stride, split)
+        self._rows = self._open(check_crc=True)
 
-    def _open(self, *, check_crc: bool) -> tuple[Array, Array]:
-        source, max_length, stride = self._origin
-        if isinstance(source, Path):
+    def _open(self, *, check_crc: bool) -> _Rows:
+        source, max_length, stride, split = self._origin
+        name = str(source) if isinstance(source, Path) else "ids"
+        ids: TokenStore | Array
+        if isinstance(source, Path) and source.is_dir():
+            ids = TokenStore(source, split)
+        elif isinstance(source, Path):
             file = read_pt(source, check_crc=check_crc)
             if "input_ids" in file.tensors:
-                return file_windows(file, max_length, stride)
+                return _FileRows(*file_windows(file, max_length, stride))
             ids = file_tokens(file)
         else:
             ids = source
+        if split is not None and not isinstance(ids, TokenStore):
+            raise UsageError(f"split {split}: only a token store has splits")
         if max_length is None:
             raise UsageError("max_length: needed, as the source is not a windows file")
         stride = max_length if stride is None else stride
         check_window(max_length, stride)
-        require_windows(len(ids), max_length, stride, str(source) if isinstance(source, Path) else "ids")
-        return view_windows(ids, max_length, stride)
+        count = require_windows(len(ids), max_length, stride, name)
+        return _StreamRows(ids, max_length, stride, count)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"origin": self._origin}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._origin = state["origin"]
-        self._inputs, self._targets = self._open(check_crc=False)
+        self._rows = self._open(check_crc=False)
 
     def __len__(self) -> int:
-        return len(self._inputs)
+        return len(self._rows)
 
     def __getitem__(self, index: int) -> Batch:
-        return _long(self._inputs[index]), _long(self._targets[index])
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"window {index} of {len(self)}")
+        inputs, targets = self._rows.gather([index % len(self)])
+        return inputs[0], targets[0]
 
     def __getitems__(self, indices: list[int]) -> WindowBatch:
         """Gather a whole batch; torch's fetcher calls this where it exists."""
-        return WindowBatch(_long(self._inputs[indices]), _long(self._targets[indices]))
+        return WindowBatch(*self._rows.gather(indices))
+
+
+class _Rows(Protocol):
+    def __len__(self) -> int: ...
+    def gather(self, indices: list[int]) -> Batch: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _FileRows:
+    """Rows of a windows file, (N, L) each."""
+
+    inputs: Array
+    targets: Array
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def gather(self, indices: list[int]) -> Batch:
+        return _long(self.inputs[indices]), _long(self.targets[indices])
+
+
+@dataclass(frozen=True, slots=True)
+class _StreamRows:
+    """Rows cut from a stream when asked for: each is read once, one token longer than an input."""
+
+    ids: TokenStore | Array
+    max_length: int
+    stride: int
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def gather(self, indices: list[int]) -> Batch:
+        starts = np.asarray(indices, np.int64) * self.stride
+        if isinstance(self.ids, TokenStore):
+            rows = self.ids.gather(starts, self.max_length + 1)
+        else:
+            rows = np.empty((len(starts), self.max_length + 1), np.int64)
+            for row, start in zip(rows, starts.tolist(), strict=True):
+                row[:] = self.ids[start : start + self.max_length + 1]
+        both = torch.from_numpy(rows)
+        return both[:, :-1].contiguous(), both[:, 1:].contiguous()
+
+
+class WindowSampler(Sampler[int]):
+    """Window numbers in a seeded order, in constant memory; the same order for any number of ranks and workers.
+
+    Rank r of w takes places r, r + w, r + 2w, ... of the order that ``seed`` and ``epoch`` decide, so over all ranks
+    each window comes exactly once an epoch. ``start`` is how many this rank has taken already: one integer resumes.
+    After a whole pass the next one is the next epoch's.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        start: int = 0,
+    ) -> None:
+        if not 0 <= rank < world_size:
+            raise UsageError(f"rank {rank}: must be from 0 to world_size - 1 ({world_size - 1})")
+        self.n_windows = len(dataset)
+        self.seed, self.epoch, self.rank, self.world_size, self.start = seed, epoch, rank, world_size, start
+        if not 0 <= start <= self._share:
+            raise UsageError(f"start {start}: this rank takes {self._share} windows an epoch")
+
+    @property
+    def _share(self) -> int:
+        return len(range(self.rank, self.n_windows, self.world_size))
+
+    def __len__(self) -> int:
+        return self._share - self.start
+
+    def __iter__(self) -> Iterator[int]:
+        order = Permutation(self.n_windows, self.seed, self.epoch)
+        while self.start < self._share:
+            taken = np.arange(self.start, min(self.start + SAMPLER_CHUNK, self._share))
+            for window in order[taken * self.world_size + self.rank].tolist():
+                self.start += 1
+                yield window
+        self.epoch, self.start = self.epoch + 1, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin at the start of an epoch, as torch's DistributedSampler does."""
+        self.epoch, self.start = epoch, 0
+
+    def state_dict(self, consumed: int | None = None) -> dict[str, int]:
+        """Return where this rank is. A DataLoader with workers asks ahead: pass the windows really ``consumed``."""
+        return {"seed": self.seed, "epoch": self.epoch, "start": self.start if consumed is None else consumed}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.seed, self.epoch, self.start = state["seed"], state["epoch"], state["start"]
 
 
 def _long(ids: Array) -> Tensor:
@@ -132,7 +248,7 @@ def _view_as_tensor(array: Array) -> Tensor:
         return torch.from_numpy(array)
 
 
-def create_dataloader(
+def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     txt: str | Path | Array,
     batch_size: int = 4,
     max_length: int = 256,
@@ -142,19 +258,24 @@ def create_dataloader(
     num_workers: int = 0,
     *,
     encoding: str = "gpt2",
+    split: str | None = None,
 ) -> DataLoader[Batch]:
     """Return a DataLoader of [inputs, targets], each (batch_size, max_length) int64.
 
     Parameters, defaults and batches are those of ``create_dataloader_v1`` in rasbt/LLMs-from-scratch: under the
     same ``torch.manual_seed`` it yields the same batches. A str is the text itself; a `Path` names a file (text,
-    tokens .pt or windows .pt); an array holds ids.
+    tokens .pt or windows .pt, or a token store); an array holds ids. The windows of a store are shuffled by a
+    `WindowSampler`, which needs no memory for them, under a seed drawn from torch's generator.
     """
     source = encode_text(txt, encoding) if isinstance(txt, str) else txt
-    dataset = WindowDataset(source, max_length, stride, encoding=encoding)
+    dataset = WindowDataset(source, max_length, stride, split=split, encoding=encoding)
+    own_order = shuffle and isinstance(source, Path) and source.is_dir()
+    seed = int(torch.empty((), dtype=torch.int64).random_()) if own_order else 0
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        shuffle=shuffle,
+        shuffle=shuffle and not own_order,
+        sampler=WindowSampler(dataset, seed=seed) if own_order else None,
         drop_last=drop_last,
         num_workers=num_workers,
         collate_fn=collate_windows,

@@ -92,7 +92,7 @@ def _piece(source: Source, encoder: Encoder, options: TextOptions, draw: random.
         close_source(copy)
         return _Sample(copy.n_bytes, n_tokens)
     stream = open_source(copy)
-    stream.skip(draw.randrange(max(1, (source.size or 0) - SAMPLE_BYTES)))
+    stream.seek(draw.randrange(max(1, (source.size or 0) - SAMPLE_BYTES)))
     data = stream.read(SAMPLE_BYTES + HEAD_BYTES)
     close_source(copy)
     start = last_safe_cut(data[:HEAD_BYTES])

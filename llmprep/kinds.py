@@ -27,6 +27,8 @@ from llmprep.documents import Source, close_source, find_sources, open_source, p
 from llmprep.errors import DataError, FileFormatError, UsageError
 from llmprep.ptfile import DTYPES, PtFile, TensorView, c_strides, is_zip, read_pt, write_pt
 from llmprep.ptfile.writing import Sink
+from llmprep.store.manifest import is_store
+from llmprep.store.reading import TokenStore
 from llmprep.tokens import Effort, Hashing, TextOptions, TokenStream, spool, stream_text
 from llmprep.vocabulary import Announce, load_vocabulary, resolve_encoding
 from llmprep.windows import Pairs, require_windows, stream_of, take_rows, view_windows
@@ -230,9 +232,34 @@ def open_tokens(paths: Sequence[str], reading: Reading | None = None) -> TokenSt
     The encoding is gpt2 for texts unless chosen; a .pt file knows its own, and refuses another.
     """
     reading = reading or Reading()
+    if len(paths) == 1 and is_store(paths[0]):
+        return stream_store(TokenStore(Path(paths[0])), reading)
     sources = find_sources(paths, reading.text_field, reading.announce)
     file = open_pt(sources)
     return stream_file(file, reading) if file else _stream_sources(sources, reading)
+
+
+def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
+    """Stream the ids of a token store, whose tokens are made already."""
+    _refuse_text_choices(str(store.folder), reading)
+    values = store.manifest.values
+    return TokenStream(
+        name=str(store.folder),
+        encoding=check_encoding(str(store.folder), values["encoding"], reading.encoding),
+        vocab_sha256=values["vocab_sha256"],
+        n_vocab=values["n_vocab"],
+        options={key: values["options"][key] for key in TEXT_OPTIONS if key in values["options"]},
+        blocks=store.blocks(),
+        records=[
+            {
+                "name": f"{len(values['sources'])} inputs",
+                "tokens": values["n_tokens"],
+                "documents": values["n_documents"],
+                "bytes": sum(size for _, size in values["sources"]),
+                "sha256": values["plan_sha256"],
+            }
+        ],
+    )
 
 
 def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
@@ -282,8 +309,7 @@ def stream_file(file: PtFile, reading: Reading | None = None) -> TokenStream:
 
 def _stream_of_meta(file: PtFile, reading: Reading) -> TokenStream:
     """A stream with the figures that a file states of itself, and no blocks."""
-    if reading.options is not None or reading.text_field is not None:
-        raise UsageError(f"{file.name}: its tokens are made already; options for text do not apply")
+    _refuse_text_choices(file.name, reading)
     meta, name = file.meta, encoding_of(file, reading.encoding)
     wanted = {
         "vocab_sha256": str,
@@ -311,14 +337,23 @@ def _stream_of_meta(file: PtFile, reading: Reading) -> TokenStream:
     )
 
 
+def _refuse_text_choices(name: str, reading: Reading) -> None:
+    if reading.options is not None or reading.text_field is not None:
+        raise UsageError(f"{name}: its tokens are made already; options for text do not apply")
+
+
 def encoding_of(file: PtFile, encoding: str | None = None) -> str:
     """Return the encoding a file was made with; one that is asked for must be the same."""
-    wanted = resolve_encoding(encoding) if encoding else None
     own = file.meta.get("encoding")
     if not isinstance(own, str):
-        return wanted or "gpt2"
-    if wanted and wanted != own:
-        raise UsageError(f"--encoding {encoding}: {file.name} was made with {own}")
+        return resolve_encoding(encoding) if encoding else "gpt2"
+    return check_encoding(file.name, own, encoding)
+
+
+def check_encoding(name: str, own: str, encoding: str | None) -> str:
+    """Return ``own``, or raise `UsageError` if another encoding is asked for."""
+    if encoding and resolve_encoding(encoding) != own:
+        raise UsageError(f"--encoding {encoding}: {name} was made with {own}")
     return own
 
 
@@ -415,14 +450,21 @@ def open_windows(
 ) -> WindowSource:
     """Open a windows file, or cut windows from texts or a tokens file (max_length is then 256 unless given)."""
     reading = reading or Reading()
-    sources = find_sources(paths, reading.text_field, reading.announce)
+    store = TokenStore(Path(paths[0])) if len(paths) == 1 and is_store(paths[0]) else None
+    sources = [] if store else find_sources(paths, reading.text_field, reading.announce)
     file = open_pt(sources)
     if file and "input_ids" in file.tensors:
         rows, _ = file_windows(file, max_length, stride)
         stream = _stream_of_meta(file, reading)
         check_window_ids(file, stream.n_vocab)
         return WindowSource(rows, stream)
-    stream = stream_file(file, reading) if file else _stream_sources(sources, reading)
+    stream = (
+        stream_store(store, reading)
+        if store
+        else stream_file(file, reading)
+        if file
+        else _stream_sources(sources, reading)
+    )
     max_length = 256 if max_length is None else max_length
     stride = stride or max_length
     ids = spool(iter(stream))

@@ -46,6 +46,13 @@ class Backend(StrEnum):
     gigatoken = "gigatoken"
 
 
+class ExecutorName(StrEnum):
+    """Where the shards of a token store are built."""
+
+    local = "local"
+    ray = "ray"
+
+
 class FloatDtype(StrEnum):
     """Dtype of embeddings in a file."""
 
@@ -151,3 +158,22 @@ ContextSize: TypeAlias = Annotated[
 ]
 Preview: TypeAlias = Annotated[int, typer.Option("--preview", min=0, metavar="N", help="Windows to show.")]
 Seed: TypeAlias = Annotated[int, typer.Option("--seed", min=0, max=2**64 - 1, metavar="INT", help="Random seed.")]
+ShardBytes: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--shard-bytes", min=1, metavar="N", help="Text per shard of a store. Default: 268435456 (256 MiB)."),
+]
+ShardTokens: TypeAlias = Annotated[
+    int | None, typer.Option("--shard-tokens", min=1, metavar="N", help="The same, at 4 bytes a token; about N tokens.")
+]
+ExecutorOption: TypeAlias = Annotated[ExecutorName, typer.Option("--executor", help="Where shards are built.")]
+Address: TypeAlias = Annotated[
+    str | None, typer.Option("--address", metavar="ADDR", help="Ray cluster to use, as auto. Default: start one here.")
+]
+Task: TypeAlias = Annotated[
+    str | None, typer.Option("--task", metavar="I/N", help="Build only share I of N of the shards; then llmprep merge.")
+]
+Restart: TypeAlias = Annotated[bool, typer.Option("--restart", help="Start a begun store over.")]
+ValFraction: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--val-fraction", metavar="F", help="Keep the last part of the tokens apart, for validation."),
+]

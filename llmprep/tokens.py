@@ -144,8 +144,10 @@ def stream_text(
     vocabulary: Vocabulary,
     options: TextOptions | None = None,
     effort: Effort | None = None,
+    *,
+    follows: bool = False,
 ) -> TokenStream:
-    """Encode documents in order into one stream."""
+    """Encode documents in order into one stream; with ``follows``, one that continues another and may be empty."""
     options, effort = options or TextOptions(), effort or Effort()
     expected = sum(source.size or 0 for source in sources)
     encoder = Encoder(vocabulary, options.special, effort.backend, expected)
@@ -161,11 +163,13 @@ def stream_text(
         used=encoder.used,
         hashing=Hashing(threaded=effort.jobs > 1),
     )
-    stream.blocks = _encode_all(stream, encoder, options, effort)
+    stream.blocks = _encode_all(stream, encoder, options, effort, follows=follows)
     return stream
 
 
-def _encode_all(stream: TokenStream, encoder: Encoder, options: TextOptions, effort: Effort) -> Iterator[Ids]:
+def _encode_all(
+    stream: TokenStream, encoder: Encoder, options: TextOptions, effort: Effort, *, follows: bool
+) -> Iterator[Ids]:
     """Yield ids in order, a separator before each document but the stream's first."""
     eot_id = encoder.vocabulary.eot_id
     separator = np.array([eot_id], np.uint32)
@@ -180,7 +184,7 @@ def _encode_all(stream: TokenStream, encoder: Encoder, options: TextOptions, eff
         for source in stream.documents
         for block in read_blocks(source, options.newlines, effort.block_bytes, stream.hashing.run)
     )
-    begun = False
+    begun = follows
     for block, ids, n_special in map_in_order(encode, blocks, effort.jobs):
         if begun and block.first and options.separator == "eot":
             yield separator

@@ -55,6 +55,15 @@ class Vocabulary:
     path: Path | None = None
 
     @property
+    def is_embedded(self) -> bool:
+        """Whether every installation of llmprep has it."""
+        return self.sha256 in (R50K_SHA256, P50K_SHA256)
+
+    def rank_file(self) -> bytes:
+        """Return the ranks as a file in tiktoken's format."""
+        return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in self.ranks.items())
+
+    @property
     def eot_id(self) -> int:
         """The id of the end-of-text token."""
         return self.special_tokens[END_OF_TEXT]
@@ -95,12 +104,29 @@ def load_vocabulary(name: str, folder: str | None = None, announce: Announce | N
     tiktoken caches in, and at the address that tiktoken downloads from, after ``announce`` was told.
     Raises `VocabularyError`, which names every place that was tried.
     """
-    encoding = resolve_encoding(name)
+    return _build(resolve_encoding(name), lambda address, sha256: _rank_file(address, sha256, folder, announce))
+
+
+def rebuild_vocabulary(name: str, ranks: bytes | None) -> Vocabulary:
+    """Build a vocabulary in another process from a rank file's bytes, verified again; None for an embedded one."""
+
+    def given(address: str, sha256: str) -> tuple[bytes, Path | None]:
+        if ranks is None:
+            return _rank_file(address, sha256, None, None)
+        if hashlib.sha256(ranks).hexdigest() != sha256:
+            raise VocabularyError(f"{name}: the ranks that were sent do not have the sha256 {sha256}")
+        return ranks, None
+
+    return _build(name, given)
+
+
+def _build(encoding: str, rank_file: Callable[[str, str], tuple[bytes, Path | None]]) -> Vocabulary:
+    """Run tiktoken's definition of an encoding with ``rank_file(address, sha256)`` in the place of its downloader."""
     definitions = _definitions()
     found: list[tuple[str, Path | None]] = []
 
     def load(address: str, expected_hash: str) -> Ranks:
-        data, path = _rank_file(address, expected_hash, folder, announce)
+        data, path = rank_file(address, expected_hash)
         found.append((expected_hash, path))
         return parse_ranks(data)
 

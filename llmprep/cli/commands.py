@@ -12,6 +12,7 @@ import typer
 
 from llmprep import __version__, options
 from llmprep.cli import reports
+from llmprep.cli.building import StoreChoices, build_store, merge_store
 from llmprep.cli.progress import Progress
 from llmprep.cli.show import Show
 from llmprep.errors import UsageError
@@ -65,11 +66,18 @@ def tokenize(
     dtype: options.DtypeOption = options.IdDtype.int64,
     count: Annotated[bool, typer.Option("--count", help="Print tokens per file and a total; write nothing.")] = False,
     ids: Annotated[bool, typer.Option("--ids", help="Print ids, a line per file; write nothing.")] = False,
+    shard_bytes: options.ShardBytes = None,
+    shard_tokens: options.ShardTokens = None,
+    executor: options.ExecutorOption = options.ExecutorName.local,
+    address: options.Address = None,
+    task: options.Task = None,
+    restart: options.Restart = False,
+    val_fraction: options.ValFraction = None,
     force: options.Force = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Encode texts into one file of token ids."""
+    """Encode texts into one file of token ids, or into a token store (-o FOLDER/)."""
     from llmprep.kinds import open_each, open_tokens, write_tokens
     from llmprep.ptfile import check_output, open_output
 
@@ -83,6 +91,10 @@ def tokenize(
             raise UsageError("--count and --ids write no file and exclude each other; leave out the rest")
         streams = open_each(paths, reading)
         (reports.print_counts if count else reports.print_ids)(show, streams)
+        return
+    choices = StoreChoices(shard_bytes, shard_tokens, executor.value, address, task, restart, val_fraction)
+    if choices.wants_store(output) and not dry_run:
+        build_store(show, paths, reading, output, choices)
         return
     target = check_output(_output_name(paths, output, "tokens"), _files(paths), force=force)
     if dry_run:
@@ -153,10 +165,7 @@ def window(
     dry_run: options.DryRun = False,
     dtype: options.DtypeOption = options.IdDtype.int64,
     dense: Annotated[bool, typer.Option("--dense", help="Write contiguous tensors, not views of one storage.")] = False,
-    val_fraction: Annotated[
-        float | None,
-        typer.Option("--val-fraction", metavar="F", help="Cut the last part off for validation: two files."),
-    ] = None,
+    val_fraction: options.ValFraction = None,
     explain: Annotated[bool, typer.Option("--explain", help="Draw what max-length and stride do.")] = False,
     preview: options.Preview = 2,
     encoding: options.Encoding = None,
@@ -304,6 +313,46 @@ def embed(
         if weights_target is not None:
             write_weights(stack.enter_context(open_output(weights_target)), embedding.weight_arrays(tables))
         reports.show_embeddings(show, plan, tables, source.stream, output=target.name)
+
+
+@app.command()
+def merge(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A store that tasks have built.", show_default=False)],
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Finish a token store that `tokenize --task I/N` has built in parts."""
+    merge_store(Show(quiet, as_json), folder)
+
+
+@app.command()
+def inspect(
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A token store or a .pt file of llmprep's.", show_default=False)
+    ],
+    windows: Annotated[
+        list[int] | None,
+        typer.Option("--window", metavar="N", min=0, help="Show window N; may be given several times."),
+    ] = None,
+    around: Annotated[
+        str | None, typer.Option("--around", metavar="TEXT", help="Show the first window that holds this text.")
+    ] = None,
+    where: Annotated[
+        int | None,
+        typer.Option("--where", metavar="N", min=0, help="Say which file, document and bytes window N is from."),
+    ] = None,
+    max_length: options.MaxLengthOfText = None,
+    stride: options.Stride = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Recompute every hash and check every invariant.")] = False,
+    vocab_dir: options.VocabDir = None,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Say what a token store or a .pt file is, from what, with which options; look inside; check it."""
+    from llmprep.cli.inspecting import Look, inspect_path
+
+    show = Show(quiet, as_json)
+    inspect_path(show, path, Look(windows or [], around, where, max_length, stride, verify, vocab_dir))
 
 
 def _paths(inputs: list[str] | None, files_from: str | None, *, nul_separated: bool) -> list[str]:

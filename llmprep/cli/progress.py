@@ -45,7 +45,7 @@ class Progress:
     def _show(self) -> None:
         if self._stop.wait(WAIT_SECONDS):
             return
-        with _bar() as bar:
+        with make_bar() as bar:
             total = sum(source.size or 0 for source in self._sources) or None
             task = bar.add_task("", total=total, rate="", name="")
             started = time.monotonic() - WAIT_SECONDS
@@ -70,7 +70,8 @@ class Progress:
         )
 
 
-def _bar() -> Bar:
+def make_bar() -> Bar:
+    """A progress bar on standard error that leaves nothing behind."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from llmprep.documents.opening import HEAD_BYTES, Run, close_source, open_content, open_source, run_now
+from llmprep.documents.opening import HEAD_BYTES, ByteStream, Run, close_source, open_content, open_source, run_now
 from llmprep.documents.sources import Source
 from llmprep.errors import DataError
 
@@ -98,8 +98,11 @@ def read_blocks(
 
 
 def _read_text(source: Source, newlines: Newlines, block_bytes: int) -> Iterator[Block]:
-    read = checked_head(source, open_content(source))
     offset = 0
+    if source.span is None:
+        read = checked_head(source, open_content(source))
+    else:
+        offset, read = _open_span(source, source.span)
     for raw in cut_blocks(source, read, block_bytes):
         data = raw
         if offset == 0 and raw.startswith(BOM):
@@ -108,9 +111,46 @@ def _read_text(source: Source, newlines: Newlines, block_bytes: int) -> Iterator
         source.n_chars += _check_utf8(source, data, offset + len(raw) - len(data))
         data = normalise(data, newlines)
         if data:
-            yield Block(source, data, raw, offset, first=source.n_documents == 0)
+            begins = source.n_documents == 0 and (source.span is None or source.span[0] == 0)
+            yield Block(source, data, raw, offset, first=begins)
             source.n_documents = 1
         offset += len(raw)
+
+
+def _open_span(source: Source, span: tuple[int, int]) -> tuple[int, Callable[[int], bytes]]:
+    """Return where the span begins and a function that reads it to its end."""
+    stream = open_source(source)
+    start, end = (_snap(stream, position, source.size or 0) for position in span)
+    stream.seek(start)
+    if start == 0:
+        _check_head(source, stream.peek())
+    source.begin = start
+    left = [end - start]
+
+    def read(count: int) -> bytes:
+        if not left[0]:
+            stream.finish()
+            return b""
+        data = stream.read(min(count, left[0]))
+        left[0] -= len(data)
+        return data
+
+    return start, read
+
+
+def _snap(stream: ByteStream, position: int, size: int) -> int:
+    """Return the first safe cut at or after a position, the end of the file if there is none; 0 stays 0."""
+    if position == 0:
+        return 0
+    at = position - 1
+    while at < size:
+        stream.seek(at)
+        data = stream.peek(1 << 16)
+        found = _SAFE_CUT.search(data)
+        if found:
+            return at + found.end()
+        at += max(1, len(data) - 1)
+    return size
 
 
 def normalise(data: bytes, newlines: Newlines) -> bytes:
@@ -184,11 +224,15 @@ def checked_head(source: Source, read: Callable[[int], bytes]) -> Callable[[int]
     head = b""
     while len(head) < HEAD_BYTES and (data := read(HEAD_BYTES - len(head))):
         head += data
+    _check_head(source, head)
+    kept = [head] if head else []
+    return lambda count: kept.pop() if kept else read(count)
+
+
+def _check_head(source: Source, head: bytes) -> None:
     what = _looks_like(head)
     if what:
         raise DataError(f"{source.path}: looks like {what}, not UTF-8 text; convert it first")
-    kept = [head] if head else []
-    return lambda count: kept.pop() if kept else read(count)
 
 
 def _looks_like(head: bytes) -> str:

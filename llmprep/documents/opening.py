@@ -62,12 +62,13 @@ class ByteStream:
         if data:
             self.run(self._digest.update, data)
         else:
-            self._finish()
+            self.finish()
         return data
 
-    def skip(self, count: int) -> None:
-        """Go on ``count`` bytes further, in a file that can be sought; what is skipped is not hashed."""
-        self._file.seek(count, os.SEEK_CUR)
+    def seek(self, position: int) -> None:
+        """Go to a position of a file that can be sought; what is passed over is not hashed."""
+        self._ahead = b""
+        self._file.seek(position)
 
     def _take(self, count: int) -> bytes:
         try:
@@ -78,7 +79,8 @@ class ByteStream:
             raise InputError(f"{self._source.path}: is in non-blocking mode and has no data; reopen it")
         return data
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Nothing more will be read: see that the file is what it was, and state the hash."""
         if stat.S_ISREG(self._status.st_mode):
             now = os.fstat(self._file.fileno())
             if (now.st_size, now.st_mtime_ns) != (self._status.st_size, self._status.st_mtime_ns):
@@ -111,6 +113,13 @@ def close_source(source: Source) -> None:
 def peek(source: Source, count: int = HEAD_BYTES) -> bytes:
     """Return the first bytes of a source without taking them."""
     return open_source(source).peek(count)
+
+
+def is_compressed(source: Source) -> bool:
+    """Tell by its first bytes whether a source is compressed; it is opened and closed for that."""
+    head = peek(source, 8)
+    close_source(source)
+    return any(head.startswith(magic) for magic in _MAGIC)
 
 
 def open_content(source: Source) -> Callable[[int], bytes]:

@@ -30,7 +30,8 @@ class Source:
 
     ``path`` is as the user gave it, for messages; ``name`` is its last part, or its place inside a folder that was
     named, for files: it must not depend on where the folder lies. ``size`` is None for what has none, as a pipe.
-    ``n_bytes`` and ``sha256`` are of the bytes as they came, compressed or not.
+    ``n_bytes`` and ``sha256`` are of the bytes as they came, compressed or not. A ``span`` names a part of a plain text
+    by two byte positions, each of which means the first safe cut at or after it; ``begin`` is where it really begins.
     """
 
     path: str
@@ -38,6 +39,8 @@ class Source:
     size: int | None = None
     format: Format = "text"
     text_field: str = FIELD
+    span: tuple[int, int] | None = None
+    begin: int = 0
     n_bytes: int = 0
     n_chars: int = 0
     n_tokens: int = 0

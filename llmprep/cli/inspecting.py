@@ -1,0 +1,271 @@
+"""`inspect`: what a token store or a .pt file is, a look inside, and a check of all it states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmprep.errors import DataError, FileFormatError, UsageError, VocabularyError
+from llmprep.preview import plain
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from llmprep.cli.show import Show
+    from llmprep.store.where import Piece
+
+SHOWN_IDS = 24
+BLOCK = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What to look at, besides the description."""
+
+    windows: list[int]
+    around: str | None
+    where: int | None
+    max_length: int | None
+    stride: int | None
+    verify: bool
+    vocab_dir: str | None
+
+    @property
+    def inside(self) -> bool:
+        """Whether any window is wanted."""
+        return bool(self.windows) or self.around is not None or self.where is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A store or file as one stream of ids with its description."""
+
+    path: Path
+    facts: Mapping[str, Any]
+    n_tokens: int
+    ids: Any
+    pieces: list[Piece]
+    encoding: str
+    max_length: int
+    stride: int
+
+    def read(self, first: int, count: int) -> npt.NDArray[np.int64]:
+        """Return ids of the stream."""
+        import numpy as np
+
+        from llmprep.store.reading import TokenStore
+
+        if isinstance(self.ids, TokenStore):
+            return self.ids.read(first, min(count, self.n_tokens - first)).astype(np.int64)
+        return np.asarray(self.ids[first : first + count], np.int64)
+
+
+def inspect_path(show: Show, name: str, look: Look) -> None:
+    """Describe a path; then show, find, place and verify what was asked for."""
+    path = Path(name)
+    opened = _open(path, look)
+    report: dict[str, Any] = {"command": "inspect", "path": name, **opened.facts}
+    show.lines(f"{key:<16} {plain.visible(str(value))}" for key, value in opened.facts.items())
+    if look.verify:
+        report["verified"] = list(_verify(path))
+        show.lines(f"verified: {plain.visible(line)}" for line in report["verified"])
+    if opened.n_tokens and (look.inside or not look.verify):
+        report["windows"] = [_show_window(show, opened, number, look) for number in _wanted(opened, look)]
+    show.object(report)
+
+
+def _verify(path: Path) -> Iterator[str]:
+    from llmprep.store.verify import verify_file, verify_store
+
+    return verify_store(path) if path.is_dir() else verify_file(path)
+
+
+def _open(path: Path, look: Look) -> Opened:
+    from llmprep.ptfile import read_pt
+
+    if path.is_dir():
+        return _open_store(path, look)
+    if not path.exists():
+        from llmprep.errors import InputError
+
+        raise InputError(f"{path}: no such file or directory")
+    return _open_file(read_pt(path, check_crc=look.verify), path, look)
+
+
+def _open_store(path: Path, look: Look) -> Opened:
+    from llmprep.store.reading import TokenStore
+    from llmprep.store.where import store_pieces
+
+    store = TokenStore(path)
+    values = store.manifest.values
+    max_length, stride = _shape(look, None, None)
+    facts = {
+        "kind": "token store",
+        **_common(values),
+        "documents": values["n_documents"],
+        "inputs": len(values["sources"]),
+        "shards": len(store.manifest.shards),
+        "dtype": values["dtype"],
+        "splits": ", ".join(f"{k} {v[0]} to {v[1]}" for k, v in values["splits"].items()) or "none",
+        **_windows_fact(values["n_tokens"], max_length, stride),
+    }
+    pieces = store_pieces(store.manifest)
+    return Opened(path, facts, len(store), store, pieces, values["encoding"], max_length, stride)
+
+
+def _open_file(file: Any, path: Path, look: Look) -> Opened:
+    from llmprep.store.where import file_pieces
+    from llmprep.windows import stream_of
+
+    meta = file.meta
+    if not meta:
+        keys = ", ".join([*file.values, *file.tensors]) or "none"
+        raise FileFormatError(f"{path}: has no meta: llmprep did not write it; its keys: {keys}")
+    options = meta["options"]
+    shapes = {key: f"{list(array.shape)} {file.dtypes[key]}" for key, array in file.tensors.items()}
+    facts: dict[str, Any] = {"kind": meta["kind"], **_common(meta), "inputs": len(meta["sources"]), **shapes}
+    ids: Any = file.tensors.get("token_ids", [])
+    own: tuple[int | None, int | None] = (None, None)
+    if meta["kind"] == "windows":
+        own = options["max_length"], options["stride"]
+        gaps = options["stride"] > options["max_length"]
+        ids = [] if gaps else stream_of(file.tensors["input_ids"], file.tensors["target_ids"], options["stride"])
+    max_length, stride = _shape(look, *own)
+    if len(ids):
+        facts |= _windows_fact(meta["n_tokens"], max_length, stride)
+    pieces = file_pieces(meta) if len(ids) and options.get("part", "train") == "train" else []
+    return Opened(path, facts, len(ids), ids, pieces, meta["encoding"], max_length, stride)
+
+
+def _common(values: Mapping[str, Any]) -> dict[str, Any]:
+    options = ", ".join(f"{key} {value}" for key, value in values["options"].items())
+    return {
+        "encoding": values["encoding"],
+        "tokens": values["n_tokens"],
+        "options": options,
+        "content_sha256": values["content_sha256"],
+    }
+
+
+def _windows_fact(n_tokens: int, max_length: int, stride: int) -> dict[str, str]:
+    from llmprep.windows import count_windows
+
+    return {"windows": f"{count_windows(n_tokens, max_length, stride)} of {max_length}, stride {stride}"}
+
+
+def _shape(look: Look, max_length: int | None, stride: int | None) -> tuple[int, int]:
+    if max_length is not None and stride is not None:
+        if (look.max_length or max_length, look.stride or stride) != (max_length, stride):
+            raise UsageError(f"--max-length, --stride: this file has windows of {max_length}, stride {stride}")
+        return max_length, stride
+    chosen = look.max_length or 256
+    return chosen, look.stride or chosen
+
+
+def _wanted(opened: Opened, look: Look) -> list[int]:
+    """Numbers of the windows to show; the first one if none was asked for."""
+    from llmprep.windows import count_windows
+
+    count = count_windows(opened.n_tokens, opened.max_length, opened.stride)
+    wanted = list(look.windows)
+    if look.where is not None:
+        wanted.append(look.where)
+    if look.around is not None:
+        wanted.append(min(_find(opened, look) // opened.stride, max(0, count - 1)))
+    wanted = wanted or ([0] if count else [])
+    for number in wanted:
+        if number >= count:
+            raise UsageError(
+                f"window {number}: there are {count} windows of {opened.max_length}, stride {opened.stride}"
+            )
+    return wanted
+
+
+def _table(opened: Opened, look: Look) -> tuple[dict[int, bytes], int]:
+    from llmprep.tokens import token_table
+    from llmprep.vocabulary import load_vocabulary
+
+    vocabulary = load_vocabulary(opened.encoding, look.vocab_dir)
+    return token_table(vocabulary), vocabulary.eot_id
+
+
+def _find(opened: Opened, look: Look) -> int:
+    """Return the place of the token in which a text begins first."""
+    table, _ = _table(opened, look)
+    needle = (look.around or "").encode()
+    kept = b""
+    starts: list[int] = []
+    for first in range(0, opened.n_tokens, BLOCK):
+        parts = [table.get(i, b"") for i in opened.read(first, BLOCK).tolist()]
+        data = kept + b"".join(parts)
+        at = data.find(needle)
+        if at >= 0:
+            return _token_at(at - len(kept), first, parts, starts)
+        kept = data[len(data) - len(needle) + 1 :] if len(needle) > 1 else b""
+        starts = [len(part) for part in parts[-len(needle) :]]
+    raise DataError(f"{opened.path}: holds no {look.around!r}")
+
+
+def _token_at(byte: int, first: int, parts: list[bytes], before: list[int]) -> int:
+    """The token that holds a byte of a block; a negative byte lies in the tokens before it."""
+    place = first
+    while byte < 0 and before:
+        byte += before.pop()
+        place -= 1
+    if place < first:
+        return place
+    for part in parts:
+        if byte < len(part):
+            return place
+        byte -= len(part)
+        place += 1
+    return place
+
+
+def _show_window(show: Show, opened: Opened, number: int, look: Look) -> dict[str, Any]:
+    """Show one window, its document boundaries marked, and where it came from."""
+    first = number * opened.stride
+    ids = opened.read(first, opened.max_length + 1).tolist()
+    shown = " ".join(map(str, ids[:SHOWN_IDS])) + (" ..." if len(ids) > SHOWN_IDS else "")
+    show.lines([f"window {number}: tokens {first} to {first + opened.max_length - 1}", f"  ids   {shown}"])
+    found: dict[str, Any] = {"window": number, "input_ids": ids[:-1], "target_ids": ids[1:]}
+    try:
+        table, eot_id = _table(opened, look)
+    except VocabularyError as error:
+        show.note(f"text is not shown: {error}")
+        return found
+    text = _marked(ids[:-1], table, eot_id)
+    show.lines([f"  text  {plain.visible(text)}"])
+    found["text"] = text
+    if opened.pieces:
+        from llmprep.store.where import find_places
+
+        places = find_places(opened.read, opened.pieces, first, opened.max_length + 1, table, eot_id)
+        found["places"] = [
+            {"name": p.name, "document": p.document, "begin": p.begin, "end": p.end, "exact": p.exact} for p in places
+        ]
+        show.lines(f"  from  {_told(place)}" for place in found["places"])
+    return found
+
+
+def _told(place: Mapping[str, Any]) -> str:
+    what = "bytes" if place["exact"] else "bytes of its text"
+    return f"{plain.visible(place['name'])}, document {place['document']}, {what} {place['begin']} to {place['end']}"
+
+
+def _marked(ids: list[int], table: Mapping[int, bytes], eot_id: int) -> str:
+    """Text of ids, with each document boundary set off."""
+    from llmprep.tokens import decode_ids
+
+    parts: list[str] = []
+    run: list[int] = []
+    for token_id in [*ids, eot_id]:
+        if token_id != eot_id:
+            run.append(token_id)
+            continue
+        parts.append(decode_ids(run, table))
+        run = []
+    return " =====| document |===== ".join(parts)

@@ -1,0 +1,101 @@
+"""Where shard jobs run: here, in processes, on Ray. One seam: `concurrent.futures.Executor`."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager, redirect_stdout
+from types import FrameType
+from typing import Any, ParamSpec, TypeVar
+
+from llmprep.errors import UsageError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class InProcess(Executor):
+    """Runs each call at once, in this process."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run the call and return its finished future."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - it belongs to the future, as with any executor
+            future.set_exception(error)
+        return future
+
+
+@contextmanager
+def local_processes(jobs: int) -> Iterator[Executor]:
+    """A pool of fresh processes; they are gone when the block ends, however it ends."""
+    pool = ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent, initargs=(os.getpid(),)
+    )
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    pool.shutdown()
+
+
+def _end_with_parent(parent: int) -> None:
+    """In a worker: clean up when told to stop, leave Ctrl-C to the parent, and stop when the parent is gone."""
+    import threading
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        pause = threading.Event()
+        while not pause.wait(0.5):
+            if os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def ray_cluster(address: str | None) -> Iterator[Executor]:
+    """An executor on a Ray cluster (``address``), or on one that is started here and stopped again."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError("--executor ray: needs an extra: pip install 'llmprep[ray]'") from error
+    import sys
+
+    started = not ray.is_initialized()
+    local: dict[str, Any] = {} if address else {"include_dashboard": False}
+    if started:
+        with redirect_stdout(sys.stderr):
+            ray.init(address=address, log_to_driver=False, logging_level="error", configure_logging=True, **local)
+    try:
+        yield _Ray(ray)
+    finally:
+        if started:
+            ray.shutdown()
+
+
+class _Ray(Executor):
+    """A thin adapter: a call becomes a task, its reference a future. Ray retries a task whose worker dies once."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Start a task of one core."""
+        task = self._ray.remote(num_cpus=1, max_retries=0)(fn)
+        future: Future[T] = task.remote(*args, **kwargs).future()
+        return future

@@ -1,0 +1,152 @@
+"""What a finished store says of itself: `manifest.json`, written last. No manifest: not finished."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmprep.errors import FileFormatError, InputError
+
+FORMAT = "llmprep-store/1"
+NAME = "manifest.json"
+KEYS: dict[str, type] = {
+    "format": str,
+    "llmprep_version": str,
+    "encoding": str,
+    "vocab_sha256": str,
+    "n_vocab": int,
+    "dtype": str,
+    "options": dict,
+    "plan_sha256": str,
+    "n_tokens": int,
+    "n_documents": int,
+    "n_special": int,
+    "content_sha256": str,
+    "sources": list,
+    "shards": list,
+    "splits": dict,
+}
+SHARD_KEYS: dict[str, type] = {
+    "file": str,
+    "tokens": int,
+    "documents": int,
+    "bytes": int,
+    "sha256": str,
+    "pieces": list,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A store's manifest. ``shards`` in order; each lists its pieces as [source, begin, end, tokens, documents].
+
+    Bytes ``begin`` to ``end`` are what was read of the source; separators are not among its tokens, and documents are
+    counted where they begin. ``sources`` are [name, bytes]; ``splits`` name parts of the stream as [first token, token
+    behind the last].
+    """
+
+    values: Mapping[str, Any]
+
+    @property
+    def shards(self) -> list[dict[str, Any]]:
+        """The shards' entries, in order."""
+        shards: list[dict[str, Any]] = self.values["shards"]
+        return shards
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens in the whole stream."""
+        return int(self.values["n_tokens"])
+
+    def span(self, split: str | None) -> tuple[int, int]:
+        """First token of a part of the stream, and the one behind its last."""
+        if split is None:
+            return 0, self.n_tokens
+        splits = self.values["splits"]
+        if split not in splits:
+            raise InputError(
+                f"split {split}: this store has {', '.join(splits) or 'none'}; build it with --val-fraction"
+            )
+        first, behind = splits[split]
+        return first, behind
+
+
+def is_store(path: str | Path) -> bool:
+    """Tell a finished or unfinished store from any other folder."""
+    folder = Path(path)
+    return (folder / NAME).is_file() or (folder / "receipts").is_dir()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check a manifest. Raises `FileFormatError` with a precise list of what is wrong."""
+    path = folder / NAME
+    try:
+        values = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise FileFormatError(
+            f"{folder}: has no {NAME}: the store is not finished; run its command again, or llmprep merge"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path}: not valid JSON: {error}") from error
+    wrong = list(_wrong(values))
+    if wrong:
+        raise FileFormatError(f"{path}: {'; '.join(wrong[:8])}")
+    return Manifest(values)
+
+
+def _wrong(values: object) -> list[str]:
+    if not isinstance(values, dict):
+        return ["is not an object"]
+    if values.get("format") != FORMAT:
+        return [f"format is {values.get('format')!r}, this llmprep reads {FORMAT!r}"]
+    wrong = [
+        f"{key} is missing or no {kind.__name__}" for key, kind in KEYS.items() if type(values.get(key)) is not kind
+    ]
+    if wrong:
+        return wrong
+    for number, shard in enumerate(values["shards"]):
+        wrong += [
+            f"shard {number}: {key} is missing or no {kind.__name__}"
+            for key, kind in SHARD_KEYS.items()
+            if not isinstance(shard, dict) or type(shard.get(key)) is not kind
+        ]
+    if not wrong and sum(shard["tokens"] for shard in values["shards"]) != values["n_tokens"]:
+        wrong.append(f"n_tokens is {values['n_tokens']}, the shards have {sum(s['tokens'] for s in values['shards'])}")
+    names = [shard.get("file") for shard in values["shards"] if isinstance(shard, dict)]
+    wrong += [
+        f"shard {n}: file is {name!r}, should be {shard_name(n)!r}"
+        for n, name in enumerate(names)
+        if name != shard_name(n)
+    ]
+    return wrong
+
+
+def shard_name(number: int) -> str:
+    """File name of a shard.
+
+    >>> shard_name(7)
+    'tokens-00007.pt'
+    """
+    return f"tokens-{number:05d}.pt"
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Raise `FileFormatError` that lists every shard that is missing, extra or of another size."""
+    wrong = []
+    for shard in manifest.shards:
+        path = folder / shard["file"]
+        if not path.is_file():
+            wrong.append(f"{shard['file']} is missing")
+        elif path.stat().st_size != shard["bytes"]:
+            wrong.append(f"{shard['file']} has {path.stat().st_size} bytes, the manifest says {shard['bytes']}")
+    known = {shard["file"] for shard in manifest.shards}
+    wrong += [
+        f"{path.name} is not in the manifest" for path in sorted(folder.glob("tokens-*.pt")) if path.name not in known
+    ]
+    if wrong:
+        raise FileFormatError(f"{folder}: {'; '.join(wrong[:8])}{'; ...' if len(wrong) > 8 else ''}")

@@ -1,0 +1,101 @@
+"""Corpus and options -> which bytes go into which shard.
+
+The plan depends on the corpus and the options alone, never on workers: files in order, small ones together, large
+plain ones in spans of bytes. The ends of a span are nominal: whoever reads it moves both to the first safe cut at or
+after them, so neighbours agree without speaking to each other. Compressed files and records cannot be entered in the
+middle and are never split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from llmprep.documents import STDIN, Source, close_source, read_blocks
+from llmprep.documents.opening import is_compressed
+from llmprep.errors import DataError, UsageError
+from llmprep.tokens import TextOptions
+from llmprep.vocabulary import Vocabulary
+
+SHARD_BYTES = 256 << 20
+BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes ``start`` to ``end`` (nominal) of the corpus's file number ``source``; ``end`` None: the whole file."""
+
+    source: int
+    start: int
+    end: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every shard holds. ``sha256`` is of all that decides the bytes of the store."""
+
+    sources: list[Source]
+    shards: list[list[Piece]]
+    first_source: int
+    options: dict[str, Any]
+    sha256: str
+
+
+def make_plan(sources: list[Source], vocabulary: Vocabulary, options: TextOptions, shard_bytes: int) -> Plan:
+    """Plan a store. Raises `UsageError` for inputs without a size, `DataError` for a corpus without text."""
+    for source in sources:
+        if source.path == STDIN or source.size is None:
+            raise UsageError(f"{source.path}: a token store is planned from files; a pipe has no size")
+    first = _first_with_text(sources)
+    shards = _fill_shards(sources, shard_bytes)
+    decided: dict[str, Any] = {
+        "encoding": vocabulary.name,
+        "vocab_sha256": vocabulary.sha256,
+        **asdict(options),
+        "text_field": sources[0].text_field,
+        "shard_bytes": shard_bytes,
+    }
+    corpus = [[source.name, source.size, source.format] for source in sources]
+    told = json.dumps([decided, corpus], ensure_ascii=True, sort_keys=True)
+    return Plan(sources, shards, first, decided, hashlib.sha256(told.encode()).hexdigest())
+
+
+def _first_with_text(sources: Sequence[Source]) -> int:
+    """The number of the first file that gives any text: no separator stands before its first document."""
+    for number, source in enumerate(sources):
+        for _ in read_blocks(source, block_bytes=1 << 12) if source.size else ():
+            close_source(source)
+            _forget(source)
+            return number
+        _forget(source)
+    raise DataError(f"{len(sources)} inputs: empty: 0 tokens")
+
+
+def _forget(source: Source) -> None:
+    source.n_bytes = source.n_chars = source.n_tokens = source.n_documents = 0
+    source.sha256, source.bom = "", False
+
+
+def _fill_shards(sources: Sequence[Source], shard_bytes: int) -> list[list[Piece]]:
+    shards: list[list[Piece]] = [[]]
+    room = shard_bytes
+    for number, source in enumerate(sources):
+        for piece, size in _pieces(number, source, shard_bytes):
+            if size > room and shards[-1]:
+                shards.append([])
+                room = shard_bytes
+            shards[-1].append(piece)
+            room -= size
+    return shards
+
+
+def _pieces(number: int, source: Source, shard_bytes: int) -> list[tuple[Piece, int]]:
+    size = source.size or 0
+    if size <= shard_bytes or source.format != "text" or is_compressed(source):
+        return [(Piece(number, 0, None), size)]
+    starts = range(0, size, shard_bytes)
+    spans = [(start, min(start + shard_bytes, size)) for start in starts]
+    return [(Piece(number, start, end), end - start) for start, end in spans]

@@ -1,0 +1,83 @@
+"""A finished store -> one token stream, mapped from its shards, read across their boundaries."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from llmprep.errors import FileFormatError
+from llmprep.ptfile import read_pt
+from llmprep.store.manifest import Manifest, check_files, read_manifest
+
+Array = npt.NDArray[Any]
+
+
+class TokenStore:
+    """The ids of a store, or of a split of it, as one sequence of length n.
+
+    Shards are mapped when first touched, and never copied. Pickles as its path.
+    """
+
+    def __init__(self, folder: Path, split: str | None = None) -> None:
+        self.folder = folder
+        self.split = split
+        self.manifest: Manifest = read_manifest(folder)
+        check_files(folder, self.manifest)
+        self._first, self._behind = self.manifest.span(split)
+        ends = np.cumsum([0, *(shard["tokens"] for shard in self.manifest.shards)])
+        self._starts: list[int] = ends.tolist()
+        self._mapped: dict[int, Array] = {}
+
+    def __reduce__(self) -> tuple[type[TokenStore], tuple[Path, str | None]]:
+        return TokenStore, (self.folder, self.split)
+
+    def __len__(self) -> int:
+        return self._behind - self._first
+
+    def shard(self, number: int) -> Array:
+        """The ids of one shard, mapped."""
+        if number not in self._mapped:
+            entry = self.manifest.shards[number]
+            path = self.folder / entry["file"]
+            ids = read_pt(path, check_crc=False).tensors.get("token_ids")
+            if ids is None or ids.shape != (entry["tokens"],):
+                raise FileFormatError(f"{path}: does not hold the {entry['tokens']} token_ids that the manifest says")
+            self._mapped[number] = ids
+        return self._mapped[number]
+
+    def locate(self, position: int) -> tuple[int, int]:
+        """Return (shard, place in it) of a token of this sequence."""
+        at = position + self._first
+        number = bisect.bisect_right(self._starts, at) - 1
+        return number, at - self._starts[number]
+
+    def read(self, position: int, count: int) -> Array:
+        """Return ``count`` ids from ``position`` on: a view if one shard holds them all, else a copy."""
+        number, place = self.locate(position)
+        held = self.shard(number)[place : place + count]
+        if len(held) == count:
+            return held
+        parts = [held]
+        missing = count - len(held)
+        while missing:
+            number += 1
+            parts.append(self.shard(number)[:missing])
+            missing -= len(parts[-1])
+        return np.concatenate(parts)
+
+    def gather(self, starts: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.int64]:
+        """Return rows of ``length`` ids from each start: (B, length) int64, each row read as one slice."""
+        rows = np.empty((len(starts), length), np.int64)
+        for row, start in zip(rows, starts.tolist(), strict=True):
+            row[:] = self.read(start, length)
+        return rows
+
+    def blocks(self, size: int = 1 << 18) -> Iterator[npt.NDArray[np.uint32]]:
+        """Yield all ids in order, in blocks of uint32."""
+        for position in range(0, len(self), size):
+            yield self.read(position, min(size, len(self) - position)).astype(np.uint32)

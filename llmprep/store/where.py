@@ -1,0 +1,105 @@
+"""A token's place in the stream -> the file, the document and the bytes it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from llmprep.store.manifest import Manifest
+
+Read = Callable[[int, int], npt.NDArray[Any]]
+"""Returns ``count`` ids from a position of the stream on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of a source's tokens in the stream, the separators in front of its documents included.
+
+    ``first`` is its first token's place in the stream, ``n_ids`` how many there are. ``begin`` and ``end`` are the
+    bytes of the source that it is made of.
+    """
+
+    name: str
+    first: int
+    n_ids: int
+    begin: int
+    end: int
+    n_separators: int
+    n_documents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run of tokens came from. ``document`` counts from 1 within the file.
+
+    ``begin`` to ``end`` are bytes of the file; ``exact`` is false where newlines were normalised or the file holds
+    records or is compressed: they then count bytes of the piece's text.
+    """
+
+    name: str
+    document: int
+    begin: int
+    end: int
+    exact: bool
+
+
+def store_pieces(manifest: Manifest) -> list[Piece]:
+    """Return the pieces of a store, in order of the stream."""
+    sources = manifest.values["sources"]
+    entries = [(sources[n][0], *rest) for shard in manifest.shards for n, *rest in shard["pieces"]]
+    return _lay_out(entries, manifest.values["options"].get("separator") == "eot")
+
+
+def file_pieces(meta: Mapping[str, Any]) -> list[Piece]:
+    """Return the pieces of a tokens or windows file: one for each of its sources."""
+    entries = [(s["name"], 0, s["bytes"], s["tokens"], s["documents"]) for s in meta["sources"]]
+    return _lay_out(entries, meta["options"].get("separator") == "eot")
+
+
+def _lay_out(entries: Sequence[tuple[str, int, int, int, int]], separated: bool) -> list[Piece]:
+    pieces: list[Piece] = []
+    first, begun = 0, False
+    for name, begin, end, tokens, documents in entries:
+        separators = max(0, documents - (not begun)) if separated else 0
+        begun = begun or documents > 0
+        pieces.append(Piece(name, first, tokens + separators, begin, end, separators, documents))
+        first += tokens + separators
+    return pieces
+
+
+def find_places(
+    read: Read, pieces: Sequence[Piece], first: int, count: int, table: Mapping[int, bytes], eot_id: int
+) -> list[Place]:
+    """Return the places of tokens ``first`` to ``first + count``, one for each piece they lie in."""
+    lengths = np.zeros(max(table) + 1, np.int64)
+    for token_id, token in table.items():
+        lengths[token_id] = len(token)
+    behind = first + count
+    touched = [p for p in pieces if p.first < behind and first < p.first + p.n_ids]
+    return [
+        _place(read, piece, max(first, piece.first), min(behind, piece.first + piece.n_ids), lengths, eot_id)
+        for piece in touched
+    ]
+
+
+def _place(read: Read, piece: Piece, first: int, behind: int, lengths: npt.NDArray[np.int64], eot_id: int) -> Place:
+    """Add up the bytes of the tokens before and inside; separators have none."""
+    ids = read(piece.first, piece.n_ids)
+    sizes = lengths[ids]
+    seams = np.zeros(len(ids), bool)
+    seams[np.flatnonzero(ids == eot_id)[: piece.n_separators]] = piece.n_documents > 0
+    sizes[seams] = 0
+    at = np.concatenate(([0], np.cumsum(sizes)))
+    skipped = int(seams[: first - piece.first + 1].sum())
+    exact = int(at[-1]) == piece.end - piece.begin and piece.n_documents <= 1
+    return Place(
+        name=piece.name,
+        document=max(1, skipped + (piece.n_separators < piece.n_documents)),
+        begin=piece.begin + int(at[first - piece.first]),
+        end=piece.begin + int(at[behind - piece.first]),
+        exact=exact,
+    )
