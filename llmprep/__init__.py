@@ -14,15 +14,25 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from llmprep.datasets import WindowDataset, create_dataloader, load_windows
+    from llmprep.datasets import WindowDataset, WindowSampler, collate_windows, create_dataloader, load_windows
     from llmprep.errors import LlmprepError
     from llmprep.tokens import encode_text
 
-__all__ = ["LlmprepError", "WindowDataset", "create_dataloader", "encode_text", "load_windows"]
+__all__ = [
+    "LlmprepError",
+    "WindowDataset",
+    "WindowSampler",
+    "collate_windows",
+    "create_dataloader",
+    "encode_text",
+    "load_windows",
+]
 
 _ROOMS = {
     "LlmprepError": "errors",
     "WindowDataset": "datasets",
+    "WindowSampler": "datasets",
+    "collate_windows": "datasets",
     "create_dataloader": "datasets",
     "encode_text": "tokens",
     "load_windows": "datasets",
