@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from types import FrameType
@@ -37,30 +39,62 @@ def local_processes(jobs: int) -> Iterator[Executor]:
         jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent, initargs=(os.getpid(),)
     )
     try:
-        yield pool
+        yield _Workers(pool)
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.terminate()
+        _stop(multiprocessing.active_children())
+        pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
+
+
+class _Workers(Executor):
+    """A pool whose workers end when they are told to; the pool itself takes their end for a job's answer."""
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool = pool
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run the call in a worker."""
+        return self._pool.submit(_call_or_end, fn, *args, **kwargs)
+
+
+def _call_or_end(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    try:
+        return fn(*args, **kwargs)
+    except SystemExit:
+        os._exit(128 + signal.SIGTERM)
+
+
+def _stop(workers: Sequence[multiprocessing.process.BaseProcess]) -> None:
+    """End processes, gently for the time that cleaning up takes."""
+    for worker in workers:
+        worker.terminate()
+    deadline = time.monotonic() + 1
+    for worker in workers:
+        worker.join(max(0, deadline - time.monotonic()))
+        worker.kill()
 
 
 def _end_with_parent(parent: int) -> None:
     """In a worker: clean up when told to stop, leave Ctrl-C to the parent, and stop when the parent is gone."""
     import threading
 
+    stopping = threading.Event()
+
     def stop(number: int, _: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stopping.set()
         raise SystemExit(128 + number)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
-        pause = threading.Event()
-        while not pause.wait(0.5):
+        while not stopping.wait(0.5):
             if os.getppid() != parent:
                 os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.3)  # more than cleaning up takes: whatever has caught SystemExit, it ends here
+        os._exit(128 + signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
 
@@ -80,7 +114,7 @@ def ray_cluster(address: str | None) -> Iterator[Executor]:
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
     if started:
         with redirect_stdout(sys.stderr):
-            ray.init(address=address, log_to_driver=False, logging_level="error", configure_logging=True, **local)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **local)
     try:
         yield _Ray(ray)
     finally:

@@ -117,7 +117,8 @@ def _folder(output: str) -> Path:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{output}: is a file; a token store is a folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "plan.json").exists():
-        foreign = [path.name for path in folder.iterdir() if path.name not in ("receipts", ".lock")]
+        names = [path.name for path in folder.iterdir()]
+        foreign = [name for name in names if name not in ("receipts", ".lock") and not name.startswith(".llmprep-")]
         if foreign:
             raise OutputError(f"{output}: has other things in it ({foreign[0]}, ...); name a new folder")
     return folder

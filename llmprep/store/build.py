@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import math
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from llmprep.documents import Source
 from llmprep.errors import DataError, FileFormatError, InputError, LlmprepError, OutputError, RefusedError
 from llmprep.kinds import write_tokens
 from llmprep.ptfile import check_output, open_output, read_pt
-from llmprep.store.manifest import FORMAT, NAME, Manifest, shard_name
+from llmprep.store.manifest import FORMAT, NAME, Manifest, read_sealed, seal, shard_name
 from llmprep.store.plan import Plan
 from llmprep.tokens import Effort, TextOptions, stream_text
 from llmprep.vocabulary import Vocabulary, rebuild_vocabulary
@@ -69,7 +69,7 @@ def make_jobs(plan: Plan, folder: Path, vocabulary: Vocabulary, options: TextOpt
                 replace(plan.sources[piece.source], span=None if piece.end is None else (piece.start, piece.end))
                 for piece in pieces
             ],
-            follows=number > 0 and (pieces[0].source, pieces[0].start) != (plan.first_source, 0),
+            follows=(plan.first_source, 0) not in [(piece.source, piece.start) for piece in pieces],
             options=options,
             encoding=vocabulary.name,
             ranks=None if embedded else vocabulary.rank_file(),
@@ -91,7 +91,7 @@ def build_shard(job: ShardJob) -> dict[str, Any]:
     effort = Effort(backend=job.backend, block_bytes=job.block_bytes)  # type: ignore[arg-type]
     stream = stream_text(job.sources, vocabulary, job.options, effort, follows=job.follows)
     path = Path(job.folder) / shard_name(job.number)
-    with open_output(check_output(str(path))) as sink:
+    with open_output(check_output(str(path), force=True)) as sink:
         hashing = _HashingSink(sink)
         n_bytes = write_tokens(hashing, stream, dtype=job.dtype)
     receipt = {
@@ -104,7 +104,7 @@ def build_shard(job: ShardJob) -> dict[str, Any]:
         "special": stream.n_special,
         "pieces": [[s.begin, s.begin + s.n_bytes, s.n_tokens, begun_documents(s)] for s in job.sources],
     }
-    _write_json(Path(job.folder) / RECEIPTS / f"{job.number:05d}.json", receipt)
+    _write_sealed(Path(job.folder) / RECEIPTS / f"{job.number:05d}.json", receipt)
     return receipt
 
 
@@ -126,9 +126,9 @@ class _HashingSink:
         return self._digest.hexdigest()
 
 
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+def _write_sealed(path: Path, values: Mapping[str, Any]) -> None:
     with open_output(check_output(str(path), force=True)) as sink:
-        sink.write(json.dumps(values, indent=None, separators=(",", ":")).encode() + b"\n")
+        sink.write(seal(values))
 
 
 # --- the folder -----------------------------------------------------------------------------------
@@ -176,20 +176,18 @@ def prepare(folder: Path, plan: Plan, vocabulary: Vocabulary, *, restart: bool, 
         for stale in [*folder.glob("tokens-*.pt"), *(folder / RECEIPTS).glob("*.json")]:
             stale.unlink(missing_ok=True)
     (folder / NAME).unlink(missing_ok=True)
-    _write_json(path, told)
+    _write_sealed(path, told)
 
 
 def read_plan(folder: Path) -> dict[str, Any]:
     """Return what `prepare` told a store's folder of its plan."""
     try:
-        told = json.loads((folder / PLAN).read_bytes())
-        if isinstance(told, dict) and {"plan_sha256", "options", "corpus", "shards", "n_vocab"} <= set(told):
-            return told
+        told: dict[str, Any] = read_sealed(folder / PLAN)
     except FileNotFoundError as error:
         raise FileFormatError(f"{folder}: has no {PLAN}; it is no token store") from error
-    except ValueError as error:
-        raise FileFormatError(f"{folder / PLAN}: not valid JSON: {error}") from error
-    raise FileFormatError(f"{folder / PLAN}: is not a store's plan")
+    except FileFormatError as error:
+        raise FileFormatError(f"{error}; build the store with --restart") from error
+    return told
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -198,13 +196,23 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for key in sorted({*old["options"], *new["options"]})
         if old["options"].get(key) != new["options"].get(key)
     ]
-    before, now = ({entry[0]: entry[1:] for entry in told["corpus"]} for told in (old, new))
-    gone = [f"{name} is gone" for name in before if name not in now]
-    added = [f"{name} is new" for name in now if name not in before]
-    changed = [f"{name} has changed" for name in now if name in before and before[name] != now[name]]
+    before, now = (_by_name(told["corpus"]) for told in (old, new))
+    gone = [f"{name} is gone" for name, nth in before if (name, nth) not in now]
+    added = [f"{name} is new" for name, nth in now if (name, nth) not in before]
+    changed = [f"{key[0]} has changed" for key in now if key in before and before[key] != now[key]]
     found = [*options, *gone, *added, *changed]
     if not found and old["plan_sha256"] != new["plan_sha256"]:
         found = ["the files come in another order"]
+    return found
+
+
+def _by_name(corpus: Sequence[Sequence[Any]]) -> dict[tuple[str, int], Sequence[Any]]:
+    """Size and time of each file by its name and, as several may share one, how many of that name came before."""
+    seen: Counter[str] = Counter()
+    found: dict[tuple[str, int], Sequence[Any]] = {}
+    for name, *rest in corpus:
+        found[name, seen[name]] = rest
+        seen[name] += 1
     return found
 
 
@@ -219,11 +227,11 @@ def clear_temporaries(folder: Path) -> None:
 def sound_receipt(folder: Path, number: int, plan_sha256: str) -> dict[str, Any] | None:
     """Return a shard's receipt if it is of this plan and the shard is what it says, else None."""
     try:
-        receipt: dict[str, Any] = json.loads((folder / RECEIPTS / f"{number:05d}.json").read_bytes())
+        receipt: dict[str, Any] = read_sealed(folder / RECEIPTS / f"{number:05d}.json")
         path = folder / shard_name(number)
         same = receipt["plan_sha256"] == plan_sha256 and path.stat().st_size == receipt["bytes"]
         return receipt if same and file_sha256(path) == receipt["sha256"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, FileFormatError):
         return None
 
 
@@ -269,29 +277,36 @@ def _run_until_death(
     """Run jobs until all are done (None) or a worker dies: (jobs that were under way, jobs not begun)."""
     remaining = list(reversed(jobs))
     running: dict[Future[dict[str, Any]], ShardJob] = {}
-    with open_executor() as executor:
-        try:
+    try:
+        with open_executor() as executor:
             while remaining or running:
                 while remaining and len(running) < in_flight:
                     job = remaining.pop()
-                    running[executor.submit(build_shard, job)] = job
+                    running[_submit(executor, job)] = job
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     done(running[future], future.result())
                     del running[future]
-        except BrokenExecutor:
-            return list(running.values()), list(reversed(remaining))
-        except Exception as error:
-            if not _is_worker_death(error):
-                raise
-            return list(running.values()), list(reversed(remaining))
+    except Exception as error:
+        if not _is_worker_death(error):
+            raise
+        return list(running.values()), list(reversed(remaining))
     return None
 
 
+def _submit(executor: Any, job: ShardJob) -> Future[dict[str, Any]]:
+    """Submit a job. Where no worker can be had, it fails; a pool whose worker dies meanwhile may raise OSError."""
+    try:
+        future: Future[dict[str, Any]] = executor.submit(build_shard, job)
+    except (BrokenExecutor, OSError) as error:
+        future = Future()
+        future.set_exception(BrokenExecutor(str(error)))
+    return future
+
+
 def _is_worker_death(error: Exception) -> bool:
-    """Ray's name for a worker or node that is gone, without importing Ray."""
-    return any(
-        kind.__name__ in ("WorkerCrashedError", "NodeDiedError", "RaySystemError") for kind in type(error).__mro__
-    )
+    """Tell a worker or node that is gone from a job's own error; Ray's are known by name, to not import it."""
+    gone = ("WorkerCrashedError", "NodeDiedError", "RaySystemError")
+    return isinstance(error, BrokenExecutor) or any(kind.__name__ in gone for kind in type(error).__mro__)
 
 
 # --- the manifest ---------------------------------------------------------------------------------
@@ -328,7 +343,7 @@ def merge(folder: Path, receipts: Sequence[dict[str, Any]], told: Mapping[str, A
         "shards": shards,
         "splits": {} if val_fraction is None else {"train": [0, cut], "val": [cut, n_tokens]},
     }
-    _write_json(folder / NAME, values)
+    _write_sealed(folder / NAME, values)
     return Manifest(values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,22 +81,55 @@ def is_store(path: str | Path) -> bool:
     return (folder / NAME).is_file() or (folder / "receipts").is_dir()
 
 
+def seal(values: Mapping[str, Any]) -> bytes:
+    """Return values as JSON on one line that ends with the sha256 of all that stands before it.
+
+    >>> seal({"a": 1})[:25]
+    b'{"a":1,"seal_sha256":"8b0'
+    """
+    return _sealed(json.dumps(values, separators=(",", ":")).encode()[:-1])
+
+
+def _sealed(body: bytes) -> bytes:
+    return b'%b,"seal_sha256":"%b"}\n' % (body, hashlib.sha256(body).hexdigest().encode())
+
+
+def read_sealed(path: Path) -> Any:
+    """Return the values of a sealed file. Raises OSError, and `FileFormatError` if one bit has changed since."""
+    data = path.read_bytes()
+    values = _parse(data, path)
+    _check_seal(data, path)
+    return values
+
+
+def _parse(data: bytes, path: Path) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path}: not valid JSON: {error}") from error
+
+
+def _check_seal(data: bytes, path: Path) -> None:
+    if _sealed(data[: data.rfind(b',"seal_sha256":"')]) != data:
+        raise FileFormatError(f"{path}: was edited or damaged: it does not have the sha256 that it ends with")
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read and check a manifest. Raises `FileFormatError` with a precise list of what is wrong."""
     path = folder / NAME
     try:
-        values = json.loads(path.read_bytes())
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise FileFormatError(
             f"{folder}: has no {NAME}: the store is not finished; run its command again, or llmprep merge"
         ) from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path}: not valid JSON: {error}") from error
+    values = _parse(data, path)
     wrong = list(_wrong(values))
     if wrong:
         raise FileFormatError(f"{path}: {'; '.join(wrong[:8])}")
+    _check_seal(data, path)
     return Manifest(values)
 
 

@@ -1,0 +1,889 @@
+"""Promises of building a store: the same bytes whoever builds it and whatever happens on the way."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Result, Run, clean_environment, run_llmprep
+
+from llmprep.cli.boundary import run
+from llmprep.documents import find_sources
+from llmprep.ptfile import read_pt
+from llmprep.store.build import build_shard, finish, locked, make_jobs, merge, prepare, read_plan, run_jobs
+from llmprep.store.manifest import read_manifest
+from llmprep.store.plan import make_plan
+from llmprep.tokens import Effort, TextOptions, encode_text
+from llmprep.vocabulary import load_vocabulary
+
+EOT = 50256
+SHARD_BYTES = "9000"
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Iterator[Call]:
+    """Run a command line inside this process, in the test's own folder, as a user with no settings."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ.keys() - clean_environment().keys():
+        monkeypatch.delenv(name)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def run_here(*arguments: str | Path) -> Result:
+        capsysbinary.readouterr()
+        code = run([str(argument) for argument in arguments])
+        return Result(arguments, code, *capsysbinary.readouterr())
+
+    yield run_here
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def corpus(story: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of texts of every sort: several spans, nothing, a mark, CRLF, records, gzip, no place to cut."""
+    folder = tmp_path_factory.mktemp("corpus")
+    (folder / "sub").mkdir()
+    text = story.read_bytes()
+    (folder / "a_long.txt").write_bytes(text)
+    (folder / "b_empty.txt").write_bytes(b"")
+    (folder / "c_marked.txt").write_bytes(b"\xef\xbb\xbfmarked\r\nby Windows\r\n")
+    shutil.copy(story.with_name("records.jsonl"), folder / "d_records.jsonl")
+    (folder / "e_packed.txt.gz").write_bytes(gzip.compress(text[:4000], mtime=0))
+    (folder / "sub" / "f_uncut.txt").write_text("\u4e2d\u6587\u3002\n" * 900)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The corpus's store, built by one process."""
+    folder = tmp_path_factory.mktemp("built") / "store"
+    ended = run_llmprep("tokenize", corpus, "-o", f"{folder}/", "--shard-bytes", SHARD_BYTES, "--jobs", "1")
+    assert ended.returncode == 0, ended
+    return folder
+
+
+@pytest.fixture
+def store(built: Path, tmp_path: Path) -> Path:
+    """A copy of that store to work on, its files' times kept."""
+    return Path(shutil.copytree(built, tmp_path / "store"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The bytes of a finished store's files."""
+    assert (folder / "manifest.json").is_file()
+    return {path.name: path.read_bytes() for path in sorted([*folder.glob("tokens-*.pt"), folder / "manifest.json"])}
+
+
+def manifest_of(folder: Path) -> Any:
+    """A store's manifest."""
+    return json.loads((folder / "manifest.json").read_bytes())
+
+
+def stream_of(folder: Path) -> list[int]:
+    """The ids of all shards of a store, one after the other."""
+    return np.concatenate([read_pt(path).tensors["token_ids"] for path in sorted(folder.glob("tokens-*.pt"))]).tolist()
+
+
+def built_at(folder: Path) -> dict[str, tuple[int, int]]:
+    """When each shard was written, and which file it is."""
+    return {path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in folder.glob("tokens-*.pt")}
+
+
+def temporaries(folder: Path) -> list[Path]:
+    """Temporary files in a store's folder."""
+    return [*folder.rglob(".llmprep-*.tmp")]
+
+
+def error_of(ended: Result) -> str:
+    """The one line of an error; nothing else may have been printed."""
+    (line,) = ended.stderr.decode().splitlines()
+    assert line.startswith("llmprep: error: ")
+    assert "internal error" not in line
+    assert ended.stdout == b""
+    return line.removeprefix("llmprep: error: ")
+
+
+# --- the same bytes, whoever builds ---------------------------------------------------------------
+
+
+def textbook(corpus: Path) -> list[int]:
+    """The corpus's ids the plain way: each document encoded whole, the end-of-text id between them."""
+    documents = []
+    for path in sorted(path for path in corpus.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        if path.suffix == ".jsonl":
+            documents += [json.loads(line)["text"] for line in data.splitlines()]
+        elif data:
+            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+            documents.append(text.replace("\r\n", "\n"))
+    ids = [token_id for text in documents for token_id in [*encode_text(text).tolist(), EOT]]
+    return ids[:-1]
+
+
+def test_the_store_is_the_corpus_encoded_whole(built: Path, corpus: Path, call: Call) -> None:
+    """The shards in order hold the ids of every document encoded whole, which are `tokenize`'s, by the same hash."""
+    expected = textbook(corpus)
+
+    ended = call("tokenize", corpus, "-o", "one.pt")
+
+    one = read_pt(Path("one.pt"))
+    manifest = manifest_of(built)
+    assert ended.returncode == 0
+    assert len(manifest["shards"]) >= 5
+    assert stream_of(built) == expected == one.tensors["token_ids"].tolist()
+    assert manifest["content_sha256"] == one.meta["content_sha256"]
+    assert (manifest["n_tokens"], manifest["n_special"]) == (len(expected), 0)
+    assert manifest["n_documents"] == sum(source["documents"] for source in one.meta["sources"])
+
+
+def test_processes_write_the_same_bytes(built: Path, corpus: Path, llmprep: Run, tmp_path: Path) -> None:
+    """Two worker processes, named by another path from another folder, write the same shards and manifest."""
+    (tmp_path / "linked").symlink_to(corpus)
+
+    ended = llmprep("tokenize", "linked", "-o", "s/", "--shard-bytes", SHARD_BYTES, "--jobs", "2")
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert contents(tmp_path / "s") == contents(built)
+    assert not temporaries(tmp_path / "s")
+
+
+def test_tasks_in_any_order_write_the_same_bytes(built: Path, corpus: Path, call: Call) -> None:
+    """Seven tasks, run in any order, and a merge write the same shards and manifest."""
+    order = [3, 7, 1, 6, 2, 5, 4]
+
+    codes = [
+        call("tokenize", corpus, "-o", "s/", "--shard-bytes", SHARD_BYTES, "--task", f"{number}/7").returncode
+        for number in order
+    ]
+    unfinished = Path("s/manifest.json").exists()
+    merged = call("merge", "s")
+
+    assert (codes, unfinished, merged.returncode) == ([0] * 7, False, 0)
+    assert contents(Path("s")) == contents(built)
+
+
+class Backwards(Executor):
+    """Runs what was submitted when all of it is there, the last first."""
+
+    def __init__(self, count: int) -> None:
+        self._waiting: list[tuple[Future[Any], Callable[..., Any], Any]] = []
+        self._count = count
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
+        """Keep the call, or run all that were kept."""
+        future: Future[Any] = Future()
+        self._waiting.append((future, fn, args))
+        if len(self._waiting) == self._count:
+            for kept, function, arguments in reversed(self._waiting):
+                kept.set_result(function(*arguments))
+        return future
+
+
+def test_the_order_of_completion_changes_nothing(built: Path, corpus: Path, tmp_path: Path) -> None:
+    """Shards that are finished last first give the same store."""
+    vocabulary, options = load_vocabulary("gpt2"), TextOptions()
+    plan = make_plan(find_sources([str(corpus)]), vocabulary, options, int(SHARD_BYTES))
+    folder = tmp_path / "s"
+    with locked(folder):
+        prepare(folder, plan, vocabulary, restart=False, val_fraction=None)
+        jobs = make_jobs(plan, folder, vocabulary, options, Effort())
+        seen: list[int] = []
+
+        run_jobs(
+            jobs, lambda: nullcontext(Backwards(len(jobs))), len(jobs), lambda job, _: seen.append(job.number)
+        )  # fmt: skip
+        finish(folder)
+
+    at = built_at(folder)
+    assert sorted(at, key=lambda name: at[name]) == sorted(at, reverse=True)
+    assert sorted(seen) == list(range(len(jobs)))
+    assert contents(folder) == contents(built)
+
+
+def test_other_vocabularies_travel_to_workers(tmp_path: Path, llmprep: Run, vocab_dir: Path, corpus: Path) -> None:
+    """A vocabulary from a folder reaches the workers, and its ids, too many for 16 bits, get 32."""
+    options = ["--encoding", "cl100k_base", "--vocab-dir", vocab_dir, "--jobs", "2"]
+    inputs = [corpus / "a_long.txt", corpus / "c_marked.txt"]
+
+    ended = llmprep("tokenize", *inputs, "-o", "s/", "--shard-bytes", "20000", *options)
+    single = llmprep("tokenize", *inputs, "-o", "one.pt", *options)
+
+    assert (ended.returncode, single.returncode) == (0, 0)
+    shard = read_pt(tmp_path / "s" / "tokens-00000.pt")
+    assert {*shard.dtypes.values(), manifest_of(tmp_path / "s")["dtype"]} == {"int32"}
+    assert stream_of(tmp_path / "s") == read_pt(tmp_path / "one.pt").tensors["token_ids"].tolist()
+
+
+def test_the_manifest_tells_all_and_nothing_of_the_machine(built: Path, corpus: Path) -> None:
+    """The manifest has exactly these keys, ids of GPT-2 have 16 bits, and no path or process is named."""
+    manifest = manifest_of(built)
+
+    assert manifest.keys() == {
+        "format", "llmprep_version", "encoding", "vocab_sha256", "n_vocab", "dtype", "options", "plan_sha256",
+        "n_tokens", "n_documents", "n_special", "content_sha256", "sources", "shards", "splits", "seal_sha256",
+    }  # fmt: skip
+    assert (manifest["format"], manifest["encoding"], manifest["dtype"]) == ("llmprep-store/1", "gpt2", "uint16")
+    names = sorted(str(path.relative_to(corpus)) for path in corpus.rglob("*") if path.is_file())
+    assert manifest["sources"] == [[name, (corpus / name).stat().st_size] for name in names]
+    assert [shard["file"] for shard in manifest["shards"]] == sorted(path.name for path in built.glob("*.pt"))
+    assert str(corpus.parent) not in json.dumps(manifest)
+
+
+def test_a_shard_is_the_file_that_tokenize_writes(built: Path, call: Call, corpus: Path) -> None:
+    """A shard that holds whole files is, byte for byte, what `tokenize` writes for them alone."""
+    shard = built / manifest_of(built)["shards"][-1]["file"]
+    inputs = [corpus / "e_packed.txt.gz", corpus / "sub" / "f_uncut.txt"]
+    meta = read_pt(shard).meta
+    names = [source["name"] for source in meta["sources"]]
+
+    call("tokenize", *inputs[-len(names) :], "-o", "one.pt", "--dtype", "uint16")
+
+    assert names == ["sub/f_uncut.txt"]
+    one = read_pt(Path("one.pt"))
+    assert [EOT, *one.tensors["token_ids"].tolist()] == read_pt(shard).tensors["token_ids"].tolist()
+    assert meta.keys() == one.meta.keys()
+
+
+# --- resume ---------------------------------------------------------------------------------------
+
+
+def again(call: Call, corpus: Path, *more: str) -> Result:
+    """Build the store again by the same command."""
+    return call("tokenize", corpus, "-o", "store/", "--shard-bytes", SHARD_BYTES, "--jobs", "1", *more)
+
+
+def flip(path: Path, place: int) -> None:
+    """Change one bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def receipt_without(key: str) -> Callable[[Path, Path], None]:
+    def damage(_: Path, receipt: Path) -> None:
+        values = json.loads(receipt.read_bytes())
+        del values[key]
+        receipt.write_text(json.dumps(values))
+
+    return damage
+
+
+def receipt_with(key: str, value: object) -> Callable[[Path, Path], None]:
+    def damage(_: Path, receipt: Path) -> None:
+        values = json.loads(receipt.read_bytes())
+        assert values[key] != value
+        receipt.write_text(json.dumps({**values, key: value}))
+
+    return damage
+
+
+DAMAGES: dict[str, Callable[[Path, Path], object]] = {
+    "shard deleted": lambda shard, _: shard.unlink(),
+    "shard cut short": lambda shard, _: os.truncate(shard, shard.stat().st_size - 1),
+    "shard emptied": lambda shard, _: os.truncate(shard, 0),
+    "one bit of a shard": lambda shard, _: flip(shard, shard.stat().st_size // 2),
+    "another shard's bytes": lambda shard, _: shutil.copy(shard.with_name("tokens-00000.pt"), shard),
+    "receipt deleted": lambda _, receipt: receipt.unlink(),
+    "receipt emptied": lambda _, receipt: os.truncate(receipt, 0),
+    "receipt cut short": lambda _, receipt: os.truncate(receipt, 100),
+    "receipt no object": lambda _, receipt: receipt.write_text("[]"),
+    "receipt not UTF-8": lambda _, receipt: receipt.write_bytes(b"\xff"),
+    "receipt of another plan": receipt_with("plan_sha256", "0" * 64),
+    "receipt without a figure": receipt_without("tokens"),
+    "receipt with another figure": receipt_with("tokens", 7),
+    "receipt with other documents": receipt_with("documents", 7),
+    "receipt with other pieces": receipt_with("pieces", []),
+}
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES.values()), ids=list(DAMAGES))
+def test_only_what_is_missing_or_damaged_is_built_again(
+    damage: Callable[[Path, Path], object], store: Path, built: Path, corpus: Path, call: Call
+) -> None:
+    """The same command rebuilds a shard whose file or receipt is gone or not as it was, and no other; it says so."""
+    before = built_at(store)
+    damage(store / "tokens-00002.pt", store / "receipts" / "00002.json")
+
+    ended = again(call, corpus)
+
+    after = built_at(store)
+    n_shards = len(before)
+    assert ended.returncode == 0, ended
+    assert ended.stderr.decode().splitlines() == [
+        f"llmprep: note: store: {n_shards - 1} of {n_shards} shards are done already"
+    ]
+    assert {name for name in after if after[name] != before.get(name)} == {"tokens-00002.pt"}
+    assert contents(store) == contents(built)
+
+
+def test_a_finished_store_is_left_as_it_is(store: Path, built: Path, corpus: Path, call: Call) -> None:
+    """The same command on a finished store says that all is done, and writes no shard."""
+    before = built_at(store)
+
+    ended = again(call, corpus)
+
+    n_shards = len(before)
+    assert ended.stderr.decode() == f"llmprep: note: store: {n_shards} of {n_shards} shards are done already\n"
+    assert built_at(store) == before
+    assert contents(store) == contents(built)
+
+
+def test_a_lost_manifest_is_written_again(store: Path, built: Path, corpus: Path, call: Call) -> None:
+    """Without its manifest a store is not finished; the command, or a merge, writes it from the receipts."""
+    before = built_at(store)
+    for command in (lambda: again(call, corpus), lambda: call("merge", "store")):
+        (store / "manifest.json").unlink()
+
+        assert command().returncode == 0
+        assert contents(store) == contents(built)
+    assert built_at(store) == before
+
+
+def kill_and_resume(corpus: Path, tmp_path: Path, seed: int, kills: int) -> tuple[int, Path]:
+    """Build a store, killing the build at random moments; return how many kills met a running build."""
+    moments = np.random.default_rng(seed)
+    folder = tmp_path / "store"
+    command = [sys.executable, "-m", "llmprep", "tokenize", corpus, "-o", f"{folder}/", "--shard-bytes", SHARD_BYTES]
+    finished: dict[str, tuple[int, int]] = {}
+    met = 0
+    for number in range(kills + 1):
+        process = subprocess.Popen(
+            [*command, "--jobs", str(1 + number % 2)],
+            env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        if number < kills:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(moments.uniform(0.1, 1.2))
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        _, stderr = process.communicate(timeout=60)
+        met += process.returncode == -signal.SIGKILL
+        assert process.returncode in (0, -signal.SIGKILL), stderr
+        now = built_at(folder)
+        assert {name: now.get(name) for name in finished} == finished
+        receipts = {json.loads(path.read_bytes())["file"] for path in folder.glob("receipts/0*.json")}
+        finished = {name: now[name] for name in receipts}
+    return met, folder
+
+
+@pytest.mark.parametrize(
+    ("seed", "kills"), [(1, 3), pytest.param(2, 20, marks=pytest.mark.slow)], ids=["3 kills", "20 kills"]
+)
+def test_a_build_survives_kills_at_random_moments(
+    built: Path, corpus: Path, tmp_path: Path, seed: int, kills: int
+) -> None:
+    """Killed at any moment, all its processes at once, the same command goes on and ends with the same bytes.
+
+    What was finished before a kill is not written again, and no temporary file stays.
+    """
+    met, folder = kill_and_resume(corpus, tmp_path, seed, kills)
+
+    assert met > 0
+    assert contents(folder) == contents(built)
+    assert not temporaries(folder)
+
+
+def test_stale_temporaries_are_removed(store: Path, corpus: Path, call: Call) -> None:
+    """What a killed run has left, in the folder or beside the receipts, goes with the next run or merge."""
+    for command in (lambda: again(call, corpus), lambda: call("merge", "store")):
+        (store / ".llmprep-0123456789abcdef.tmp").write_bytes(b"left")
+        (store / "receipts" / ".llmprep-fedcba9876543210.tmp").write_bytes(b"left")
+
+        assert command().returncode == 0
+        assert not temporaries(store)
+
+
+def test_a_run_killed_before_its_plan_was_written_can_be_repeated(built: Path, corpus: Path, call: Call) -> None:
+    """A folder that holds only what a run leaves that was killed at its start is no foreign folder."""
+    (Path("store") / "receipts").mkdir(parents=True)
+    Path("store/.lock").write_text("process 1 on nowhere\n")
+    Path("store/.llmprep-0123456789abcdef.tmp").write_bytes(b"the plan's first h")
+
+    ended = again(call, corpus)
+
+    assert ended.returncode == 0, ended
+    assert contents(Path("store")) == contents(built)
+    assert not temporaries(Path("store"))
+
+
+# --- another corpus or other options --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--newlines", "keep"], "newlines was universal, is keep"),
+        (["--separator", "none"], "separator was eot, is none"),
+        (["--special", "text"], "special was allow, is text"),
+        (["--encoding", "r50k_base"], "encoding was gpt2, is r50k_base"),
+        (["--field", "body"], "text_field was text, is body"),
+        (["--shard-bytes", "9001"], "shard_bytes was 9000, is 9001"),
+        (["--newlines", "keep", "--special", "text"], "newlines was universal, is keep; special was allow, is text"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_other_options_are_refused_and_named(
+    options: list[str], told: str, store: Path, built: Path, corpus: Path, call: Call
+) -> None:
+    """A store that was begun with other options is refused with the list of them, and stays as it is."""
+    ended = again(call, corpus, *options)
+
+    assert ended.returncode == 6
+    assert error_of(ended) == f"store: was begun differently: {told}; --restart starts over"
+    assert contents(store) == contents(built)
+
+
+def edit_keeping_size(path: Path) -> None:
+    """Change a file but not its size, and see that its time has moved on."""
+    before = path.stat().st_mtime_ns
+    path.write_bytes(path.read_bytes().swapcase())
+    if path.stat().st_mtime_ns == before:
+        os.utime(path, ns=(before + 1, before + 1))
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "added": (lambda c: (c / "g.txt").write_text("new"), "g.txt is new"),
+    "removed": (lambda c: (c / "c_marked.txt").unlink(), "c_marked.txt is gone"),
+    "grown": (lambda c: (c / "a_long.txt").write_text("longer" * 9000), "a_long.txt has changed"),
+    "same size": (lambda c: edit_keeping_size(c / "a_long.txt"), "a_long.txt has changed"),
+    "renamed": (
+        lambda c: (c / "sub" / "f_uncut.txt").rename(c / "sub" / "z.txt"),
+        "sub/f_uncut.txt is gone; sub/z.txt is new",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), list(CHANGES.values()), ids=list(CHANGES))
+def test_a_changed_corpus_is_refused_and_named(
+    change: Callable[[Path], object], told: str, store: Path, built: Path, corpus: Path, call: Call, tmp_path: Path
+) -> None:
+    """Files added, removed, renamed or edited since are named, and the store stays as it is."""
+    mine = Path(shutil.copytree(corpus, tmp_path / "mine"))
+    unchanged = again(call, mine)
+    change(mine)
+
+    refused = again(call, mine)
+
+    assert (unchanged.returncode, refused.returncode) == (0, 6)
+    assert error_of(refused) == f"store: was begun differently: {told}; --restart starts over"
+    assert contents(store) == contents(built)
+
+
+def test_a_restart_builds_what_a_new_folder_would_get(store: Path, corpus: Path, call: Call, tmp_path: Path) -> None:
+    """--restart forgets the store that was begun, all of its shards, and builds the other corpus's."""
+    mine = Path(shutil.copytree(corpus, tmp_path / "mine"))
+    (mine / "a_long.txt").write_text("now one short text")
+    before = built_at(store)
+
+    restarted = again(call, mine, "--restart")
+
+    fresh = call("tokenize", mine, "-o", "fresh/", "--shard-bytes", SHARD_BYTES, "--jobs", "1")
+    assert (restarted.returncode, fresh.returncode) == (0, 0)
+    assert contents(store) == contents(Path("fresh"))
+    assert len(built_at(store)) < len(before)
+
+
+@pytest.mark.parametrize("changed", ["one", "two"])
+def test_files_of_the_same_name_are_told_apart(changed: str, call: Call) -> None:
+    """Where several files have one name, a change of any of them, size kept, is seen."""
+    for folder in ("one", "two"):
+        Path(folder).mkdir()
+        (Path(folder) / "x.txt").write_text(f"text of {folder}")
+    command = ("tokenize", "one/x.txt", "two/x.txt", "-o", "s/", "--jobs", "1")
+    first = call(*command)
+    edit_keeping_size(Path(changed) / "x.txt")
+
+    ended = call(*command)
+
+    assert (first.returncode, ended.returncode) == (0, 6)
+    assert "x.txt has changed" in error_of(ended)
+
+
+def test_another_order_is_refused(call: Call) -> None:
+    """The same files in another order are another corpus."""
+    Path("a.txt").write_text("one")
+    Path("b.txt").write_text("two")
+    first = call("tokenize", "a.txt", "b.txt", "-o", "s/")
+
+    ended = call("tokenize", "b.txt", "a.txt", "-o", "s/")
+
+    assert (first.returncode, ended.returncode) == (0, 6)
+    assert error_of(ended) == "s: was begun differently: the files come in another order; --restart starts over"
+
+
+def test_a_file_that_changes_after_the_plan_is_named(corpus: Path, tmp_path: Path) -> None:
+    """A worker that finds a file of another size than planned names it, and writes no shard."""
+    mine = Path(shutil.copytree(corpus, tmp_path / "mine"))
+    vocabulary, options = load_vocabulary("gpt2"), TextOptions()
+    plan = make_plan(find_sources([str(mine)]), vocabulary, options, int(SHARD_BYTES))
+    folder = tmp_path / "s"
+    with locked(folder):
+        prepare(folder, plan, vocabulary, restart=False, val_fraction=None)
+    job = make_jobs(plan, folder, vocabulary, options, Effort())[0]
+    (mine / "a_long.txt").write_text("shorter")
+
+    with pytest.raises(Exception, match=r"a_long\.txt: changed since the store was planned; .*--restart"):
+        build_shard(job)
+    assert not built_at(folder)
+
+
+# --- the lock -------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_is_held_is_refused(store: Path, built: Path, corpus: Path, call: Call) -> None:
+    """While one process builds, another build or merge is refused with the name of that process."""
+    with locked(store):
+        for ended in (again(call, corpus), again(call, corpus, "--task", "1/2"), call("merge", "store")):
+            assert ended.returncode == 6
+            assert error_of(ended).startswith(f"store: is being built by process {os.getpid()} on ")
+        assert contents(store) == contents(built)
+
+    assert again(call, corpus).returncode == 0
+
+
+def test_tasks_share_the_folder(store: Path, built: Path, corpus: Path, call: Call) -> None:
+    """Tasks build side by side; a whole build, or a merge, has to wait for them."""
+    (store / "tokens-00001.pt").unlink()
+    with locked(store, shared=True):
+        whole, merge = again(call, corpus), call("merge", "store")
+        task = again(call, corpus, "--task", "2/2")
+
+    assert [ended.returncode for ended in (whole, merge, task)] == [6, 6, 0]
+    assert call("merge", "store").returncode == 0
+    assert contents(store) == contents(built)
+
+
+def test_a_lock_does_not_outlive_its_holder(store: Path, corpus: Path, call: Call) -> None:
+    """A lock file that is merely there, as after a kill, holds nobody up."""
+    (store / ".lock").write_text("process 1 on elsewhere\n")
+
+    assert again(call, corpus).returncode == 0
+    with (store / ".lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# --- split ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fraction", ["0.1", "0.5", "0.999", "0.00001"])
+def test_a_split_shares_no_token(fraction: str, store: Path, corpus: Path, call: Call) -> None:
+    """The two parts are the stream, cut once: the last floor(n * f) tokens are for validation. No shard is written."""
+    before = built_at(store)
+
+    ended = again(call, corpus, "--val-fraction", fraction)
+
+    manifest = manifest_of(store)
+    n_tokens = manifest["n_tokens"]
+    cut = n_tokens - int(n_tokens * float(fraction))
+    assert ended.returncode == 0
+    assert manifest["splits"] == {"train": [0, cut], "val": [cut, n_tokens]}
+    assert built_at(store) == before
+
+
+def test_without_a_fraction_there_is_no_split(store: Path, built: Path, corpus: Path, call: Call) -> None:
+    """The same command without the option takes a split away again."""
+    again(call, corpus, "--val-fraction", "0.25")
+
+    again(call, corpus)
+
+    assert manifest_of(store)["splits"] == {}
+    assert contents(store) == contents(built)
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+REFUSED: dict[str, tuple[list[str], int, str]] = {
+    "standard input": (["-", "-o", "s/"], 2, "-: "),
+    "a file for a folder": (["t.txt", "-o", "t.txt", "--shard-bytes", "9"], 2, "t.txt: is a file"),
+    "inside the input": (["in", "-o", "in/s/"], 2, "in/s: lies inside the input in"),
+    "the input itself": (["in", "-o", "in/"], 1, "in/: has other things in it"),
+    "a folder in use": (["t.txt", "-o", "in/"], 1, "in/: has other things in it"),
+    "a folder in use, without a slash": (["t.txt", "-o", "in"], 1, "in: has other things in it"),
+    "no name": (["t.txt", "--shard-bytes", "9"], 2, "--shard-bytes, --shard-tokens: name the store's folder"),
+    "two sizes": (["t.txt", "-o", "s/", "--shard-bytes", "9", "--shard-tokens", "9"], 2, "--shard-bytes and"),
+    "no size at all": (["t.txt", "-o", "s/", "--shard-bytes", "0"], 2, "Invalid value for '--shard-bytes'"),
+    "an empty corpus": (["empty.txt", "-o", "s/"], 3, "1 inputs: empty: 0 tokens"),
+    "a missing file": (["none.txt", "-o", "s/"], 1, "none.txt: no such file"),
+    "task 0": (["t.txt", "-o", "s/", "--task", "0/3"], 2, "--task 0/3: must be i/N"),
+    "task beyond": (["t.txt", "-o", "s/", "--task", "4/3"], 2, "--task 4/3: must be i/N"),
+    "task of nothing": (["t.txt", "-o", "s/", "--task", "1"], 2, "--task 1: must be i/N"),
+    "task in other digits": (["t.txt", "-o", "s/", "--task", "\u0661/3"], 2, "--task \u0661/3: must be i/N"),
+    "all for validation": (["t.txt", "-o", "s/", "--val-fraction", "1"], 2, "--val-fraction 1.0: must be larger"),
+    "nothing for validation": (["t.txt", "-o", "s/", "--val-fraction", "0"], 2, "--val-fraction 0.0: must be larger"),
+    "address without Ray": (["t.txt", "-o", "s/", "--address", "auto"], 2, "--address: goes with --executor ray"),
+    "task of a file": (["t.txt", "-o", "t.pt", "--task", "1/2"], 2, "--task: for a token store"),
+    "a file in parts": (["t.txt", "--val-fraction", "0.5", "--restart"], 2, "--restart, --val-fraction: for a token"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "begins"), list(REFUSED.values()), ids=list(REFUSED))
+def test_what_makes_no_store_is_refused_before_any_work(
+    arguments: list[str], code: int, begins: str, call: Call, tmp_path: Path
+) -> None:
+    """Each gets one line and its exit code, and no folder is made."""
+    Path("t.txt").write_text("some text")
+    Path("empty.txt").write_text("")
+    Path("in").mkdir()
+    Path("in/a.txt").write_text("more text")
+    before = sorted(tmp_path.rglob("*"))
+
+    ended = call("tokenize", *arguments)
+
+    assert ended.returncode == code, ended
+    assert error_of(ended).startswith(begins)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_merging_what_is_not_complete_names_what_is_missing(store: Path, corpus: Path, call: Call) -> None:
+    """A merge lists the shards that are missing or damaged; one of no store says so."""
+    (store / "manifest.json").unlink()
+    (store / "tokens-00001.pt").unlink()
+    flip(store / "tokens-00003.pt", 700)
+    n_shards = len(list((store / "receipts").glob("*.json")))
+
+    incomplete = call("merge", "store")
+    Path("bare").mkdir()
+    nothing = call("merge", "bare")
+    absent = call("merge", "absent")
+
+    assert [ended.returncode for ended in (incomplete, nothing, absent)] == [4, 4, 4]
+    assert error_of(incomplete).startswith(f"store: 2 of {n_shards} shards are missing or damaged (1, 3); ")
+    assert error_of(nothing) == "bare: has no plan.json; it is no token store"
+    assert not (store / "manifest.json").exists()
+    assert not list(Path("bare").iterdir())
+    assert not Path("absent").exists()
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_leaves_a_store_that_resumes(story: Path, llmprep: Run, tmp_path: Path) -> None:
+    """A shard that finds no space ends the run with one line; what was finished is kept, and the rest follows."""
+    (tmp_path / "a.txt").write_text("a short text " * 50)
+    inputs = ["a.txt", story, "-o", "s/", "--shard-bytes", str(story.stat().st_size), "--jobs", "1"]
+    limited = ("bash", "-c", 'ulimit -f 8 && exec "$@"', "bash")
+
+    failed = llmprep("tokenize", *inputs, prefix=limited)
+
+    assert failed.returncode == 1
+    assert "tokens-00001.pt: the file-size limit is reached" in error_of(failed)
+    assert [path.name for path in (tmp_path / "s").glob("*.pt")] == ["tokens-00000.pt"]
+    assert not temporaries(tmp_path / "s")
+    assert not (tmp_path / "s" / "manifest.json").exists()
+    resumed = llmprep("tokenize", *inputs)
+    assert resumed.stderr == b"llmprep: note: s: 1 of 2 shards are done already\n"
+    assert stream_of(tmp_path / "s") == [
+        *encode_text("a short text " * 50).tolist(), EOT, *encode_text(story.read_text()).tolist(),
+    ]  # fmt: skip
+
+
+def test_no_space_at_any_step_leaves_a_store_that_resumes(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever file cannot be put in place, the plan, a shard, a receipt or the manifest, the next run ends well."""
+    Path("a.txt").write_text("one two three")
+    command = ("tokenize", "a.txt", "--jobs", "1", "-o")
+    call(*command, "expected/")
+    replace, failed = os.replace, 0
+    for step in range(4):
+        calls = iter(range(100))
+
+        def fail_once(source: Any, target: Any, step: int = step, calls: Iterator[int] = calls) -> None:
+            if next(calls) == step:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            replace(source, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", fail_once)
+            ended = call(*command, f"s{step}/")
+        failed += ended.returncode == 1
+        assert "no space left on the device" in error_of(ended)
+        assert not temporaries(Path(f"s{step}"))
+        assert call(*command, f"s{step}/").returncode == 0
+        assert contents(Path(f"s{step}")) == contents(Path("expected"))
+    assert failed == 4
+
+
+@contextmanager
+def running(*arguments: str | Path, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A build in a session of its own, ended with all its processes at the latest when the block ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmprep", "tokenize", *arguments],
+        cwd=cwd, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """The worker processes of a build."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    with suppress(OSError):
+        pids = children.read_text().split()
+        return [int(pid) for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return []
+
+
+def wait_until(holds: Callable[[], object], seconds: float = 30) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.002)
+
+
+def test_a_killed_workers_shard_is_tried_again(built: Path, corpus: Path, tmp_path: Path) -> None:
+    """When a worker dies, the build takes up what it had in hand once more and ends with the same bytes."""
+    with running(corpus, "-o", "s/", "--shard-bytes", SHARD_BYTES, "--jobs", "2", cwd=tmp_path) as process:
+        wait_until(lambda: workers_of(process))
+        os.kill(workers_of(process)[0], signal.SIGKILL)
+        stdout, stderr = process.communicate(timeout=60)
+
+    assert (process.returncode, stderr) == (0, b"")
+    assert stdout.startswith(f"{manifest_of(built)['n_tokens']:,} tokens".encode())
+    assert contents(tmp_path / "s") == contents(built)
+    assert not temporaries(tmp_path / "s")
+
+
+def test_a_worker_that_dies_twice_is_named(built: Path, corpus: Path, tmp_path: Path, call: Call) -> None:
+    """When the second try dies as well, one line names the shard, and the same command goes on later."""
+    options = [str(corpus), "-o", "s/", "--shard-bytes", SHARD_BYTES]
+    with running(*options, "--jobs", "2", cwd=tmp_path) as process:
+        while process.poll() is None:
+            for pid in workers_of(process):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.005)
+        stdout, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert error_of(Result([], 1, stdout, stderr)).startswith("shard 0: its worker died twice")
+    assert not (tmp_path / "s" / "manifest.json").exists()
+    assert call("tokenize", *options, "--jobs", "1").returncode == 0
+    assert contents(tmp_path / "s") == contents(built)
+    assert not temporaries(tmp_path / "s")
+
+
+def test_an_unusable_file_is_named_by_any_worker(corpus: Path, llmprep: Run, tmp_path: Path, call: Call) -> None:
+    """Text that is not UTF-8 ends a parallel build with the line that any other command gives, the rest kept."""
+    mine = Path(shutil.copytree(corpus, tmp_path / "mine"))
+    (mine / "z_bad.txt").write_bytes(b"well " * 3000 + b"\x92" + b" well" * 3000)
+    command = ["tokenize", "mine", "-o", "s/", "--shard-bytes", SHARD_BYTES]
+
+    parallel = llmprep(*command, "--jobs", "2")
+    single = call(*command, "--jobs", "1")
+
+    assert (parallel.returncode, single.returncode) == (3, 3)
+    assert error_of(parallel).startswith("mine/z_bad.txt: not valid UTF-8 at byte 15000 (0x92)")
+    assert parallel.stderr.splitlines() == single.stderr.splitlines()[-1:]
+    assert built_at(tmp_path / "s")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_stopped_build_ends_at_once_with_its_workers(
+    number: signal.Signals, built: Path, corpus: Path, story: Path, tmp_path: Path, call: Call
+) -> None:
+    """Ctrl-C (to all its processes) and SIGTERM end a build within about a second: no word, worker or temporary."""
+    (tmp_path / "long.txt").write_bytes(story.read_bytes() * 400)
+    options = ["long.txt", "-o", "s/", "--shard-bytes", "1000000", "--backend", "tiktoken"]
+    with running(*options, "--jobs", "2", cwd=tmp_path) as process:
+        wait_until(lambda: list(tmp_path.glob("s/receipts/*.json")))
+        started = time.monotonic()
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        stdout, stderr = process.communicate(timeout=60)
+        took = time.monotonic() - started
+
+        assert (process.returncode, stdout, stderr) == (128 + number, b"", b"")
+        assert took < 3
+        wait_until(lambda: not alive(process.pid), seconds=3)
+    assert not temporaries(tmp_path / "s")
+    assert not (tmp_path / "s" / "manifest.json").exists()
+    kept = built_at(tmp_path / "s")
+    read_plan(tmp_path / "s")
+    assert kept
+
+
+def alive(session: int) -> list[str]:
+    """Processes of a session that still run."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            if fields[0] != "Z" and int(fields[3]) == session:
+                found.append(status.parent.name)
+    return found
+
+
+# --- what is said ---------------------------------------------------------------------------------
+
+
+def test_json_has_stable_keys(corpus: Path, call: Call) -> None:
+    """--json prints one object with these keys for a build, and the same for a merge."""
+    again(call, corpus)
+    keys = {
+        "command", "output", "n_shards", "n_tokens", "n_documents", "n_special", "encoding", "dtype", "content_sha256",
+    }  # fmt: skip
+
+    for ended in (again(call, corpus, "--json"), call("merge", "store", "--json")):
+        (line,) = ended.stdout.splitlines()
+        assert json.loads(line).keys() == keys
+
+
+def test_quiet_is_quiet(corpus: Path, call: Call) -> None:
+    """-q prints nothing, for a new store and for one that is done already."""
+    for _ in range(2):
+        ended = again(call, corpus, "-q")
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+
+
+def test_shard_tokens_are_four_bytes_each(call: Call) -> None:
+    """--shard-tokens N is --shard-bytes of four times N."""
+    Path("t.txt").write_text("some words " * 10)
+    call("tokenize", "t.txt", "-o", "bytes/", "--shard-bytes", "40")
+    call("tokenize", "t.txt", "-o", "tokens/", "--shard-tokens", "10")
+
+    assert contents(Path("bytes")) == contents(Path("tokens"))
+    assert len(contents(Path("bytes"))) == 4
+
+
+def test_many_documents_cost_little(call: Call, tmp_path: Path) -> None:
+    """A manifest of 100,000 inputs is written and read in under a second, and names each input once."""
+    count = 100_000
+    Path("a.txt").write_text("word")
+    call("tokenize", "a.txt", "-o", "s/")
+    folder = Path("s")
+    plan = read_plan(folder)
+    (receipt,) = (json.loads(path.read_bytes()) for path in folder.glob("receipts/*.json"))
+    names: Sequence[str] = [f"folder/document-{number:06d}.txt" for number in range(count)]
+    told = {
+        **plan,
+        "corpus": [[name, 4, 0] for name in names],
+        "shards": [[[number, 0, None] for number in range(count)]],
+    }
+    started = time.process_time()
+    merge(folder, [{**receipt, "documents": count, "pieces": [[0, 4, 1, 1]] * count}], told)
+    values = read_manifest(folder).values
+    took = time.process_time() - started
+
+    assert took < 1
+    assert len(values["shards"][0]["pieces"]) == count
+    assert (folder / "manifest.json").stat().st_size < 80 * count

@@ -1,0 +1,286 @@
+"""Promises of a store's plan: it follows from corpus and options alone, and its shards join to the one stream."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import adversarial_text
+
+from llmprep.documents import Source, find_sources
+from llmprep.documents.blocks import BOM
+from llmprep.errors import DataError, UsageError
+from llmprep.store.build import ShardJob, begun_documents, make_jobs
+from llmprep.store.plan import Piece, Plan, make_plan
+from llmprep.tokens import Effort, TextOptions, TokenStream, stream_text
+from llmprep.vocabulary import END_OF_TEXT, Vocabulary, load_vocabulary
+
+EFFORT = Effort(backend="tiktoken")
+GPT2 = load_vocabulary("gpt2")
+SMALL = replace(
+    GPT2,
+    ranks={token: rank for token, rank in GPT2.ranks.items() if rank < 600},
+    special_tokens={END_OF_TEXT: 600},
+    n_vocab=601,
+)
+"""GPT-2's pattern with its first merges: where text may be cut is the same, and a tokenizer is built in no time."""
+
+Contents = tuple[str, bytes]
+"""(suffix, bytes) of a file."""
+
+
+def write(folder: Path, contents: Sequence[Contents]) -> list[str]:
+    """Write files numbered in order; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number}{suffix}" for number, (suffix, _) in enumerate(contents)]
+    for path, (_, data) in zip(paths, contents, strict=True):
+        path.write_bytes(data)
+    return [str(path) for path in paths]
+
+
+def ids_of(stream: TokenStream) -> list[int]:
+    """All ids of a stream."""
+    return [int(token_id) for block in stream for token_id in block]
+
+
+def plan_of(paths: Sequence[str], shard_bytes: int, options: TextOptions | None = None) -> Plan:
+    """The plan of a corpus."""
+    return make_plan(find_sources(paths), SMALL, options or TextOptions(), shard_bytes)
+
+
+def read_shards(plan: Plan, options: TextOptions | None = None) -> list[tuple[ShardJob, list[int]]]:
+    """Each shard's job and ids, read as a worker reads them."""
+    jobs = make_jobs(plan, Path(), SMALL, options or TextOptions(), EFFORT)
+    return [(job, ids_of(stream_text(job.sources, SMALL, job.options, EFFORT, follows=job.follows))) for job in jobs]
+
+
+def joined(paths: Sequence[str], shard_bytes: int, options: TextOptions | None = None) -> list[int]:
+    """The ids of all shards, in order."""
+    shards = read_shards(plan_of(paths, shard_bytes, options), options)
+    return [token_id for _, ids in shards for token_id in ids]
+
+
+def single(paths: Sequence[str], options: TextOptions | None = None) -> list[int]:
+    """The ids of the same corpus as one stream."""
+    return ids_of(stream_text(find_sources(paths), SMALL, options, EFFORT))
+
+
+def records(texts: Sequence[str]) -> bytes:
+    """JSON Lines of texts."""
+    return b"".join(json.dumps({"text": text}).encode() + b"\n" for text in texts)
+
+
+# --- the same stream ------------------------------------------------------------------------------
+
+# NUL bytes make a short text look like no text at all.
+texts = adversarial_text.map(lambda text: text.replace("\x00", ""))
+chinese = st.text("\u4e2d\u6587\u3002\u65e5\u672c\n", max_size=100)
+files = st.one_of(
+    st.tuples(st.just(".txt"), texts.map(str.encode)),
+    st.tuples(st.just(".txt"), chinese.map(str.encode)),
+    st.tuples(st.just(".txt"), texts.map(lambda text: BOM + text.encode())),
+    st.tuples(st.just(".txt"), texts.map(lambda text: text.replace("\n", "\r\n").encode())),
+    st.tuples(st.just(".txt"), st.sampled_from([b"", BOM, b"\n", b"word", b"one two three " * 20])),
+    st.tuples(st.just(".jsonl"), st.lists(texts, max_size=5).map(records)),
+    st.tuples(st.just(".txt.gz"), texts.map(lambda text: gzip.compress(text.encode(), mtime=0))),
+)
+text_options = st.builds(
+    TextOptions,
+    newlines=st.sampled_from(["universal", "keep"]),
+    separator=st.sampled_from(["eot", "none"]),
+    special=st.sampled_from(["allow", "text"]),
+)
+
+
+@given(
+    contents=st.lists(files, min_size=1, max_size=5),
+    shard_bytes=st.integers(1, 20) | st.integers(1, 1000),
+    options=text_options,
+)
+def test_shards_join_to_the_one_stream(contents: list[Contents], shard_bytes: int, options: TextOptions) -> None:
+    """For any files, options and size of shards, the shards' ids in order are the single stream's ids."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write(Path(folder), contents)
+        try:
+            expected = single(paths, options)
+        except DataError:
+            with pytest.raises(DataError, match="empty: 0 tokens"):
+                plan_of(paths, shard_bytes, options)
+            return
+
+        assert joined(paths, shard_bytes, options) == expected
+
+
+FIRST = {
+    "an empty file": [(".txt", b"")],
+    "only a mark": [(".txt", BOM)],
+    "several marks": [(".txt", BOM), (".txt", BOM), (".txt", b""), (".txt", BOM)],
+    "an empty gzip file": [(".txt.gz", gzip.compress(b"", mtime=0))],
+    "a gzip file that holds a mark": [(".txt.gz", gzip.compress(BOM, mtime=0))],
+    "records without text": [(".jsonl", records(["", ""]))],
+    "blank lines for records": [(".jsonl", b"\n\n")],
+}
+
+
+@pytest.mark.parametrize("shard_bytes", [1, 2, 3, 5, 8, 13, 30, 1000])
+@pytest.mark.parametrize("before", list(FIRST.values()), ids=list(FIRST))
+def test_the_first_document_has_no_separator(before: list[Contents], shard_bytes: int, tmp_path: Path) -> None:
+    """Whatever files without text come first and wherever shards end, the stream begins with the first text's ids."""
+    paths = write(tmp_path, [*before, (".txt", b"ab"), *before, (".txt", b"c d")])
+    first, second = (single([paths[number]]) for number in (len(before), -1))
+
+    assert joined(paths, shard_bytes) == [*first, SMALL.eot_id, *second]
+
+
+@pytest.mark.parametrize("shard_bytes", [1, 7, 100, 4096, 100_000])
+def test_a_text_with_few_places_to_cut_is_cut_there(shard_bytes: int, tmp_path: Path) -> None:
+    """However far a safe cut lies behind a span's nominal end, both neighbours move to it."""
+    text = "\u4e2d" * 21_844 + "a " + "\u6587" * 43_690 + "ab c" + "\u65e5" * 700
+    step = max(shard_bytes, 2_000)  # so many spans would only repeat each other
+    paths = write(tmp_path, [(".txt", text.encode())])
+
+    shards = read_shards(plan_of(paths, step))
+
+    held = [ids for _, ids in shards if ids]
+    assert [token_id for ids in held for token_id in ids] == single(paths)
+    assert len(held) == (3 if step < 100_000 else 2)
+
+
+@given(text=texts, shard_bytes=st.integers(1, 60))
+def test_spans_share_a_file_without_gap_or_overlap(text: str, shard_bytes: int) -> None:
+    """What the spans of a file read follows one on the other, and each begins at a safe cut."""
+    data = f"word {text} word".encode()
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write(Path(folder), [(".txt", data)])
+        read = [source for job, _ in read_shards(plan_of(paths, shard_bytes)) for source in job.sources]
+
+    ends = [0]
+    for source in read:
+        begin = source.begin if source.span else 0
+        assert begin == ends[-1]
+        ends.append(begin + source.n_bytes)
+        if 0 < begin < len(data):
+            assert data[begin - 1 : begin].isalnum()
+            assert data[begin : begin + 1] in (b" ", b"\t", b"\r", b"\n")
+    assert ends[-1] == len(data)
+    assert sum(map(begun_documents, read)) == 1
+
+
+# --- what lies where ------------------------------------------------------------------------------
+
+
+def test_small_files_share_a_shard_and_large_ones_are_split(tmp_path: Path) -> None:
+    """Files are taken in order: together as long as there is room, in spans where one is larger than a shard."""
+    paths = write(tmp_path, [(".txt", b"a" * size) for size in (10, 10, 45, 12, 8, 1)])
+
+    plan = plan_of(paths, 20)
+
+    assert plan.shards == [
+        [Piece(0, 0, None), Piece(1, 0, None)],
+        [Piece(2, 0, 20)],
+        [Piece(2, 20, 40)],
+        [Piece(2, 40, 45), Piece(3, 0, None)],
+        [Piece(4, 0, None), Piece(5, 0, None)],
+    ]
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [(".txt", gzip.compress(os.urandom(300).hex().encode(), mtime=0)), (".jsonl", records(["one two three"] * 30))],
+    ids=["gzip", "records"],
+)
+def test_what_cannot_be_entered_in_the_middle_is_not_split(contents: Contents, tmp_path: Path) -> None:
+    """A compressed file, whatever its name, and a file of records lie whole in one shard."""
+    paths = write(tmp_path, [(".txt", b"before"), contents, (".txt", b"behind")])
+
+    plan = plan_of(paths, 100)
+
+    assert plan.shards == [[Piece(0, 0, None)], [Piece(1, 0, None)], [Piece(2, 0, None)]]
+
+
+# --- what it depends on ---------------------------------------------------------------------------
+
+
+def test_the_plan_does_not_depend_on_where_the_corpus_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A corpus that was copied elsewhere, or is named by another path, has the same plan."""
+    contents = [(".txt", b"one two " * 9), (".txt", b"three")]
+    plans = []
+    for place in ("here", "there/and/deeper"):
+        write(tmp_path / place, contents)
+        plans.append(plan_of([str(tmp_path / place)], 30))
+    monkeypatch.chdir(tmp_path / "there")
+    plans.append(plan_of(["and/deeper/"], 30))
+
+    assert [plan.sha256 for plan in plans] == [plans[0].sha256] * 3
+    assert [plan.shards for plan in plans] == [plans[0].shards] * 3
+
+
+def test_the_plan_follows_from_corpus_and_options(tmp_path: Path) -> None:
+    """Each option that decides a byte, and each file's name, size and place in the order, makes another plan."""
+    paths = write(tmp_path / "a", [(".txt", b"one two three"), (".txt", b"four")])
+    longer = write(tmp_path / "b", [(".txt", b"one two three"), (".txt", b"fourth")])
+    renamed = write(tmp_path / "c", [(".md", b"one two three"), (".txt", b"four")])
+
+    def hash_of(paths: Sequence[str], vocabulary: Vocabulary = GPT2, shard_bytes: int = 8, **chosen: str) -> str:
+        options = TextOptions(**chosen)  # type: ignore[arg-type]
+        return make_plan(find_sources(paths, "text"), vocabulary, options, shard_bytes).sha256
+
+    hashes = [
+        hash_of(paths),
+        hash_of(paths[::-1]),
+        hash_of(paths[:1]),
+        hash_of(longer),
+        hash_of(renamed),
+        hash_of(paths, shard_bytes=9),
+        hash_of(paths, load_vocabulary("r50k_base")),
+        hash_of(paths, newlines="keep"),
+        hash_of(paths, separator="none"),
+        hash_of(paths, special="text"),
+        make_plan(find_sources(paths, "body"), GPT2, TextOptions(), 8).sha256,
+    ]
+
+    assert len(set(hashes)) == len(hashes)
+    assert hash_of(paths) == hashes[0]
+
+
+# --- what cannot be planned -----------------------------------------------------------------------
+
+
+def test_inputs_without_a_size_are_refused(tmp_path: Path) -> None:
+    """Standard input and pipes cannot be planned: they have no size and can be read only once."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    piped = find_sources([str(pipe)])
+    stdin = [Source("-", "-")]
+
+    for sources, name in ((piped, str(pipe)), (stdin, "-")):
+        with pytest.raises(UsageError, match=f"^{name}: .*a pipe has no size"):
+            make_plan(sources, SMALL, TextOptions(), 10)
+
+
+def test_a_corpus_without_text_is_refused(tmp_path: Path) -> None:
+    """A corpus that holds no text at all has no plan."""
+    paths = write(tmp_path, [contents for before in FIRST.values() for contents in before])
+
+    with pytest.raises(DataError, match=f"^{len(paths)} inputs: empty: 0 tokens$"):
+        plan_of(paths, 10)
+
+
+def test_looking_for_the_first_text_leaves_no_figures_behind(tmp_path: Path) -> None:
+    """Planning reads the first blocks, but the sources' figures stay those of sources not yet read."""
+    paths = write(tmp_path, [(".txt", BOM), (".txt", BOM + b"one two"), (".jsonl", records(["three"]))])
+
+    plan = plan_of(paths, 100)
+
+    assert plan.first_source == 1
+    assert plan.sources == find_sources(paths)
+    assert np.array_equal([source.n_bytes for source in plan.sources], [0, 0, 0])
