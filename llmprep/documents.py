@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias
 
-from llmprep.errors import DataError, InputError, UsageError
+from llmprep.errors import DataError, FileFormatError, InputError, UsageError
 
 Newlines: TypeAlias = Literal["universal", "keep"]
 
@@ -177,7 +177,7 @@ def _reader(source: Source, digest: hashlib._Hash) -> Callable[[int], bytes]:
 
     def read(count: int) -> bytes:
         try:
-            data = file.read(count)
+            data = _read_full(file, count)
         except OSError as error:
             raise _input_error(source.path, error) from error
         digest.update(data)
@@ -188,6 +188,15 @@ def _reader(source: Source, digest: hashlib._Hash) -> Callable[[int], bytes]:
         return data
 
     return read
+
+
+def _read_full(file: BinaryIO, count: int) -> bytes:
+    """Read ``count`` bytes, fewer only at the end. A pipe gives pieces, and between them a signal is heeded."""
+    pieces: list[bytes] = []
+    while count and (piece := file.read1(count)):  # type: ignore[attr-defined]
+        pieces.append(piece)
+        count -= len(piece)
+    return b"".join(pieces)
 
 
 def _cut_blocks(source: Source, read: Callable[[int], bytes], block_bytes: int) -> Iterator[bytes]:
@@ -246,6 +255,8 @@ def _decode(source: Source, raw: bytes, offset: int) -> str:
 
 def _check_looks_like_text(source: Source, head: bytes) -> None:
     """Refuse what is plainly not UTF-8 text, and say what it looks like."""
+    if source.path.endswith(".pt") and not head.startswith(b"PK\x03\x04"):
+        raise FileFormatError(f"{source.path}: not a .pt file, by its first bytes; rename it if it is a text")
     for signature, what in _SIGNATURES:
         if head.startswith(signature):
             raise DataError(f"{source.path}: looks like {what}, not UTF-8 text; convert it first")

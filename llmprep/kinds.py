@@ -12,7 +12,6 @@ fast. Reading takes nothing on trust: keys, shapes, dtypes and every id are chec
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from llmprep.documents import BLOCK_BYTES, Source, close_source, find_sources, o
 from llmprep.errors import DataError, FileFormatError, UsageError
 from llmprep.ptfile import DTYPES, PtFile, TensorView, c_strides, is_zip, read_pt, write_pt
 from llmprep.ptfile.writing import Sink
-from llmprep.tokens import TextOptions, TokenStream, spool, stream_text
+from llmprep.tokens import TextOptions, TokenStream, spool, stream_text, temporary_file
 from llmprep.vocabulary import Announce, load_vocabulary, resolve_encoding
 from llmprep.windows import Pairs, require_windows, stream_of, take_rows, view_windows
 
@@ -35,6 +34,17 @@ Array = npt.NDArray[Any]
 FORMAT = "llmprep/1"
 IDS_PER_BLOCK = 1 << 18
 TEXT_OPTIONS = ("newlines", "separator", "special")
+MAX_VOCAB = 1 << 24
+META_TYPES = {
+    "encoding": str,
+    "vocab_sha256": str,
+    "n_vocab": int,
+    "n_tokens": int,
+    "content_sha256": str,
+    "options": dict,
+    "sources": list,
+}
+SOURCE_TYPES = {"name": str, "bytes": int, "sha256": str, "tokens": int}
 
 
 def check_dtype(dtype: str, n_vocab: int) -> None:
@@ -239,9 +249,9 @@ def open_pt(sources: Sequence[Source]) -> PtFile | None:
     (source,) = sources
     if source.path != "-" and Path(source.path).is_file():
         return read_pt(Path(source.path))
-    with tempfile.TemporaryFile() as spooled:
+    with temporary_file() as spooled:
         file = open_source(source)
-        while data := file.read(BLOCK_BYTES):
+        while data := file.read1(BLOCK_BYTES):  # type: ignore[attr-defined]
             spooled.write(data)
         close_source(source)
         spooled.flush()
@@ -262,17 +272,8 @@ def _stream_of_meta(file: PtFile, encoding: str | None, options: TextOptions | N
     if options is not None:
         raise UsageError(f"{file.name}: its tokens are made already; options for text do not apply")
     meta, name = file.meta, encoding_of(file, encoding)
-    wanted = {
-        "vocab_sha256": str,
-        "n_vocab": int,
-        "n_tokens": int,
-        "content_sha256": str,
-        "options": dict,
-        "sources": list,
-    }
-    for key, kind in wanted.items():
-        if meta and not isinstance(meta.get(key), kind):
-            raise FileFormatError(f"{file.name}: meta: {key} is missing or no {kind.__name__}")
+    if meta:
+        _check_meta(meta, file.name)
     vocabulary = None if meta else load_vocabulary(name)
     return TokenStream(
         name=file.name,
@@ -286,6 +287,18 @@ def _stream_of_meta(file: PtFile, encoding: str | None, options: TextOptions | N
         n_tokens=meta.get("n_tokens", 0),
         content_sha256=meta.get("content_sha256", ""),
     )
+
+
+def _check_meta(meta: Mapping[str, Any], name: str) -> None:
+    """Raise `FileFormatError` unless what a file states of itself has the types and ranges that are counted on."""
+    for key, kind in META_TYPES.items():
+        if type(meta.get(key)) is not kind:
+            raise FileFormatError(f"{name}: meta: {key} is missing or no {kind.__name__}")
+    if not 1 <= meta["n_vocab"] <= MAX_VOCAB or meta["n_tokens"] < 0:
+        raise FileFormatError(f"{name}: meta: n_vocab {meta['n_vocab']} or n_tokens {meta['n_tokens']} is out of range")
+    for source in meta["sources"]:
+        if type(source) is not dict or any(type(source.get(key)) is not kind for key, kind in SOURCE_TYPES.items()):
+            raise FileFormatError(f"{name}: meta: sources are records of {', '.join(SOURCE_TYPES)}")
 
 
 def encoding_of(file: PtFile, encoding: str | None = None) -> str:

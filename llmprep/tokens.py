@@ -7,9 +7,11 @@ it has been read to the end. Between documents, never after the last, stands the
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
@@ -18,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmprep.documents import BLOCK_BYTES, Block, Newlines, Source, read_blocks
-from llmprep.errors import DataError
+from llmprep.errors import DataError, OutputError
 from llmprep.vocabulary import END_OF_TEXT, Announce, Vocabulary, load_vocabulary
 
 Ids = npt.NDArray[np.uint32]
@@ -176,6 +178,9 @@ def encode_text(text: str, encoding: str = "gpt2", *, special: Special = "allow"
     [40, 367, 2885, 1464]
     """
     vocabulary = load_vocabulary(encoding)
+    if not text.isascii():
+        # Halves of surrogate pairs, which no UTF-8 file can hold: joined or replaced, as tiktoken's ``encode`` does.
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     data = text.encode()
     block = Block(Source("text", "text"), text, data, 0)
     _count_special(block, special_pattern(vocabulary), special)
@@ -199,8 +204,20 @@ def decode_ids(ids: Sequence[int], table: Mapping[int, bytes]) -> str:
 
 def spool(blocks: Iterator[Ids], folder: Path | None = None) -> Ids:
     """Put a stream into an unnamed temporary file and map it: (n,) uint32, for what must be read twice."""
-    with tempfile.TemporaryFile(dir=folder) as file:
+    with temporary_file(folder) as file:
         return _spool_into(file, blocks)
+
+
+@contextmanager
+def temporary_file(folder: Path | None = None) -> Iterator[BinaryIO]:
+    """Open an unnamed temporary file; `OutputError` says where there is no room for one."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            yield file
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        place = folder or tempfile.tempdir or "any temporary folder"
+        raise OutputError(f"temporary file in {place}: {reason}; TMPDIR names another folder") from error
 
 
 def _spool_into(file: BinaryIO, blocks: Iterator[Ids]) -> Ids:

@@ -217,9 +217,12 @@ def embed(
     from llmprep.kinds import check_ids, make_meta, open_windows, write_embeddings, write_weights
     from llmprep.ptfile import check_output, check_space, open_output, read_pt
 
-    show = Show(quiet, as_json, binary=output == "-")
-    target = check_output(_output_name(inputs, output, "embeddings"), inputs, force=force)
-    weights_target = check_output(save_weights, inputs, force=force) if save_weights else None
+    show = Show(quiet, as_json, binary="-" in (output, save_weights))
+    taken = [*inputs, weights] if weights else inputs
+    target = check_output(_output_name(inputs, output, "embeddings"), taken, force=force)
+    weights_target = check_output(save_weights, taken, force=force) if save_weights else None
+    if weights_target and weights_target.path == target.path:
+        raise UsageError(f"--save-weights {save_weights}: is also the output; name another file")
     where = embedding.check_device(device)
     chosen = _text_options(newlines, separator, special)
     source = open_windows(
