@@ -20,7 +20,7 @@ from llmprep.documents import find_sources, peek
 from llmprep.errors import UsageError
 from llmprep.kinds import file_tokens, file_windows
 from llmprep.ptfile import is_zip, read_pt
-from llmprep.tokens import TextOptions, encode_text, stream_text
+from llmprep.tokens import encode_text, stream_text
 from llmprep.vocabulary import load_vocabulary
 from llmprep.windows import check_window, require_windows, view_windows
 
@@ -50,7 +50,7 @@ class WindowDataset(Dataset[Batch]):
         if isinstance(source, Path):
             (found,) = find_sources([str(source)])
             if not is_zip(peek(found, 4)):
-                source = np.concatenate(list(stream_text([found], load_vocabulary(encoding), TextOptions())))
+                source = np.concatenate(list(stream_text([found], load_vocabulary(encoding))))
         self._origin = (source, max_length, stride)
         self._inputs, self._targets = self._open(check_crc=True)
 

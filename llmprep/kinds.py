@@ -11,6 +11,7 @@ fast. Reading takes nothing on trust: keys, shapes, dtypes and every id are chec
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from llmprep import __version__
-from llmprep.documents import BLOCK_BYTES, Source, close_source, find_sources, open_source, peek
+from llmprep.documents import Source, close_source, find_sources, open_source, peek
 from llmprep.errors import DataError, FileFormatError, UsageError
 from llmprep.ptfile import DTYPES, PtFile, TensorView, c_strides, is_zip, read_pt, write_pt
 from llmprep.ptfile.writing import Sink
-from llmprep.tokens import TextOptions, TokenStream, spool, stream_text, temporary_file
+from llmprep.tokens import Effort, Hashing, TextOptions, TokenStream, spool, stream_text, temporary_file
 from llmprep.vocabulary import Announce, load_vocabulary, resolve_encoding
 from llmprep.windows import Pairs, require_windows, stream_of, take_rows, view_windows
 
@@ -168,6 +169,7 @@ def split_stream(stream: TokenStream, val_fraction: float) -> list[TokenStream]:
             records=stream.sources,
             n_tokens=0,
             head=[],
+            hashing=Hashing(threaded=False),
         )
         for part, held in (("train", ids[:cut]), ("val", ids[cut:]))
     ]
@@ -216,30 +218,51 @@ def write_weights(sink: Sink, weights: Mapping[str, Array]) -> int:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def open_tokens(
-    paths: Sequence[str],
-    *,
-    encoding: str | None = None,
-    options: TextOptions | None = None,
-    vocab_dir: str | None = None,
-    announce: Announce | None = None,
-    block_bytes: int = BLOCK_BYTES,
-) -> TokenStream:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How inputs are read. ``None`` stands for what was not chosen: a .pt file has made those choices already.
+
+    ``announce`` is told what a person should know meanwhile; ``watch`` sees the sources before they are read.
+    """
+
+    encoding: str | None = None
+    options: TextOptions | None = None
+    vocab_dir: str | None = None
+    text_field: str | None = None
+    effort: Effort | None = None
+    announce: Announce | None = None
+    watch: Callable[[list[Source]], None] | None = None
+
+
+def open_tokens(paths: Sequence[str], reading: Reading | None = None) -> TokenStream:
     """Open texts, or one tokens or windows .pt file (its first bytes tell), as one stream of ids.
 
-    ``encoding`` is gpt2 for texts unless given; a .pt file knows its own, and refuses another.
+    The encoding is gpt2 for texts unless chosen; a .pt file knows its own, and refuses another.
     """
-    sources = find_sources(paths)
-    if file := open_pt(sources):
-        return stream_file(file, encoding=encoding, options=options)
-    vocabulary = load_vocabulary(encoding or "gpt2", vocab_dir, announce)
-    return stream_text(sources, vocabulary, options or TextOptions(), block_bytes)
+    reading = reading or Reading()
+    sources = find_sources(paths, reading.text_field, reading.announce)
+    file = open_pt(sources)
+    return stream_file(file, reading) if file else _stream_sources(sources, reading)
 
 
-def open_each(paths: Sequence[str], **choices: Any) -> Iterator[TokenStream]:
-    """Open each path as a stream of its own, as `open_tokens` does; all are checked before any is read."""
-    find_sources(paths)
-    return (open_tokens([path], **choices) for path in paths)
+def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
+    """Open each input as a stream of its own, as `open_tokens` does; all are checked before any is read."""
+    vocabulary = functools.cache(
+        lambda: load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
+    )
+    sources = find_sources(paths, reading.text_field, reading.announce)
+    for source in sources:
+        file = open_pt([source])
+        yield (
+            stream_file(file, reading) if file else stream_text([source], vocabulary(), reading.options, reading.effort)
+        )
+
+
+def _stream_sources(sources: list[Source], reading: Reading) -> TokenStream:
+    if reading.watch is not None:
+        reading.watch(sources)
+    vocabulary = load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
+    return stream_text(sources, vocabulary, reading.options, reading.effort)
 
 
 def open_pt(sources: Sequence[Source]) -> PtFile | None:
@@ -250,8 +273,8 @@ def open_pt(sources: Sequence[Source]) -> PtFile | None:
     if source.path != "-" and Path(source.path).is_file():
         return read_pt(Path(source.path))
     with temporary_file() as spooled:
-        file = open_source(source)
-        while data := file.read1(BLOCK_BYTES):  # type: ignore[attr-defined]
+        stream = open_source(source)
+        while data := stream.read(IDS_PER_BLOCK):
             spooled.write(data)
         close_source(source)
         spooled.flush()
@@ -259,19 +282,19 @@ def open_pt(sources: Sequence[Source]) -> PtFile | None:
         return read_pt(spooled, source.path)
 
 
-def stream_file(file: PtFile, *, encoding: str | None = None, options: TextOptions | None = None) -> TokenStream:
+def stream_file(file: PtFile, reading: Reading | None = None) -> TokenStream:
     """Stream the ids of a tokens file, or the token stream that a windows file was cut from."""
-    stream = _stream_of_meta(file, encoding, options)
+    stream = _stream_of_meta(file, reading or Reading())
     stream.blocks = _id_blocks(_checked_stream(file, stream.n_vocab))
     stream.options = {key: value for key, value in stream.options.items() if key in TEXT_OPTIONS}
     return stream
 
 
-def _stream_of_meta(file: PtFile, encoding: str | None, options: TextOptions | None) -> TokenStream:
+def _stream_of_meta(file: PtFile, reading: Reading) -> TokenStream:
     """A stream with the figures that a file states of itself, and no blocks."""
-    if options is not None:
+    if reading.options is not None or reading.text_field is not None:
         raise UsageError(f"{file.name}: its tokens are made already; options for text do not apply")
-    meta, name = file.meta, encoding_of(file, encoding)
+    meta, name = file.meta, encoding_of(file, reading.encoding)
     if meta:
         _check_meta(meta, file.name)
     vocabulary = None if meta else load_vocabulary(name)
@@ -401,28 +424,18 @@ class WindowSource:
 
 
 def open_windows(
-    paths: Sequence[str],
-    max_length: int | None,
-    stride: int | None,
-    *,
-    encoding: str | None = None,
-    options: TextOptions | None = None,
-    vocab_dir: str | None = None,
-    announce: Announce | None = None,
+    paths: Sequence[str], max_length: int | None, stride: int | None, reading: Reading | None = None
 ) -> WindowSource:
     """Open a windows file, or cut windows from texts or a tokens file (max_length is then 256 unless given)."""
-    sources = find_sources(paths)
+    reading = reading or Reading()
+    sources = find_sources(paths, reading.text_field, reading.announce)
     file = open_pt(sources)
     if file and "input_ids" in file.tensors:
         rows, _ = file_windows(file, max_length, stride)
-        stream = _stream_of_meta(file, encoding, options)
+        stream = _stream_of_meta(file, reading)
         check_window_ids(file, stream.n_vocab)
         return WindowSource(rows, stream)
-    stream = (
-        stream_file(file, encoding=encoding, options=options)
-        if file
-        else stream_text(sources, load_vocabulary(encoding or "gpt2", vocab_dir, announce), options or TextOptions())
-    )
+    stream = stream_file(file, reading) if file else _stream_sources(sources, reading)
     max_length = 256 if max_length is None else max_length
     stride = stride or max_length
     ids = spool(iter(stream))

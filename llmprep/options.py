@@ -38,6 +38,14 @@ class IdDtype(StrEnum):
     uint16 = "uint16"
 
 
+class Backend(StrEnum):
+    """Which tokenizer encodes."""
+
+    auto = "auto"
+    tiktoken = "tiktoken"
+    gigatoken = "gigatoken"
+
+
 class FloatDtype(StrEnum):
     """Dtype of embeddings in a file."""
 
@@ -58,8 +66,32 @@ def _window_number(given: str | int) -> int:
 
 
 Inputs: TypeAlias = Annotated[
-    list[str],
-    typer.Argument(metavar="FILE...", help="Texts, or one .pt file; - is standard input.", show_default=False),
+    list[str] | None,
+    typer.Argument(
+        metavar="FILE...",
+        help="Texts, JSON Lines or Parquet files, folders, patterns; or one .pt file. - is standard input.",
+        show_default=False,
+    ),
+]
+FilesFrom: TypeAlias = Annotated[
+    str | None, typer.Option("--files-from", metavar="PATH", help="Read names of inputs, one a line, from PATH or -.")
+]
+NulSeparated: TypeAlias = Annotated[
+    bool, typer.Option("--null", "-0", help="Names in --files-from end with NUL, as find -print0 writes.")
+]
+FieldOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--field", metavar="NAME", help="Field or column of records that holds the text. Default: text."),
+]
+BackendOption: TypeAlias = Annotated[
+    Backend, typer.Option("--backend", help="Which tokenizer encodes; the ids are the same.")
+]
+Jobs: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--jobs", "-j", metavar="N", min=1, max=256, help="Threads that encode. Default: all cores."),
+]
+DryRun: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be read and written, and estimate; write nothing.")
 ]
 OutputName: TypeAlias = Annotated[
     str | None, typer.Option("--output", "-o", metavar="PATH", help="File to write; - is standard output.")

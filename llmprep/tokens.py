@@ -1,32 +1,44 @@
 """Documents -> ids, in blocks, exactly as tiktoken encodes the whole text.
 
-A `TokenStream` is read once, from front to back. Its figures (tokens, hash, special tokens found) are complete when
-it has been read to the end. Between documents, never after the last, stands the end-of-text id.
+A `TokenStream` is read once, from front to back. Its figures (tokens, hash, special tokens found) are complete when it
+has been read to the end. Between documents, never after the last, stands the end-of-text id.
+
+With ``jobs`` > 1, blocks are encoded by that many threads and hashed by one more, while the caller writes; the order of
+blocks, and so every byte, stays the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import queue
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from llmprep.backends import BackendName, Encoder
 from llmprep.documents import BLOCK_BYTES, Block, Newlines, Source, read_blocks
-from llmprep.errors import DataError, OutputError
+from llmprep.errors import DataError, LlmprepError, OutputError
 from llmprep.vocabulary import END_OF_TEXT, Announce, Vocabulary, load_vocabulary
 
 Ids = npt.NDArray[np.uint32]
-Encode: TypeAlias = Callable[[Block], Ids]
 Separator: TypeAlias = Literal["eot", "none"]
 Special: TypeAlias = Literal["allow", "text", "error"]
+T = TypeVar("T")
+R = TypeVar("R")
+
+MAX_SOURCES = 1024
+"""Up to so many inputs are listed one by one in ``meta``; more are summed up in one record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +49,27 @@ class TextOptions:
     separator: Separator = "eot"
     special: Special = "allow"
 
+    def content(self) -> dict[str, str]:
+        """Return them for ``meta``."""
+        return {"newlines": self.newlines, "separator": self.separator, "special": self.special}
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How to encode: nothing here changes a byte. ``jobs`` threads encode; 1 means no threads at all."""
+
+    backend: BackendName = "auto"
+    jobs: int = 1
+    block_bytes: int = BLOCK_BYTES
+
 
 @dataclass(slots=True)
 class TokenStream:
     """Ids in blocks of uint32, to be read once; the figures fill up on the way.
 
-    ``sources`` are records of name, bytes, sha256 and tokens (separators belong to no source).
+    ``sources`` are records of name, bytes, sha256, tokens and documents (separators belong to no source).
     ``n_special`` counts the end-of-text strings that stood in the texts themselves. ``head`` keeps the first
-    ``head_size`` ids, for a preview.
+    ``head_size`` ids, for a preview. ``used`` says which backend encoded how many blocks.
     """
 
     name: str
@@ -61,17 +86,20 @@ class TokenStream:
     content_sha256: str = ""
     head_size: int = 0
     head: list[int] = field(default_factory=list, repr=False)
+    used: Mapping[str, int] = field(default_factory=dict)
+    hashing: Hashing = field(default_factory=lambda: Hashing(threaded=False), repr=False)
 
     def __iter__(self) -> Iterator[Ids]:
         """Yield the blocks; afterwards every figure is final."""
         digest = hashlib.sha256()
         self.n_tokens = 0
-        for block in self.blocks:
-            self.n_tokens += len(block)
-            if len(self.head) < self.head_size:
-                self.head += block[: self.head_size - len(self.head)].tolist()
-            digest.update(np.ascontiguousarray(block, "<u4").data)
-            yield block
+        with self.hashing as run:
+            for block in self.blocks:
+                self.n_tokens += len(block)
+                if len(self.head) < self.head_size:
+                    self.head += block[: self.head_size - len(self.head)].tolist()
+                run(digest.update, np.ascontiguousarray(block, "<u4").data)
+                yield block
         self.content_sha256 = digest.hexdigest()
 
     def require_vocabulary(self, folder: str | None = None, announce: Announce | None = None) -> Vocabulary:
@@ -82,46 +110,147 @@ class TokenStream:
 
     @property
     def sources(self) -> list[dict[str, Any]]:
-        """One record per input, in order, for ``meta``."""
-        return self.records or [
-            {"name": s.name, "bytes": s.n_bytes, "sha256": s.sha256, "tokens": s.n_tokens} for s in self.documents
-        ]
+        """One record per input, in order, for ``meta``; of more than `MAX_SOURCES`, one for all."""
+        if self.records or len(self.documents) <= MAX_SOURCES:
+            return self.records or [source_record(source) for source in self.documents]
+        return [sum_sources(self.documents)]
+
+
+def source_record(source: Source) -> dict[str, Any]:
+    """Return what ``meta`` says of one input."""
+    return {
+        "name": source.name,
+        "bytes": source.n_bytes,
+        "sha256": source.sha256,
+        "tokens": source.n_tokens,
+        "documents": source.n_documents,
+    }
+
+
+def sum_sources(sources: Sequence[Source]) -> dict[str, Any]:
+    """Return one record for many inputs; its sha256 is of the list that ``sha256sum`` prints for them."""
+    listing = hashlib.sha256()
+    for source in sources:
+        listing.update(f"{source.sha256}  {source.name}\n".encode())
+    return {
+        "name": f"{len(sources)} inputs",
+        "bytes": sum(source.n_bytes for source in sources),
+        "sha256": listing.hexdigest(),
+        "tokens": sum(source.n_tokens for source in sources),
+        "documents": sum(source.n_documents for source in sources),
+    }
 
 
 def stream_text(
-    sources: list[Source], vocabulary: Vocabulary, options: TextOptions, block_bytes: int = BLOCK_BYTES
+    sources: list[Source],
+    vocabulary: Vocabulary,
+    options: TextOptions | None = None,
+    effort: Effort | None = None,
 ) -> TokenStream:
     """Encode documents in order into one stream."""
+    options, effort = options or TextOptions(), effort or Effort()
+    expected = sum(source.size or 0 for source in sources)
+    encoder = Encoder(vocabulary, options.special, effort.backend, expected)
     stream = TokenStream(
         name=sources[0].path if len(sources) == 1 else f"{len(sources)} inputs",
         encoding=vocabulary.name,
         vocab_sha256=vocabulary.sha256,
         n_vocab=vocabulary.n_vocab,
-        options=asdict(options),
+        options=options.content(),
         blocks=iter(()),
         vocabulary=vocabulary,
         documents=sources,
+        used=encoder.used,
+        hashing=Hashing(threaded=effort.jobs > 1),
     )
-    encode = tiktoken_encoder(vocabulary, options.special)
-    stream.blocks = _encode_all(stream, vocabulary, encode, block_bytes)
+    stream.blocks = _encode_all(stream, encoder, options, effort)
     return stream
 
 
-def _encode_all(stream: TokenStream, vocabulary: Vocabulary, encode: Encode, block_bytes: int) -> Iterator[Ids]:
-    separator = np.array([vocabulary.eot_id], np.uint32)
-    specials = special_pattern(vocabulary)
+def _encode_all(stream: TokenStream, encoder: Encoder, options: TextOptions, effort: Effort) -> Iterator[Ids]:
+    """Yield ids in order, a separator before each document but the stream's first."""
+    eot_id = encoder.vocabulary.eot_id
+    separator = np.array([eot_id], np.uint32)
+    specials = special_pattern(encoder.vocabulary)
+
+    def encode(block: Block) -> tuple[Block, Ids, int]:
+        found = count_special(block, specials, options.special)
+        return block, encoder.encode(block), found
+
+    blocks = (
+        block
+        for source in stream.documents
+        for block in read_blocks(source, options.newlines, effort.block_bytes, stream.hashing.run)
+    )
     begun = False
-    for source in stream.documents:
-        for block in read_blocks(source, stream.options["newlines"], block_bytes):
-            if begun and not source.n_tokens and stream.options["separator"] == "eot":
-                yield separator
-            begun = True
-            stream.n_special += _count_special(block, specials, stream.options["special"])
-            ids = encode(block)
-            source.n_tokens += len(ids)
-            yield ids
+    for block, ids, n_special in map_in_order(encode, blocks, effort.jobs):
+        if begun and block.first and options.separator == "eot":
+            yield separator
+        begun = True
+        stream.n_special += n_special
+        block.source.n_tokens += len(ids) - block.seams
+        yield ids[ids != eot_id] if block.seams and options.separator == "none" else ids
     if not begun:
         raise DataError(f"{stream.name}: empty: 0 tokens")
+
+
+def map_in_order(function: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[R]:
+    """Yield ``function(item)`` in order, computed by ``jobs`` threads a few items ahead; with 1, by this thread.
+
+    The first error in order is the one that is raised, whichever thread was faster.
+    """
+    if jobs == 1:
+        yield from map(function, items)
+        return
+    pool = ThreadPoolExecutor(jobs)
+    ahead: deque[Future[R]] = deque()
+    failure: LlmprepError | None = None
+    try:
+        try:
+            for item in items:
+                ahead.append(pool.submit(function, item))
+                if len(ahead) > 2 * jobs:
+                    yield ahead.popleft().result()
+        except LlmprepError as error:
+            failure = error
+        while ahead:
+            yield ahead.popleft().result()
+        if failure is not None:
+            raise failure
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Hashing:
+    """Runs hash updates in order: at once, or in a thread of their own that keeps a bounded distance."""
+
+    def __init__(self, *, threaded: bool) -> None:
+        self._queue: queue.Queue[tuple[Any, ...] | None] | None = queue.Queue(64) if threaded else None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Callable[..., None]:
+        if self._queue is not None:
+            self._thread = threading.Thread(target=self._work, args=(self._queue,), daemon=True)
+            self._thread.start()
+        return self.run
+
+    def __exit__(self, *_: object) -> None:
+        if self._queue is not None and self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+
+    def run(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call ``function(*arguments)`` after all calls given before."""
+        if self._queue is None:
+            function(*arguments)
+        else:
+            self._queue.put((function, *arguments))
+
+    @staticmethod
+    def _work(tasks: queue.Queue[tuple[Any, ...] | None]) -> None:
+        while (task := tasks.get()) is not None:
+            function, *arguments = task
+            function(*arguments)
 
 
 def special_pattern(vocabulary: Vocabulary) -> re.Pattern[bytes]:
@@ -129,46 +258,20 @@ def special_pattern(vocabulary: Vocabulary) -> re.Pattern[bytes]:
     return re.compile(b"|".join(re.escape(token.encode()) for token in vocabulary.special_tokens))
 
 
-def _count_special(block: Block, specials: re.Pattern[bytes], special: str) -> int:
-    """Count end-of-text strings; with ``error``, refuse any special token and say where it stands."""
-    if b"<|" not in block.raw:
+def count_special(block: Block, specials: re.Pattern[bytes], special: str) -> int:
+    """Count end-of-text strings in the text; with ``error``, refuse any special token and say where it stands."""
+    if b"|" not in block.data:
         return 0
-    found = specials.search(block.raw)
-    if special == "error" and found:
-        raise DataError(
-            f"{block.source.path}: special token {found.group().decode()} in the text at byte "
-            f"{block.offset + found.start()}; --special allow takes it as its id, --special text as plain text"
-        )
-    return block.raw.count(END_OF_TEXT.encode())
-
-
-def tiktoken_encoder(vocabulary: Vocabulary, special: Special) -> Encode:
-    """Return the function that encodes one block with tiktoken.
-
-    Only the end-of-text string can become a special id, and only with ``special="allow"``; all others stay text,
-    which is what the reference's ``allowed_special={"<|endoftext|>"}`` does.
-    """
-    from tiktoken import Encoding
-
-    encoding = Encoding(
-        vocabulary.name,
-        pat_str=vocabulary.pattern,
-        mergeable_ranks=vocabulary.ranks,
-        special_tokens=vocabulary.special_tokens,
-    )
-    allowed = {END_OF_TEXT} if special == "allow" else set()
-
-    def encode(block: Block) -> Ids:
-        try:
-            return encoding.encode_to_numpy(block.text, allowed_special=allowed, disallowed_special=())
-        except ValueError as error:
+    if special == "error":
+        joints = block.seams and END_OF_TEXT.encode()
+        found = next((f for f in specials.finditer(block.raw or block.data) if f.group() != joints), None)
+        if found:
+            where = block.place or f"byte {block.offset + found.start()}"
             raise DataError(
-                f"{block.source.path}: tiktoken cannot encode the text from byte {block.offset} to byte "
-                f"{block.offset + len(block.raw)}: {str(error)[:80]}; a run of about 1,000,000 white-space "
-                f"characters is too long for it, shorten it"
-            ) from error
-
-    return encode
+                f"{block.source.path}: special token {found.group().decode()} in the text at {where}; "
+                f"--special allow takes it as its id, --special text as plain text"
+            )
+    return block.data.count(END_OF_TEXT.encode()) - block.seams
 
 
 def encode_text(text: str, encoding: str = "gpt2", *, special: Special = "allow") -> npt.NDArray[np.int64]:
@@ -182,9 +285,9 @@ def encode_text(text: str, encoding: str = "gpt2", *, special: Special = "allow"
         # Halves of surrogate pairs, which no UTF-8 file can hold: joined or replaced, as tiktoken's ``encode`` does.
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     data = text.encode()
-    block = Block(Source("text", "text"), text, data, 0)
-    _count_special(block, special_pattern(vocabulary), special)
-    return tiktoken_encoder(vocabulary, special)(block).astype(np.int64)
+    block = Block(Source("text", "text"), data, data, 0)
+    count_special(block, special_pattern(vocabulary), special)
+    return Encoder(vocabulary, special, "tiktoken").encode(block).astype(np.int64)
 
 
 def token_table(vocabulary: Vocabulary) -> dict[int, bytes]:

@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 from llmprep.errors import VocabularyError
 
 END_OF_TEXT = "<|endoftext|>"
+EMBEDDED = Path(__file__).parent / "vocab" / "r50k_base.tiktoken"
 R50K_SHA256 = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
 P50K_SHA256 = "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069"
 CONNECT_SECONDS = 10.0
@@ -40,7 +41,10 @@ Ranks = dict[bytes, int]
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """A byte-pair vocabulary. ``sha256`` is of its rank file; ``n_vocab`` is the largest id plus one."""
+    """A byte-pair vocabulary. ``sha256`` is of its rank file; ``n_vocab`` is the largest id plus one.
+
+    ``path`` is where that rank file lies, if it lies somewhere unchanged.
+    """
 
     name: str
     pattern: str
@@ -48,6 +52,7 @@ class Vocabulary:
     special_tokens: dict[str, int]
     sha256: str
     n_vocab: int
+    path: Path | None = None
 
     @property
     def eot_id(self) -> int:
@@ -92,15 +97,16 @@ def load_vocabulary(name: str, folder: str | None = None, announce: Announce | N
     """
     encoding = resolve_encoding(name)
     definitions = _definitions()
-    found: list[str] = []
+    found: list[tuple[str, Path | None]] = []
 
     def load(address: str, expected_hash: str) -> Ranks:
-        found.append(expected_hash)
-        return _ranks(address, expected_hash, folder, announce)
+        data, path = _rank_file(address, expected_hash, folder, announce)
+        found.append((expected_hash, path))
+        return parse_ranks(data)
 
     def load_gpt2(**_: str) -> Ranks:
-        found.append(R50K_SHA256)
-        return _embedded(R50K_SHA256)
+        found.append((R50K_SHA256, EMBEDDED))
+        return parse_ranks(_embedded(R50K_SHA256))
 
     definitions.load_tiktoken_bpe = load  # type: ignore[attr-defined]
     definitions.data_gym_to_mergeable_bpe_ranks = load_gpt2  # type: ignore[attr-defined]
@@ -112,8 +118,9 @@ def load_vocabulary(name: str, folder: str | None = None, announce: Announce | N
         pattern=definition["pat_str"],
         ranks=ranks,
         special_tokens=special_tokens,
-        sha256=found[-1],
+        sha256=found[-1][0],
         n_vocab=max(itertools.chain(ranks.values(), special_tokens.values())) + 1,
+        path=found[-1][1],
     )
 
 
@@ -140,19 +147,20 @@ def parse_ranks(data: bytes) -> Ranks:
     return dict(zip(map(binascii.a2b_base64, words[::2]), map(int, words[1::2]), strict=True))
 
 
-def _ranks(address: str, sha256: str, folder: str | None, announce: Announce | None) -> Ranks:
+def _rank_file(address: str, sha256: str, folder: str | None, announce: Announce | None) -> tuple[bytes, Path | None]:
+    """Return a verified rank file, and where it lies if it lies somewhere as it is."""
     if sha256 in (R50K_SHA256, P50K_SHA256):
-        return _embedded(sha256)
+        return _embedded(sha256), EMBEDDED if sha256 == R50K_SHA256 else None
     tried: list[str] = []
     for place in _places(folder):
-        data = _from_folder(place, address, sha256, tried)
-        if data is not None:
-            return parse_ranks(data)
-    return parse_ranks(_download(address, sha256, tried, announce))
+        found = _from_folder(place, address, sha256, tried)
+        if found is not None:
+            return found
+    return _download(address, sha256, tried, announce), None
 
 
-def _embedded(sha256: str) -> Ranks:
-    path = Path(__file__).parent / "vocab" / "r50k_base.tiktoken"
+def _embedded(sha256: str) -> bytes:
+    path = EMBEDDED
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -163,7 +171,7 @@ def _embedded(sha256: str) -> Ranks:
         data += b"".join(runs)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise VocabularyError(f"{path}: damaged (its sha256 is not {sha256}); reinstall llmprep")
-    return parse_ranks(data)
+    return data
 
 
 def _places(folder: str | None) -> Iterator[_Place]:
@@ -184,7 +192,7 @@ def _file_names(address: str) -> tuple[str, str]:
     return urlsplit(address).path.rpartition("/")[2], key
 
 
-def _from_folder(place: _Place, address: str, sha256: str, tried: list[str]) -> bytes | None:
+def _from_folder(place: _Place, address: str, sha256: str, tried: list[str]) -> tuple[bytes, Path] | None:
     plain, key = _file_names(address)
     for name in (plain, key):
         path = place.folder / name
@@ -196,7 +204,7 @@ def _from_folder(place: _Place, address: str, sha256: str, tried: list[str]) -> 
             tried.append(f"{path} ({error.strerror})")
             continue
         if hashlib.sha256(data).hexdigest() == sha256:
-            return data
+            return data, path
         tried.append(f"{path} (wrong sha256: damaged or another file)")
         if place.required:
             raise VocabularyError(f"{path}: its sha256 is not {sha256}, the one of {plain}; replace it")

