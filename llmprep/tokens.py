@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias, TypeVar
@@ -150,7 +150,7 @@ def stream_text(
     """Encode documents in order into one stream."""
     options, effort = options or TextOptions(), effort or Effort()
     expected = sum(source.size or 0 for source in sources)
-    encoder = Encoder(vocabulary, options.special, effort.backend, expected)
+    encoder = Encoder(vocabulary, options.special, effort.backend, expected, effort.jobs)
     stream = TokenStream(
         name=sources[0].path if len(sources) == 1 else f"{len(sources)} inputs",
         encoding=vocabulary.name,
@@ -183,13 +183,14 @@ def _encode_all(stream: TokenStream, encoder: Encoder, options: TextOptions, eff
         for block in read_blocks(source, options.newlines, effort.block_bytes, stream.hashing.run)
     )
     begun = False
-    for block, ids, n_special in map_in_order(encode, blocks, effort.jobs):
-        if begun and block.first and options.separator == "eot":
-            yield separator
-        begun = True
-        stream.n_special += n_special
-        block.source.n_tokens += len(ids) - block.seams
-        yield ids[ids != eot_id] if block.seams and options.separator == "none" else ids
+    with closing(blocks):  # an error leaves no input open
+        for block, ids, n_special in map_in_order(encode, blocks, effort.jobs):
+            if begun and block.first and options.separator == "eot":
+                yield separator
+            begun = True
+            stream.n_special += n_special
+            block.source.n_tokens += len(ids) - block.seams
+            yield ids[ids != eot_id] if block.seams and options.separator == "none" else ids
     if not begun:
         raise DataError(f"{stream.name}: empty: 0 tokens")
 

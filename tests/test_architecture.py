@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -18,13 +19,15 @@ import llmprep
 PACKAGE = ROOT / "llmprep"
 
 # Room -> rooms that it may import, at the top of a module or inside a function. A room is a module of llmprep, or a
-# package with all that is in it. The core: errors <- documents <- tokens, vocabulary <- tokens, errors <- ptfile,
-# errors <- windows; kinds joins them.
+# package with all that is in it. The core: errors <- documents <- backends <- tokens, vocabulary <- backends,
+# tokens <- estimate, errors <- ptfile, errors <- windows; kinds joins them.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "documents": {"errors"},
     "vocabulary": {"errors"},
-    "tokens": {"documents", "errors", "vocabulary"},
+    "backends": {"documents", "errors", "vocabulary"},
+    "tokens": {"backends", "documents", "errors", "vocabulary"},
+    "estimate": {"backends", "documents", "tokens", "vocabulary"},
     "windows": {"errors"},
     "ptfile": {"errors"},
     "kinds": {"__init__", "documents", "errors", "ptfile", "tokens", "vocabulary", "windows"},
@@ -38,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
         "documents",
         "embedding",
         "errors",
+        "estimate",
         "kinds",
         "options",
         "preview",
@@ -53,12 +57,13 @@ ALLOWED: dict[str, set[str]] = {
 # Package -> rooms that may import it when they are imported, and rooms that may import it where it is used.
 HEAVY: dict[str, tuple[set[str], set[str]]] = {
     "torch": ({"datasets", "embedding"}, set()),
-    "tiktoken": (set(), {"tokens", "vocabulary"}),
-    "gigatoken": (set(), {"tokens"}),
+    "tiktoken": (set(), {"backends", "vocabulary"}),
+    "gigatoken": (set(), {"backends"}),
+    "pyarrow": (set(), {"documents"}),
     "rich": (set(), {"cli", "preview"}),
     "typer": ({"cli", "options"}, set()),
     "numpy": (
-        {"datasets", "embedding", "kinds", "ptfile", "tokens", "windows"},
+        {"backends", "datasets", "embedding", "kinds", "ptfile", "tokens", "windows"},
         {"cli"},
     ),
 }
@@ -195,6 +200,41 @@ def test_heavy_packages_stay_in_their_rooms(path: Path) -> None:
     assert wrong_packages(room_of(path), ast.parse(path.read_text())) == set()
 
 
+@pytest.mark.parametrize(
+    ("package", "modules"),
+    [("pyarrow", {"documents/records.py"}), ("gigatoken", {"backends.py"}), ("tiktoken", {"backends.py"})],
+)
+def test_a_package_has_its_module(package: str, modules: set[str]) -> None:
+    """Each library that reads or encodes is imported by one module, which hides it from the others."""
+    users = {
+        str(path.relative_to(PACKAGE))
+        for path in sources()
+        if any(name.partition(".")[0] == package for name in all_imports(ast.parse(path.read_text())))
+    }
+
+    # vocabulary reads tiktoken's list of models, and encodes nothing.
+    assert users - {"vocabulary.py"} == modules
+
+
+def early_rooms(tree: ast.Module) -> set[str]:
+    """Rooms that a module imports when it is imported itself."""
+    found = {imported_room(name) for name, at_import in imports(tree) if at_import}
+    return {room for room in found if room is not None}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda path: str(path.name))
+def test_the_command_line_imports_stages_where_they_are_used(path: Path) -> None:
+    """Commands import the stages inside their bodies, so that ``--help`` waits for none of them."""
+    assert early_rooms(ast.parse(path.read_text())) <= {"__init__", "cli", "errors", "options", "preview"}
+
+
+def test_records_are_read_where_there_are_some() -> None:
+    """Reading plain text imports nothing of JSON Lines and Parquet: only a function imports the module of records."""
+    for path in sources():
+        for name, at_import in imports(ast.parse(path.read_text())):
+            assert not (at_import and name.startswith("llmprep.documents.records")), path
+
+
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_the_command_line_prints(path: Path) -> None:
     """No other room touches standard output or error, but for the file that ``-o -`` writes."""
@@ -231,6 +271,27 @@ def test_only_one_module_prints() -> None:
     assert writers == {"show.py"}
 
 
+def test_only_two_modules_have_a_console() -> None:
+    """What rich writes goes through the one module that prints, and through the bar that shows how far a run is."""
+    users = {
+        str(path.relative_to(PACKAGE))
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Console", "Live", "Progress", "Status")
+        if any(name.startswith("rich.") for name in all_imports(ast.parse(path.read_text())))
+    }
+
+    assert users == {"cli/show.py", "cli/progress.py"}
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGE.glob("*/__init__.py")), ids=lambda path: str(path.parent.name))
+def test_a_package_says_what_each_module_does(package: Path) -> None:
+    """The docstring of a package has a line for each of its modules, and for no other."""
+    listed = re.findall(r"^ *(\w+\.py) +\S", ast.get_docstring(ast.parse(package.read_text())) or "", re.MULTILINE)
+
+    assert sorted(listed) == sorted(path.name for path in package.parent.glob("*.py") if path != package)
+
+
 def test_no_module_is_a_drawer() -> None:
     """No module is named for what it might hold."""
     names = {part for path in sources() for part in (path.stem, path.parent.name)}
@@ -246,6 +307,10 @@ def test_no_module_is_a_drawer() -> None:
     [
         ("errors", "from llmprep.documents import Source", {"documents"}),
         ("documents", "def f():\n    import llmprep.tokens", {"tokens"}),
+        ("backends", "if TYPE_CHECKING:\n    from llmprep.tokens import Effort", {"tokens"}),
+        ("vocabulary", "from llmprep.backends import Encoder", {"backends"}),
+        ("estimate", "def f():\n    from llmprep.kinds import Reading", {"kinds"}),
+        ("backends", "from llmprep.documents.blocks import Block", set()),
         ("tokens", "from llmprep import kinds", {"kinds"}),
         ("ptfile", "from llmprep import __version__", {"__init__"}),
         ("windows", "from llmprep.cli.show import Show", {"cli"}),
@@ -263,8 +328,13 @@ def test_a_wrong_import_is_seen(room: str, source: str, wrong: set[str]) -> None
         ("tokens", "import torch", {"torch"}),
         ("tokens", "def f():\n    from torch import nn", {"torch"}),
         ("tokens", "from tiktoken import Encoding", {"tiktoken"}),
-        ("tokens", "def f():\n    from tiktoken import Encoding", set()),
-        ("tokens", "try:\n    import gigatoken\nexcept ImportError:\n    pass", {"gigatoken"}),
+        ("tokens", "def f():\n    from tiktoken import Encoding", {"tiktoken"}),
+        ("backends", "def f():\n    from tiktoken import Encoding", set()),
+        ("backends", "try:\n    import gigatoken\nexcept ImportError:\n    pass", {"gigatoken"}),
+        ("estimate", "def f():\n    import gigatoken", {"gigatoken"}),
+        ("documents", "from pyarrow.parquet import ParquetFile", {"pyarrow"}),
+        ("documents", "def f():\n    from pyarrow.parquet import ParquetFile", set()),
+        ("kinds", "def f():\n    import pyarrow", {"pyarrow"}),
         ("tokens", "class A:\n    import rich.text", {"rich"}),
         ("preview", "if TYPE_CHECKING:\n    from rich.text import Text", set()),
         ("preview", "if TYPE_CHECKING:\n    pass\nelse:\n    import rich", {"rich"}),
@@ -275,6 +345,20 @@ def test_a_wrong_import_is_seen(room: str, source: str, wrong: set[str]) -> None
 def test_a_heavy_import_is_seen(room: str, source: str, wrong: set[str]) -> None:
     """The check of packages finds what it is for, and lets pass what only a type checker reads."""
     assert wrong_packages(room, ast.parse(source)) == wrong
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from llmprep.kinds import Reading\nfrom llmprep import options", {"kinds", "options"}),
+        ("def f():\n    from llmprep.kinds import Reading", set()),
+        ("if TYPE_CHECKING:\n    from llmprep.kinds import Reading", set()),
+        ("class A:\n    import llmprep.tokens", {"tokens"}),
+    ],
+)
+def test_an_early_import_is_seen(source: str, found: set[str]) -> None:
+    """The check of early imports tells them from those inside functions and those for type checkers."""
+    assert early_rooms(ast.parse(source)) == found
 
 
 @pytest.mark.parametrize(
@@ -349,7 +433,7 @@ def test_there_is_something_public_in_each_stage() -> None:
     """The check above looks at real members: each stage has some."""
     rooms = {name.split(".")[1] for module in modules() for name, _ in public_members(module)}
 
-    assert rooms >= {"documents", "vocabulary", "tokens", "windows", "kinds", "ptfile", "datasets", "embedding", "cli"}
+    assert rooms >= ALLOWED.keys() - {"__init__", "__main__"}
 
 
 def test_the_docstring_of_the_package_names_every_stage() -> None:

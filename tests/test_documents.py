@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
+import gzip
 import hashlib
 import io
 import itertools
+import lzma
 import os
+import sys
 import time
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,8 +21,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import adversarial_text
 
-from llmprep import documents
 from llmprep.documents import Block, Newlines, Source, find_sources, last_safe_cut, peek, read_blocks
+from llmprep.documents import blocks as blocks_room
 from llmprep.errors import DataError, FileFormatError, InputError, UsageError
 
 WORD = set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
@@ -80,6 +86,18 @@ def test_every_cut_is_safe(folder: Path, text: str, block_bytes: int) -> None:
         assert right.raw[0] in SPACE
 
 
+@given(text=adversarial_text, newlines=st.sampled_from(("universal", "keep")), block_bytes=block_sizes)
+def test_a_document_begins_once(folder: Path, text: str, newlines: Newlines, block_bytes: int) -> None:
+    """Of a text's blocks the first, and no other, begins a document; none is empty, and the source counts one."""
+    assume(looks_like_text(text))
+
+    blocks = read(folder / "first.txt", b"a " + text.encode(), newlines, block_bytes)
+
+    assert [block.first for block in blocks] == [True] + [False] * (len(blocks) - 1)
+    assert all(block.data for block in blocks)
+    assert {(block.source.n_documents, block.seams, block.place) for block in blocks} == {(1, 0, "")}
+
+
 def test_small_blocks_are_cut_at_every_word(tmp_path: Path) -> None:
     """Text is cut as soon as it can be: with one-byte reads, before each space that follows a word."""
     blocks = read(tmp_path / "words.txt", b"I HAD always\tthought - so\r\nit is", block_bytes=1)
@@ -140,8 +158,13 @@ def test_a_byte_order_mark_is_dropped_once(tmp_path: Path, block_bytes: int) -> 
 
 
 def test_a_lone_mark_is_an_empty_document(tmp_path: Path) -> None:
-    """A file that holds nothing but the mark yields no block."""
-    assert read(tmp_path / "bom.txt", codecs.BOM_UTF8) == []
+    """A file that holds nothing but the mark yields no block, and is no document."""
+    path = tmp_path / "bom.txt"
+    path.write_bytes(codecs.BOM_UTF8)
+    (source,) = find_sources([str(path)])
+
+    assert list(read_blocks(source)) == []
+    assert (source.n_documents, source.n_chars, source.n_bytes, source.bom) == (0, 0, 3, True)
 
 
 def test_no_mark_is_noted_where_there_is_none(tmp_path: Path) -> None:
@@ -220,10 +243,8 @@ SAMPLE = "It is not UTF-8, though it is text. " * 40
         pytest.param(b"\xff\xd8\xff\xe0\x00\x10JFIF", "a JPEG image", id="jpeg"),
         pytest.param(b"%PDF-1.7\n", "a PDF document", id="pdf"),
         pytest.param(b"PK\x03\x04rest of a zip", "a zip archive", id="zip"),
-        pytest.param(b"\x1f\x8b\x08\x00", "gzip data", id="gzip"),
-        pytest.param(b"BZh91AY&SY", "bzip2 data", id="bzip2"),
-        pytest.param(b"\xfd7zXZ\x00\x00", "xz data", id="xz"),
-        pytest.param(b"\x28\xb5\x2f\xfd\x04", "zstandard data", id="zstd"),
+        pytest.param(b"PAR1\x15\x04", "a Parquet file that is not named .parquet", id="parquet"),
+        pytest.param(b"\x00" * 257 + b"ustar\x0000", "a tar archive", id="tar"),
         pytest.param(b"\x7fELF\x02\x01", "a program", id="elf"),
         pytest.param(b"SQLite format 3\x00", "an SQLite database", id="sqlite"),
         pytest.param(b"\x00\x01\x02\x03" * 100, "binary data (100 NUL bytes near its start)", id="nuls"),
@@ -235,6 +256,65 @@ def test_what_is_no_text_is_named(tmp_path: Path, data: bytes, what: str) -> Non
         read(tmp_path / "other.txt", data)
 
     assert f"looks like {what}, not UTF-8 text" in str(raised.value)
+
+
+def zstandard(data: bytes) -> bytes:
+    """Compress with the standard library's zstd (Python 3.14), else its backport."""
+    packed: bytes = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd").compress(
+        data
+    )
+    return packed
+
+
+PACKS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstandard": zstandard,
+}
+
+
+@pytest.mark.parametrize("name", ["text.txt", "text.gz"])
+@pytest.mark.parametrize("kind", PACKS)
+def test_compressed_text_is_text(tmp_path: Path, kind: str, name: str) -> None:
+    """Compressed content is told by its first bytes, whatever the name; the figures are of the file as it lies."""
+    data = (SAMPLE * 300).encode()
+    packed = PACKS[kind](data)
+
+    blocks = read(tmp_path / name, packed, block_bytes=1000)
+
+    assert b"".join(block.raw for block in blocks) == data
+    assert len(blocks) > 5
+    source = blocks[0].source
+    assert (source.n_bytes, source.n_chars) == (len(packed), len(data))
+    assert source.sha256 == hashlib.sha256(packed).hexdigest()
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
+@pytest.mark.parametrize("kind", PACKS)
+def test_compressed_text_that_is_cut_short_is_an_error(tmp_path: Path, kind: str, kept: float) -> None:
+    """What ends before its end mark is not taken for the whole; the error says what kind of data it is."""
+    packed = PACKS[kind](os.urandom(5000).hex().encode())
+
+    with pytest.raises(DataError, match=rf"cut\.txt: the {kind} data is cut short"):
+        read(tmp_path / "cut.txt", packed[: int(len(packed) * kept)])
+
+
+@pytest.mark.parametrize("inner", PACKS)
+@pytest.mark.parametrize("outer", PACKS)
+def test_data_compressed_twice_is_named(tmp_path: Path, outer: str, inner: str) -> None:
+    """One layer is taken off; what lies below a second one is refused with what it looks like."""
+    with pytest.raises(DataError, match=f"looks like {inner} data inside compressed data, not UTF-8 text"):
+        read(tmp_path / "twice.txt", PACKS[outer](PACKS[inner](SAMPLE.encode())))
+
+
+@pytest.mark.parametrize("kind", PACKS)
+def test_what_is_no_text_is_named_in_compressed_data_too(tmp_path: Path, kind: str) -> None:
+    """Compressed bytes are looked at as others are: a kind of file is named, a bad byte with its offset in the text."""
+    with pytest.raises(DataError, match="looks like a PDF document, not UTF-8 text"):
+        read(tmp_path / "pdf.txt", PACKS[kind](b"%PDF-1.7\n"))
+    with pytest.raises(DataError, match=r"not valid UTF-8 at byte 4 \(0x92\)"):
+        read(tmp_path / "bad.txt", PACKS[kind](b"one \x92two"), block_bytes=2)
 
 
 def test_a_text_named_as_a_pt_file_is_refused(tmp_path: Path) -> None:
@@ -267,7 +347,7 @@ def test_text_without_a_cut_is_one_block(tmp_path: Path) -> None:
 
 def test_growth_ends_at_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the cap the error says how much stands uncut and where it begins."""
-    monkeypatch.setattr(documents, "MAX_UNCUT_BYTES", 1000)
+    monkeypatch.setattr(blocks_room, "MAX_UNCUT_BYTES", 1000)
 
     with pytest.raises(DataError, match=r"1\d\d\d bytes from byte 3 on without a letter or digit before white space"):
         read(tmp_path / "capped.txt", b"one " + b"." * 5000, block_bytes=100)
@@ -275,7 +355,7 @@ def test_growth_ends_at_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_cap_is_on_one_stretch_and_not_on_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file much longer than the cap is read as long as each stretch between two cuts is shorter."""
-    monkeypatch.setattr(documents, "MAX_UNCUT_BYTES", 1000)
+    monkeypatch.setattr(blocks_room, "MAX_UNCUT_BYTES", 1000)
     data = (b"." * 700 + b"a ") * 20
 
     assert b"".join(block.raw for block in read(tmp_path / "long.txt", data, block_bytes=100)) == data
@@ -304,7 +384,7 @@ def test_growth_takes_linear_time(tmp_path: Path) -> None:
 
 @given(text=adversarial_text, block_bytes=block_sizes)
 def test_a_source_ends_with_its_figures(folder: Path, text: str, block_bytes: int) -> None:
-    """After reading, size and hash are those of the bytes, and the characters those of the text."""
+    """After reading, size and hash are those of the bytes, and the characters those of the text that was yielded."""
     assume(looks_like_text(text))
     path = folder / "figures.txt"
     path.write_bytes(text.encode())
@@ -315,6 +395,7 @@ def test_a_source_ends_with_its_figures(folder: Path, text: str, block_bytes: in
     assert source.n_bytes == len(text.encode())
     assert source.sha256 == hashlib.sha256(text.encode()).hexdigest()
     assert source.n_chars == n_chars
+    assert source.n_documents == (n_chars > 0)
 
 
 def test_a_name_does_not_depend_on_the_folder(tmp_path: Path) -> None:
@@ -335,7 +416,9 @@ def test_a_look_at_the_head_takes_nothing(tmp_path: Path) -> None:
     (source,) = find_sources([str(path)])
 
     assert peek(source, 3) == b"one"
+    assert source.n_bytes == 0
     assert joined(list(read_blocks(source))) == "one two"
+    assert source.n_bytes == 7
 
 
 def test_all_paths_are_checked_before_any_is_read(tmp_path: Path) -> None:
@@ -346,10 +429,39 @@ def test_all_paths_are_checked_before_any_is_read(tmp_path: Path) -> None:
         find_sources([str(tmp_path / "there.txt"), str(tmp_path / "gone.txt")])
 
 
-def test_a_folder_is_no_document(tmp_path: Path) -> None:
-    """A folder is refused with advice."""
-    with pytest.raises(UsageError, match="is a folder"):
-        find_sources([str(tmp_path)])
+def test_a_folder_is_its_files(tmp_path: Path) -> None:
+    """A folder stands for the files in it and below, in byte order of their names, which do not name the folder."""
+    for name in ("b.txt", "B.txt", "a/z.txt", "a.txt", "a/\u00e9.txt"):
+        (tmp_path / "corpus" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "corpus" / name).write_text(name)
+
+    sources = find_sources([str(tmp_path / "corpus")])
+
+    assert [source.name for source in sources] == ["B.txt", "a.txt", "a/z.txt", "a/\u00e9.txt", "b.txt"]
+    assert [joined(list(read_blocks(source))) for source in sources] == [source.name for source in sources]
+
+
+def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
+    """A folder with nothing but folders, links to folders and hidden files in it is an error, not an empty text."""
+    (tmp_path / "corpus" / "below").mkdir(parents=True)
+    (tmp_path / "corpus" / ".hidden").write_text("text")
+    (tmp_path / "corpus" / "link").symlink_to(tmp_path)
+    said: list[str] = []
+
+    with pytest.raises(UsageError, match=r"corpus: there is no file in this folder"):
+        find_sources([str(tmp_path / "corpus")], announce=said.append)
+
+    assert any("1 hidden files or folders in it are left out" in line for line in said)
+
+
+def test_a_pattern_is_the_files_that_match(tmp_path: Path) -> None:
+    """A pattern that the shell left alone is expanded, in byte order; one that matches nothing is an error."""
+    for name in ("b.txt", "a.txt", "c.md"):
+        (tmp_path / name).write_text(name)
+
+    assert [source.name for source in find_sources([str(tmp_path / "*.txt")])] == ["a.txt", "b.txt"]
+    with pytest.raises(InputError, match=r"\*\.csv: no file matches"):
+        find_sources([str(tmp_path / "*.csv")])
 
 
 @pytest.mark.parametrize("path", ["loop", "dangling", "nul\0"])
@@ -410,4 +522,5 @@ def test_an_unread_source_has_no_figures() -> None:
     """A source begins with nothing read."""
     source = Source("story.txt", "story.txt")
 
-    assert (source.n_bytes, source.n_chars, source.n_tokens, source.sha256, source.bom) == (0, 0, 0, "", False)
+    assert (source.n_bytes, source.n_chars, source.n_tokens, source.n_documents) == (0, 0, 0, 0)
+    assert (source.size, source.format, source.sha256, source.bom, source.stream) == (None, "text", "", False, None)

@@ -37,12 +37,14 @@ import torch
 from conftest import Call, Ended, Run, clean_environment
 from reference import cache_name, encode, rank_address, rank_file, tiktoken_encoding, window_rows
 
-from llmprep.documents import BLOCK_BYTES, BOM, Newlines, find_sources, read_blocks
+from llmprep.documents import BLOCK_BYTES, Newlines, find_sources, read_blocks
+from llmprep.documents.blocks import BOM
+from llmprep.documents.opening import HEAD_BYTES
 from llmprep.errors import DataError, InputError
-from llmprep.kinds import open_tokens
+from llmprep.kinds import Reading, open_tokens
 from llmprep.preview.plain import visible
 from llmprep.ptfile import TensorView, write_pt
-from llmprep.tokens import Special, TextOptions
+from llmprep.tokens import Effort, Special, TextOptions
 
 COMMANDS = ["tokenize", "pairs", "window", "embed"]
 SGR = re.compile(r"\x1b\[[0-9;]*m")
@@ -358,7 +360,8 @@ def test_09_line_ends_are_the_same_at_any_block_size(tmp_path: Path, newlines: N
         wanted = encode(file.read())
 
     for size in [*range(1, 12), len(LINE_ENDS) - 1]:
-        stream = open_tokens([str(path)], options=TextOptions(newlines=newlines), block_bytes=size)
+        reading = Reading(options=TextOptions(newlines=newlines), effort=Effort(block_bytes=size))
+        stream = open_tokens([str(path)], reading)
         assert np.concatenate(list(stream)).tolist() == wanted, size
 
 
@@ -389,7 +392,11 @@ def test_10_invalid_utf8_is_named_with_its_offset(refused: Refused, data: bytes)
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("place", [BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 2 * BLOCK_BYTES + 7])
+EDGE = HEAD_BYTES + BLOCK_BYTES
+"""Where the second block that is read ends; the first is what was looked at to tell what the file is."""
+
+
+@pytest.mark.parametrize("place", [HEAD_BYTES - 1, HEAD_BYTES, HEAD_BYTES + 1, EDGE - 1, EDGE, EDGE + 1, 2 * EDGE + 7])
 @pytest.mark.parametrize("bad", [b"\xff", b"\xc3"], ids=["never UTF-8", "half a character"])
 def test_10_offsets_count_from_the_start_of_the_file(refused: Refused, place: int, bad: bytes) -> None:
     """At and behind a block's edge the offset is that in the file, not in the block; earlier output is withdrawn."""
@@ -411,16 +418,42 @@ NOT_TEXT = {
     "UTF-32 text (big-endian, without a mark)": LATIN.encode("utf-32-be"),
     "binary data": b"\x00\x01\x02\x00" * 50,
     "a PNG image": b"\x89PNG\r\n\x1a\n" + bytes(100),
-    "gzip data": gzip.compress(b"some text " * 100),
+    "a PDF document": gzip.compress(b"%PDF-1.7 some text " * 100),
+    "gzip data inside compressed data": gzip.compress(gzip.compress(b"some text " * 100)),
 }
 
 
 @pytest.mark.parametrize("what", NOT_TEXT)
 def test_11_what_is_not_utf8_text_is_named(refused: Refused, what: str) -> None:
-    """UTF-16, UTF-32, binary data, an image and gzip data named .txt are refused with what they look like."""
+    """UTF-16, UTF-32, binary data and an image named .txt are refused with what they look like; so in gzip data."""
     Path("a.txt").write_bytes(NOT_TEXT[what])
 
     refused("tokenize", "a.txt", code=3, begins=f"a.txt: looks like {what}", words=["not UTF-8 text; convert it first"])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_11_gzip_data_named_txt_is_its_text(call: Call, story: Path, command: str) -> None:
+    """Compressed data is told by its bytes, not by its name, and is read as the text that it holds."""
+    options = ["--max-length", "16"] if command in {"window", "embed"} else []
+    Path("a.txt").write_bytes(gzip.compress(story.read_bytes()))
+
+    plain = call(command, story, "-o", "plain.pt", *options)
+    packed = call(command, "a.txt", "-o", "packed.pt", *options)
+
+    assert (plain.code, packed.code, packed.notes) == (0, 0, [note.replace("plain", "packed") for note in plain.notes])
+    made, wanted = load("packed.pt"), load("plain.pt")
+    assert all(torch.equal(made[key], wanted[key]) for key in wanted.keys() - {"meta"})
+    assert made["meta"]["content_sha256"] == wanted["meta"]["content_sha256"]
+    (source,) = made["meta"]["sources"]
+    data = Path("a.txt").read_bytes()
+    assert (source["bytes"], source["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+
+
+def test_11_gzip_data_that_is_cut_short_is_told(refused: Refused, story: Path) -> None:
+    """Compressed data that ends too early is one line, and what could be read of it is withdrawn."""
+    Path("a.txt").write_bytes(gzip.compress(story.read_bytes())[:-9])
+
+    refused("tokenize", "a.txt", code=3, begins="a.txt: the gzip data is cut short")
 
 
 def test_12_one_nul_is_text(call: Call) -> None:
@@ -572,7 +605,8 @@ def test_15_a_forged_boundary_across_a_block_edge(tmp_path: Path, special: Speci
     paths = [str(tmp_path / f"{number}.txt") for number in range(len(texts))]
 
     for size in EDGES:
-        stream = open_tokens(paths, options=TextOptions("keep", special=special), block_bytes=size)
+        reading = Reading(options=TextOptions("keep", special=special), effort=Effort(block_bytes=size))
+        stream = open_tokens(paths, reading)
         assert [*np.concatenate(list(stream)).tolist(), 50256] == list(itertools.chain(*wanted)), size
         assert stream.n_special == sum(text.count("<|endoftext|>") for text in texts), size
 
@@ -584,7 +618,8 @@ def test_15_a_forged_boundary_across_a_block_edge_is_refused(tmp_path: Path) -> 
     path.write_bytes(text)
 
     for size in EDGES:
-        stream = open_tokens([str(path)], options=TextOptions(special="error"), block_bytes=size)
+        reading = Reading(options=TextOptions(special="error"), effort=Effort(block_bytes=size))
+        stream = open_tokens([str(path)], reading)
         with pytest.raises(DataError, match=f"in the text at byte {text.find(b'<|')}"):
             list(stream)
 
@@ -731,8 +766,10 @@ def test_18_a_hostile_file_name_works_and_is_shown_escaped(call: Call, tmp_path:
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
 def test_18_a_missing_file_of_hostile_name_is_one_line(refused: Refused, name: str) -> None:
-    """An error about such a name is one line that shows the name escaped."""
-    ended = refused("tokenize", "--", name, code=1, begins=f"{visible(name)}: no such file or directory")
+    """An error about such a name, or pattern, is one line that shows the name escaped."""
+    reason = "no file matches" if set(name) & set("*?[") else "no such file or directory"
+
+    ended = refused("tokenize", "--", name, code=1, begins=f"{visible(name)}: {reason}")
 
     assert is_inert(ended.stderr.decode())
 
@@ -752,7 +789,7 @@ def test_18_bytes_that_are_not_utf8_reach_the_process(llmprep: Run, tmp_path: Pa
 
 
 def make_folder() -> str:
-    Path("folder.txt").mkdir()
+    Path("folder.txt/below").mkdir(parents=True)
     return "folder.txt"
 
 
@@ -773,12 +810,12 @@ def make_below_a_file() -> str:
 
 
 WRONG_INPUTS: dict[str, tuple[Callable[[], str], int, str]] = {
-    "a folder": (make_folder, 2, "is a folder; name the files in it"),
+    "a folder without files": (make_folder, 2, "there is no file in this folder"),
     "missing": (lambda: "missing.txt", 1, "no such file or directory"),
     "a dangling link": (make_dangling, 1, "no such file or directory"),
     "a link to itself": (make_loop, 1, "too many levels of symbolic links"),
     "below a file": (make_below_a_file, 1, "not a directory"),
-    "a pattern that matches nothing": (lambda: "*.nothing", 1, "no such file or directory"),
+    "a pattern that matches nothing": (lambda: "*.nothing", 1, "no file matches"),
     "a name too long": (lambda: "n" * 300, 1, "file name too long"),
     "a name with NUL": (lambda: "a\x00b", 1, "embedded null"),
 }

@@ -18,8 +18,10 @@ import torch
 from conftest import Call
 
 from llmprep import __version__
+from llmprep.backends import BackendName
 from llmprep.errors import DataError, FileFormatError, UsageError
 from llmprep.kinds import (
+    Reading,
     check_dtype,
     check_ids,
     check_window_ids,
@@ -32,6 +34,7 @@ from llmprep.kinds import (
     write_windows,
 )
 from llmprep.ptfile import PtFile, read_pt
+from llmprep.tokens import Effort
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +193,7 @@ def test_meta(
                 "bytes": story.stat().st_size,
                 "sha256": sha256(story.read_bytes()),
                 "tokens": len(ids),
+                "documents": 1,
             }
         ],
         "content_sha256": ids_sha256(ids),
@@ -204,9 +208,9 @@ def test_several_inputs(make: Make, story: Path, ids: list[int], tmp_path: Path)
     loaded = make(tmp_path / "x.pt", "tokenize", story, tmp_path / "b.txt")
 
     assert loaded["token_ids"].tolist() == [*ids, 50256, *end]
-    assert [(s["name"], s["tokens"]) for s in loaded["meta"]["sources"]] == [
-        ("story.txt", len(ids)),
-        ("b.txt", len(end)),
+    assert [(s["name"], s["tokens"], s["documents"]) for s in loaded["meta"]["sources"]] == [
+        ("story.txt", len(ids), 1),
+        ("b.txt", len(end), 1),
     ]
     assert loaded["meta"]["n_tokens"] == len(ids) + 1 + len(end)
 
@@ -247,8 +251,11 @@ def test_bytes_do_not_depend_on_where_and_when(
 
 
 @pytest.mark.parametrize("options", [["--max-length", "7"], ["--max-length", "5", "--stride", "9"], ["--dense"]])
-def test_bytes_do_not_depend_on_block_size(make: Make, options: list[str], story: Path, tmp_path: Path) -> None:
-    """A text read in small blocks makes the file that one read at once makes."""
+@pytest.mark.parametrize(("backend", "jobs"), [("tiktoken", 1), ("gigatoken", 3)])
+def test_bytes_do_not_depend_on_the_effort(
+    make: Make, options: list[str], backend: BackendName, jobs: int, story: Path, tmp_path: Path
+) -> None:
+    """A text read in small blocks, by either backend or several threads, makes the same file as read at once."""
     make(tmp_path / "x.pt", "window", story, *options)
     number = {option: int(value) for option, value in zip(options[::2], options[1::2], strict=False)}
     max_length = number.get("--max-length", 256)
@@ -256,7 +263,7 @@ def test_bytes_do_not_depend_on_block_size(make: Make, options: list[str], story
 
     write_windows(
         sink,
-        open_tokens([str(story)], block_bytes=1000),
+        open_tokens([str(story)], Reading(effort=Effort(backend, jobs, block_bytes=1000))),
         max_length,
         number.get("--stride", max_length),
         dtype="int64",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import adversarial_text
 
-from llmprep.documents import Block, Source, find_sources
+from llmprep.backends import BackendName, Encoder
+from llmprep.documents import Block, Newlines, Source, find_sources
 from llmprep.errors import DataError, VocabularyError
 from llmprep.tokens import (
+    Effort,
     Separator,
     Special,
     TextOptions,
@@ -27,7 +30,6 @@ from llmprep.tokens import (
     encode_text,
     spool,
     stream_text,
-    tiktoken_encoder,
     token_table,
 )
 from llmprep.vocabulary import Vocabulary, load_vocabulary
@@ -35,11 +37,17 @@ from llmprep.vocabulary import Vocabulary, load_vocabulary
 EOT = "<|endoftext|>"
 HUGE = 1 << 26
 BLOCK_SIZES = (1, 2, 7, 64, HUGE)
-EXAMPLES = {"gpt2": 40, "p50k_base": 20, "cl100k_base": 15, "o200k_base": 12}
+EXAMPLES = {"gpt2": 30, "p50k_base": 20, "cl100k_base": 15, "o200k_base": 12}
 """Encodings, and how many drawn streams each can afford: to build tiktoken's tokenizer takes most of the time."""
 
 # Two NULs in a short text are taken for binary data, which documents are tested for.
 texts = st.lists(adversarial_text.filter(lambda text: text.count("\x00") < 2), min_size=1, max_size=6)
+BACKENDS: tuple[tuple[BackendName, int], ...] = (("tiktoken", 1), ("tiktoken", 3), ("gigatoken", 2))
+efforts = st.builds(
+    lambda backend, block_bytes: Effort(*backend, block_bytes), st.sampled_from(BACKENDS), st.sampled_from(BLOCK_SIZES)
+)
+"""Ways to encode, of which none may show in an id or a figure."""
+
 text_options: st.SearchStrategy[tuple[Separator, Special]] = st.tuples(
     st.sampled_from(("eot", "none")), st.sampled_from(("allow", "text"))
 )
@@ -76,7 +84,7 @@ def write(folder: Path, documents: Sequence[str | bytes]) -> list[Source]:
     return find_sources(list(map(str, paths)))
 
 
-def as_read(text: str, newlines: Literal["universal", "keep"] = "universal") -> str:
+def as_read(text: str, newlines: Newlines = "universal") -> str:
     """The text as Python's text mode gives it, without a byte order mark."""
     text = text.removeprefix("\ufeff")
     return text.replace("\r\n", "\n").replace("\r", "\n") if newlines == "universal" else text
@@ -98,23 +106,22 @@ def all_ids(stream: TokenStream) -> list[int]:
 
 @pytest.mark.parametrize("encoding", EXAMPLES)
 def test_ids_are_tiktokens(encoding: str, load: Callable[[str], Vocabulary], folder: Path) -> None:
-    """Texts full of places where a careless cut would change ids give tiktoken's ids, for every way of reading."""
+    """Texts full of places where a careless cut would change ids give tiktoken's ids, however read and encoded."""
     vocabulary = load(encoding)
 
     @settings(max_examples=EXAMPLES[encoding])
-    @given(documents=texts, options=text_options, newlines=st.sampled_from(("universal", "keep")), data=st.data())
+    @given(documents=texts, options=text_options, newlines=st.sampled_from(("universal", "keep")), effort=efforts)
     def check(
         documents: list[str],
         options: tuple[Separator, Special],
-        newlines: Literal["universal", "keep"],
-        data: st.DataObject,
+        newlines: Newlines,
+        effort: Effort,
     ) -> None:
         separator, special = options
         documents = [*documents, "the end"]  # so that the stream is not empty
         chosen = TextOptions(newlines, separator, special)
-        block_bytes = data.draw(st.sampled_from(BLOCK_SIZES), label="block_bytes")
 
-        ids = all_ids(stream_text(write(folder, documents), vocabulary, chosen, block_bytes))
+        ids = all_ids(stream_text(write(folder, documents), vocabulary, chosen, effort))
 
         read = [as_read(text, newlines) for text in documents]
         assert ids == expected_ids(read, encoding, separator, special)
@@ -125,14 +132,15 @@ def test_ids_are_tiktokens(encoding: str, load: Callable[[str], Vocabulary], fol
 @pytest.mark.parametrize("block_bytes", BLOCK_SIZES)
 @pytest.mark.parametrize("encoding", EXAMPLES)
 def test_sample_texts_have_tiktokens_ids(encoding: str, block_bytes: int, load: Callable[[str], Vocabulary]) -> None:
-    """Prose, a program, twelve scripts and text with separators give tiktoken's ids at every block size."""
+    """Prose, a program, twelve scripts, text with separators and records give tiktoken's ids at every block size."""
     paths = [SAMPLES / name for name in ("story.txt", "scripts.txt", "documents.txt", "tides.py", "records.jsonl")]
     sources = find_sources(list(map(str, paths)))
 
-    ids = all_ids(stream_text(sources, load(encoding), TextOptions(), block_bytes))
+    ids = all_ids(stream_text(sources, load(encoding), TextOptions(), Effort(block_bytes=block_bytes)))
 
-    read = [path.read_text(encoding="utf-8") for path in paths]
-    assert ids == expected_ids(read, encoding, "eot", "allow")
+    read = [path.read_text(encoding="utf-8") for path in paths[:-1]]
+    records = map(json.loads, paths[-1].read_text(encoding="utf-8").splitlines())
+    assert ids == expected_ids([*read, *(record["text"] for record in records)], encoding, "eot", "allow")
 
 
 def test_the_courses_text_has_the_courses_ids(verdict: Path, gpt2: Vocabulary) -> None:
@@ -164,14 +172,18 @@ def test_a_safe_cut_changes_no_id(encoding: str, load: Callable[[str], Vocabular
 
 
 @settings(max_examples=20)
-@given(documents=texts, data=st.data())
-def test_the_size_of_blocks_never_shows(
-    documents: list[str], data: st.DataObject, folder: Path, gpt2: Vocabulary
+@given(documents=texts, options=text_options, efforts=st.tuples(efforts, efforts))
+def test_the_effort_never_shows(
+    documents: list[str],
+    options: tuple[Separator, Special],
+    efforts: tuple[Effort, Effort],
+    folder: Path,
+    gpt2: Vocabulary,
 ) -> None:
-    """Two block sizes give the same ids and the same figures."""
-    sizes = data.draw(st.lists(st.integers(1, 200), min_size=2, max_size=2, unique=True), label="block_bytes")
+    """Two block sizes, backends or numbers of jobs give the same ids and the same figures."""
+    chosen = TextOptions("universal", *options)
 
-    one, other = (stream_text(write(folder, [*documents, "x"]), gpt2, TextOptions(), size) for size in sizes)
+    one, other = (stream_text(write(folder, [*documents, "x"]), gpt2, chosen, effort) for effort in efforts)
 
     assert all_ids(one) == all_ids(other)
     assert (one.n_tokens, one.n_special, one.content_sha256) == (other.n_tokens, other.n_special, other.content_sha256)
@@ -232,7 +244,7 @@ def test_end_of_text_in_the_text_is_as_chosen(
     """The string becomes its id or stays text, whole and partial, and is counted either way."""
     text = f"one{EOT} two {EOT}{EOT}\n<|endoftext <|endof\ntext|> |>"
 
-    stream = stream_text(write(tmp_path, [text]), gpt2, TextOptions(special=special), block_bytes)
+    stream = stream_text(write(tmp_path, [text]), gpt2, TextOptions(special=special), Effort(block_bytes=block_bytes))
 
     ids = all_ids(stream)
     assert ids == reference.encode(text, special=special)
@@ -241,16 +253,14 @@ def test_end_of_text_in_the_text_is_as_chosen(
 
 
 @settings(max_examples=20)
-@given(documents=texts, options=text_options, block_bytes=st.sampled_from(BLOCK_SIZES))
+@given(documents=texts, options=text_options, effort=efforts)
 def test_every_end_of_text_in_the_texts_is_counted(
-    documents: list[str], options: tuple[Separator, Special], block_bytes: int, folder: Path, gpt2: Vocabulary
+    documents: list[str], options: tuple[Separator, Special], effort: Effort, folder: Path, gpt2: Vocabulary
 ) -> None:
     """n_special is how often the string stands in the texts; separators do not count."""
     separator, special = options
 
-    stream = stream_text(
-        write(folder, [*documents, "x"]), gpt2, TextOptions("universal", separator, special), block_bytes
-    )
+    stream = stream_text(write(folder, [*documents, "x"]), gpt2, TextOptions("universal", separator, special), effort)
     all_ids(stream)
 
     assert stream.n_special == sum(text.count(EOT) for text in documents)
@@ -282,16 +292,23 @@ def test_special_error_names_the_place(
     offset = text.encode().index(token.encode())
 
     with pytest.raises(DataError) as raised:
-        all_ids(stream_text(write(tmp_path, [text]), load(encoding), TextOptions(special="error"), block_bytes))
+        all_ids(
+            stream_text(
+                write(tmp_path, [text]),
+                load(encoding),
+                TextOptions(special="error"),
+                Effort(block_bytes=block_bytes),
+            )
+        )
 
     assert f"0.txt: special token {token} in the text at byte {offset};" in str(raised.value)
 
 
 @settings(max_examples=20)
-@given(text=adversarial_text.filter(lambda text: text.count("\x00") < 2), block_bytes=st.sampled_from(BLOCK_SIZES))
-def test_special_error_finds_every_special_token(text: str, block_bytes: int, folder: Path, gpt2: Vocabulary) -> None:
+@given(text=adversarial_text.filter(lambda text: text.count("\x00") < 2), effort=efforts)
+def test_special_error_finds_every_special_token(text: str, effort: Effort, folder: Path, gpt2: Vocabulary) -> None:
     """With ``error``, a text passes, with its ordinary ids, exactly if no special token stands in it."""
-    stream = stream_text(write(folder, ["a " + text]), gpt2, TextOptions(special="error"), block_bytes)
+    stream = stream_text(write(folder, ["a " + text]), gpt2, TextOptions(special="error"), effort)
 
     if EOT in text:
         with pytest.raises(DataError, match=f"in the text at byte {2 + len(text.partition(EOT)[0].encode())};"):
@@ -304,15 +321,15 @@ def test_special_error_finds_every_special_token(text: str, block_bytes: int, fo
 
 
 @settings(max_examples=20)
-@given(documents=texts, options=text_options, block_bytes=st.sampled_from(BLOCK_SIZES))
+@given(documents=texts, options=text_options, effort=efforts)
 def test_every_token_is_accounted_for(
-    documents: list[str], options: tuple[Separator, Special], block_bytes: int, folder: Path, gpt2: Vocabulary
+    documents: list[str], options: tuple[Separator, Special], effort: Effort, folder: Path, gpt2: Vocabulary
 ) -> None:
     """Tokens of the sources and separators add up to the stream's; hashes are of the bytes and of the ids."""
     separator, special = options
     documents = [*documents, "the end"]
 
-    stream = stream_text(write(folder, documents), gpt2, TextOptions("universal", separator, special), block_bytes)
+    stream = stream_text(write(folder, documents), gpt2, TextOptions("universal", separator, special), effort)
     ids = all_ids(stream)
 
     read = list(map(as_read, documents))
@@ -325,6 +342,7 @@ def test_every_token_is_accounted_for(
             "bytes": len(text.encode()),
             "sha256": hashlib.sha256(text.encode()).hexdigest(),
             "tokens": len(reference.encode(as_read(text), special=special)),
+            "documents": int(as_read(text) != ""),
         }
         for number, text in enumerate(documents)
     ]
@@ -334,7 +352,8 @@ def test_every_token_is_accounted_for(
 @pytest.mark.parametrize("head_size", [0, 1, 5, 6, 7, 100])
 def test_the_head_keeps_the_first_ids(head_size: int, block_bytes: int, tmp_path: Path, gpt2: Vocabulary) -> None:
     """As many ids as asked for are kept from the front, across blocks and documents, and no more."""
-    stream = stream_text(write(tmp_path, ["one two three", "four five six"]), gpt2, TextOptions(), block_bytes)
+    effort = Effort(block_bytes=block_bytes)
+    stream = stream_text(write(tmp_path, ["one two three", "four five six"]), gpt2, TextOptions(), effort)
     stream.head_size = head_size
 
     ids = all_ids(stream)
@@ -362,20 +381,55 @@ def test_a_stream_is_named_after_its_inputs(count: int, name: str, tmp_path: Pat
 
 def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path, gpt2: Vocabulary) -> None:
     """The first block comes before the rest of the text is read: a bad byte far behind it does not matter yet."""
-    blocks = iter(stream_text(write(tmp_path, [b"one two three\xff"]), gpt2, TextOptions(), 4))
+    effort = Effort(block_bytes=4)
+    blocks = iter(stream_text(write(tmp_path, [b"one two three\xff"]), gpt2, TextOptions(), effort))
 
     assert next(blocks).tolist() == reference.encode("one")
     with pytest.raises(DataError, match=r"at byte 13 \(0xff\)"):
         list(blocks)
 
 
-def test_a_run_that_tiktoken_cannot_encode_is_one_error(gpt2: Vocabulary) -> None:
-    """The limit of tiktoken on white space is an error with the block's place in the file, never a panic."""
-    text = "a" + " " * 2_000_000 + "b"
-    encode = tiktoken_encoder(gpt2, "allow")
+@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("backend", ["tiktoken", "gigatoken"])
+def test_all_before_a_bad_byte_comes(backend: BackendName, jobs: int, tmp_path: Path, gpt2: Vocabulary) -> None:
+    """However many threads read ahead, every block before the first error comes, in order, and then that error."""
+    good = " ".join(f"word{number}" for number in range(100))
+    sources = write(tmp_path, [good, good.encode() + b" \xff " + good.encode(), b"\xfe"])
+    stream = stream_text(sources, gpt2, TextOptions(), Effort(backend, jobs, block_bytes=10))
+    came: list[int] = []
 
-    with pytest.raises(DataError, match=r"big\.txt: tiktoken cannot encode the text from byte 7 to byte 2000009"):
-        encode(Block(Source("big.txt", "big.txt"), text, text.encode(), 7))
+    def read_on() -> None:
+        for block in stream:
+            came.extend(block.tolist())
+
+    with pytest.raises(DataError, match=rf"1\.txt: not valid UTF-8 at byte {len(good) + 1} \(0xff\)"):
+        read_on()
+
+    ids = reference.encode(good)
+    assert came == [*ids, 50256, *ids]
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("wrong", [EOT.encode(), b"\xff"], ids=["a special token", "a bad byte"])
+def test_an_error_leaves_no_input_open(wrong: bytes, jobs: int, tmp_path: Path, gpt2: Vocabulary) -> None:
+    """Whoever finds an error, the one that reads or one that encodes, the file it was found in is closed."""
+    sources = write(tmp_path, ["one two", b"three " + wrong + b" four" * 100, "five"])
+    blocks = stream_text(sources, gpt2, TextOptions(special="error"), Effort("tiktoken", jobs, block_bytes=10))
+
+    with pytest.raises(DataError, match=r"1\.txt: "):
+        list(blocks)
+
+    assert [source.stream for source in sources] == [None] * 3
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_run_that_tiktoken_cannot_encode_is_one_error(newline: str, gpt2: Vocabulary) -> None:
+    """The limit of tiktoken on white space is an error with the block's place in the file, never a panic."""
+    raw = ("a" + newline * 2_000_000 + "b").encode()
+    block = Block(Source("big.txt", "big.txt"), raw.replace(b"\r\n", b"\n"), raw, 7)
+
+    with pytest.raises(DataError, match=rf"big\.txt: tiktoken cannot encode the {len(raw)} bytes from byte 7 on "):
+        Encoder(gpt2, "allow", "tiktoken").encode(block)
 
 
 # --- encode_text ----------------------------------------------------------------------------------
@@ -424,11 +478,11 @@ def test_ids_decode_back_to_the_text(encoding: str, load: Callable[[str], Vocabu
     table = token_table(vocabulary)
 
     @settings(max_examples=8)
-    @given(text=adversarial_text.filter(lambda text: text.count("\x00") < 2), block_bytes=st.sampled_from(BLOCK_SIZES))
-    def check(text: str, block_bytes: int) -> None:
+    @given(text=adversarial_text.filter(lambda text: text.count("\x00") < 2), effort=efforts)
+    def check(text: str, effort: Effort) -> None:
         sources = write(folder, ["a" + text])
 
-        ids = all_ids(stream_text(sources, vocabulary, TextOptions(newlines="keep"), block_bytes))
+        ids = all_ids(stream_text(sources, vocabulary, TextOptions(newlines="keep"), effort))
 
         assert decode_ids(ids, table) == "a" + text
 

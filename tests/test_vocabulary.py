@@ -89,7 +89,7 @@ def default_cache(tmp_path: Path) -> Path:
 
 def test_the_embedded_file_is_tiktokens() -> None:
     """The rank file in the package has the hash that tiktoken pins for r50k_base."""
-    data = (Path(vocabulary.__file__).parent / "vocab" / "r50k_base.tiktoken").read_bytes()
+    data = vocabulary.EMBEDDED.read_bytes()
 
     assert hashlib.sha256(data).hexdigest() == PINNED["r50k_base"]
 
@@ -140,6 +140,18 @@ def test_a_vocabulary_is_tiktokens(name: str, vocab_dir: Path) -> None:
     assert ours.sha256 == PINNED[name]
 
 
+@pytest.mark.parametrize("name", [*EMBEDDED, *FROM_FILES])
+def test_the_path_is_that_of_the_rank_file(name: str, vocab_dir: Path) -> None:
+    """``path`` names a file that holds the ranks as they are; p50k's are derived, so that they lie nowhere."""
+    loaded = load_vocabulary(name, str(vocab_dir))
+
+    if PINNED[name] == PINNED["p50k_base"]:
+        assert loaded.path is None
+    else:
+        assert loaded.path is not None
+        assert hashlib.sha256(loaded.path.read_bytes()).hexdigest() == PINNED[name]
+
+
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_embedded_vocabularies_need_no_other_place(name: str, tmp_path: Path) -> None:
     """Neither a folder, nor a cache, nor the network is looked at, and nothing is announced."""
@@ -175,9 +187,9 @@ def test_gpt2_loads_faster_than_by_tiktoken(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_damaged_package_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rank file of the package that is not what it was when packed is named and not used."""
-    data = (Path(vocabulary.__file__).parent / "vocab" / "r50k_base.tiktoken").read_bytes()
+    data = vocabulary.EMBEDDED.read_bytes()
     place(tmp_path / "vocab", "r50k_base.tiktoken", data.replace(b" 0\n", b" 1\n", 1))
-    monkeypatch.setattr(vocabulary, "__file__", str(tmp_path / "vocabulary.py"))
+    monkeypatch.setattr(vocabulary, "EMBEDDED", tmp_path / "vocab" / "r50k_base.tiktoken")
 
     with pytest.raises(VocabularyError, match=r"r50k_base\.tiktoken: damaged .*reinstall llmprep"):
         load_vocabulary("gpt2")
@@ -185,7 +197,7 @@ def test_a_damaged_package_file_is_refused(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_missing_package_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installation without the rank file is one clear error."""
-    monkeypatch.setattr(vocabulary, "__file__", str(tmp_path / "vocabulary.py"))
+    monkeypatch.setattr(vocabulary, "EMBEDDED", tmp_path / "vocab" / "r50k_base.tiktoken")
 
     with pytest.raises(VocabularyError, match=r"r50k_base\.tiktoken: No such file.*reinstall llmprep"):
         load_vocabulary("gpt2")

@@ -10,6 +10,7 @@ Text without such a place (Chinese, minified code) makes its block grow, up to `
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -106,10 +107,11 @@ def _read_text(source: Source, newlines: Newlines, block_bytes: int) -> Iterator
         if offset == 0 and raw.startswith(BOM):
             source.bom = True
             data = raw[len(BOM) :]
-        source.n_chars += _check_utf8(source, data, offset + len(raw) - len(data))
-        data = normalise(data, newlines)
-        if data:
-            yield Block(source, data, raw, offset, first=source.n_documents == 0)
+        n_chars = _check_utf8(source, data, offset + len(raw) - len(data))
+        text = normalise(data, newlines)
+        source.n_chars += n_chars - (len(data) - len(text))
+        if text:
+            yield Block(source, text, raw, offset, first=source.n_documents == 0)
             source.n_documents = 1
         offset += len(raw)
 
@@ -190,8 +192,8 @@ def checked_head(source: Source, read: Callable[[int], bytes]) -> Callable[[int]
     what = _looks_like(head)
     if what:
         raise DataError(f"{source.path}: looks like {what}, not UTF-8 text; convert it first")
-    kept = [head] if head else []
-    return lambda count: kept.pop() if kept else read(count)
+    kept = io.BytesIO(head)
+    return lambda count: kept.read(count) or read(count)
 
 
 def _looks_like(head: bytes) -> str:
