@@ -231,7 +231,7 @@ def open_tokens(
     """
     sources = find_sources(paths)
     if file := open_pt(sources):
-        return stream_file(file, encoding=encoding, options=options)
+        return stream_file(file, encoding=encoding, options=options, vocab_dir=vocab_dir, announce=announce)
     vocabulary = load_vocabulary(encoding or "gpt2", vocab_dir, announce)
     return stream_text(sources, vocabulary, options or TextOptions(), block_bytes)
 
@@ -259,22 +259,31 @@ def open_pt(sources: Sequence[Source]) -> PtFile | None:
         return read_pt(spooled, source.path)
 
 
-def stream_file(file: PtFile, *, encoding: str | None = None, options: TextOptions | None = None) -> TokenStream:
+def stream_file(
+    file: PtFile,
+    *,
+    encoding: str | None = None,
+    options: TextOptions | None = None,
+    vocab_dir: str | None = None,
+    announce: Announce | None = None,
+) -> TokenStream:
     """Stream the ids of a tokens file, or the token stream that a windows file was cut from."""
-    stream = _stream_of_meta(file, encoding, options)
+    stream = _stream_of_meta(file, encoding, options, vocab_dir, announce)
     stream.blocks = _id_blocks(_checked_stream(file, stream.n_vocab))
     stream.options = {key: value for key, value in stream.options.items() if key in TEXT_OPTIONS}
     return stream
 
 
-def _stream_of_meta(file: PtFile, encoding: str | None, options: TextOptions | None) -> TokenStream:
+def _stream_of_meta(
+    file: PtFile, encoding: str | None, options: TextOptions | None, vocab_dir: str | None, announce: Announce | None
+) -> TokenStream:
     """A stream with the figures that a file states of itself, and no blocks."""
     if options is not None:
         raise UsageError(f"{file.name}: its tokens are made already; options for text do not apply")
     meta, name = file.meta, encoding_of(file, encoding)
     if meta:
         _check_meta(meta, file.name)
-    vocabulary = None if meta else load_vocabulary(name)
+    vocabulary = None if meta else load_vocabulary(name, vocab_dir, announce)
     return TokenStream(
         name=file.name,
         encoding=name,
@@ -283,6 +292,7 @@ def _stream_of_meta(file: PtFile, encoding: str | None, options: TextOptions | N
         options=meta.get("options", {}),
         blocks=iter(()),
         vocabulary=vocabulary,
+        vocab_dir=vocab_dir,
         records=meta.get("sources", []),
         n_tokens=meta.get("n_tokens", 0),
         content_sha256=meta.get("content_sha256", ""),
@@ -415,11 +425,11 @@ def open_windows(
     file = open_pt(sources)
     if file and "input_ids" in file.tensors:
         rows, _ = file_windows(file, max_length, stride)
-        stream = _stream_of_meta(file, encoding, options)
+        stream = _stream_of_meta(file, encoding, options, vocab_dir, announce)
         check_window_ids(file, stream.n_vocab)
         return WindowSource(rows, stream)
     stream = (
-        stream_file(file, encoding=encoding, options=options)
+        stream_file(file, encoding=encoding, options=options, vocab_dir=vocab_dir, announce=announce)
         if file
         else stream_text(sources, load_vocabulary(encoding or "gpt2", vocab_dir, announce), options or TextOptions())
     )

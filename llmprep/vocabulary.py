@@ -83,12 +83,14 @@ def resolve_encoding(name: str) -> str:
     raise VocabularyError(f"--encoding {name}: unknown; {hint}")
 
 
-def load_vocabulary(name: str, folder: str | None = None, announce: Announce | None = None) -> Vocabulary:
+def load_vocabulary(
+    name: str, folder: str | None = None, announce: Announce | None = None, *, download: bool = True
+) -> Vocabulary:
     """Load the vocabulary of an encoding or model.
 
     Looked for, in this order: in the package (GPT-2 and its relatives), in ``folder``, in the folders that
-    tiktoken caches in, and at the address that tiktoken downloads from, after ``announce`` was told.
-    Raises `VocabularyError`, which names every place that was tried.
+    tiktoken caches in, and, with ``download``, at the address that tiktoken downloads from, after ``announce`` was
+    told. Raises `VocabularyError`, which names every place that was tried.
     """
     encoding = resolve_encoding(name)
     definitions = _definitions()
@@ -96,7 +98,7 @@ def load_vocabulary(name: str, folder: str | None = None, announce: Announce | N
 
     def load(address: str, expected_hash: str) -> Ranks:
         found.append(expected_hash)
-        return _ranks(address, expected_hash, folder, announce)
+        return _ranks(address, expected_hash, folder, announce, download=download)
 
     def load_gpt2(**_: str) -> Ranks:
         found.append(R50K_SHA256)
@@ -140,7 +142,7 @@ def parse_ranks(data: bytes) -> Ranks:
     return dict(zip(map(binascii.a2b_base64, words[::2]), map(int, words[1::2]), strict=True))
 
 
-def _ranks(address: str, sha256: str, folder: str | None, announce: Announce | None) -> Ranks:
+def _ranks(address: str, sha256: str, folder: str | None, announce: Announce | None, *, download: bool) -> Ranks:
     if sha256 in (R50K_SHA256, P50K_SHA256):
         return _embedded(sha256)
     tried: list[str] = []
@@ -148,7 +150,16 @@ def _ranks(address: str, sha256: str, folder: str | None, announce: Announce | N
         data = _from_folder(place, address, sha256, tried)
         if data is not None:
             return parse_ranks(data)
+    if not download:
+        raise _not_found(address, tried)
     return parse_ranks(_download(address, sha256, tried, announce))
+
+
+def _not_found(address: str, tried: list[str]) -> VocabularyError:
+    return VocabularyError(
+        f"{_file_names(address)[0]}: not to be had; tried {'; '.join(tried)}; put the file into a folder and name that "
+        f"with --vocab-dir or LLMPREP_VOCAB_DIR"
+    )
 
 
 def _embedded(sha256: str) -> Ranks:
@@ -212,10 +223,7 @@ def _download(address: str, sha256: str, tried: list[str], announce: Announce | 
         data = _fetch(address)
     except (OSError, ValueError) as error:
         tried.append(f"{urlsplit(address).netloc} ({getattr(error, 'reason', None) or error})")
-        raise VocabularyError(
-            f"{plain}: not to be had; tried {'; '.join(tried)}; put the file into a folder and name that with "
-            f"--vocab-dir or LLMPREP_VOCAB_DIR"
-        ) from error
+        raise _not_found(address, tried) from error
     if hashlib.sha256(data).hexdigest() != sha256:
         raise VocabularyError(f"{plain}: the download's sha256 is not {sha256}; nothing was kept, try again")
     _keep(data, address, announce)
