@@ -297,7 +297,7 @@ def _stream_of_meta(file: PtFile, reading: Reading) -> TokenStream:
     meta, name = file.meta, encoding_of(file, reading.encoding)
     if meta:
         _check_meta(meta, file.name)
-    vocabulary = None if meta else load_vocabulary(name)
+    vocabulary = None if meta else load_vocabulary(name, reading.vocab_dir, reading.announce)
     return TokenStream(
         name=file.name,
         encoding=name,
@@ -306,6 +306,7 @@ def _stream_of_meta(file: PtFile, reading: Reading) -> TokenStream:
         options=meta.get("options", {}),
         blocks=iter(()),
         vocabulary=vocabulary,
+        vocab_dir=reading.vocab_dir,
         records=meta.get("sources", []),
         n_tokens=meta.get("n_tokens", 0),
         content_sha256=meta.get("content_sha256", ""),

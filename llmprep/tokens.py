@@ -79,6 +79,7 @@ class TokenStream:
     options: Mapping[str, Any]
     blocks: Iterator[Ids] = field(repr=False)
     vocabulary: Vocabulary | None = field(default=None, repr=False)
+    vocab_dir: str | None = None
     documents: list[Source] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     n_tokens: int = 0
@@ -102,10 +103,10 @@ class TokenStream:
                 yield block
         self.content_sha256 = digest.hexdigest()
 
-    def require_vocabulary(self, folder: str | None = None, announce: Announce | None = None) -> Vocabulary:
+    def require_vocabulary(self, announce: Announce | None = None, *, download: bool = True) -> Vocabulary:
         """Return the vocabulary of the ids; a stream from a file loads it when first asked."""
         if self.vocabulary is None:
-            self.vocabulary = load_vocabulary(self.encoding, folder, announce)
+            self.vocabulary = load_vocabulary(self.encoding, self.vocab_dir, announce, download=download)
         return self.vocabulary
 
     @property

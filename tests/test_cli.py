@@ -392,7 +392,7 @@ def test_quiet_still_prints_errors(call: Call, command: str) -> None:
         (["window", "--val-fraction", "0.2"], {"command", "train", "val"}),
         (["embed", "--batches", "1"], EMBED_KEYS),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "keys",
 )
 def test_json_is_one_object_with_stable_keys(call: Call, story: Path, arguments: list[str], keys: set[str]) -> None:
     """``--json`` prints one object on one line, with exactly these keys, and says which command it is from."""

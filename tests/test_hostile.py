@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Call, Ended, Run, clean_environment
+from conftest import SAMPLES, Call, Ended, Run, clean_environment
 from reference import cache_name, encode, rank_address, rank_file, tiktoken_encoding, window_rows
 
 from llmprep.documents import BLOCK_BYTES, Newlines, find_sources, read_blocks
@@ -47,6 +47,8 @@ from llmprep.ptfile import TensorView, write_pt
 from llmprep.tokens import Effort, Special, TextOptions
 
 COMMANDS = ["tokenize", "pairs", "window", "embed"]
+PROCESSES = [*COMMANDS[:3], pytest.param("embed", marks=pytest.mark.slow)]
+"""The commands where each costs a process: one that imports torch takes seconds."""
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 HARMFUL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 LARGEST = 2**31 - 1
@@ -758,7 +760,6 @@ def test_18_a_hostile_file_name_works_and_is_shown_escaped(call: Call, tmp_path:
     for kind in ("tokens", "windows", "embeddings"):
         assert (tmp_path / f"{stem}.{kind}.pt").is_file()
     assert tokenized.lines[-1].startswith(f"{visible(stem)}.tokens.pt: ")
-    assert len(tokenized.lines) == len(call("tokenize", "--", name).lines)
     assert counted.lines == [f"6 {visible(name)}"]
     (source,) = load(tmp_path / f"{stem}.tokens.pt")["meta"]["sources"]
     assert source["name"] == os.fsencode(Path(name).name).decode("utf-8", "backslashreplace")
@@ -934,7 +935,7 @@ def test_20_pairs_reads_no_further_than_it_shows(tmp_path: Path) -> None:
     assert len(ended.lines) == 8
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", PROCESSES)
 def test_21_closed_standard_input_is_one_line(tmp_path: Path, command: str) -> None:
     """``-`` with standard input closed is one line; a file is still read."""
     (tmp_path / "a.txt").write_text("one two three four five six")
@@ -956,7 +957,7 @@ def test_21_a_file_is_read_though_standard_input_is_closed(tmp_path: Path) -> No
     assert ids_in(tmp_path / "a.tokens.pt") == encode("one two three four five six")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", PROCESSES)
 def test_21_a_terminal_is_no_input(tmp_path: Path, command: str) -> None:
     """``-`` with a terminal as standard input is refused at once; nobody waits for a person to type."""
     ours, theirs = os.openpty()
@@ -987,14 +988,13 @@ WORDS = b"one two three\n" * 1000
 @pytest.mark.parametrize(
     "change",
     [
-        lambda path: path.open("ab").write(b"more"),
+        lambda path: path.write_bytes(WORDS + b"more"),
         lambda path: os.truncate(path, 5000),
         lambda path: path.write_bytes(WORDS.replace(b"o", b"0")),
         lambda path: os.truncate(path, 0),
     ],
     ids=["grows", "shrinks", "is rewritten", "is emptied"],
 )
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_22_a_file_that_changes_while_it_is_read_is_told(tmp_path: Path, change: Callable[[Path], object]) -> None:
     """A file that grows, shrinks or is rewritten meanwhile is an error, never a mixture."""
     path = tmp_path / "a.txt"
@@ -1040,11 +1040,23 @@ def test_22_the_command_tells_too_and_withdraws_its_output(tmp_path: Path) -> No
 # --- 23 and 24: standard output fails -------------------------------------------------------------
 
 PRINTING = [
-    ["--help"], ["--version"], ["window", "--help"], ["tokenize", "a.txt"], ["tokenize", "--count", "a.txt"],
-    ["tokenize", "--ids", "a.txt"], ["tokenize", "--json", "a.txt"], ["tokenize", "-q", "a.txt", "-o", "-"],
-    ["pairs", "a.txt"], ["pairs", "a.txt", "-o", "o.pt"], ["window", "--max-length", "2", "a.txt"],
-    ["window", "--max-length", "2", "--val-fraction", "0.5", "a.txt"], ["embed", "--max-length", "2", "a.txt"],
-]  # fmt: skip
+    pytest.param(line.split(), id=line, marks=[pytest.mark.slow] if line.startswith("embed") else [])
+    for line in (
+        "--help",
+        "--version",
+        "window --help",
+        "tokenize a.txt",
+        "tokenize --count a.txt",
+        "tokenize --ids a.txt",
+        "tokenize --json a.txt",
+        "tokenize -q a.txt -o -",
+        "pairs a.txt",
+        "pairs a.txt -o o.pt",
+        "window --max-length 2 a.txt",
+        "window --max-length 2 --val-fraction 0.5 a.txt",
+        "embed --max-length 2 a.txt",
+    )
+]
 
 
 @pytest.fixture
@@ -1065,7 +1077,7 @@ def test_23_a_closed_standard_output_is_an_error(short_text: Path, arguments: li
     assert tree(short_text) == before
 
 
-@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
+@pytest.mark.parametrize("arguments", PRINTING)
 def test_23_a_full_standard_output_is_an_error(short_text: Path, arguments: list[str]) -> None:
     """With standard output on a full device, every command ends with one line, and no file appears."""
     before = tree(short_text)
@@ -1091,16 +1103,15 @@ def test_23_a_standard_output_that_takes_a_part_is_an_error(tmp_path: Path, line
     assert (tmp_path / "out").stat().st_size == 100 * 1024
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize(
-    ("line", "head"),
+    ("line", "head", "unbuffered"),
     [
-        ("pairs a.txt --windows 9000", "head -1"),
-        ("pairs a.txt --windows 9000 -o o.pt", "head -1"),
-        ("window a.txt --max-length 4 --preview 4000", "head -1"),
-        ("tokenize --ids a.txt", "head -c 1"),
-        ("tokenize a.txt -o -", "head -c 1"),
-        ("window a.txt --max-length 4 -o -", "head -c 1"),
+        ("pairs a.txt --windows 9000", "head -1", ""),
+        ("pairs a.txt --windows 9000 -o o.pt", "head -1", "1"),
+        ("window a.txt --max-length 4 --preview 4000", "head -1", ""),
+        ("tokenize --ids a.txt", "head -c 1", "1"),
+        ("tokenize a.txt -o -", "head -c 1", ""),
+        ("window a.txt --max-length 4 -o -", "head -c 1", "1"),
     ],
 )
 def test_24_head_ends_a_command_in_silence(tmp_path: Path, line: str, head: str, unbuffered: str) -> None:
@@ -1118,7 +1129,7 @@ def test_24_head_ends_a_command_in_silence(tmp_path: Path, line: str, head: str,
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
+@pytest.mark.parametrize("arguments", PRINTING)
 def test_24_a_reader_that_is_gone_ends_a_command_in_silence(short_text: Path, arguments: list[str]) -> None:
     """Where the reader has gone before a word is said, every command ends with 141, silently, and no file appears."""
     before = tree(short_text)
@@ -1198,8 +1209,15 @@ def test_31_a_signal_while_reading_ends_it(tmp_path: Path, signals: list[signal.
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("command", ["pairs", "window", "embed"])
-@pytest.mark.parametrize(("signals", "code"), SIGNALS[:2])
+@pytest.mark.parametrize(
+    ("command", "signals", "code"),
+    [
+        ("pairs", *SIGNALS[0]),
+        ("window", *SIGNALS[1]),
+        ("embed", *SIGNALS[0]),
+        pytest.param("embed", *SIGNALS[1], marks=pytest.mark.slow),
+    ],
+)
 def test_31_every_command_heeds_a_signal_while_reading(
     tmp_path: Path, command: str, signals: list[signal.Signals], code: int
 ) -> None:
@@ -1223,11 +1241,11 @@ def test_31_every_command_heeds_a_signal_while_reading(
     "arguments",
     [
         ["window", "--dense", "--max-length", "256", "--stride", "1"],
-        ["embed", "--max-length", "64", "--stride", "1", "--dim", "512"],
+        pytest.param(["embed", "--max-length", "64", "--stride", "1", "--dim", "512"], marks=pytest.mark.slow),
     ],
     ids=["window --dense", "embed"],
 )
-@pytest.mark.parametrize(("signals", "code"), [SIGNALS[0], SIGNALS[1], SIGNALS[3]])
+@pytest.mark.parametrize(("signals", "code"), [SIGNALS[0], SIGNALS[4]])
 def test_31_a_signal_while_writing_ends_it(
     tmp_path: Path, story: Path, arguments: list[str], signals: list[signal.Signals], code: int
 ) -> None:
@@ -1276,6 +1294,7 @@ def limited(n_bytes: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_AS, (n_bytes, n_bytes))
 
 
+@pytest.mark.slow
 def test_35_a_memory_limit_names_what_to_lower_for_embed(tmp_path: Path, story: Path) -> None:
     """Tables that do not fit under the limit are one line that names --dim, and no file is left."""
     script = "import llmprep.embedding, torch; torch.zeros(1); print(open('/proc/self/status').read())"
@@ -1639,12 +1658,17 @@ def test_43_a_preview_needs_no_network(
 
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(no_network))
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    ended = call("window", "ids.pt", "--max-length", "4", "-o", "w.pt")
+    without = call("window", "ids.pt", "--max-length", "4", "-o", "w.pt")
+    given = call("window", "ids.pt", "--max-length", "4", "-o", "w.pt", "--vocab-dir", vocab_dir)
 
     ids = encode(story.read_text(encoding="utf-8"), NAME)
-    assert ended.code == 0
-    assert f"[{ids[0]}] ----> {ids[1]}" in ended.lines
-    assert any("text is not shown" in line for line in ended.notes)
+    decode = tiktoken_encoding(NAME).decode
+    assert (without.code, given.code) == (0, 0)
+    assert f"[{ids[0]}] ----> {ids[1]}" in without.lines
+    (note,) = without.notes
+    assert note.startswith(f"llmprep: note: text is not shown: {FILE}: not to be had; tried ")
+    assert given.notes == []
+    assert f"{decode(ids[:1])} ----> {decode(ids[1:2])}" in given.lines
 
 
 # --- 45: surroundings -----------------------------------------------------------------------------
@@ -1677,15 +1701,11 @@ def run_in(env: Mapping[str, str | None], cwd: Path, *arguments: str | Path, **c
 
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the texts of case 45, and what windowing and embedding them gives in usual surroundings."""
+    """A folder with the text of case 45, and the windows that it gives in usual surroundings."""
     folder = tmp_path_factory.mktemp("usual")
-    samples = Path(__file__).parent.parent / "sample_texts"
-    text = (samples / "story.txt").read_text(encoding="utf-8")[:3000] + (samples / "scripts.txt").read_text(
-        encoding="utf-8"
-    )
+    text = "".join((SAMPLES / name).read_text(encoding="utf-8")[:3000] for name in ("story.txt", "scripts.txt"))
     (folder / "\u0130stanbul.txt").write_text(text + "\x1b[31m I\u0131 \u202e", encoding="utf-8")
     assert run_in({}, folder, "window", "\u0130stanbul.txt", "--max-length", "8", "--preview", "200").code == 0
-    assert run_in({}, folder, "embed", "\u0130stanbul.windows.pt", "--dim", "8", "--shuffle").code == 0
     return folder
 
 
@@ -1701,15 +1721,18 @@ def test_45_surroundings_change_no_byte(usual: Path, tmp_path: Path, env: dict[s
     assert "\x1b" not in ended.stdout.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [list(SURROUNDINGS)[0::2], list(SURROUNDINGS)[1::2]], ids=["one half", "the other"])
 def test_45_surroundings_change_no_embedding(usual: Path, tmp_path: Path, names: list[str]) -> None:
     """The same for embeddings, with several of these at once."""
     env = {variable: value for name in names for variable, value in SURROUNDINGS[name].items()}
+    embed: list[str | Path] = ["embed", usual / "\u0130stanbul.windows.pt", "--dim", "8", "--shuffle", "-o"]
 
-    ended = run_in(env, tmp_path, "embed", usual / "\u0130stanbul.windows.pt", "--dim", "8", "--shuffle", "-o", "e.pt")
+    there = run_in(env, tmp_path, *embed, "there.pt")
+    here = run_in({}, tmp_path, *embed, "here.pt")
 
-    assert ended.code == 0
-    assert (tmp_path / "e.pt").read_bytes() == (usual / "\u0130stanbul.embeddings.pt").read_bytes()
+    assert (there.code, here.code) == (0, 0)
+    assert (tmp_path / "there.pt").read_bytes() == (tmp_path / "here.pt").read_bytes()
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])

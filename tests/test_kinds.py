@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -435,6 +436,21 @@ def test_a_tokens_file_of_another_program(make: Make, dtype: torch.dtype, tmp_pa
 
     assert loaded["input_ids"].tolist() == [[5, 50256], [50256, 7]]
     assert (loaded["meta"]["encoding"], loaded["meta"]["n_tokens"]) == ("gpt2", 4)
+
+
+def test_a_tokens_file_through_a_pipe(make: Make, story: Path, tmp_path: Path) -> None:
+    """A named pipe that a .pt file comes through is read once, and gives what the file gives."""
+    make(tmp_path / "x.pt", "tokenize", story)
+    make(tmp_path / "from_file.pt", "window", tmp_path / "x.pt")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    writer = threading.Thread(target=lambda: fifo.write_bytes((tmp_path / "x.pt").read_bytes()))
+    writer.start()
+
+    make(tmp_path / "from_fifo.pt", "window", fifo)
+    writer.join(10)
+
+    assert (tmp_path / "from_fifo.pt").read_bytes() == (tmp_path / "from_file.pt").read_bytes()
 
 
 # --- the split ------------------------------------------------------------------------------------

@@ -83,6 +83,14 @@ def test_a_folder_is_refused(force: bool, tmp_path: Path) -> None:
         check_output(str(tmp_path), force=force)
 
 
+def test_a_file_that_cannot_be_read_is_an_error(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether an existing file is a .pt must be known before it is replaced."""
+    monkeypatch.setattr(Path, "open", raising(PermissionError(errno.EACCES, "not for you")))
+
+    with pytest.raises(OutputError, match=re.escape(f"{old}: {os.strerror(errno.EACCES)}")):
+        check_output(str(old))
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     """Folders are not made: the one that is missing is named."""
     with pytest.raises(OutputError, match="there is no folder none"):

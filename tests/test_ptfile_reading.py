@@ -295,21 +295,22 @@ def test_refuses_compressed_records(method: int, tmp_path: Path) -> None:
         read_pt(tmp_path / "x.pt")
 
 
-def test_refuses_records_that_overlap(tmp_path: Path) -> None:
-    """Many directory entries for the same bytes, which would be read once each, are refused."""
+@pytest.mark.parametrize(
+    ("count", "reason"), [(10_000, "its records overlap"), (100_001, "100001 records; a")], ids=["many", "too many"]
+)
+def test_refuses_a_directory_that_lies(count: int, reason: str, tmp_path: Path) -> None:
+    """Many directory entries for the same bytes, which would be read once for each, are refused."""
     path = zip_of(tmp_path / "x.pt", {"data.pkl": EMPTY, "data/0": bytes(1 << 20)})
     whole = path.read_bytes()
-    begin = whole.index(b"PK\x01\x02", whole.index(b"PK\x01\x02") + 1)
-    end = whole.index(b"PK\x05\x06")
-    entry = whole[begin:end]
-    copies = b"".join(entry.replace(b"x/data/0", b"x/da%04d" % k) for k in range(9999))
     first = whole.index(b"PK\x01\x02")
-    directory = whole[first:begin] + copies
-    path.write_bytes(
-        whole[:first] + directory + struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 10000, 10000, len(directory), first, 0)
-    )
+    second, end = whole.index(b"PK\x01\x02", first + 1), whole.index(b"PK\x05\x06")
+    copies = (whole[second:end].replace(b"data/0", b"%06x" % k) for k in range(count - 1))
+    directory = whole[first:second] + b"".join(copies)
+    n = min(count, 0xFFFF)
+    closing = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, n, n, len(directory), first, 0)
+    path.write_bytes(whole[:first] + directory + closing)
 
-    with pytest.raises(FileFormatError, match="its records overlap"):
+    with pytest.raises(FileFormatError, match=reason):
         read_pt(path)
 
 
@@ -490,6 +491,7 @@ MALFORMED = {
     "set on a list": b"\x80\x02]" + utf8("x") + b"Ns.",
     "attributes": b"\x80\x02}}" + utf8("x") + b"Nsb.",
     "a name as value": dict_with(b"ctorch\nLongStorage\n"),
+    "a tensor without a storage": dict_with(tensor().replace(storage(), b"N")),
     "a storage as value": dict_with(storage()),
     "storage of another record": dict_with(tensor().replace(utf8("0"), utf8("1"))),
     "storage outside": dict_with(tensor().replace(utf8("0"), utf8("../data.pkl"))),

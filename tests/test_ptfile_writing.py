@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import os
 import pickletools
 import struct
 import time
@@ -289,6 +290,9 @@ def test_more_than_four_gigabytes(tmp_path: Path) -> None:
         size = write_pt(SparseFile(file), [[*[zeros] * 65, end.data], [end.data]], lambda _: values)
 
     assert size == path.stat().st_size > 2**32
+    with path.open("rb") as file:
+        file.seek(-22, os.SEEK_END)
+        assert struct.unpack("<I12xIH", file.read(22)) == (0x06054B50, 0xFFFFFFFF, 0)  # its true place is in zip64's
     entries = {entry.filename: entry for entry in zipfile.ZipFile(path).infolist()}
     assert entries["archive/data/0"].file_size == 65 * len(zeros) + end.nbytes
     assert entries["archive/data/1"].header_offset > 2**32

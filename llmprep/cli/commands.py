@@ -135,7 +135,7 @@ def pairs(
     count = context_size * windows + 1
     with progress:
         ids = take_span(stream, start, count, name=stream.name, to_the_end=target is not None)
-    eot_id = stream.require_vocabulary(vocab_dir, show.note).eot_id
+    eot_id = stream.require_vocabulary(show.note).eot_id
     grown = grow_pairs(ids, context_size, n_windows=windows, pad_id=eot_id)
     with ExitStack() as stack:
         if target is not None:

@@ -27,7 +27,7 @@ def decoder(show: Show, stream: TokenStream) -> plain.Decode | None:
     from llmprep.tokens import decode_ids, token_table
 
     try:
-        table = token_table(stream.require_vocabulary())
+        table = token_table(stream.require_vocabulary(download=False))
     except VocabularyError as error:
         show.note(f"text is not shown: {error}")
         return None
