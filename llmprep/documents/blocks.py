@@ -88,13 +88,15 @@ def read_blocks(
     """
     stream = open_source(source)
     stream.run = run
-    if source.format != "text":
-        from llmprep.documents.records import read_records
+    try:
+        if source.format != "text":
+            from llmprep.documents.records import read_records
 
-        yield from read_records(source, newlines, block_bytes)
-    else:
-        yield from _read_text(source, newlines, block_bytes)
-    close_source(source)
+            yield from read_records(source, newlines, block_bytes)
+        else:
+            yield from _read_text(source, newlines, block_bytes)
+    finally:
+        close_source(source)
 
 
 def _read_text(source: Source, newlines: Newlines, block_bytes: int) -> Iterator[Block]:
