@@ -128,12 +128,13 @@ class Encoder:
             ) from error
 
     def _compare(self, block: Block, ids: Ids, *, special: bool) -> None:
-        """Encode the start of some blocks, chosen by their place, with tiktoken too."""
+        """Encode some blocks, chosen by their place, with tiktoken too: a small one whole, else its start."""
         if zlib.crc32(f"{block.source.name} {block.where}".encode()) % SAMPLE_EVERY and self.used["gigatoken"]:
             return
-        part = block.data[: last_safe_cut(block.data[:SAMPLE_BYTES])]
+        whole = len(block.data) <= SAMPLE_BYTES
+        part = block.data if whole else block.data[: last_safe_cut(block.data[:SAMPLE_BYTES])]
         expected = self._tiktoken(part.decode(), special)
-        if not np.array_equal(expected, ids[: len(expected)]):
+        if not np.array_equal(expected, ids if whole else ids[: len(expected)]):
             raise BackendsDifferError(
                 f"{block.source.path}: gigatoken and tiktoken differ in the {len(part)} bytes from {block.where} on; "
                 f"use --backend tiktoken, and please report this"

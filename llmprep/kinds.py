@@ -267,10 +267,15 @@ def _stream_sources(sources: list[Source], reading: Reading) -> TokenStream:
 
 def open_pt(sources: Sequence[Source]) -> PtFile | None:
     """Read the one input if it is a .pt file; one that comes through a pipe goes into a temporary file first."""
-    if len(sources) != 1 or not is_zip(peek(sources[0], 4)):
+    if len(sources) != 1:
         return None
     (source,) = sources
-    if source.path != "-" and Path(source.path).is_file():
+    is_pt = is_zip(peek(source, 4))
+    if source.size is not None:
+        close_source(source)
+    if not is_pt:
+        return None
+    if source.size is not None:
         return read_pt(Path(source.path))
     with temporary_file() as spooled:
         stream = open_source(source)

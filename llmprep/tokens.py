@@ -207,14 +207,17 @@ def map_in_order(function: Callable[[T], R], items: Iterable[T], jobs: int) -> I
     pool = ThreadPoolExecutor(jobs)
     ahead: deque[Future[R]] = deque()
     failure: LlmprepError | None = None
+    coming = iter(items)
     try:
-        try:
-            for item in items:
-                ahead.append(pool.submit(function, item))
-                if len(ahead) > 2 * jobs:
-                    yield ahead.popleft().result()
-        except LlmprepError as error:
-            failure = error
+        while failure is None:
+            try:
+                ahead.append(pool.submit(function, next(coming)))
+            except StopIteration:
+                break
+            except LlmprepError as error:
+                failure = error
+            if len(ahead) > 2 * jobs:
+                yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
         if failure is not None:

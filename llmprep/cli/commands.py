@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import itertools
 import os
 from contextlib import ExitStack, nullcontext
@@ -317,6 +318,8 @@ def _paths(inputs: list[str] | None, files_from: str | None, *, nul_separated: b
     if nul_separated and not files_from:
         raise UsageError("--null: goes with --files-from")
     paths = [*(inputs or []), *listed]
+    if files_from == "-" and "-" in paths:
+        raise UsageError("-: standard input can be read only once")
     if not paths:
         raise UsageError("Missing argument 'FILE...'; name a text, or - for standard input")
     return paths
@@ -363,10 +366,13 @@ def _output_name(inputs: list[str], output: str | None, kind: str) -> str:
     """Return the output's name: as given, else the input's with the kind, in the current folder."""
     if output is not None:
         return output
-    if len(inputs) != 1 or inputs[0] == "-":
-        what = "standard input has no name" if inputs == ["-"] else f"{len(inputs)} inputs go into one file"
-        raise UsageError(f"{what}; name the output with -o")
-    stem = Path(inputs[0]).stem
+    if len(inputs) != 1:
+        raise UsageError(f"{len(inputs)} inputs go into one file; name the output with -o")
+    path = Path(inputs[0])
+    if inputs == ["-"] or (glob.has_magic(inputs[0]) and not os.path.lexists(path)):
+        what = "standard input" if inputs == ["-"] else "a pattern"
+        raise UsageError(f"{what} has no name; name the output with -o")
+    stem = (path.resolve() if path.name in ("", "..") else path).stem
     for made in (".tokens", ".windows"):
         stem = stem.removesuffix(made)
     return f"{stem}.{kind}.pt"

@@ -156,6 +156,8 @@ class _Decompressed:
                     raise DataError(f"{self._source.path}: the {self._kind} data is cut short")
             try:
                 data = self._member.decompress(self._input, count)
+            except MemoryError:
+                raise
             except Exception as error:
                 raise DataError(
                     f"{self._source.path}: the {self._kind} data is damaged before byte {self._source.n_bytes}: {error}"
