@@ -44,7 +44,9 @@ EXAMPLES = {"gpt2": 30, "p50k_base": 20, "cl100k_base": 15, "o200k_base": 12}
 texts = st.lists(adversarial_text.filter(lambda text: text.count("\x00") < 2), min_size=1, max_size=6)
 BACKENDS: tuple[tuple[BackendName, int], ...] = (("tiktoken", 1), ("tiktoken", 3), ("gigatoken", 2))
 efforts = st.builds(
-    lambda backend, block_bytes: Effort(*backend, block_bytes), st.sampled_from(BACKENDS), st.sampled_from(BLOCK_SIZES)
+    lambda backend, block_bytes: Effort(backend[0], backend[1], block_bytes),
+    st.sampled_from(BACKENDS),
+    st.sampled_from(BLOCK_SIZES),
 )
 """Ways to encode, of which none may show in an id or a figure."""
 
