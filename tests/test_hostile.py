@@ -1023,7 +1023,7 @@ def test_22_a_file_that_is_replaced_while_it_is_read_is_the_old_one(tmp_path: Pa
 def test_22_the_command_tells_too_and_withdraws_its_output(tmp_path: Path) -> None:
     """``tokenize`` of a file that grows meanwhile ends with one line; what went into a pipe is no whole file."""
     path, fifo = tmp_path / "a.txt", tmp_path / "out"
-    path.write_bytes(b"one two three\n" * (3 * BLOCK_BYTES // 14))
+    path.write_bytes(b"one two three\n" * (40 * BLOCK_BYTES // 14))
     os.mkfifo(fifo)
 
     with running("tokenize", "a.txt", "-o", "out", cwd=tmp_path) as child, fifo.open("rb") as reader:

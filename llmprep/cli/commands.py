@@ -369,9 +369,10 @@ def _output_name(inputs: list[str], output: str | None, kind: str) -> str:
     if len(inputs) != 1:
         raise UsageError(f"{len(inputs)} inputs go into one file; name the output with -o")
     path = Path(inputs[0])
-    if inputs == ["-"] or (glob.has_magic(inputs[0]) and not os.path.lexists(path)):
-        what = "standard input" if inputs == ["-"] else "a pattern"
-        raise UsageError(f"{what} has no name; name the output with -o")
+    if inputs == ["-"]:
+        raise UsageError("standard input has no name; name the output with -o")
+    if glob.has_magic(inputs[0]) and not os.path.lexists(path) and _files(inputs):
+        raise UsageError("a pattern has no name; name the output with -o")
     stem = (path.resolve() if path.name in ("", "..") else path).stem
     for made in (".tokens", ".windows"):
         stem = stem.removesuffix(made)
