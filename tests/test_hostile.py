@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import hashlib
 import http.server
+import io
 import itertools
 import os
 import random
@@ -69,11 +70,6 @@ def tree(folder: Path) -> Tree:
         return path.read_bytes() if path.is_file() and os.access(path, os.R_OK) else ""
 
     return {str(path): (path.lstat().st_mode, held(path)) for path in sorted(folder.rglob("*"))}
-
-
-def temporaries(folder: Path) -> list[Path]:
-    """Temporary files of llmprep's that lie in a folder."""
-    return list(folder.glob(".llmprep-*.tmp"))
 
 
 def ended_as(result: subprocess.CompletedProcess[bytes]) -> Ended:
@@ -877,7 +873,7 @@ def feeding(path: Path, data: bytes) -> Iterator[None]:
             for start in range(0, len(data), 5000):
                 file.write(data[start : start + 5000])
 
-    thread = threading.Thread(target=feed)
+    thread = threading.Thread(target=feed, daemon=True)
     thread.start()
     yield
     thread.join(timeout=30)
@@ -1026,8 +1022,7 @@ def test_22_the_command_tells_too_and_withdraws_its_output(tmp_path: Path) -> No
     path.write_bytes(b"one two three\n" * (40 * BLOCK_BYTES // 14))
     os.mkfifo(fifo)
 
-    with running("tokenize", "a.txt", "-o", "out", cwd=tmp_path) as child, fifo.open("rb") as reader:
-        reader.read(1000)
+    with running("tokenize", "a.txt", "-o", "out", cwd=tmp_path) as child, reading(fifo, child) as reader:
         with path.open("ab") as file:
             file.write(b"more")
         while reader.read(1 << 20):
@@ -1163,6 +1158,40 @@ def running(*arguments: str, cwd: Path, **choices: Any) -> Iterator[subprocess.P
             child.kill()
 
 
+def wait_for(what: Callable[[], bool], child: subprocess.Popen[bytes]) -> None:
+    """Wait until ``what`` holds, but no longer than the child lives, nor than half a minute."""
+    deadline = time.monotonic() + 30
+    while not what():
+        assert child.poll() is None, child.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def writing(fifo: Path, child: subprocess.Popen[bytes]) -> Iterator[io.FileIO]:
+    """Open a FIFO to write into as soon as the child has opened it to read."""
+    opened: list[int] = []
+
+    def has_reader() -> bool:
+        with contextlib.suppress(OSError):
+            opened.append(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(opened)
+
+    wait_for(has_reader, child)
+    os.set_blocking(opened[0], True)
+    with io.FileIO(opened[0], "wb") as writer:
+        yield writer
+
+
+@contextlib.contextmanager
+def reading(fifo: Path, child: subprocess.Popen[bytes]) -> Iterator[io.FileIO]:
+    """Open a FIFO to read from, and wait until the child has written into it."""
+    with io.FileIO(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        wait_for(lambda: bool(reader.read(1)), child)
+        os.set_blocking(reader.fileno(), True)
+        yield reader
+
+
 def stop(child: subprocess.Popen[bytes], *signals: signal.Signals) -> tuple[int, float]:
     """Send signals one after the other; return the exit code, and the seconds that the end took."""
     begun = time.monotonic()
@@ -1173,12 +1202,9 @@ def stop(child: subprocess.Popen[bytes], *signals: signal.Signals) -> tuple[int,
     return child.returncode, time.monotonic() - begun
 
 
-def wait_for_temporary(folder: Path, size: int = 1) -> None:
-    """Wait until a temporary file of at least ``size`` bytes is there."""
-    deadline = time.monotonic() + 30
-    while not any(path.stat().st_size >= size for path in temporaries(folder)):
-        assert time.monotonic() < deadline, "no temporary file appeared"
-        time.sleep(0.01)
+def has_temporary(folder: Path, size: int = 1) -> bool:
+    """Whether a temporary file of llmprep's, of at least ``size`` bytes, lies in a folder."""
+    return any(path.stat().st_size >= size for path in folder.glob(".llmprep-*.tmp"))
 
 
 SIGNALS = [
@@ -1198,9 +1224,9 @@ def test_31_a_signal_while_reading_ends_it(tmp_path: Path, signals: list[signal.
     (tmp_path / "o.pt").write_bytes(b"PK\x03\x04 an old file")
     before = tree(tmp_path)
 
-    with running("tokenize", "fifo", "-o", "o.pt", cwd=tmp_path) as child, fifo.open("wb", buffering=0) as writer:
+    with running("tokenize", "fifo", "-o", "o.pt", cwd=tmp_path) as child, writing(fifo, child) as writer:
         writer.write(b"one two three\n" * (2 * BLOCK_BYTES // 14))
-        wait_for_temporary(tmp_path)
+        wait_for(lambda: has_temporary(tmp_path), child)
         ended, took = stop(child, *signals)
         stdout, stderr = child.communicate()
 
@@ -1227,7 +1253,7 @@ def test_31_every_command_heeds_a_signal_while_reading(
     before = tree(tmp_path)
     ends = ["--start", "10000000"] if command == "pairs" else []
 
-    with running(command, "fifo", "-o", "o.pt", *ends, cwd=tmp_path) as child, fifo.open("wb", buffering=0) as writer:
+    with running(command, "fifo", "-o", "o.pt", *ends, cwd=tmp_path) as child, writing(fifo, child) as writer:
         writer.write(b"one two three\n" * (2 * BLOCK_BYTES // 14))
         ended, took = stop(child, *signals)
         stdout, stderr = child.communicate()
@@ -1256,7 +1282,7 @@ def test_31_a_signal_while_writing_ends_it(
     before = tree(tmp_path)
 
     with running(*arguments, "a.txt", "-o", "o.pt", cwd=tmp_path) as child:
-        wait_for_temporary(tmp_path, size=1_000_000)
+        wait_for(lambda: has_temporary(tmp_path, size=1_000_000), child)
         ended, took = stop(child, *signals)
         stdout, stderr = child.communicate()
 
@@ -1274,7 +1300,7 @@ def test_31_a_signal_that_was_ignored_stays_ignored(tmp_path: Path) -> None:
     def ignore() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    with running("tokenize", "fifo", cwd=tmp_path, preexec_fn=ignore) as child, fifo.open("wb", buffering=0) as writer:
+    with running("tokenize", "fifo", cwd=tmp_path, preexec_fn=ignore) as child, writing(fifo, child) as writer:
         writer.write(b"one two three")
         time.sleep(0.3)
         child.send_signal(signal.SIGHUP)
@@ -1594,17 +1620,21 @@ def test_43_a_wrong_answer_is_refused(
 
 
 @contextlib.contextmanager
-def silent_server() -> Iterator[int]:
-    """A server that accepts connections and never answers; yields its port."""
+def silent_server(until: float) -> Iterator[int]:
+    """A server that accepts connections and does not answer for ``until`` seconds; yields its port."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as listening:
+        closing = threading.Timer(until, listening.close)
+        closing.start()
         yield listening.getsockname()[1]
+        closing.cancel()
+        closing.join()
 
 
 def test_43_a_silent_network_ends(tokenized: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that accepts and never answers ends with the one line when the time allowed is over."""
     monkeypatch.setattr("llmprep.vocabulary.CONNECT_SECONDS", 0.2)
 
-    with silent_server() as port:
+    with silent_server(until=10) as port:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
         ended = tokenized()
 
@@ -1612,14 +1642,14 @@ def test_43_a_silent_network_ends(tokenized: Callable[..., Ended], monkeypatch: 
 
 
 def test_43_a_network_that_drips_ends(tokenized: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that sends a byte now and then, for ever, ends when the time allowed for the whole is over."""
+    """A server that sends a byte now and then ends when the time allowed for the whole is over."""
     monkeypatch.setattr("llmprep.vocabulary.DOWNLOAD_SECONDS", 0.5)
 
     def drip(listening: socket.socket) -> None:
         connection, _ = listening.accept()
         with connection, contextlib.suppress(OSError):
             connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
-            while True:
+            for _ in range(300):
                 connection.sendall(b"x")
                 time.sleep(0.02)
 
@@ -1639,7 +1669,7 @@ def test_43_a_silent_network_ends_within_30_seconds(llmprep: Run, tmp_path: Path
     (tmp_path / "a.txt").write_text("one two three")
     begun = time.monotonic()
 
-    with silent_server() as port:
+    with silent_server(until=40) as port:
         env = {"https_proxy": f"http://127.0.0.1:{port}", "no_proxy": "", "TIKTOKEN_CACHE_DIR": str(tmp_path)}
         result = llmprep("tokenize", "a.txt", "--encoding", NAME, env=env)
 
