@@ -5,6 +5,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 SAMPLES := $(wildcard sample_texts/*.txt sample_texts/*.py)
 SAMPLE_WINDOWS := $(patsubst sample_texts/%,build/samples/%.windows.pt,$(SAMPLES))
 WINDOW_OPTIONS ?= --max-length 64 --stride 32
+SIZES ?= 1 10 100
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -21,6 +22,10 @@ install: .venv/installed  ## make .venv and install llmprep into it
 
 .venv/installed-dev: .venv/installed
 	$(PIP) -e '.[dev]'
+	@touch $@
+
+.venv/installed-bench: .venv/installed
+	$(PIP) -e '.[bench]' || $(PIP) -e '.[fast]'  # what is not installed is listed as failed
 	@touch $@
 
 demo: install  ## install, then window a short story and show it
@@ -49,6 +54,9 @@ coverage: .venv/installed-dev  ## run all tests; fail under 95 % of branches
 
 check: lint types test  ## what must pass before a commit
 
+bench: .venv/installed-bench  ## compare speed and memory with other tools; SIZES="1 10" are megabytes
+	$(BIN)/python tests/bench/run.py $(SIZES)
+
 # The Makefile way to build a data set: one pattern rule; only what changed is built again.
 samples-dataset: $(SAMPLE_WINDOWS)  ## build the windows of every sample text
 
@@ -61,4 +69,4 @@ build/samples:
 clean:  ## remove what was built
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 
-.PHONY: help install demo test test-slow lint types coverage check samples-dataset clean
+.PHONY: help install demo test test-slow lint types coverage check bench samples-dataset clean

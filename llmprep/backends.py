@@ -12,6 +12,7 @@ import os
 import queue
 import re
 import tempfile
+import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -23,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmprep.documents import Block, last_safe_cut
-from llmprep.errors import DataError, LlmprepError, UsageError
+from llmprep.errors import BackendsDifferError, DataError, UsageError
 from llmprep.vocabulary import END_OF_TEXT, Vocabulary
 
 Ids = npt.NDArray[np.uint32]
@@ -73,23 +74,21 @@ NEW_CODE_POINTS = (
 `tests/new_code_points.py` derives them by comparing both libraries over every code point."""
 
 
-class BackendsDifferError(LlmprepError):
-    """gigatoken gave other ids than tiktoken."""
-
-
 @dataclass(slots=True)
 class Encoder:
     """Encodes blocks; may be called from several threads. ``used`` counts the blocks that each backend encoded.
 
     Only the end-of-text string can become a special id, and only with ``special="allow"`` or at the seams of a batch;
     all others stay text, which is what the reference's ``allowed_special={"<|endoftext|>"}`` does. ``expected_bytes``
-    is how much is to come, as far as that is known; ``auto`` takes the backend that will be done sooner.
+    is how much is to come, as far as that is known; ``auto`` takes the backend that will be done sooner. Of ``jobs``
+    threads, all but one encode with gigatoken: writing and hashing what it yields keeps a core busy.
     """
 
     vocabulary: Vocabulary
     special: str = "allow"
     backend: BackendName = "auto"
     expected_bytes: int = 0
+    jobs: int = 1
     used: Counter[str] = field(default_factory=Counter)
     _seen_bytes: int = 0
     _tiktoken: Callable[[str, bool], Ids] = field(init=False, repr=False)
@@ -100,7 +99,7 @@ class Encoder:
         if self.backend == "gigatoken" and not has_gigatoken():
             raise UsageError("--backend gigatoken: needs an extra: pip install 'llmprep[fast]'")
         if self.backend != "tiktoken" and self.vocabulary.name in SCHEMES and has_gigatoken():
-            self._gigatoken = _Gigatoken(self.vocabulary)
+            self._gigatoken = _Gigatoken(self.vocabulary, most=max(1, self.jobs - 1))
 
     def encode(self, block: Block) -> Ids:
         """Return the ids of one block, (n,) uint32. Raises `DataError` for what tiktoken cannot encode."""
@@ -122,18 +121,19 @@ class Encoder:
             if self._gigatoken and not has_new_code_point(block.data):
                 return self._gigatoken.encode(block.data, special=special)
             raise DataError(
-                f"{block.source.path}: tiktoken cannot encode the {len(block.data)} bytes from {block.where} on "
-                f"({str(error)[:80]}); a run of about 1,000,000 white-space characters is too long for it: "
-                f"shorten it, or install the extra: pip install 'llmprep[fast]'"
+                f"{block.source.path}: tiktoken cannot encode the {len(block.raw or block.data)} bytes from "
+                f"{block.where} on ({str(error)[:80]}); a run of about 1,000,000 white-space characters is too long "
+                f"for it: shorten it, or install the extra: pip install 'llmprep[fast]'"
             ) from error
 
     def _compare(self, block: Block, ids: Ids, *, special: bool) -> None:
-        """Encode the start of some blocks, chosen by their place, with tiktoken too."""
+        """Encode some blocks, chosen by their place, with tiktoken too: a small one whole, else its start."""
         if zlib.crc32(f"{block.source.name} {block.where}".encode()) % SAMPLE_EVERY and self.used["gigatoken"]:
             return
-        part = block.data[: last_safe_cut(block.data[:SAMPLE_BYTES])]
+        whole = len(block.data) <= SAMPLE_BYTES
+        part = block.data if whole else block.data[: last_safe_cut(block.data[:SAMPLE_BYTES])]
         expected = self._tiktoken(part.decode(), special)
-        if not np.array_equal(expected, ids[: len(expected)]):
+        if not np.array_equal(expected, ids if whole else ids[: len(expected)]):
             raise BackendsDifferError(
                 f"{block.source.path}: gigatoken and tiktoken differ in the {len(part)} bytes from {block.where} on; "
                 f"use --backend tiktoken, and please report this"
@@ -179,17 +179,23 @@ class _Gigatoken:
     """A pool of gigatoken tokenizers, one for each thread that encodes at the same time.
 
     Whether the end-of-text string is special is decided when a tokenizer is built, so there are two pools. A tokenizer
-    remembers every word it has seen; when resident memory has grown too far it is dropped and built anew.
+    remembers every word it has seen; when resident memory has grown too far it is dropped and built anew. ``most``
+    threads encode at the same time, others wait: each tokenizer has to learn its words by itself.
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, most: int = 1) -> None:
         self._vocabulary = vocabulary
+        self._turn = threading.Semaphore(most)
         self._idle: dict[bool, queue.SimpleQueue[tuple[Any, int]]] = {
             True: queue.SimpleQueue(),
             False: queue.SimpleQueue(),
         }
 
     def encode(self, data: bytes, *, special: bool) -> Ids:
+        with self._turn:
+            return self._encode(data, special=special)
+
+    def _encode(self, data: bytes, *, special: bool) -> Ids:
         from gigatoken import BytesSource
 
         try:

@@ -8,16 +8,17 @@ that holds such a string goes alone, and a large one is cut as any text is.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from llmprep.documents.blocks import MAX_UNCUT_BYTES, Block, Newlines, checked_head, cut_blocks, normalise
+from llmprep.documents.blocks import BOM, MAX_UNCUT_BYTES, Block, Newlines, checked_head, cut_blocks, normalise
 from llmprep.documents.opening import open_content, open_source
 from llmprep.documents.sources import Source
 from llmprep.errors import DataError, UsageError
 
 JOINT = b"<|endoftext|>"
+SPECIAL = b"<|"
+"""What every special token begins with."""
 SMALL_BYTES = 1 << 16
 
 Documents = Iterator[tuple[str, str]]
@@ -34,7 +35,7 @@ def read_records(source: Source, newlines: Newlines, block_bytes: int) -> Iterat
         source.n_chars += len(text) if newlines == "keep" else len(data.decode())
         if not data:
             continue
-        if len(data) > SMALL_BYTES or JOINT in data:
+        if len(data) > SMALL_BYTES or SPECIAL in data:
             yield from _batch(source, batch, where)
             yield from _alone(source, data, place, block_bytes)
             batch, size = [], 0
@@ -79,7 +80,9 @@ def _utf8(source: Source, text: str, place: str) -> bytes:
 
 def _json_lines(source: Source) -> Documents:
     read = checked_head(source, open_content(source))
-    for number, line in enumerate(_lines(source, read), 1):
+    for number, whole in enumerate(_lines(source, read), 1):
+        source.bom |= number == 1 and whole.startswith(BOM)
+        line = whole.removeprefix(BOM) if number == 1 else whole
         if line.strip():
             place = f"line {number}"
             yield _text_of(source, _parse(source, line, place), place), place
@@ -102,16 +105,16 @@ def _lines(source: Source, read: Callable[[int], bytes]) -> Iterator[bytes]:
 
 
 def _parse(source: Source, line: bytes, place: str) -> dict[str, Any]:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        record = dict(pairs)
-        if len(record) != len(pairs) and sum(key == source.text_field for key, _ in pairs) > 1:
-            raise DataError(
-                f"{source.path}: {place}: field {source.text_field} stands twice; which one is meant is not clear"
-            )
-        return record
+    twice = False
+
+    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal twice  # true in the end if it is of the outermost object, which comes last
+        found = dict(pairs)
+        twice = len(found) != len(pairs) and sum(key == source.text_field for key, _ in pairs) > 1
+        return found
 
     try:
-        record = json.loads(line, object_pairs_hook=once)
+        record = json.loads(line.decode(), object_pairs_hook=check)
     except UnicodeDecodeError as error:
         raise DataError(f"{source.path}: {place}: not valid UTF-8 at byte {error.start} of the line") from error
     except (ValueError, RecursionError) as error:
@@ -119,6 +122,10 @@ def _parse(source: Source, line: bytes, place: str) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise DataError(
             f"{source.path}: {place}: holds a {type(record).__name__}, not an object with field {source.text_field}"
+        )
+    if twice:
+        raise DataError(
+            f"{source.path}: {place}: field {source.text_field} stands twice; which one is meant is not clear"
         )
     return record
 
@@ -145,19 +152,24 @@ def _parquet_rows(source: Source) -> Documents:
     _hash_whole(source)
     row = 0
     try:
-        with ParquetFile(source.path) as file:
+        with ParquetFile(source.path, page_checksum_verification=True) as file:
             if source.text_field not in file.schema_arrow.names:
                 known = ", ".join(file.schema_arrow.names[:8])
                 raise DataError(f"{source.path}: has no column {source.text_field}; its columns: {known} (see --field)")
             for batch in file.iter_batches(batch_size=1024, columns=[source.text_field]):
                 for value in batch.column(0):
                     row += 1
-                    yield _cell(source, value.as_py(), f"row {row}"), f"row {row}"
+                    yield _cell(source, value, f"row {row}"), f"row {row}"
     except (ArrowInvalid, ArrowException, OSError) as error:
         raise DataError(f"{source.path}: damaged near row {row + 1}: {str(error).splitlines()[0]}") from error
+    open_source(source).read(1)  # at the end again: an error if the file has changed since it was hashed
 
 
-def _cell(source: Source, value: object, place: str) -> str:
+def _cell(source: Source, scalar: Any, place: str) -> str:
+    try:
+        value = scalar.as_py()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source.path}: {place}: column {source.text_field} is not valid UTF-8") from error
     if not isinstance(value, str):
         kind = "null" if value is None else f"a {type(value).__name__}"
         raise DataError(f"{source.path}: {place}: column {source.text_field} is {kind}, not a string")
@@ -166,8 +178,6 @@ def _cell(source: Source, value: object, place: str) -> str:
 
 def _hash_whole(source: Source) -> None:
     """Parquet is read by seeking, so its hash takes a pass of its own."""
-    if source.path == "-" or not os.path.isfile(source.path):  # noqa: PTH113
-        raise UsageError(f"{source.path}: a Parquet file is read by seeking; it cannot come through a pipe")
     stream = open_source(source)
     while stream.read(1 << 18):
         pass

@@ -83,14 +83,17 @@ def _walk(folder: str, announce: Callable[[str], None] | None) -> list[tuple[str
     def fail(error: OSError) -> None:
         raise input_error(str(error.filename), error) from error
 
-    found, hidden = [], 0
+    found, hidden, links = [], 0, 0
     for parent, folders, names in os.walk(folder, onerror=fail):
         shown = [name for name in names if not name.startswith(".")]
         hidden += len(names) - len(shown) + sum(name.startswith(".") for name in folders)
         folders[:] = [name for name in folders if not name.startswith(".")]
+        links += sum(os.path.islink(os.path.join(parent, name)) for name in folders)  # noqa: PTH114, PTH118
         found += [os.path.join(parent, name) for name in shown]  # noqa: PTH118
     if hidden and announce is not None:
         announce(f"{folder}: {hidden} hidden files or folders in it are left out; name them to take them")
+    if links and announce is not None:
+        announce(f"{folder}: {links} links to folders in it are not followed; name them to follow them")
     if not found:
         raise UsageError(f"{folder}: there is no file in this folder")
     named = [(path, os.path.relpath(path, folder)) for path in found]
@@ -98,14 +101,32 @@ def _walk(folder: str, announce: Callable[[str], None] | None) -> list[tuple[str
 
 
 def _expand(pattern: str) -> list[tuple[str, str]]:
-    found = [path for path in glob.glob(pattern, recursive=True) if not os.path.isdir(path)]  # noqa: PTH112, PTH207
+    found = [path for path in set(_matches(pattern)) if not os.path.isdir(path)]  # noqa: PTH112
     if not found:
         raise InputError(f"{pattern}: no file matches")
     return [(path, Path(path).name) for path in sorted(found, key=os.fsencode)]
 
 
+def _matches(pattern: str) -> Iterator[str]:
+    """Yield what a pattern matches; unlike glob's own, a ``**`` in it follows no links, so a loop cannot trap us."""
+    before, rest = pattern, ""
+    if "**" in (parts := pattern.split("/")):
+        place = parts.index("**")
+        before, rest = "".join(f"{part}/" for part in parts[:place]), "/".join(parts[place + 1 :]) or "*"
+    if not rest:
+        yield from glob.iglob(pattern)  # noqa: PTH207
+        return
+    for base in glob.iglob(before) if before else ["."]:  # noqa: PTH207
+        for folder, folders, _ in os.walk(base):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for path in _matches(os.path.join(glob.escape(folder), rest)):  # noqa: PTH118
+                yield path if before else path.removeprefix("./")
+
+
 def read_names(path: str, *, nul_separated: bool) -> list[str]:
     """Read a list of file names, one a line (or separated by NUL bytes), from a file or standard input."""
+    if path == STDIN:
+        _check_stdin()
     try:
         data = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
     except OSError as error:
@@ -118,10 +139,7 @@ def read_names(path: str, *, nul_separated: bool) -> list[str]:
 
 def _check(path: str, name: str, field_name: str | None) -> Source:
     if path == STDIN:
-        if sys.stdin is None:
-            raise InputError("-: standard input is closed")
-        if sys.stdin.isatty():
-            raise UsageError("-: standard input is a terminal; pipe text into it or name a file")
+        _check_stdin()
         return Source(path, name, format="jsonl" if field_name else "text", text_field=field_name or FIELD)
     try:
         status = Path(path).stat()
@@ -129,9 +147,19 @@ def _check(path: str, name: str, field_name: str | None) -> Source:
         raise input_error(path, error) from error
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: permission denied")
-    shown = os.fsencode(name).decode("utf-8", "backslashreplace")
     size = status.st_size if stat.S_ISREG(status.st_mode) else None
-    return Source(path, shown, size, format=_format_of(path), text_field=field_name or FIELD)
+    kind = _format_of(path)
+    if kind == "parquet" and size is None:
+        raise UsageError(f"{path}: a Parquet file is read by seeking; it cannot come through a pipe")
+    shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return Source(path, shown, size, format=kind, text_field=field_name or FIELD)
+
+
+def _check_stdin() -> None:
+    if sys.stdin is None:
+        raise InputError("-: standard input is closed")
+    if sys.stdin.isatty():
+        raise UsageError("-: standard input is a terminal; pipe text into it or name a file")
 
 
 def _format_of(path: str) -> Format:

@@ -183,12 +183,12 @@ def _replaced(path: Path, name: str) -> Iterator[Sink]:
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with suppress(OSError):  # some network file systems refuse to sync a folder
+    with suppress(OSError):  # the file is in place; some folders cannot be opened, some file systems sync none
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _reason(error: OSError | ValueError) -> str:
