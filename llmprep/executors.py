@@ -112,18 +112,18 @@ def ray_cluster(address: str | None) -> Iterator[Executor]:
 
     started = not ray.is_initialized()
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
-    if started:
-        with redirect_stdout(sys.stderr):
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **local)
-    try:
-        yield _Ray(ray)
-    finally:
+    with redirect_stdout(sys.stderr):  # what Ray says of nodes and workers is no result
         if started:
-            ray.shutdown()
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+        try:
+            yield _Ray(ray)
+        finally:
+            if started:
+                ray.shutdown()
 
 
 class _Ray(Executor):
-    """A thin adapter: a call becomes a task, its reference a future. Ray retries a task whose worker dies once."""
+    """A thin adapter: a call becomes a task, its reference a future. A task whose worker dies is not tried again."""
 
     def __init__(self, ray: Any) -> None:
         self._ray = ray
@@ -131,5 +131,15 @@ class _Ray(Executor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Start a task of one core."""
         task = self._ray.remote(num_cpus=1, max_retries=0)(fn)
-        future: Future[T] = task.remote(*args, **kwargs).future()
+        future: Future[T] = Future()
+        task.remote(*args, **kwargs).future().add_done_callback(lambda ended: _pass_on(ended, future))
         return future
+
+
+def _pass_on(ended: Future[T], future: Future[T]) -> None:
+    """Give a task's result or error to a future: its own error, not what Ray makes of it."""
+    error = ended.exception()
+    if error is None:
+        future.set_result(ended.result())
+    else:
+        future.set_exception(getattr(error, "cause", None) or error)

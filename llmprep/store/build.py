@@ -305,7 +305,7 @@ def _submit(executor: Any, job: ShardJob) -> Future[dict[str, Any]]:
 
 def _is_worker_death(error: Exception) -> bool:
     """Tell a worker or node that is gone from a job's own error; Ray's are known by name, to not import it."""
-    gone = ("WorkerCrashedError", "NodeDiedError", "RaySystemError")
+    gone = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "RaySystemError")
     return isinstance(error, BrokenExecutor) or any(kind.__name__ in gone for kind in type(error).__mro__)
 
 

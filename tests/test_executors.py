@@ -1,0 +1,408 @@
+"""Promises of executors: where shards are built changes no byte, and a worker's death is never silent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Call, clean_environment
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmprep.errors import DataError, LlmprepError
+from llmprep.executors import InProcess, local_processes
+from llmprep.store.build import ShardJob, run_jobs
+from llmprep.tokens import TextOptions
+
+
+def wait_until(holds: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not fetched yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+# --- jobs for workers: they must be found by name in a fresh process -------------------------------
+
+
+def tell_process() -> int:
+    return os.getpid()
+
+
+def fail_with(message: str) -> None:
+    raise DataError(message)
+
+
+def work_long(folder: str) -> None:
+    """Leave a mark while working, and take it away however the work ends."""
+    mark = Path(folder) / str(os.getpid())
+    try:
+        mark.touch()
+        time.sleep(60)
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+# --- in this process and in others -----------------------------------------------------------------
+
+
+def test_in_process_runs_at_once() -> None:
+    """The call has run, here, when its future is returned; its error belongs to the future."""
+    executor = InProcess()
+
+    answer, error = executor.submit(tell_process), executor.submit(fail_with, "a.txt: bad")
+
+    assert answer.done()
+    assert answer.result() == os.getpid()
+    assert isinstance(error.exception(), DataError)
+
+
+def test_in_process_lets_an_interrupt_pass() -> None:
+    """An interrupt is nobody's result."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        InProcess().submit(interrupt)
+
+
+def test_local_processes_are_other_processes_and_end() -> None:
+    """Calls run in processes of their own; a call's error comes back as it was; afterwards none runs."""
+    with local_processes(2) as executor:
+        workers = {executor.submit(tell_process).result() for _ in range(4)}
+        error = executor.submit(fail_with, "a.txt: bad").exception()
+
+    assert os.getpid() not in workers
+    assert 1 <= len(workers) <= 2
+    assert isinstance(error, DataError)
+    assert str(error) == "a.txt: bad"
+    assert not any(map(runs, workers))
+
+
+@pytest.mark.parametrize("error", [DataError, KeyboardInterrupt, SystemExit], ids=lambda kind: kind.__name__)
+def test_an_error_ends_the_workers_at_once(error: type[BaseException], tmp_path: Path) -> None:
+    """When the block is left by an error, workers clean up and end, however long their work would take."""
+    workers: list[int] = []
+
+    def fail_while_they_work() -> None:
+        with local_processes(2) as executor:
+            for _ in range(4):
+                executor.submit(work_long, str(tmp_path))
+            wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+            workers.extend(int(path.name) for path in tmp_path.iterdir())
+            raise error
+
+    started = time.monotonic()
+    with pytest.raises(error):
+        fail_while_they_work()
+
+    assert time.monotonic() - started < 20
+    assert len(workers) == 2
+    assert not any(map(runs, workers))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_leave_ctrl_c_to_their_parent(tmp_path: Path) -> None:
+    """Ctrl-C reaches all processes of a terminal, but only the parent decides what it means."""
+    with local_processes(1) as executor:
+        worker = executor.submit(tell_process).result()
+        os.kill(worker, signal.SIGINT)
+
+        assert executor.submit(tell_process).result() == worker
+
+
+def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+    """When the parent is killed, its workers notice, clean up and end by themselves."""
+    script = (
+        "import sys\nfrom llmprep.executors import local_processes\nfrom test_executors import work_long\n"
+        "if __name__ == '__main__':\n"
+        "    with local_processes(2) as pool:\n"
+        "        [future.result() for future in [pool.submit(work_long, sys.argv[1]) for _ in range(2)]]\n"
+    )
+    (tmp_path / "parent.py").write_text(script)
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
+    parent = subprocess.Popen(
+        [sys.executable, tmp_path / "parent.py", marks],
+        env=clean_environment({"PYTHONPATH": paths}), stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: len(list(marks.iterdir())) == 2)
+        workers = [int(path.name) for path in marks.iterdir()]
+    finally:
+        parent.kill()
+        parent.wait()
+
+    wait_until(lambda: not any(map(runs, workers)), seconds=5)
+    assert list(marks.iterdir()) == []
+
+
+# --- the death of a worker -------------------------------------------------------------------------
+
+
+def make_job(number: int) -> ShardJob:
+    """A job of which only the number matters."""
+    return ShardJob(
+        folder="", number=number, sources=[], follows=True, options=TextOptions(), encoding="gpt2", ranks=None,
+        backend="auto", dtype="uint16", plan_sha256="", block_bytes=1,
+    )  # fmt: skip
+
+
+class Dying(Executor):
+    """Answers each job with its number, unless its worker dies, as often as ``deaths`` says: then the pool is broken.
+
+    As with a real pool, a death takes all jobs under way with it, and one may show only when the next is submitted.
+    """
+
+    def __init__(self, deaths: Counter[int], *, late: bool) -> None:
+        self.submitted: list[int] = []
+        self._deaths = deaths
+        self._late = late
+        self._broken = False
+        self._open: list[Future[Any]] = []
+
+    def submit(self, _: Callable[..., Any], /, *args: Any, **__: Any) -> Future[Any]:
+        """Answer all jobs under way, or let them die."""
+        job: ShardJob = args[0]
+        if self._broken:
+            raise BrokenProcessPool("a process was terminated abruptly")
+        self.submitted.append(job.number)
+        future: Future[Any] = Future()
+        if self._deaths[job.number]:
+            self._deaths[job.number] -= 1
+            self._broken = True
+            if self._late:
+                raise OSError("handle is closed")
+            future.set_exception(BrokenProcessPool("a process was terminated abruptly"))
+        else:
+            future.set_result({"number": job.number})
+        return future
+
+
+class Watched:
+    """Runs jobs on `Dying` executors and keeps what happened."""
+
+    def __init__(self, deaths: Mapping[int, int], *, late: bool = False) -> None:
+        self.pools: list[Dying] = []
+        self.done: list[int] = []
+        self._deaths = Counter(deaths)
+        self._late = late
+
+    @contextmanager
+    def _open(self) -> Iterator[Executor]:
+        self.pools.append(Dying(self._deaths, late=self._late))
+        yield self.pools[-1]
+
+    def run(self, count: int, in_flight: int) -> None:
+        """Run so many jobs."""
+        run_jobs([make_job(n) for n in range(count)], self._open, in_flight, self._keep)
+
+    def _keep(self, job: ShardJob, answer: dict[str, Any]) -> None:
+        assert answer == {"number": job.number}
+        self.done.append(job.number)
+
+
+@given(
+    count=st.integers(0, 12),
+    deaths=st.dictionaries(st.integers(0, 11), st.integers(0, 3), max_size=6),
+    in_flight=st.integers(1, 5),
+    late=st.booleans(),
+)
+def test_each_job_is_done_once_or_one_is_named(count: int, deaths: dict[int, int], in_flight: int, late: bool) -> None:
+    """Whichever workers die, each job is done exactly once, or one is named whose worker died while it ran alone."""
+    watched = Watched(deaths, late=late)
+    times = [deaths.get(number, 0) for number in range(count)]
+    named = None
+
+    try:
+        watched.run(count, in_flight)
+    except LlmprepError as error:
+        assert "its worker died twice" in str(error)
+        named = int(str(error).removeprefix("shard ").partition(":")[0])
+
+    assert len(set(watched.done)) == len(watched.done)
+    if named is None:
+        assert sorted(watched.done) == list(range(count))
+        assert max(times, default=0) < 2
+    else:
+        assert watched.pools[-1].submitted == [named]
+        assert sum(times) > 1
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["while working", "while being started"])
+def test_a_suspect_is_tried_once_more_alone(late: bool) -> None:
+    """After a death a fresh pool does the rest; what had been under way then goes one by one, each in its own pool."""
+    watched = Watched({1: 1}, late=late)
+
+    watched.run(6, in_flight=3)
+
+    first, rest, *alone = watched.pools
+    assert first.submitted == [0, 1] if late else [0, 1, 2]
+    assert sorted(watched.done) == list(range(6))
+    assert not set(rest.submitted) & set(first.submitted)
+    assert all(len(pool.submitted) == 1 for pool in alone)
+    assert [1] in [pool.submitted for pool in alone]
+
+
+def test_a_shard_that_kills_its_worker_costs_no_other(tmp_path: Path) -> None:
+    """Before a shard whose worker dies twice is named, all shards that were not under way with it are done."""
+    watched = Watched({0: 2})
+
+    with pytest.raises(LlmprepError, match=r"^shard 0: its worker died twice"):
+        watched.run(20, in_flight=2)
+
+    assert len(watched.done) >= 18
+
+
+def test_a_pool_that_never_starts_is_an_error() -> None:
+    """Where no worker can be started at all, the run ends with a named shard; it does not try for ever."""
+    watched = Watched(dict.fromkeys(range(5), 1000), late=True)
+
+    with pytest.raises(LlmprepError, match="its worker died twice"):
+        watched.run(5, in_flight=2)
+
+    assert watched.done == []
+
+
+def test_a_jobs_own_error_is_not_tried_again() -> None:
+    """An error that a job raises, as of a bad file, is raised at once and as it is."""
+    seen: list[int] = []
+
+    class Failing(InProcess):
+        def submit(self, _: Callable[..., Any], /, *args: Any, **__: Any) -> Future[Any]:
+            seen.append(args[0].number)
+            return super().submit(fail_with, "bad.txt: not valid UTF-8")
+
+    with pytest.raises(DataError, match=r"^bad\.txt: not valid UTF-8$"):
+        run_jobs([make_job(n) for n in range(5)], lambda: nullcontext(Failing()), 1, lambda *_: None)
+
+    assert seen == [0]
+
+
+def test_no_more_jobs_are_in_flight_than_told() -> None:
+    """Jobs are handed out a few at a time, however many there are."""
+    outstanding: list[Future[Any]] = []
+    most = 0
+
+    class Slow(Executor):
+        def submit(self, _: Callable[..., Any], /, *__: Any, **___: Any) -> Future[Any]:
+            nonlocal most
+            future: Future[Any] = Future()
+            outstanding.append(future)
+            most = max(most, len(outstanding))
+            if len(outstanding) == 4:
+                outstanding.pop(1).set_result({})
+            return future
+
+    def release(*_: object) -> None:
+        if len(done) >= 17:
+            while outstanding:
+                outstanding.pop().set_result({})
+        done.append(1)
+
+    done: list[int] = []
+
+    run_jobs([make_job(n) for n in range(21)], lambda: nullcontext(Slow()), 4, release)
+
+    assert (most, len(done)) == (4, 21)
+
+
+# --- Ray -------------------------------------------------------------------------------------------
+
+
+def store_of(folder: Path) -> dict[str, bytes]:
+    """The bytes of a store's files."""
+    return {path.name: path.read_bytes() for path in [*folder.glob("tokens-*.pt"), folder / "manifest.json"]}
+
+
+def ray_build(*options: str, cwd: Path) -> subprocess.Popen[bytes]:
+    """A build on Ray, under way."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "llmprep", "tokenize", *options, "--executor", "ray", "--backend", "tiktoken"],
+        cwd=cwd, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_ray_survives_a_node_and_writes_the_same_bytes(story: Path, tmp_path: Path, call: Call) -> None:
+    """On a cluster of two nodes of which one is lost mid-run, the store is the same, and the output is the result."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    (tmp_path / "long.txt").write_bytes(story.read_bytes() * 300)
+    options = ["long.txt", "--shard-bytes", "600000"]
+    cluster = cluster_utils.Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )  # fmt: skip
+    try:
+        node = cluster.add_node(num_cpus=1)
+        process = ray_build(*options, "-o", "ray/", "--address", cluster.address, "--json", cwd=tmp_path)
+        wait_until(lambda: len(list(tmp_path.glob("ray/receipts/0*.json"))) >= 2, seconds=60)
+        cluster.remove_node(node, allow_graceful=False)
+        unfinished = not (tmp_path / "ray" / "manifest.json").exists()
+        stdout, stderr = process.communicate(timeout=120)
+    finally:
+        with suppress(UnboundLocalError):
+            process.kill()
+        cluster.shutdown()
+
+    assert process.returncode == 0, stderr
+    assert unfinished
+    assert json.loads(stdout)["command"] == "tokenize"
+    assert call("tokenize", *options, "-o", "local/", "--jobs", "1").code == 0
+    assert store_of(tmp_path / "ray") == store_of(tmp_path / "local")
+
+
+@pytest.mark.slow
+def test_ray_started_here_gives_errors_as_they_are(story: Path, tmp_path: Path, vocab_dir: Path) -> None:
+    """Without an address Ray is started here; the vocabulary travels; a bad file gets its one line and exit code."""
+    pytest.importorskip("ray")
+    (tmp_path / "good.txt").write_bytes(story.read_bytes())
+    (tmp_path / "bad.txt").write_bytes(b"well " * 1000 + b"\x92")
+    options = ["--encoding", "cl100k_base", "--vocab-dir", str(vocab_dir), "--shard-bytes", "20000"]
+
+    good = ray_build("good.txt", "-o", "good/", *options, cwd=tmp_path)
+    told = good.communicate(timeout=120)
+    bad = ray_build("good.txt", "bad.txt", "-o", "bad/", *options, cwd=tmp_path)
+    stdout, stderr = bad.communicate(timeout=120)
+
+    assert (good.returncode, told[1]) == (0, b"")
+    assert told[0].splitlines()[-1].startswith(b"good: 2 shards, int32")
+    assert (bad.returncode, stdout) == (3, b"")
+    assert stderr == (
+        b"llmprep: error: bad.txt: not valid UTF-8 at byte 5000 (0x92); "
+        b"convert it to UTF-8 first, for example with iconv\n"
+    )
+
+
+def test_ray_is_an_extra(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Ray, one line names the extra; a folder that was begun can be finished without it."""
+    (tmp_path / "a.txt").write_text("some text")
+    monkeypatch.setitem(sys.modules, "ray", None)
+
+    ended = call("tokenize", "a.txt", "-o", "s/", "--executor", "ray")
+
+    assert ended.code == 2
+    assert ended.notes == ["llmprep: error: --executor ray: needs an extra: pip install 'llmprep[ray]'"]
+    assert call("tokenize", "a.txt", "-o", "s/").code == 0
