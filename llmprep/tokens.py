@@ -144,11 +144,11 @@ def stream_text(
     vocabulary: Vocabulary,
     options: TextOptions | None = None,
     effort: Effort | None = None,
+    encoder: Encoder | None = None,
 ) -> TokenStream:
-    """Encode documents in order into one stream."""
+    """Encode documents in order into one stream; ``encoder`` is one made before with the same options."""
     options, effort = options or TextOptions(), effort or Effort()
-    expected = sum(source.size or 0 for source in sources)
-    encoder = Encoder(vocabulary, options.special, effort.backend, expected)
+    encoder = encoder or create_encoder(sources, vocabulary, options, effort)
     stream = TokenStream(
         name=sources[0].path if len(sources) == 1 else f"{len(sources)} inputs",
         encoding=vocabulary.name,
@@ -163,6 +163,14 @@ def stream_text(
     )
     stream.blocks = _encode_all(stream, encoder, options, effort)
     return stream
+
+
+def create_encoder(
+    sources: Sequence[Source], vocabulary: Vocabulary, options: TextOptions | None = None, effort: Effort | None = None
+) -> Encoder:
+    """Return what encodes these sources."""
+    options, effort = options or TextOptions(), effort or Effort()
+    return Encoder(vocabulary, options.special, effort.backend, sum(source.size or 0 for source in sources))
 
 
 def _encode_all(stream: TokenStream, encoder: Encoder, options: TextOptions, effort: Effort) -> Iterator[Ids]:
