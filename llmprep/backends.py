@@ -11,7 +11,6 @@ import importlib.util
 import os
 import queue
 import re
-import tempfile
 import threading
 import zlib
 from base64 import b64encode
@@ -115,17 +114,19 @@ class Encoder:
         return self._encode_exactly(block, special=special)
 
     def _encode_exactly(self, block: Block, *, special: bool) -> Ids:
-        self.used["tiktoken"] += 1
         try:
-            return self._tiktoken(block.text, special)
+            ids = self._tiktoken(block.text, special)
         except ValueError as error:
             if self._gigatoken and not has_new_code_point(block.data):
+                self.used["gigatoken"] += 1
                 return self._gigatoken.encode(block.data, special=special)
             raise DataError(
                 f"{block.source.path}: tiktoken cannot encode the {len(block.raw or block.data)} bytes from "
                 f"{block.where} on ({str(error)[:80]}); a run of about 1,000,000 white-space characters is too long "
                 f"for it: shorten it, or install the extra: pip install 'llmprep[fast]'"
             ) from error
+        self.used["tiktoken"] += 1
+        return ids
 
     def _compare(self, block: Block, ids: Ids, *, special: bool) -> None:
         """Encode some blocks, chosen by their place, with tiktoken too: a small one whole, else its start."""
@@ -212,6 +213,8 @@ class _Gigatoken:
         return ids
 
     def _build(self, *, special: bool) -> Any:
+        import tempfile
+
         from gigatoken import Tokenizer
 
         vocabulary = self._vocabulary

@@ -13,15 +13,13 @@ import hashlib
 import os
 import queue
 import re
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +28,9 @@ from llmprep.backends import BackendName, Encoder
 from llmprep.documents import BLOCK_BYTES, Block, Newlines, Source, read_blocks
 from llmprep.errors import DataError, LlmprepError, OutputError
 from llmprep.vocabulary import END_OF_TEXT, Announce, Vocabulary, load_vocabulary
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Ids = npt.NDArray[np.uint32]
 Separator: TypeAlias = Literal["eot", "none"]
@@ -204,6 +205,8 @@ def map_in_order(function: Callable[[T], R], items: Iterable[T], jobs: int) -> I
     if jobs == 1:
         yield from map(function, items)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     pool = ThreadPoolExecutor(jobs)
     ahead: deque[Future[R]] = deque()
     failure: LlmprepError | None = None
@@ -319,6 +322,8 @@ def spool(blocks: Iterator[Ids], folder: Path | None = None) -> Ids:
 @contextmanager
 def temporary_file(folder: Path | None = None) -> Iterator[BinaryIO]:
     """Open an unnamed temporary file; `OutputError` says where there is no room for one."""
+    import tempfile
+
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             yield file
