@@ -323,6 +323,8 @@ def _check_meta(meta: Mapping[str, Any], name: str) -> None:
     for key, kind in META_TYPES.items():
         if type(meta.get(key)) is not kind:
             raise FileFormatError(f"{name}: meta: {key} is missing or no {kind.__name__}")
+    if meta.get("format") != FORMAT:
+        raise FileFormatError(f"{name}: format is {meta.get('format')!r}, this llmprep reads {FORMAT!r}")
     if not 1 <= meta["n_vocab"] <= MAX_VOCAB or meta["n_tokens"] < 0:
         raise FileFormatError(f"{name}: meta: n_vocab {meta['n_vocab']} or n_tokens {meta['n_tokens']} is out of range")
     for source in meta["sources"]:

@@ -219,7 +219,7 @@ def map_in_order(function: Callable[[T], R], items: Iterable[T], jobs: int) -> I
                 break
             except LlmprepError as error:
                 failure = error
-            if len(ahead) > 2 * jobs:
+            if len(ahead) > 2 * jobs or (ahead and ahead[0].done()):
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
