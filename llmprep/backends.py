@@ -13,7 +13,7 @@ import os
 import queue
 import re
 import resource
-import tempfile
+import threading
 import zlib
 from base64 import b64encode
 from collections import Counter
@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmprep.documents import Block, last_safe_cut
-from llmprep.errors import DataError, LlmprepError, UsageError
+from llmprep.errors import BackendsDifferError, DataError, UsageError
 from llmprep.vocabulary import END_OF_TEXT, Vocabulary
 
 Ids = npt.NDArray[np.uint32]
@@ -80,23 +80,21 @@ NEW_CODE_POINTS = (
 `tests/new_code_points.py` derives them by comparing both libraries over every code point."""
 
 
-class BackendsDifferError(LlmprepError):
-    """gigatoken gave other ids than tiktoken."""
-
-
 @dataclass(slots=True)
 class Encoder:
     """Encodes blocks; may be called from several threads. ``used`` counts the blocks that each backend encoded.
 
     Only the end-of-text string can become a special id, and only with ``special="allow"`` or at the seams of a batch;
     all others stay text, which is what the reference's ``allowed_special={"<|endoftext|>"}`` does. ``expected_bytes``
-    is how much is to come, as far as that is known; ``auto`` takes the backend that will be done sooner.
+    is how much is to come, as far as that is known; ``auto`` takes the backend that will be done sooner. Of ``jobs``
+    threads, all but one encode with gigatoken: writing and hashing what it yields keeps a core busy.
     """
 
     vocabulary: Vocabulary
     special: str = "allow"
     backend: BackendName = "auto"
     expected_bytes: int = 0
+    jobs: int = 1
     used: Counter[str] = field(default_factory=Counter)
     _seen_bytes: int = 0
     _tiktoken: Callable[[str, bool], Ids] = field(init=False, repr=False)
@@ -107,7 +105,7 @@ class Encoder:
         if self.backend == "gigatoken" and not has_gigatoken():
             raise UsageError("--backend gigatoken: needs an extra: pip install 'llmprep[fast]'")
         if self.backend != "tiktoken" and self.vocabulary.name in SCHEMES and has_gigatoken():
-            self._gigatoken = _Gigatoken(self.vocabulary)
+            self._gigatoken = _Gigatoken(self.vocabulary, most=max(1, self.jobs - 1))
 
     def encode(self, block: Block) -> Ids:
         """Return the ids of one block, (n,) uint32. Raises `DataError` for what tiktoken cannot encode."""
@@ -123,17 +121,19 @@ class Encoder:
         return self._encode_exactly(block, special=special)
 
     def _encode_exactly(self, block: Block, *, special: bool) -> Ids:
-        self.used["tiktoken"] += 1
         try:
-            return self._tiktoken(block.text, special)
+            ids = self._tiktoken(block.text, special)
         except ValueError as error:
             if self._gigatoken and not has_new_code_point(block.data):
+                self.used["gigatoken"] += 1
                 return self._gigatoken.encode(block.data, special=special)
             raise DataError(
-                f"{block.source.path}: tiktoken cannot encode the {len(block.data)} bytes from {block.where} on "
-                f"({str(error)[:80]}); a run of about 1,000,000 white-space characters is too long for it: "
-                f"shorten it, or install the extra: pip install 'llmprep[fast]'"
+                f"{block.source.path}: tiktoken cannot encode the {len(block.raw or block.data)} bytes from "
+                f"{block.where} on ({str(error)[:80]}); a run of about 1,000,000 white-space characters is too long "
+                f"for it: shorten it, or install the extra: pip install 'llmprep[fast]'"
             ) from error
+        self.used["tiktoken"] += 1
+        return ids
 
     def _compare(self, block: Block, ids: Ids, *, special: bool) -> None:
         """Encode some blocks, chosen by their place, with tiktoken too: a small one whole, else its start."""
@@ -188,17 +188,23 @@ class _Gigatoken:
     """A pool of gigatoken tokenizers, one for each thread that encodes at the same time.
 
     Whether the end-of-text string is special is decided when a tokenizer is built, so there are two pools. A tokenizer
-    remembers every word it has seen; when resident memory has grown too far it is dropped and built anew.
+    remembers every word it has seen; when resident memory has grown too far it is dropped and built anew. ``most``
+    threads encode at the same time, others wait: each tokenizer has to learn its words by itself.
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, most: int = 1) -> None:
         self._vocabulary = vocabulary
+        self._turn = threading.Semaphore(most)
         self._idle: dict[bool, queue.SimpleQueue[tuple[Any, int]]] = {
             True: queue.SimpleQueue(),
             False: queue.SimpleQueue(),
         }
 
     def encode(self, data: bytes, *, special: bool) -> Ids:
+        with self._turn:
+            return self._encode(data, special=special)
+
+    def _encode(self, data: bytes, *, special: bool) -> Ids:
         from gigatoken import BytesSource
 
         try:
@@ -214,6 +220,8 @@ class _Gigatoken:
         return ids
 
     def _build(self, *, special: bool) -> Any:
+        import tempfile
+
         from gigatoken import Tokenizer
 
         vocabulary = self._vocabulary

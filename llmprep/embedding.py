@@ -136,10 +136,7 @@ def create_tables(plan: Plan, *, seed: int, weights: PtFile | None = None) -> Ta
 
 def _load_tables(tables: Tables, file: PtFile) -> None:
     for key, table in ((TOKEN_KEY, tables.token), (POSITION_KEY, tables.position)):
-        array = file.tensors.get(key)
-        if array is None or file.dtypes[key] not in ("float32", "float16", "float64"):
-            raise FileFormatError(f"{file.name}: needs {key} as float32, float16 or float64")
-        table.weight.data = torch.tensor(array, dtype=torch.float32)
+        table.weight.data = torch.tensor(file.tensors[key], dtype=torch.float32)
 
 
 def weights_shape(file: PtFile) -> tuple[int, int, int]:
@@ -147,6 +144,12 @@ def weights_shape(file: PtFile) -> tuple[int, int, int]:
     token, position = file.tensors.get(TOKEN_KEY), file.tensors.get(POSITION_KEY)
     if token is None or position is None or token.ndim != 2 or position.ndim != 2:
         raise FileFormatError(f"{file.name}: a weights file has {TOKEN_KEY} (V, D) and {POSITION_KEY} (C, D)")
+    if token.shape[1] != position.shape[1] or not token.size or not position.size:
+        shapes = f"{TOKEN_KEY} {token.shape} and {POSITION_KEY} {position.shape}"
+        raise FileFormatError(f"{file.name}: {shapes}: need (V, D) and (C, D), of one width D and not empty")
+    for key in (TOKEN_KEY, POSITION_KEY):
+        if file.dtypes[key] not in ("float32", "float16", "float64"):
+            raise FileFormatError(f"{file.name}: needs {key} as float32, float16 or float64")
     return token.shape[0], position.shape[0], token.shape[1]
 
 

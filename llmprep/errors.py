@@ -3,6 +3,7 @@
     LlmprepError            1   input/output or runtime
     |-- InputError          1   a file is missing, unreadable, or changed while it was read
     |-- OutputError         1   the result cannot be written
+    |-- BackendsDifferError 1   gigatoken gave other ids than tiktoken
     |-- UsageError          2   the options make no sense, alone or together
     |-- DataError           3   the text itself is unusable
     |-- FileFormatError     4   a .pt file is corrupt, unsafe, or not what it must be
@@ -33,6 +34,10 @@ class InputError(LlmprepError):
 
 class OutputError(LlmprepError):
     """The output cannot be written."""
+
+
+class BackendsDifferError(LlmprepError):
+    """The two backends gave different ids for the same text, so one of them is wrong."""
 
 
 class UsageError(LlmprepError):

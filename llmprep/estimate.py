@@ -15,7 +15,6 @@ from itertools import accumulate
 from llmprep.backends import Encoder
 from llmprep.documents import Block, Source, close_source, last_safe_cut, open_source, peek, read_blocks
 from llmprep.documents.opening import HEAD_BYTES, compression
-from llmprep.documents.records import count_rows
 from llmprep.tokens import Effort, TextOptions, stream_text
 from llmprep.vocabulary import Vocabulary
 
@@ -119,6 +118,8 @@ def _beginning(source: Source, count: int, encoder: Encoder, options: TextOption
     else:
         n_bytes = source.n_bytes
     if source.format == "parquet" and blocks:
+        from llmprep.documents.records import count_rows
+
         n_bytes = n_bytes * sum(block.seams + 1 for block in blocks) // max(1, count_rows(source))
     if not blocks:
         yield from [_Sample(max(1, n_bytes), 0)] * count

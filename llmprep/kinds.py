@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import math
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +27,16 @@ from llmprep.documents import Source, close_source, find_sources, open_source, p
 from llmprep.errors import DataError, FileFormatError, UsageError
 from llmprep.ptfile import DTYPES, PtFile, TensorView, c_strides, is_zip, read_pt, write_pt
 from llmprep.ptfile.writing import Sink
-from llmprep.tokens import Effort, Hashing, TextOptions, TokenStream, create_encoder, spool, stream_text
+from llmprep.tokens import (
+    Effort,
+    Hashing,
+    TextOptions,
+    TokenStream,
+    create_encoder,
+    spool,
+    stream_text,
+    temporary_file,
+)
 from llmprep.vocabulary import Announce, load_vocabulary, resolve_encoding
 from llmprep.windows import Pairs, require_windows, stream_of, take_rows, view_windows
 
@@ -37,6 +45,17 @@ Array = npt.NDArray[Any]
 FORMAT = "llmprep/1"
 IDS_PER_BLOCK = 1 << 18
 TEXT_OPTIONS = ("newlines", "separator", "special")
+MAX_VOCAB = 1 << 24
+META_TYPES = {
+    "encoding": str,
+    "vocab_sha256": str,
+    "n_vocab": int,
+    "n_tokens": int,
+    "content_sha256": str,
+    "options": dict,
+    "sources": list,
+}
+SOURCE_TYPES = {"name": str, "bytes": int, "sha256": str, "tokens": int}
 
 
 def check_dtype(dtype: str, n_vocab: int) -> None:
@@ -272,7 +291,7 @@ def open_pt(sources: Sequence[Source]) -> PtFile | None:
         return None
     if source.size is not None:
         return read_pt(Path(source.path))
-    with tempfile.TemporaryFile() as spooled:
+    with temporary_file() as spooled:
         stream = open_source(source)
         while data := stream.read(IDS_PER_BLOCK):
             spooled.write(data)
@@ -295,18 +314,9 @@ def _stream_of_meta(file: PtFile, reading: Reading) -> TokenStream:
     if reading.options is not None or reading.text_field is not None:
         raise UsageError(f"{file.name}: its tokens are made already; options for text do not apply")
     meta, name = file.meta, encoding_of(file, reading.encoding)
-    wanted = {
-        "vocab_sha256": str,
-        "n_vocab": int,
-        "n_tokens": int,
-        "content_sha256": str,
-        "options": dict,
-        "sources": list,
-    }
-    for key, kind in wanted.items():
-        if meta and not isinstance(meta.get(key), kind):
-            raise FileFormatError(f"{file.name}: meta: {key} is missing or no {kind.__name__}")
-    vocabulary = None if meta else load_vocabulary(name)
+    if meta:
+        _check_meta(meta, file.name)
+    vocabulary = None if meta else load_vocabulary(name, reading.vocab_dir, reading.announce)
     return TokenStream(
         name=file.name,
         encoding=name,
@@ -315,10 +325,25 @@ def _stream_of_meta(file: PtFile, reading: Reading) -> TokenStream:
         options=meta.get("options", {}),
         blocks=iter(()),
         vocabulary=vocabulary,
+        vocab_dir=reading.vocab_dir,
         records=meta.get("sources", []),
         n_tokens=meta.get("n_tokens", 0),
         content_sha256=meta.get("content_sha256", ""),
     )
+
+
+def _check_meta(meta: Mapping[str, Any], name: str) -> None:
+    """Raise `FileFormatError` unless what a file states of itself has the types and ranges that are counted on."""
+    for key, kind in META_TYPES.items():
+        if type(meta.get(key)) is not kind:
+            raise FileFormatError(f"{name}: meta: {key} is missing or no {kind.__name__}")
+    if meta.get("format") != FORMAT:
+        raise FileFormatError(f"{name}: format is {meta.get('format')!r}, this llmprep reads {FORMAT!r}")
+    if not 1 <= meta["n_vocab"] <= MAX_VOCAB or meta["n_tokens"] < 0:
+        raise FileFormatError(f"{name}: meta: n_vocab {meta['n_vocab']} or n_tokens {meta['n_tokens']} is out of range")
+    for source in meta["sources"]:
+        if type(source) is not dict or any(type(source.get(key)) is not kind for key, kind in SOURCE_TYPES.items()):
+            raise FileFormatError(f"{name}: meta: sources are records of {', '.join(SOURCE_TYPES)}")
 
 
 def encoding_of(file: PtFile, encoding: str | None = None) -> str:

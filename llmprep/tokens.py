@@ -10,24 +10,27 @@ blocks, and so every byte, stays the same.
 from __future__ import annotations
 
 import hashlib
+import os
 import queue
 import re
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from llmprep.backends import BackendName, Encoder
 from llmprep.documents import BLOCK_BYTES, Block, Newlines, Source, read_blocks
-from llmprep.errors import DataError, LlmprepError
+from llmprep.errors import DataError, LlmprepError, OutputError
 from llmprep.vocabulary import END_OF_TEXT, Announce, Vocabulary, load_vocabulary
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Ids = npt.NDArray[np.uint32]
 Separator: TypeAlias = Literal["eot", "none"]
@@ -77,6 +80,7 @@ class TokenStream:
     options: Mapping[str, Any]
     blocks: Iterator[Ids] = field(repr=False)
     vocabulary: Vocabulary | None = field(default=None, repr=False)
+    vocab_dir: str | None = None
     documents: list[Source] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     n_tokens: int = 0
@@ -100,10 +104,10 @@ class TokenStream:
                 yield block
         self.content_sha256 = digest.hexdigest()
 
-    def require_vocabulary(self, folder: str | None = None, announce: Announce | None = None) -> Vocabulary:
+    def require_vocabulary(self, announce: Announce | None = None, *, download: bool = True) -> Vocabulary:
         """Return the vocabulary of the ids; a stream from a file loads it when first asked."""
         if self.vocabulary is None:
-            self.vocabulary = load_vocabulary(self.encoding, folder, announce)
+            self.vocabulary = load_vocabulary(self.encoding, self.vocab_dir, announce, download=download)
         return self.vocabulary
 
     @property
@@ -170,7 +174,8 @@ def create_encoder(
 ) -> Encoder:
     """Return what encodes these sources."""
     options, effort = options or TextOptions(), effort or Effort()
-    return Encoder(vocabulary, options.special, effort.backend, sum(source.size or 0 for source in sources))
+    expected = sum(source.size or 0 for source in sources)
+    return Encoder(vocabulary, options.special, effort.backend, expected, effort.jobs)
 
 
 def _encode_all(stream: TokenStream, encoder: Encoder, options: TextOptions, effort: Effort) -> Iterator[Ids]:
@@ -189,13 +194,14 @@ def _encode_all(stream: TokenStream, encoder: Encoder, options: TextOptions, eff
         for block in read_blocks(source, options.newlines, effort.block_bytes, stream.hashing.run)
     )
     begun = False
-    for block, ids, n_special in map_in_order(encode, blocks, effort.jobs):
-        if begun and block.first and options.separator == "eot":
-            yield separator
-        begun = True
-        stream.n_special += n_special
-        block.source.n_tokens += len(ids) - block.seams
-        yield ids[ids != eot_id] if block.seams and options.separator == "none" else ids
+    with closing(blocks):  # an error leaves no input open
+        for block, ids, n_special in map_in_order(encode, blocks, effort.jobs):
+            if begun and block.first and options.separator == "eot":
+                yield separator
+            begun = True
+            stream.n_special += n_special
+            block.source.n_tokens += len(ids) - block.seams
+            yield ids[ids != eot_id] if block.seams and options.separator == "none" else ids
     if not begun:
         raise DataError(f"{stream.name}: empty: 0 tokens")
 
@@ -208,6 +214,8 @@ def map_in_order(function: Callable[[T], R], items: Iterable[T], jobs: int) -> I
     if jobs == 1:
         yield from map(function, items)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     pool = ThreadPoolExecutor(jobs)
     ahead: deque[Future[R]] = deque()
     failure: LlmprepError | None = None
@@ -220,7 +228,7 @@ def map_in_order(function: Callable[[T], R], items: Iterable[T], jobs: int) -> I
                 break
             except LlmprepError as error:
                 failure = error
-            if len(ahead) > 2 * jobs:
+            if len(ahead) > 2 * jobs or (ahead and ahead[0].done()):
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
@@ -290,6 +298,9 @@ def encode_text(text: str, encoding: str = "gpt2", *, special: Special = "allow"
     [40, 367, 2885, 1464]
     """
     vocabulary = load_vocabulary(encoding)
+    if not text.isascii():
+        # Halves of surrogate pairs, which no UTF-8 file can hold: joined or replaced, as tiktoken's ``encode`` does.
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     data = text.encode()
     block = Block(Source("text", "text"), data, data, 0)
     count_special(block, special_pattern(vocabulary), special)
@@ -313,8 +324,22 @@ def decode_ids(ids: Sequence[int], table: Mapping[int, bytes]) -> str:
 
 def spool(blocks: Iterator[Ids], folder: Path | None = None) -> Ids:
     """Put a stream into an unnamed temporary file and map it: (n,) uint32, for what must be read twice."""
-    with tempfile.TemporaryFile(dir=folder) as file:
+    with temporary_file(folder) as file:
         return _spool_into(file, blocks)
+
+
+@contextmanager
+def temporary_file(folder: Path | None = None) -> Iterator[BinaryIO]:
+    """Open an unnamed temporary file; `OutputError` says where there is no room for one."""
+    import tempfile
+
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            yield file
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        place = folder or tempfile.tempdir or "any temporary folder"
+        raise OutputError(f"temporary file in {place}: {reason}; TMPDIR names another folder") from error
 
 
 def _spool_into(file: BinaryIO, blocks: Iterator[Ids]) -> Ids:

@@ -15,7 +15,6 @@ import hashlib
 import itertools
 import os
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -83,24 +82,26 @@ def resolve_encoding(name: str) -> str:
     for prefix, encoding in MODEL_PREFIX_TO_ENCODING.items():
         if name.startswith(prefix):
             return encoding
-    near = difflib.get_close_matches(name, [*encodings, *MODEL_TO_ENCODING], n=3)
+    near = difflib.get_close_matches(name.lower(), {**encodings, **MODEL_TO_ENCODING}, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(encodings)} and model names"
     raise VocabularyError(f"--encoding {name}: unknown; {hint}")
 
 
-def load_vocabulary(name: str, folder: str | None = None, announce: Announce | None = None) -> Vocabulary:
+def load_vocabulary(
+    name: str, folder: str | None = None, announce: Announce | None = None, *, download: bool = True
+) -> Vocabulary:
     """Load the vocabulary of an encoding or model.
 
     Looked for, in this order: in the package (GPT-2 and its relatives), in ``folder``, in the folders that
-    tiktoken caches in, and at the address that tiktoken downloads from, after ``announce`` was told.
-    Raises `VocabularyError`, which names every place that was tried.
+    tiktoken caches in, and, with ``download``, at the address that tiktoken downloads from, after ``announce`` was
+    told. Raises `VocabularyError`, which names every place that was tried.
     """
     encoding = resolve_encoding(name)
     definitions = _definitions()
     found: list[tuple[str, Path | None]] = []
 
     def load(address: str, expected_hash: str) -> Ranks:
-        data, path = _rank_file(address, expected_hash, folder, announce)
+        data, path = _rank_file(address, expected_hash, folder, announce, download=download)
         found.append((expected_hash, path))
         return parse_ranks(data)
 
@@ -147,7 +148,9 @@ def parse_ranks(data: bytes) -> Ranks:
     return dict(zip(map(binascii.a2b_base64, words[::2]), map(int, words[1::2]), strict=True))
 
 
-def _rank_file(address: str, sha256: str, folder: str | None, announce: Announce | None) -> tuple[bytes, Path | None]:
+def _rank_file(
+    address: str, sha256: str, folder: str | None, announce: Announce | None, *, download: bool = True
+) -> tuple[bytes, Path | None]:
     """Return a verified rank file, and where it lies if it lies somewhere as it is."""
     if sha256 in (R50K_SHA256, P50K_SHA256):
         return _embedded(sha256), EMBEDDED if sha256 == R50K_SHA256 else None
@@ -156,7 +159,16 @@ def _rank_file(address: str, sha256: str, folder: str | None, announce: Announce
         found = _from_folder(place, address, sha256, tried)
         if found is not None:
             return found
+    if not download:
+        raise _not_found(address, tried)
     return _download(address, sha256, tried, announce), None
+
+
+def _not_found(address: str, tried: list[str]) -> VocabularyError:
+    return VocabularyError(
+        f"{_file_names(address)[0]}: not to be had; tried {'; '.join(tried)}; put the file into a folder and name that "
+        f"with --vocab-dir or LLMPREP_VOCAB_DIR"
+    )
 
 
 def _embedded(sha256: str) -> bytes:
@@ -183,6 +195,8 @@ def _places(folder: str | None) -> Iterator[_Place]:
             if os.environ[variable]:
                 yield _Place(Path(os.environ[variable]), variable)
             return
+    import tempfile
+
     yield _Place(Path(tempfile.gettempdir()) / "data-gym-cache", "tiktoken's cache")
 
 
@@ -220,10 +234,7 @@ def _download(address: str, sha256: str, tried: list[str], announce: Announce | 
         data = _fetch(address)
     except (OSError, ValueError) as error:
         tried.append(f"{urlsplit(address).netloc} ({getattr(error, 'reason', None) or error})")
-        raise VocabularyError(
-            f"{plain}: not to be had; tried {'; '.join(tried)}; put the file into a folder and name that with "
-            f"--vocab-dir or LLMPREP_VOCAB_DIR"
-        ) from error
+        raise _not_found(address, tried) from error
     if hashlib.sha256(data).hexdigest() != sha256:
         raise VocabularyError(f"{plain}: the download's sha256 is not {sha256}; nothing was kept, try again")
     _keep(data, address, announce)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from llmprep.cli.boundary import run
 
 settings.register_profile("default", deadline=None, max_examples=60)
 settings.load_profile("default")
@@ -56,6 +62,53 @@ def llmprep(tmp_path: Path) -> Run:
         return run_llmprep(*arguments, **{"cwd": tmp_path, **choices})  # type: ignore[arg-type]
 
     return run
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command line ended."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def lines(self) -> list[str]:
+        """Standard output, line by line."""
+        return self.stdout.decode().splitlines()
+
+    @property
+    def notes(self) -> list[str]:
+        """Standard error, line by line."""
+        return self.stderr.decode().splitlines()
+
+    @property
+    def value(self) -> Any:
+        """The one JSON object on standard output."""
+        (line,) = self.lines
+        return json.loads(line)
+
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Iterator[Call]:
+    """Run a command line inside this process, in the test's own folder, as a user with no settings."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ.keys() - clean_environment().keys():
+        monkeypatch.delenv(name)
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in signals}
+
+    def run_here(*arguments: str | Path) -> Ended:
+        capsysbinary.readouterr()
+        code = run([str(argument) for argument in arguments])
+        return Ended(code, *capsysbinary.readouterr())
+
+    yield run_here
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

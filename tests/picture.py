@@ -1,6 +1,6 @@
 """Draw README's picture: what `llmprep tokenize` and `llmprep pairs` show on a terminal, as SVG.
 
-Run it as ``python -m tests.picture``; a test compares the picture in the repository with a fresh one.
+Run it as ``python tests/picture.py``; a test compares the picture in the repository with a fresh one.
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ from strategies import adversarial_text
 from tiktoken import Encoding
 
 from llmprep import backends
-from llmprep.backends import LARGE_BYTES, NEW_CODE_POINTS, BackendsDifferError, Encoder, has_new_code_point
+from llmprep.backends import LARGE_BYTES, NEW_CODE_POINTS, Encoder, has_new_code_point
 from llmprep.cli.boundary import run
 from llmprep.documents import Block, Source, find_sources
-from llmprep.errors import DataError, UsageError
+from llmprep.errors import BackendsDifferError, DataError, UsageError
 from llmprep.tokens import Effort, TextOptions, stream_text
 from llmprep.vocabulary import END_OF_TEXT, Vocabulary, load_vocabulary
 

@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from tests.conftest import ROOT, SAMPLES, clean_environment
-from tests.picture import PICTURE, draw
+from conftest import ROOT, SAMPLES, clean_environment
+from picture import PICTURE, draw
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONSOLES = re.findall(r"^```console\n(.*?)^```", README, re.MULTILINE | re.DOTALL)

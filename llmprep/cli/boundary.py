@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -13,13 +14,14 @@ import typer
 
 from llmprep.cli.commands import app
 from llmprep.cli.show import finish_stdout, print_error
-from llmprep.errors import InputError, LlmprepError, OutputError, ReaderGoneError
+from llmprep.errors import InputError, LlmprepError, OutputError, ReaderGoneError, UsageError
 
 STOPPING = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    _buffer_stdout()
     code = run(sys.argv[1:])
     # Threads and tables of torch take tenths of a second to tear down, and all that matters is written.
     sys.stdout and sys.stdout.flush()
@@ -33,23 +35,25 @@ def run(arguments: Sequence[str]) -> int:
     try:
         if sys.stdout is None:
             raise OutputError("standard output is closed; redirect it to /dev/null if it is not wanted")
-        code = app(list(arguments), prog_name="llmprep", standalone_mode=False)
+        code = app(list(arguments) or ["--help"], prog_name="llmprep", standalone_mode=False)
         finish_stdout()
     except BaseException as error:
         if os.environ.get("LLMPREP_DEBUG") == "1" and not isinstance(error, SystemExit):
             raise
         return _report(error)
+    if not arguments:
+        return UsageError.exit_code
     return code if isinstance(code, int) else 0
 
 
 def _report(error: BaseException) -> int:
     match error:
+        case _ if _is_reader_gone(error):
+            return _abandon_stdout(ReaderGoneError.exit_code)
         case SystemExit(code=code):
             return code if isinstance(code, int) else 1
         case KeyboardInterrupt():
             return STOPPING["SIGINT"]
-        case ReaderGoneError():
-            return _abandon_stdout(error.exit_code)
         case LlmprepError():
             print_error(str(error))
             return _abandon_stdout(error.exit_code) if isinstance(error, OutputError) else error.exit_code
@@ -65,12 +69,17 @@ def _report(error: BaseException) -> int:
             return LlmprepError.exit_code
         case OSError():
             print_error(f"{error.filename or 'input/output'}: {error.strerror or error}")
-            return InputError.exit_code
+            return _abandon_stdout(InputError.exit_code)
         case _:
             print_error(
                 f"internal error, {type(error).__name__}: {error}; please report it, with what LLMPREP_DEBUG=1 prints"
             )
             return LlmprepError.exit_code
+
+
+def _is_reader_gone(error: BaseException) -> bool:
+    """Tell whether standard output has lost its reader; typer, when it prints help, makes that a SystemExit."""
+    return isinstance(error, ReaderGoneError) or isinstance(error.__context__, BrokenPipeError)
 
 
 def _is_memory(error: BaseException) -> bool:
@@ -82,8 +91,16 @@ def _is_memory(error: BaseException) -> bool:
         "cannot allocate",
         "can't allocate",
         "can't start new thread",
+        "bad_alloc",
     )
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
+def _buffer_stdout() -> None:
+    """Buffer what PYTHONUNBUFFERED leaves bare: Python then drops what the system does not take at once."""
+    if sys.stdout is not None and isinstance(sys.stdout.buffer, io.RawIOBase):
+        encoding, errors = sys.stdout.encoding, sys.stdout.errors
+        sys.stdout = open(1, "w", encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
 
 
 def _abandon_stdout(code: int) -> int:

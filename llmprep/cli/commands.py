@@ -137,7 +137,7 @@ def pairs(
     count = context_size * windows + 1
     with progress:
         ids = take_span(stream, start, count, name=stream.name, to_the_end=target is not None)
-    eot_id = stream.require_vocabulary(vocab_dir, show.note).eot_id
+    eot_id = stream.require_vocabulary(show.note).eot_id
     grown = grow_pairs(ids, context_size, n_windows=windows, pad_id=eot_id)
     with ExitStack() as stack:
         if target is not None:
@@ -266,13 +266,16 @@ def embed(
     from llmprep.kinds import check_ids, make_meta, open_windows, write_embeddings, write_weights
     from llmprep.ptfile import check_output, check_space, open_output, read_pt
 
-    show = Show(quiet, as_json, binary=output == "-")
+    show = Show(quiet, as_json, binary="-" in (output, save_weights))
     paths = _paths(inputs, files_from, nul_separated=null)
     progress = Progress(quiet=quiet)
     chosen = _text_options(newlines, separator, special)
     reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
-    target = check_output(_output_name(paths, output, "embeddings"), _files(paths), force=force)
-    weights_target = check_output(save_weights, _files(paths), force=force) if save_weights else None
+    taken = [*_files(paths), weights] if weights else _files(paths)
+    target = check_output(_output_name(paths, output, "embeddings"), taken, force=force)
+    weights_target = check_output(save_weights, taken, force=force) if save_weights else None
+    if weights_target and weights_target.path == target.path:
+        raise UsageError(f"--save-weights {save_weights}: is also the output; name another file")
     where = embedding.check_device(device)
     with progress:
         source = open_windows(paths, max_length, stride, reading)
@@ -369,9 +372,10 @@ def _output_name(inputs: list[str], output: str | None, kind: str) -> str:
     if len(inputs) != 1:
         raise UsageError(f"{len(inputs)} inputs go into one file; name the output with -o")
     path = Path(inputs[0])
-    if inputs == ["-"] or (glob.has_magic(inputs[0]) and not os.path.lexists(path)):
-        what = "standard input" if inputs == ["-"] else "a pattern"
-        raise UsageError(f"{what} has no name; name the output with -o")
+    if inputs == ["-"]:
+        raise UsageError("standard input has no name; name the output with -o")
+    if glob.has_magic(inputs[0]) and not os.path.lexists(path) and _files(inputs):
+        raise UsageError("a pattern has no name; name the output with -o")
     stem = (path.resolve() if path.name in ("", "..") else path).stem
     for made in (".tokens", ".windows"):
         stem = stem.removesuffix(made)

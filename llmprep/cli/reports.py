@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llmprep.errors import VocabularyError
+from llmprep.errors import DataError, VocabularyError
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def decoder(show: Show, stream: TokenStream) -> plain.Decode | None:
     from llmprep.tokens import decode_ids, token_table
 
     try:
-        table = token_table(stream.require_vocabulary())
+        table = token_table(stream.require_vocabulary(download=False))
     except VocabularyError as error:
         show.note(f"text is not shown: {error}")
         return None
@@ -110,25 +110,46 @@ def print_counts(show: Show, streams: Iterable[TokenStream]) -> None:
     """Print tokens per input as ``wc`` does, and a total if there are several."""
     counts: list[tuple[int, str]] = []
     for stream in streams:
-        for _ in stream:
-            pass
-        counts.append((stream.n_tokens, plain.visible(stream.name)))
-        say_notes(show, stream)
+        counts.append((_count(stream), plain.visible(stream.name)))
+        if stream.n_tokens:
+            say_notes(show, stream)
     total = sum(count for count, _ in counts)
+    if not total:
+        raise DataError(f"{', '.join(name for _, name in counts)}: empty: 0 tokens")
     width = len(str(total))
     rows = [*counts, (total, "total")] if len(counts) > 1 else counts
     show.lines(f"{count:>{width}} {name}" for count, name in rows)
     show.object({"command": "tokenize", "counts": [{"name": n, "tokens": c} for c, n in counts], "n_tokens": total})
 
 
+def _count(stream: TokenStream) -> int:
+    """Return how many tokens a stream has; a text read to its end without any is empty, no error among others."""
+    try:
+        for _ in stream:
+            pass
+    except DataError:
+        if not stream.documents or not all(source.sha256 for source in stream.documents):
+            raise
+    return stream.n_tokens
+
+
 def print_ids(show: Show, streams: Iterable[TokenStream]) -> None:
-    """Print each input's ids on one line, as they come."""
+    """Print each input's ids on one line, as they come, or all in one object."""
+    if show.as_json:
+        rows = []
+        for stream in streams:
+            ids = [i for block in stream for i in block.tolist()]
+            rows.append({"name": plain.visible(stream.name), "token_ids": ids})
+            say_notes(show, stream)
+        show.object({"command": "tokenize", "ids": rows})
+        return
     for stream in streams:
         gap = ""
         for block in stream:
             show.text(gap + " ".join(map(str, block.tolist())))
             gap = " "
         show.text("\n")
+        say_notes(show, stream)
 
 
 def watch(stream: TokenStream) -> Callable[[], int]:
@@ -167,7 +188,8 @@ def show_tokens(show: Show, stream: TokenStream, *, output: str, n_bytes: int, n
     if not show.words:
         return
     n_read = sum(source["bytes"] for source in stream.sources)
-    made = f"{plain.plural(stream.n_tokens, 'token')} ({stream.encoding}), {plain.number(n_distinct)} distinct"
+    encoding = plain.visible(stream.encoding)
+    made = f"{plain.plural(stream.n_tokens, 'token')} ({encoding}), {plain.number(n_distinct)} distinct"
     text = f", {plain.plural(n_chars, 'character')} ({per_token:.2f} per token)" if n_chars else ""
     show.lines([f"{made}{text}, {plain.plural(n_read, 'byte')}", *special_lines(stream)])
     decode = decoder(show, stream)
@@ -273,7 +295,8 @@ class WindowReport:
     def _first_windows(self, stream: TokenStream, *, whole: bool) -> list[list[int]]:
         """The ids of each window to show, its last target included; ``whole`` leaves out what the head cuts short."""
         length = self.max_length if whole else min(self.max_length, PAIRS_SHOWN)
-        starts = (k * self.stride for k in range(self.windows))
+        held = len(stream.head) // self.stride + 1
+        starts = (k * self.stride for k in range(min(self.windows, held)))
         rows = (stream.head[start : start + length + 1] for start in starts)
         return [row for row in rows if len(row) == length + 1]
 

@@ -10,6 +10,7 @@ Text without such a place (Chinese, minified code) makes its block grow, up to `
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,11 +18,11 @@ from typing import Literal, TypeAlias
 
 from llmprep.documents.opening import HEAD_BYTES, Run, close_source, open_content, open_source, run_now
 from llmprep.documents.sources import Source
-from llmprep.errors import DataError
+from llmprep.errors import DataError, FileFormatError
 
 Newlines: TypeAlias = Literal["universal", "keep"]
 
-BLOCK_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 20
 MAX_UNCUT_BYTES = 256 << 20
 BOM = b"\xef\xbb\xbf"
 
@@ -86,8 +87,7 @@ def read_blocks(
     mark is dropped. ``run`` may do the hashing elsewhere, in order. Raises `DataError` with the byte offset, or the
     record, for what is not UTF-8 text.
     """
-    stream = open_source(source)
-    stream.run = run
+    open_source(source).run = run
     try:
         if source.format != "text":
             from llmprep.documents.records import read_records
@@ -107,10 +107,11 @@ def _read_text(source: Source, newlines: Newlines, block_bytes: int) -> Iterator
         if offset == 0 and raw.startswith(BOM):
             source.bom = True
             data = raw[len(BOM) :]
-        source.n_chars += _check_utf8(source, data, offset + len(raw) - len(data))
-        data = normalise(data, newlines)
-        if data:
-            yield Block(source, data, raw, offset, first=source.n_documents == 0)
+        n_chars = _check_utf8(source, data, offset + len(raw) - len(data))
+        text = normalise(data, newlines)
+        source.n_chars += n_chars - (len(data) - len(text))
+        if text:
+            yield Block(source, text, raw, offset, first=source.n_documents == 0)
             source.n_documents = 1
         offset += len(raw)
 
@@ -186,11 +187,13 @@ def checked_head(source: Source, read: Callable[[int], bytes]) -> Callable[[int]
     head = b""
     while len(head) < HEAD_BYTES and (data := read(HEAD_BYTES - len(head))):
         head += data
+    if source.path.endswith(".pt") and not head.startswith(b"PK\x03\x04"):
+        raise FileFormatError(f"{source.path}: not a .pt file, by its first bytes; rename it if it is a text")
     what = _looks_like(head)
     if what:
         raise DataError(f"{source.path}: looks like {what}, not UTF-8 text; convert it first")
-    kept = [head] if head else []
-    return lambda count: kept.pop() if kept else read(count)
+    kept = io.BytesIO(head)
+    return lambda count: kept.read(count) or read(count)
 
 
 def _looks_like(head: bytes) -> str:

@@ -111,8 +111,14 @@ def close_source(source: Source) -> None:
 
 
 def peek(source: Source, count: int = HEAD_BYTES) -> bytes:
-    """Return the first bytes of a source without taking them."""
-    return open_source(source).peek(count)
+    """Return the first bytes of a source without taking them; a plain file is closed again."""
+    # What is no plain file may give its bytes once only, so it stays open for whoever reads on.
+    stays_open = source.stream is not None or source.size is None
+    try:
+        return open_source(source).peek(count)
+    finally:
+        if not stays_open:
+            close_source(source)
 
 
 def open_content(source: Source) -> Callable[[int], bytes]:

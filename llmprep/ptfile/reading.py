@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import math
 import mmap
-import pickletools
 import struct
-import zipfile
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +23,21 @@ import numpy.typing as npt
 from llmprep.errors import FileFormatError, InputError
 from llmprep.ptfile.layout import DTYPES, Plain, TensorView
 
+if TYPE_CHECKING:
+    from zipfile import ZipInfo
+
 Array = npt.NDArray[Any]
 
 MAX_PICKLE_BYTES = 64 << 20
 MAX_RECORDS = 100_000
 MAX_DEPTH = 32
+MAX_STEPS = 1 << 23
+"""Opcodes in a pickle: more than `MAX_PICKLE_BYTES` of plain values have, fewer than could fill the memory."""
+
 ZIP_MAGIC = b"PK\x03\x04"
+STORED = 0
+"""A zip record's method when it is not compressed."""
+
 _CRC_BLOCK = 16 << 20
 
 
@@ -82,6 +89,8 @@ def _read_mapped(file: BinaryIO, name: str, *, check_crc: bool) -> PtFile:
     if not is_zip(file.read(4)):
         raise FileFormatError(f"{name}: not a .pt file (it does not begin as a zip does)")
     file.seek(0)
+    import zipfile
+
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
@@ -92,34 +101,33 @@ def _read_mapped(file: BinaryIO, name: str, *, check_crc: bool) -> PtFile:
     if check_crc:
         for entry, record in records.values():
             _check_crc(entry, record, name)
+    if "byteorder" in records and bytes(records["byteorder"][1]) != b"little":
+        raise FileFormatError(f"{name}: was written on a big-endian machine; convert it there")
     return _interpret({key: record for key, (_, record) in records.items()}, name)
 
 
-def _locate(
-    entries: list[zipfile.ZipInfo], data: memoryview, name: str
-) -> dict[str, tuple[zipfile.ZipInfo, memoryview]]:
+def _locate(entries: list[ZipInfo], data: memoryview, name: str) -> dict[str, tuple[ZipInfo, memoryview]]:
     """Where each record's bytes lie, by name without the archive's folder."""
     if len(entries) > MAX_RECORDS:
         raise FileFormatError(f"{name}: {len(entries)} records; a .pt file of tensors has a few")
-    records: dict[str, tuple[zipfile.ZipInfo, memoryview]] = {}
+    records: dict[str, tuple[ZipInfo, memoryview]] = {}
     folders = set()
     for entry in entries:
         folder, _, key = entry.filename.partition("/")
         folders.add(folder)
         if not key or ".." in entry.filename.split("/") or key in records:
             raise FileFormatError(f"{name}: unsafe or duplicate record name {entry.filename!r}")
-        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+        if entry.compress_type != STORED or entry.flag_bits & 1:
             raise FileFormatError(f"{name}: record {entry.filename!r} is compressed or encrypted")
         records[key] = entry, _record_bytes(entry, data, name)
     if len(folders) != 1 or "data.pkl" not in records:
         raise FileFormatError(f"{name}: a zip, but not a .pt file: it has no data.pkl")
-    order = records.get("byteorder")
-    if order is not None and bytes(order[1]) != b"little":
-        raise FileFormatError(f"{name}: was written on a big-endian machine; convert it there")
+    if sum(len(record) for _, record in records.values()) > len(data):
+        raise FileFormatError(f"{name}: its records overlap; reading each of them could take for ever")
     return records
 
 
-def _record_bytes(entry: zipfile.ZipInfo, data: memoryview, name: str) -> memoryview:
+def _record_bytes(entry: ZipInfo, data: memoryview, name: str) -> memoryview:
     header = bytes(data[entry.header_offset : entry.header_offset + 30])
     if len(header) < 30 or not is_zip(header):
         raise FileFormatError(f"{name}: record {entry.filename!r} has no header where it should be")
@@ -129,7 +137,7 @@ def _record_bytes(entry: zipfile.ZipInfo, data: memoryview, name: str) -> memory
     return data[start : start + entry.file_size]
 
 
-def _check_crc(entry: zipfile.ZipInfo, record: memoryview, name: str) -> None:
+def _check_crc(entry: ZipInfo, record: memoryview, name: str) -> None:
     crc = 0
     for start in range(0, len(record), _CRC_BLOCK):
         crc = zlib.crc32(record[start : start + _CRC_BLOCK], crc)
@@ -198,9 +206,7 @@ _STORAGES = {f"torch {d.storage}": d.name for d in DTYPES.values() if d.storage}
 _TORCH_DTYPES = {f"torch {name}": name for name in DTYPES}
 _KNOWN = {*_REBUILD, _ORDERED_DICT, _UNTYPED, *_STORAGES, *_TORCH_DTYPES}
 _SHAREABLE = (str, int, float, bool, type(None), _Global, _Storage, _Tensor)
-_PUSHES = {
-    "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE",
-}  # fmt: skip
+_PUSHES = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
 _CONSTANTS: dict[str, object] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 
 
@@ -215,7 +221,11 @@ class _Machine:
 
     def run(self, pickle: bytes) -> object:
         """Return the one value that the pickle describes."""
-        for opcode, argument, _ in pickletools.genops(pickle):
+        import pickletools
+
+        for number, (opcode, argument, _) in enumerate(pickletools.genops(pickle)):
+            if number > MAX_STEPS:
+                raise _UnsafeError(f"the pickle takes more than {MAX_STEPS} steps")
             if opcode.name in _PUSHES:
                 self.stack.append(argument)
             elif opcode.name in _CONSTANTS:
@@ -248,9 +258,15 @@ class _Machine:
     def do_mark(self, _: None) -> None:
         self.marks.append(len(self.stack))
 
+    def do_binunicode(self, text: str) -> None:
+        text.encode()  # pickletools lets lone surrogates pass, which no UTF-8 output can hold
+        self.stack.append(text)
+
+    do_short_binunicode = do_binunicode
+
     def do_global(self, name: str) -> None:
         if name not in _KNOWN:
-            raise _UnsafeError(f"the pickle names {name.replace(' ', '.')}")
+            raise _UnsafeError(f"the pickle names {name.replace(' ', '.')[:80]}")
         self.stack.append(_Global(name))
 
     def do_binput(self, slot: int) -> None:
@@ -378,12 +394,14 @@ def _tensor(
     """The checked equivalent of torch's ``_rebuild_tensor_v2`` and ``_v3``."""
     if not isinstance(storage, _Storage):
         raise _UnsafeError("a tensor without a storage")
-    dtype = storage.dtype or (_TORCH_DTYPES.get(named.name, "") if isinstance(named, _Global) else "")
+    dtype = _TORCH_DTYPES.get(named.name, "") if isinstance(named, _Global) else storage.dtype
     if not dtype:
         raise _UnsafeError("a tensor of an unknown dtype")
     view = TensorView(0, dtype, shape, strides, offset)
     numbers = (*shape, *strides, offset)
-    if len(shape) != len(strides) or not all(type(n) is int and 0 <= n < 2**62 for n in numbers):
+    if not all(type(n) is int for n in numbers):
+        raise _UnsafeError("a tensor whose sizes, strides or offset are no whole numbers")
+    if len(shape) != len(strides) or not all(0 <= n < 2**62 for n in numbers):
         raise _UnsafeError(f"a tensor of shape {shape}, strides {strides}, offset {offset}"[:120])
     code = np.dtype(DTYPES[dtype].numpy)
     have = len(storage.data) // code.itemsize

