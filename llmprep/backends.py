@@ -8,10 +8,11 @@ what gigatoken encodes is encoded again by tiktoken, and a difference ends the r
 from __future__ import annotations
 
 import importlib.util
+import mmap
 import os
 import queue
 import re
-import tempfile
+import resource
 import threading
 import zlib
 from collections import Counter
@@ -37,6 +38,10 @@ SAMPLE_BYTES = 4096
 SAMPLE_EVERY = 16
 CACHE_BYTES = 96 << 20
 """Growth of resident memory at which a gigatoken tokenizer, and with it its cache of words, is made anew."""
+
+SPARE_BYTES = 64 << 20
+SPARE_PER_BYTE = 40
+"""What encoding takes at most, measured: so much at once, and so much for a byte of a text that cannot be split."""
 
 SCHEMES = {"gpt2": "gpt2", "r50k_base": "gpt2", "cl100k_base": "gpt4", "o200k_base": "o200k", "o200k_harmony": "o200k"}
 """gigatoken's names for the patterns it knows; other encodings are tiktoken's."""
@@ -103,6 +108,7 @@ class Encoder:
 
     def encode(self, block: Block) -> Ids:
         """Return the ids of one block, (n,) uint32. Raises `DataError` for what tiktoken cannot encode."""
+        require_memory(SPARE_BYTES + SPARE_PER_BYTE * len(block.data))
         special = block.seams > 0 or self.special == "allow"
         self._seen_bytes += len(block.data)
         large = max(self.expected_bytes, self._seen_bytes) >= LARGE_BYTES
@@ -114,17 +120,19 @@ class Encoder:
         return self._encode_exactly(block, special=special)
 
     def _encode_exactly(self, block: Block, *, special: bool) -> Ids:
-        self.used["tiktoken"] += 1
         try:
-            return self._tiktoken(block.text, special)
+            ids = self._tiktoken(block.text, special)
         except ValueError as error:
             if self._gigatoken and not has_new_code_point(block.data):
+                self.used["gigatoken"] += 1
                 return self._gigatoken.encode(block.data, special=special)
             raise DataError(
                 f"{block.source.path}: tiktoken cannot encode the {len(block.raw or block.data)} bytes from "
                 f"{block.where} on ({str(error)[:80]}); a run of about 1,000,000 white-space characters is too long "
                 f"for it: shorten it, or install the extra: pip install 'llmprep[fast]'"
             ) from error
+        self.used["tiktoken"] += 1
+        return ids
 
     def _compare(self, block: Block, ids: Ids, *, special: bool) -> None:
         """Encode some blocks, chosen by their place, with tiktoken too: a small one whole, else its start."""
@@ -211,6 +219,8 @@ class _Gigatoken:
         return ids
 
     def _build(self, *, special: bool) -> Any:
+        import tempfile
+
         from gigatoken import Tokenizer
 
         vocabulary = self._vocabulary
@@ -222,6 +232,16 @@ class _Gigatoken:
                 path = Path(file.name)
             tokens = {END_OF_TEXT: vocabulary.eot_id} if special else {}
             return Tokenizer.from_tiktoken(path, pretokenizer=SCHEMES[vocabulary.name], special_tokens=tokens)
+
+
+def require_memory(n_bytes: int) -> None:
+    """Raise `MemoryError` if a limit leaves less than this: the backends do not raise, they abort the process."""
+    if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+        return
+    try:
+        mmap.mmap(-1, n_bytes).close()
+    except OSError as error:
+        raise MemoryError from error
 
 
 def resident_bytes() -> int:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 import time
-from collections.abc import Sequence
+from bisect import bisect
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import accumulate
 
 from llmprep.backends import Encoder
-from llmprep.documents import Block, Source, close_source, last_safe_cut, read_blocks
-from llmprep.documents.opening import HEAD_BYTES, open_source
-from llmprep.documents.sources import COMPRESSED
-from llmprep.tokens import Effort, TextOptions
+from llmprep.documents import Block, Source, close_source, last_safe_cut, open_source, peek, read_blocks
+from llmprep.documents.opening import HEAD_BYTES, compression
+from llmprep.tokens import Effort, TextOptions, stream_text
 from llmprep.vocabulary import Vocabulary
 
 SAMPLES = 48
 SAMPLE_BYTES = 1 << 15
+BEGINNING_BYTES = 4 << 20
+"""So much text is read of what cannot be entered but at its beginning."""
 SEED = 0
 
 
@@ -52,52 +56,80 @@ def estimate_tokens(
     """
     sized = [source for source in sources if source.size]
     total = sum(source.size or 0 for source in sized)
-    encoder = Encoder(vocabulary, options.special, effort.backend, total)
     started = time.perf_counter()
     if total <= SAMPLES * SAMPLE_BYTES:
-        samples = [_whole(source, encoder, options) for source in sized]
+        copies = [_fresh(source) for source in sized]
+        exactly = stream_text(copies, vocabulary, options, Effort(effort.backend)) if copies else ()
+        tokens = n_sampled = float(sum(len(block) for block in exactly))
         spread = 0.0
     else:
-        draw = random.Random(SEED)  # noqa: S311 - a sample, no secret
-        drawn = draw.choices(sized, weights=[source.size or 0 for source in sized], k=SAMPLES)
-        samples = [_piece(source, encoder, options, draw) for source in drawn]
-        ratios = [sample.n_tokens / max(1, sample.n_bytes) for sample in samples]
-        mean = sum(ratios) / len(ratios)
-        spread = 2 * math.sqrt(sum((r - mean) ** 2 for r in ratios) / (len(ratios) - 1) / len(ratios)) / max(mean, 1e-9)
+        encoder = Encoder(vocabulary, options.special, effort.backend, total)
+        samples = list(_sample(sized, encoder, options))
+        ratios = [sample.n_tokens / sample.n_bytes for sample in samples]
+        mean = statistics.fmean(ratios)
+        tokens, n_sampled = mean * total, sum(sample.n_tokens for sample in samples)
+        spread = 2 * statistics.stdev(ratios) / math.sqrt(len(ratios)) / max(mean, 1e-9)
     seconds = time.perf_counter() - started
-    n_bytes, n_tokens = sum(s.n_bytes for s in samples), sum(s.n_tokens for s in samples)
-    tokens = n_tokens * total / max(1, n_bytes)
     return Estimate(
         n_bytes=total,
-        n_unsized=len(sources) - len(sized),
+        n_unsized=sum(source.size is None for source in sources),
         tokens=round(tokens),
         low=round(tokens * (1 - spread)),
         high=round(tokens * (1 + spread)),
-        seconds=seconds * total / max(1, n_bytes),
+        seconds=seconds * tokens / max(1, n_sampled),
     )
 
 
-def _whole(source: Source, encoder: Encoder, options: TextOptions) -> _Sample:
-    copy = _fresh(source)
-    n_tokens = sum(len(encoder.encode(block)) for block in read_blocks(copy, options.newlines))
-    return _Sample(copy.n_bytes, n_tokens)
+def _sample(sized: Sequence[Source], encoder: Encoder, options: TextOptions) -> Iterator[_Sample]:
+    draw = random.Random(SEED)  # noqa: S311 - a sample, no secret
+    drawn = draw.choices(range(len(sized)), weights=[source.size or 0 for source in sized], k=SAMPLES)
+    for number, count in sorted(Counter(drawn).items()):
+        source = _fresh(sized[number])
+        if source.format == "text" and (source.size or 0) > 2 * SAMPLE_BYTES and not compression(peek(source, 8)):
+            yield from (_piece(source, encoder, draw) for _ in range(count))
+        else:
+            yield from _beginning(source, count, encoder, options)
+        close_source(source)
 
 
-def _piece(source: Source, encoder: Encoder, options: TextOptions, draw: random.Random) -> _Sample:
-    """Encode a piece from a random place of a plain text; the beginning of anything else."""
-    copy = _fresh(source)
-    if source.format != "text" or source.path.lower().endswith(COMPRESSED):
-        blocks = islice(read_blocks(copy, options.newlines, SAMPLE_BYTES), 2)
-        n_tokens = sum(len(encoder.encode(block)) for block in blocks)
-        close_source(copy)
-        return _Sample(copy.n_bytes, n_tokens)
-    stream = open_source(copy)
-    stream.seek(draw.randrange(max(1, (source.size or 0) - SAMPLE_BYTES)))
+def _piece(source: Source, encoder: Encoder, draw: random.Random) -> _Sample:
+    """Encode a piece from a random place of a plain text."""
+    close_source(source)
+    stream = open_source(source)
+    stream.seek(draw.randrange((source.size or 0) - SAMPLE_BYTES))
     data = stream.read(SAMPLE_BYTES + HEAD_BYTES)
-    close_source(copy)
     start = last_safe_cut(data[:HEAD_BYTES])
     part = data[start : start + SAMPLE_BYTES].decode("utf-8", "ignore").encode()
-    return _Sample(len(part), len(encoder.encode(Block(copy, part, part, 0))))
+    return _Sample(max(1, len(part)), len(encoder.encode(Block(source, part, part, 0))))
+
+
+def _beginning(source: Source, count: int, encoder: Encoder, options: TextOptions) -> Iterator[_Sample]:
+    """Encode ``count`` pieces, evenly spread over the first `BEGINNING_BYTES` of text, or over all there is."""
+    close_source(source)
+    if source.format != "parquet":
+        open_source(source).most = HEAD_BYTES  # small steps: the bytes read are those that the text came from
+    blocks: list[Block] = []
+    n_bytes = n_text = 0
+    for block in read_blocks(source, options.newlines, SAMPLE_BYTES):
+        if n_text > BEGINNING_BYTES and (source.format == "parquet" or source.n_bytes > n_bytes):
+            break
+        blocks.append(block)
+        n_bytes, n_text = source.n_bytes, n_text + len(block.data)
+    else:
+        n_bytes = source.n_bytes
+    if source.format == "parquet" and blocks:
+        from llmprep.documents.records import count_rows
+
+        n_bytes = n_bytes * sum(block.seams + 1 for block in blocks) // max(1, count_rows(source))
+    if not blocks:
+        yield from [_Sample(max(1, n_bytes), 0)] * count
+        return
+    ends = list(accumulate(len(block.data) for block in blocks))
+    for k in range(count):
+        block = blocks[bisect(ends, n_text * (2 * k + 1) // (2 * count))]
+        seams = -block.seams if options.separator == "none" else block.first
+        n_tokens = len(encoder.encode(block)) + seams
+        yield _Sample(max(1, round(n_bytes * len(block.data) / n_text)), n_tokens)
 
 
 def _fresh(source: Source) -> Source:

@@ -22,13 +22,23 @@ import numpy as np
 import numpy.typing as npt
 
 from llmprep import __version__
+from llmprep.backends import Encoder
 from llmprep.documents import Source, close_source, find_sources, open_source, peek
 from llmprep.errors import DataError, FileFormatError, UsageError
 from llmprep.ptfile import DTYPES, PtFile, TensorView, c_strides, is_zip, read_pt, write_pt
 from llmprep.ptfile.writing import Sink
 from llmprep.store.manifest import is_store
 from llmprep.store.reading import TokenStore
-from llmprep.tokens import Effort, Hashing, TextOptions, TokenStream, spool, stream_text, temporary_file
+from llmprep.tokens import (
+    Effort,
+    Hashing,
+    TextOptions,
+    TokenStream,
+    create_encoder,
+    spool,
+    stream_text,
+    temporary_file,
+)
 from llmprep.vocabulary import Announce, load_vocabulary, resolve_encoding
 from llmprep.windows import Pairs, require_windows, stream_of, take_rows, view_windows
 
@@ -274,15 +284,19 @@ def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
 
 def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
     """Open each input as a stream of its own, as `open_tokens` does; all are checked before any is read."""
-    vocabulary = functools.cache(
-        lambda: load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
-    )
     sources = find_sources(paths, reading.text_field, reading.announce)
+
+    @functools.cache
+    def encoder() -> Encoder:
+        vocabulary = load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
+        return create_encoder(sources, vocabulary, reading.options, reading.effort)
+
     for source in sources:
         file = open_pt([source])
-        yield (
-            stream_file(file, reading) if file else stream_text([source], vocabulary(), reading.options, reading.effort)
-        )
+        if file:
+            yield stream_file(file, reading)
+        else:
+            yield stream_text([source], encoder().vocabulary, reading.options, reading.effort, encoder())
 
 
 def _stream_sources(sources: list[Source], reading: Reading) -> TokenStream:
@@ -354,6 +368,8 @@ def _check_meta(meta: Mapping[str, Any], name: str) -> None:
     for key, kind in META_TYPES.items():
         if type(meta.get(key)) is not kind:
             raise FileFormatError(f"{name}: meta: {key} is missing or no {kind.__name__}")
+    if meta.get("format") != FORMAT:
+        raise FileFormatError(f"{name}: format is {meta.get('format')!r}, this llmprep reads {FORMAT!r}")
     if not 1 <= meta["n_vocab"] <= MAX_VOCAB or meta["n_tokens"] < 0:
         raise FileFormatError(f"{name}: meta: n_vocab {meta['n_vocab']} or n_tokens {meta['n_tokens']} is out of range")
     for source in meta["sources"]:

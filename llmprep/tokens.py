@@ -13,15 +13,13 @@ import hashlib
 import os
 import queue
 import re
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +28,9 @@ from llmprep.backends import BackendName, Encoder
 from llmprep.documents import BLOCK_BYTES, Block, Newlines, Source, read_blocks
 from llmprep.errors import DataError, LlmprepError, OutputError
 from llmprep.vocabulary import END_OF_TEXT, Announce, Vocabulary, load_vocabulary
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Ids = npt.NDArray[np.uint32]
 Separator: TypeAlias = Literal["eot", "none"]
@@ -147,13 +148,17 @@ def stream_text(
     vocabulary: Vocabulary,
     options: TextOptions | None = None,
     effort: Effort | None = None,
+    encoder: Encoder | None = None,
     *,
     follows: bool = False,
 ) -> TokenStream:
-    """Encode documents in order into one stream; with ``follows``, one that continues another and may be empty."""
+    """Encode documents in order into one stream.
+
+    ``encoder`` is one made before with the same options. With ``follows``, the stream continues another: a document
+    that begins in it has its separator in front, and it may be empty.
+    """
     options, effort = options or TextOptions(), effort or Effort()
-    expected = sum(source.size or 0 for source in sources)
-    encoder = Encoder(vocabulary, options.special, effort.backend, expected, effort.jobs)
+    encoder = encoder or create_encoder(sources, vocabulary, options, effort)
     stream = TokenStream(
         name=sources[0].path if len(sources) == 1 else f"{len(sources)} inputs",
         encoding=vocabulary.name,
@@ -168,6 +173,15 @@ def stream_text(
     )
     stream.blocks = _encode_all(stream, encoder, options, effort, follows=follows)
     return stream
+
+
+def create_encoder(
+    sources: Sequence[Source], vocabulary: Vocabulary, options: TextOptions | None = None, effort: Effort | None = None
+) -> Encoder:
+    """Return what encodes these sources."""
+    options, effort = options or TextOptions(), effort or Effort()
+    expected = sum(source.size or 0 for source in sources)
+    return Encoder(vocabulary, options.special, effort.backend, expected, effort.jobs)
 
 
 def _encode_all(
@@ -208,6 +222,8 @@ def map_in_order(function: Callable[[T], R], items: Iterable[T], jobs: int) -> I
     if jobs == 1:
         yield from map(function, items)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     pool = ThreadPoolExecutor(jobs)
     ahead: deque[Future[R]] = deque()
     failure: LlmprepError | None = None
@@ -220,7 +236,7 @@ def map_in_order(function: Callable[[T], R], items: Iterable[T], jobs: int) -> I
                 break
             except LlmprepError as error:
                 failure = error
-            if len(ahead) > 2 * jobs:
+            if len(ahead) > 2 * jobs or (ahead and ahead[0].done()):
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
@@ -323,6 +339,8 @@ def spool(blocks: Iterator[Ids], folder: Path | None = None) -> Ids:
 @contextmanager
 def temporary_file(folder: Path | None = None) -> Iterator[BinaryIO]:
     """Open an unnamed temporary file; `OutputError` says where there is no room for one."""
+    import tempfile
+
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             yield file

@@ -15,7 +15,6 @@ import hashlib
 import itertools
 import os
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -222,6 +221,8 @@ def _places(folder: str | None) -> Iterator[_Place]:
             if os.environ[variable]:
                 yield _Place(Path(os.environ[variable]), variable)
             return
+    import tempfile
+
     yield _Place(Path(tempfile.gettempdir()) / "data-gym-cache", "tiktoken's cache")
 
 

@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "estimate": {"backends", "documents", "tokens", "vocabulary"},
     "windows": {"errors"},
     "ptfile": {"errors"},
-    "kinds": {"__init__", "documents", "errors", "ptfile", "tokens", "vocabulary", "windows"},
+    "kinds": {"__init__", "backends", "documents", "errors", "ptfile", "tokens", "vocabulary", "windows"},
     "embedding": {"errors", "ptfile"},
     "datasets": {"documents", "errors", "kinds", "ptfile", "tokens", "vocabulary", "windows"},
     "preview": {"windows"},

@@ -274,40 +274,6 @@ PACKS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["text.txt", "text.gz"])
-@pytest.mark.parametrize("kind", PACKS)
-def test_compressed_text_is_text(tmp_path: Path, kind: str, name: str) -> None:
-    """Compressed content is told by its first bytes, whatever the name; the figures are of the file as it lies."""
-    data = (SAMPLE * 300).encode()
-    packed = PACKS[kind](data)
-
-    blocks = read(tmp_path / name, packed, block_bytes=1000)
-
-    assert b"".join(block.raw for block in blocks) == data
-    assert len(blocks) > 5
-    source = blocks[0].source
-    assert (source.n_bytes, source.n_chars) == (len(packed), len(data))
-    assert source.sha256 == hashlib.sha256(packed).hexdigest()
-
-
-@pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
-@pytest.mark.parametrize("kind", PACKS)
-def test_compressed_text_that_is_cut_short_is_an_error(tmp_path: Path, kind: str, kept: float) -> None:
-    """What ends before its end mark is not taken for the whole; the error says what kind of data it is."""
-    packed = PACKS[kind](os.urandom(5000).hex().encode())
-
-    with pytest.raises(DataError, match=rf"cut\.txt: the {kind} data is cut short"):
-        read(tmp_path / "cut.txt", packed[: int(len(packed) * kept)])
-
-
-@pytest.mark.parametrize("inner", PACKS)
-@pytest.mark.parametrize("outer", PACKS)
-def test_data_compressed_twice_is_named(tmp_path: Path, outer: str, inner: str) -> None:
-    """One layer is taken off; what lies below a second one is refused with what it looks like."""
-    with pytest.raises(DataError, match=f"looks like {inner} data inside compressed data, not UTF-8 text"):
-        read(tmp_path / "twice.txt", PACKS[outer](PACKS[inner](SAMPLE.encode())))
-
-
 @pytest.mark.parametrize("kind", PACKS)
 def test_what_is_no_text_is_named_in_compressed_data_too(tmp_path: Path, kind: str) -> None:
     """Compressed bytes are looked at as others are: a kind of file is named, a bad byte with its offset in the text."""
@@ -427,41 +393,6 @@ def test_all_paths_are_checked_before_any_is_read(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"gone\.txt: no such file"):
         find_sources([str(tmp_path / "there.txt"), str(tmp_path / "gone.txt")])
-
-
-def test_a_folder_is_its_files(tmp_path: Path) -> None:
-    """A folder stands for the files in it and below, in byte order of their names, which do not name the folder."""
-    for name in ("b.txt", "B.txt", "a/z.txt", "a.txt", "a/\u00e9.txt"):
-        (tmp_path / "corpus" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "corpus" / name).write_text(name)
-
-    sources = find_sources([str(tmp_path / "corpus")])
-
-    assert [source.name for source in sources] == ["B.txt", "a.txt", "a/z.txt", "a/\u00e9.txt", "b.txt"]
-    assert [joined(list(read_blocks(source))) for source in sources] == [source.name for source in sources]
-
-
-def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
-    """A folder with nothing but folders, links to folders and hidden files in it is an error, not an empty text."""
-    (tmp_path / "corpus" / "below").mkdir(parents=True)
-    (tmp_path / "corpus" / ".hidden").write_text("text")
-    (tmp_path / "corpus" / "link").symlink_to(tmp_path)
-    said: list[str] = []
-
-    with pytest.raises(UsageError, match=r"corpus: there is no file in this folder"):
-        find_sources([str(tmp_path / "corpus")], announce=said.append)
-
-    assert any("1 hidden files or folders in it are left out" in line for line in said)
-
-
-def test_a_pattern_is_the_files_that_match(tmp_path: Path) -> None:
-    """A pattern that the shell left alone is expanded, in byte order; one that matches nothing is an error."""
-    for name in ("b.txt", "a.txt", "c.md"):
-        (tmp_path / name).write_text(name)
-
-    assert [source.name for source in find_sources([str(tmp_path / "*.txt")])] == ["a.txt", "b.txt"]
-    with pytest.raises(InputError, match=r"\*\.csv: no file matches"):
-        find_sources([str(tmp_path / "*.csv")])
 
 
 @pytest.mark.parametrize("path", ["loop", "dangling", "nul\0"])

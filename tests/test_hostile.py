@@ -1224,8 +1224,11 @@ def test_31_a_signal_while_reading_ends_it(tmp_path: Path, signals: list[signal.
     (tmp_path / "o.pt").write_bytes(b"PK\x03\x04 an old file")
     before = tree(tmp_path)
 
+    n_pipes = 2 * (os.cpu_count() or 1) + 4  # two pipes full for each thread, and more
+    text = b"one two three\n" * (n_pipes * 65_536 // 14)
+
     with running("tokenize", "fifo", "-o", "o.pt", cwd=tmp_path) as child, writing(fifo, child) as writer:
-        writer.write(b"one two three\n" * (2 * BLOCK_BYTES // 14))
+        writer.write(text)
         wait_for(lambda: has_temporary(tmp_path), child)
         ended, took = stop(child, *signals)
         stdout, stderr = child.communicate()

@@ -362,7 +362,7 @@ def test_consequences_are_a_brute_force_count(shape: tuple[int, int, int]) -> No
         between = stride - length - 1
         assert f"between two windows {plural(between, 'token')} are read by none" in text
         assert f"{between * (len(starts(n, length, stride)) - 1)} of {n} in this text" in text
-    assert (f"The last {plural(tail, 'token')} fill no window" in text) == (tail > 0)
+    assert (f"The tail, the last {plural(tail, 'token')}, fills no window" in text) == (tail > 0)
     assert ("there is no tail" in text) == (tail == 0)
 
 

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from strategies import adversarial_text
 from tiktoken import Encoding
 
+from llmprep.backends import Encoder
 from llmprep.documents import Source, find_sources
 from llmprep.errors import DataError, LlmprepError
 from llmprep.kinds import write_tokens, write_windows
@@ -58,6 +59,12 @@ def load(vocab_dir: Path) -> Load:
 @pytest.fixture(scope="module")
 def gpt2() -> Vocabulary:
     return load_vocabulary("gpt2")
+
+
+@pytest.fixture(scope="module")
+def encoder(gpt2: Vocabulary) -> Encoder:
+    """An encoder for many streams."""
+    return Encoder(gpt2, backend="tiktoken")
 
 
 MADE: dict[str, Encoding] = {}
@@ -229,9 +236,14 @@ def test_the_courses_story_has_tiktokens_ids(encoding: str, backend: Any, load: 
     block_bytes=st.sampled_from([1, 5, 100, 1 << 18]),
     jobs=st.sampled_from(JOBS),
 )
-@settings(max_examples=25)
+@settings(max_examples=40)
 def test_documents_keep_their_order_and_separators(
-    texts: list[str], block_bytes: int, jobs: int, tmp_path_factory: pytest.TempPathFactory, gpt2: Vocabulary
+    texts: list[str],
+    block_bytes: int,
+    jobs: int,
+    tmp_path_factory: pytest.TempPathFactory,
+    gpt2: Vocabulary,
+    encoder: Encoder,
 ) -> None:
     """Several documents, encoded by several threads, are in order, one end-of-text id between any two with text."""
     folder = tmp_path_factory.getbasetemp()
@@ -241,7 +253,8 @@ def test_documents_keep_their_order_and_separators(
     held = [as_python_reads(path) for path, text in zip(paths, texts, strict=True) if text]
     expected = [i for text in held for i in (gpt2.eot_id, *whole_text(text, gpt2))][1:]
 
-    stream = open_stream(paths, gpt2, Effort("tiktoken", jobs, block_bytes))
+    effort = Effort("tiktoken", jobs, block_bytes)
+    stream = stream_text(find_sources(list(map(str, paths))), gpt2, TextOptions(), effort, encoder)
 
     assert np.concatenate(list(stream)).tolist() == expected
 

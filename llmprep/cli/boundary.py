@@ -63,7 +63,7 @@ def _report(error: BaseException) -> int:
             return error.exit_code
         case _ if _is_memory(error):
             print_error(
-                "out of memory; lower --max-length, --dim or --batch-size, use a smaller --dtype, "
+                "out of memory; lower --jobs, --max-length, --dim or --batch-size, use a smaller --dtype, "
                 "or raise the limit (ulimit -v)"
             )
             return LlmprepError.exit_code
@@ -90,6 +90,7 @@ def _is_memory(error: BaseException) -> bool:
         "failed to map segment",
         "cannot allocate",
         "can't allocate",
+        "can't start new thread",
         "bad_alloc",
     )
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
@@ -112,9 +113,12 @@ def _abandon_stdout(code: int) -> int:
 def _catch_signals() -> None:
     """Let the first signal unwind the stack, so that temporary files go; ignore those that follow."""
 
+    def ignore(_: int, __: FrameType | None) -> None:
+        """Do nothing; SIG_IGN would have Python complain of a signal that came together with the first."""
+
     def stop(number: int, _: FrameType | None) -> None:
         for name in STOPPING:
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+            signal.signal(getattr(signal, name), ignore)
         raise SystemExit(STOPPING[signal.Signals(number).name])
 
     for name in STOPPING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import itertools
 import os
+import resource
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -396,6 +397,8 @@ def _reading(
     from llmprep.tokens import Effort
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        cores = 1  # each thread takes address space of its own
     effort = Effort(backend=backend.value, jobs=jobs or cores)
     return Reading(encoding, chosen, vocab_dir, field, effort, announce=show.note, watch=progress.watch)
 

@@ -22,7 +22,7 @@ from llmprep.errors import DataError, FileFormatError
 
 Newlines: TypeAlias = Literal["universal", "keep"]
 
-BLOCK_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 20
 MAX_UNCUT_BYTES = 256 << 20
 BOM = b"\xef\xbb\xbf"
 

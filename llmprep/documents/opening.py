@@ -45,6 +45,7 @@ class ByteStream:
         self._ahead = b""
         self._digest = hashlib.sha256()
         self.run: Run = run_now
+        self.most = sys.maxsize
 
     def peek(self, count: int = HEAD_BYTES) -> bytes:
         """Return the first ``count`` bytes, fewer only if there are no more; they stay to be read."""
@@ -53,7 +54,8 @@ class ByteStream:
         return self._ahead[:count]
 
     def read(self, count: int) -> bytes:
-        """Return up to ``count`` bytes, none only at the end."""
+        """Return up to ``count`` bytes, and no more than ``most``; none only at the end."""
+        count = min(count, self.most)
         if self._ahead:
             data, self._ahead = self._ahead[:count], self._ahead[count:]
         else:
@@ -131,9 +133,13 @@ def is_compressed(source: Source) -> bool:
 def open_content(source: Source) -> Callable[[int], bytes]:
     """Return a function that reads up to n bytes of a source's content: what it holds, decompressed if need be."""
     stream = open_source(source)
-    head = stream.peek(8)
-    kind = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+    kind = compression(stream.peek(8))
     return stream.read if kind is None else _Decompressed(source, stream, kind).read
+
+
+def compression(head: bytes) -> str | None:
+    """Tell from its first bytes how a file is compressed, if it is."""
+    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
 
 
 class _Decompressor(Protocol):

@@ -76,6 +76,6 @@ def _consequences(coverage: Coverage, max_length: int, stride: int) -> Iterator[
         yield f"{number(c.n_gap)} of {number(c.n_tokens)} in this text. Use --stride {max_length} to lose none."
     if c.n_tail:
         room = f"a window needs {max_length} tokens and one more as target"
-        yield f"The last {plural(c.n_tail, 'token')} fill no window ({room}); they are the tail."
+        yield f"The tail, the last {plural(c.n_tail, 'token')}, fills no window ({room})."
     else:
         yield "The last token is the last target: there is no tail."

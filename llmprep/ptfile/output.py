@@ -13,6 +13,7 @@ import secrets
 import shutil
 import stat
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import BinaryIO
 from llmprep.errors import OutputError, ReaderGoneError, RefusedError, UsageError
 from llmprep.ptfile.writing import Sink
 
+SYNC_BYTES = 16 << 20
 ZIP_MAGIC = b"PK\x03\x04"
 
 
@@ -116,6 +118,28 @@ class _NamedSink:
             self._file.write(data)
 
 
+class _EarlySync:
+    """Has the system write a large file out while it grows, so that little is left to wait for at its end."""
+
+    def __init__(self, sink: Sink, descriptor: int) -> None:
+        self._sink = sink
+        self._descriptor = descriptor
+        self._unsynced = 0
+        self._thread: threading.Thread | None = None
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        self._sink.write(data)
+        self._unsynced += len(data)
+        if self._unsynced >= SYNC_BYTES and (self._thread is None or not self._thread.is_alive()):
+            self._unsynced = 0
+            self._thread = threading.Thread(target=self._sync, daemon=True)
+            self._thread.start()
+
+    def _sync(self) -> None:
+        with suppress(OSError):  # the fsync at the end reports what went wrong
+            os.fdatasync(self._descriptor)
+
+
 @contextmanager
 def open_output(output: Output) -> Iterator[Sink]:
     """Open ``output`` for one writer; what was written counts only when the block ends well.
@@ -169,7 +193,7 @@ def _replaced(path: Path, name: str) -> Iterator[Sink]:
         with _named(name):
             file = temporary.open("xb")
         with _closing(file, name) as sink:
-            yield sink
+            yield _EarlySync(sink, file.fileno())
             with _named(name):
                 file.flush()
                 os.fsync(file.fileno())

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import math
 import mmap
-import pickletools
 import struct
-import zipfile
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from llmprep.errors import FileFormatError, InputError
 from llmprep.ptfile.layout import DTYPES, Plain, TensorView
+
+if TYPE_CHECKING:
+    from zipfile import ZipInfo
 
 Array = npt.NDArray[Any]
 
@@ -34,6 +35,9 @@ MAX_STEPS = 1 << 23
 """Opcodes in a pickle: more than `MAX_PICKLE_BYTES` of plain values have, fewer than could fill the memory."""
 
 ZIP_MAGIC = b"PK\x03\x04"
+STORED = 0
+"""A zip record's method when it is not compressed."""
+
 _CRC_BLOCK = 16 << 20
 
 
@@ -85,6 +89,8 @@ def _read_mapped(file: BinaryIO, name: str, *, check_crc: bool) -> PtFile:
     if not is_zip(file.read(4)):
         raise FileFormatError(f"{name}: not a .pt file (it does not begin as a zip does)")
     file.seek(0)
+    import zipfile
+
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
@@ -100,20 +106,18 @@ def _read_mapped(file: BinaryIO, name: str, *, check_crc: bool) -> PtFile:
     return _interpret({key: record for key, (_, record) in records.items()}, name)
 
 
-def _locate(
-    entries: list[zipfile.ZipInfo], data: memoryview, name: str
-) -> dict[str, tuple[zipfile.ZipInfo, memoryview]]:
+def _locate(entries: list[ZipInfo], data: memoryview, name: str) -> dict[str, tuple[ZipInfo, memoryview]]:
     """Where each record's bytes lie, by name without the archive's folder."""
     if len(entries) > MAX_RECORDS:
         raise FileFormatError(f"{name}: {len(entries)} records; a .pt file of tensors has a few")
-    records: dict[str, tuple[zipfile.ZipInfo, memoryview]] = {}
+    records: dict[str, tuple[ZipInfo, memoryview]] = {}
     folders = set()
     for entry in entries:
         folder, _, key = entry.filename.partition("/")
         folders.add(folder)
         if not key or ".." in entry.filename.split("/") or key in records:
             raise FileFormatError(f"{name}: unsafe or duplicate record name {entry.filename!r}")
-        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+        if entry.compress_type != STORED or entry.flag_bits & 1:
             raise FileFormatError(f"{name}: record {entry.filename!r} is compressed or encrypted")
         records[key] = entry, _record_bytes(entry, data, name)
     if len(folders) != 1 or "data.pkl" not in records:
@@ -123,7 +127,7 @@ def _locate(
     return records
 
 
-def _record_bytes(entry: zipfile.ZipInfo, data: memoryview, name: str) -> memoryview:
+def _record_bytes(entry: ZipInfo, data: memoryview, name: str) -> memoryview:
     header = bytes(data[entry.header_offset : entry.header_offset + 30])
     if len(header) < 30 or not is_zip(header):
         raise FileFormatError(f"{name}: record {entry.filename!r} has no header where it should be")
@@ -133,7 +137,7 @@ def _record_bytes(entry: zipfile.ZipInfo, data: memoryview, name: str) -> memory
     return data[start : start + entry.file_size]
 
 
-def _check_crc(entry: zipfile.ZipInfo, record: memoryview, name: str) -> None:
+def _check_crc(entry: ZipInfo, record: memoryview, name: str) -> None:
     crc = 0
     for start in range(0, len(record), _CRC_BLOCK):
         crc = zlib.crc32(record[start : start + _CRC_BLOCK], crc)
@@ -217,6 +221,8 @@ class _Machine:
 
     def run(self, pickle: bytes) -> object:
         """Return the one value that the pickle describes."""
+        import pickletools
+
         for number, (opcode, argument, _) in enumerate(pickletools.genops(pickle)):
             if number > MAX_STEPS:
                 raise _UnsafeError(f"the pickle takes more than {MAX_STEPS} steps")
