@@ -171,13 +171,17 @@ class WindowSampler(Sampler[int]):
         if not 0 <= rank < world_size:
             raise UsageError(f"rank {rank}: must be from 0 to world_size - 1 ({world_size - 1})")
         self.n_windows = len(dataset)
-        self.seed, self.epoch, self.rank, self.world_size, self.start = seed, epoch, rank, world_size, start
-        if not 0 <= start <= self._share:
-            raise UsageError(f"start {start}: this rank takes {self._share} windows an epoch")
+        self.seed, self.epoch, self.rank, self.world_size = seed, epoch, rank, world_size
+        self.start = self._checked(start)
 
     @property
     def _share(self) -> int:
         return len(range(self.rank, self.n_windows, self.world_size))
+
+    def _checked(self, start: int) -> int:
+        if not 0 <= start <= self._share:
+            raise UsageError(f"start {start}: this rank takes {self._share} windows an epoch")
+        return start
 
     def __len__(self) -> int:
         return self._share - self.start
@@ -201,7 +205,7 @@ class WindowSampler(Sampler[int]):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on where `state_dict` was taken."""
-        self.seed, self.epoch, self.start = state["seed"], state["epoch"], state["start"]
+        self.seed, self.epoch, self.start = state["seed"], state["epoch"], self._checked(state["start"])
 
 
 def _long(ids: Array) -> Tensor:

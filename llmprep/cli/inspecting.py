@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmprep.errors import DataError, FileFormatError, UsageError, VocabularyError
+from llmprep.errors import DataError, UsageError, VocabularyError
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def inspect_path(show: Show, name: str, look: Look) -> None:
         report["verified"] = list(_verify(path))
         show.lines(f"verified: {plain.visible(line)}" for line in report["verified"])
     if opened.n_tokens and (look.inside or not look.verify):
-        report["windows"] = [_show_window(show, opened, number, look) for number in _wanted(opened, look)]
+        report["shown"] = [_show_window(show, opened, number, look) for number in _wanted(show, opened, look)]
     show.object(report)
 
 
@@ -117,22 +117,22 @@ def _open_store(path: Path, look: Look) -> Opened:
 
 
 def _open_file(file: Any, path: Path, look: Look) -> Opened:
+    from llmprep.kinds import file_tokens, file_windows
+    from llmprep.store.verify import checked_meta
     from llmprep.store.where import file_pieces
     from llmprep.windows import stream_of
 
-    meta = file.meta
-    if not meta:
-        keys = ", ".join([*file.values, *file.tensors]) or "none"
-        raise FileFormatError(f"{path}: has no meta: llmprep did not write it; its keys: {keys}")
+    meta = checked_meta(file)
     options = meta["options"]
     shapes = {key: f"{list(array.shape)} {file.dtypes[key]}" for key, array in file.tensors.items()}
     facts: dict[str, Any] = {"kind": meta["kind"], **_common(meta), "inputs": len(meta["sources"]), **shapes}
-    ids: Any = file.tensors.get("token_ids", [])
+    ids: Any = file_tokens(file) if "token_ids" in file.tensors else []
     own: tuple[int | None, int | None] = (None, None)
-    if meta["kind"] == "windows":
+    if "input_ids" in file.tensors:
+        windows = file_windows(file)
         own = options["max_length"], options["stride"]
-        gaps = options["stride"] > options["max_length"]
-        ids = [] if gaps else stream_of(file.tensors["input_ids"], file.tensors["target_ids"], options["stride"])
+        if len(windows[0]) and options["stride"] <= options["max_length"]:
+            ids = stream_of(*windows, options["stride"]) if options["dense"] else file.storages["input_ids"]
     max_length, stride = _shape(look, *own)
     if len(ids):
         facts |= _windows_fact(meta["n_tokens"], max_length, stride)
@@ -165,7 +165,7 @@ def _shape(look: Look, max_length: int | None, stride: int | None) -> tuple[int,
     return chosen, look.stride or chosen
 
 
-def _wanted(opened: Opened, look: Look) -> list[int]:
+def _wanted(show: Show, opened: Opened, look: Look) -> list[int]:
     """Numbers of the windows to show; the first one if none was asked for."""
     from llmprep.windows import count_windows
 
@@ -174,7 +174,7 @@ def _wanted(opened: Opened, look: Look) -> list[int]:
     if look.where is not None:
         wanted.append(look.where)
     if look.around is not None:
-        wanted.append(min(_find(opened, look) // opened.stride, max(0, count - 1)))
+        wanted.append(_around(show, opened, look, count))
     wanted = wanted or ([0] if count else [])
     for number in wanted:
         if number >= count:
@@ -192,10 +192,22 @@ def _table(opened: Opened, look: Look) -> tuple[dict[int, bytes], int]:
     return token_table(vocabulary), vocabulary.eot_id
 
 
-def _find(opened: Opened, look: Look) -> int:
-    """Return the place of the token in which a text begins first."""
+def _around(show: Show, opened: Opened, look: Look, count: int) -> int:
+    """Return the number of the first window whose input holds a text, or if none does, of one near it."""
+    first, last = _find(opened, look)
+    number = max(0, -(-(last + 1 - opened.max_length) // opened.stride))
+    if number * opened.stride <= first and number < count:
+        return number
+    show.note(f"no window holds all of {look.around!r}: it is in tokens {first} to {last}")
+    return min(first // opened.stride, max(0, count - 1))
+
+
+def _find(opened: Opened, look: Look) -> tuple[int, int]:
+    """Return the places of the tokens in which a text begins first, and ends."""
     table, _ = _table(opened, look)
     needle = (look.around or "").encode()
+    if not needle:
+        raise UsageError("--around: needs a text to look for")
     kept = b""
     starts: list[int] = []
     for first in range(0, opened.n_tokens, BLOCK):
@@ -203,7 +215,8 @@ def _find(opened: Opened, look: Look) -> int:
         data = kept + b"".join(parts)
         at = data.find(needle)
         if at >= 0:
-            return _token_at(at - len(kept), first, parts, starts)
+            byte = at - len(kept)
+            return _token_at(byte, first, parts, starts), _token_at(byte + len(needle) - 1, first, parts, starts)
         kept = data[len(data) - len(needle) + 1 :] if len(needle) > 1 else b""
         starts = [len(part) for part in parts[-len(needle) :]]
     raise DataError(f"{opened.path}: holds no {look.around!r}")
@@ -212,9 +225,9 @@ def _find(opened: Opened, look: Look) -> int:
 def _token_at(byte: int, first: int, parts: list[bytes], before: list[int]) -> int:
     """The token that holds a byte of a block; a negative byte lies in the tokens before it."""
     place = first
-    while byte < 0 and before:
-        byte += before.pop()
+    while byte < 0:
         place -= 1
+        byte += before[place - first]
     if place < first:
         return place
     for part in parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,23 @@ import numpy.typing as npt
 from llmprep.errors import FileFormatError
 from llmprep.kinds import check_ids, file_tokens, file_windows
 from llmprep.ptfile import PtFile, read_pt
-from llmprep.store.build import content_sha256, file_sha256
-from llmprep.store.manifest import check_files, read_manifest
+from llmprep.store.build import PLAN, RECEIPTS, content_sha256, file_sha256
+from llmprep.store.manifest import check_files, read_manifest, read_sealed
 from llmprep.windows import count_windows
 
 Array = npt.NDArray[Any]
 ROWS = 1 << 10
+META = {
+    "kind": str,
+    "encoding": str,
+    "n_vocab": int,
+    "n_tokens": int,
+    "content_sha256": str,
+    "options": dict,
+    "sources": list,
+}
+SOURCE = {"name": str, "bytes": int, "tokens": int, "documents": int}
+WINDOW_OPTIONS = {"max_length": int, "stride": int, "dense": bool}
 
 
 def verify_store(folder: Path) -> Iterator[str]:
@@ -26,6 +37,9 @@ def verify_store(folder: Path) -> Iterator[str]:
     manifest = read_manifest(folder)
     check_files(folder, manifest)
     yield f"manifest: {len(manifest.shards)} shards, none missing, none extra, sizes as stated"
+    for path in (folder / PLAN, *sorted((folder / RECEIPTS).glob("*.json"))):
+        if path.exists():  # a store that was copied elsewhere needs neither
+            read_sealed(path)
     for shard in manifest.shards:
         path = folder / shard["file"]
         if file_sha256(path) != shard["sha256"]:
@@ -59,13 +73,33 @@ def verify_file(path: Path) -> Iterator[str]:
     """The same for one .pt file of llmprep's."""
     file = read_pt(path)
     yield f"checksums of {len(file.tensors)} tensors hold"
-    meta = file.meta
-    if not meta:
-        raise FileFormatError(f"{path}: has no meta: llmprep did not write it, there is nothing to verify it by")
+    meta = checked_meta(file)
     if "token_ids" in file.tensors:
         yield from _verify_tokens(file, meta)
     if "input_ids" in file.tensors:
         yield from _verify_windows(file, meta)
+
+
+def checked_meta(file: PtFile) -> dict[str, Any]:
+    """Return a file's meta. Raises `FileFormatError` if it lacks what llmprep writes for its kind of file."""
+    meta = file.meta
+    if not meta:
+        keys = ", ".join([*file.values, *file.tensors]) or "none"
+        raise FileFormatError(f"{file.name}: has no meta: llmprep did not write it; its keys: {keys}")
+    wrong = _missing(meta, META) or [each for source in meta["sources"] for each in _missing(source, SOURCE)]
+    if "input_ids" in file.tensors and not wrong:
+        wrong = _missing(meta["options"], WINDOW_OPTIONS)
+        wrong = wrong or [f"{key} is less than 1" for key in ("max_length", "stride") if meta["options"][key] < 1]
+    if wrong:
+        raise FileFormatError(f"{file.name}: meta: {'; '.join(wrong[:8])}")
+    return meta
+
+
+def _missing(values: object, wanted: Mapping[str, type]) -> list[str]:
+    held = values if isinstance(values, dict) else {}
+    return [
+        f"{key} is missing or no {kind.__name__}" for key, kind in wanted.items() if type(held.get(key)) is not kind
+    ]
 
 
 def _verify_tokens(file: PtFile, meta: dict[str, Any]) -> Iterator[str]:

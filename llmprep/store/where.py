@@ -14,6 +14,8 @@ from llmprep.store.manifest import Manifest
 Read = Callable[[int, int], npt.NDArray[Any]]
 """Returns ``count`` ids from a position of the stream on."""
 
+BLOCK = 1 << 18
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -79,7 +81,7 @@ def find_places(
     for token_id, token in table.items():
         lengths[token_id] = len(token)
     behind = first + count
-    touched = [p for p in pieces if p.first < behind and first < p.first + p.n_ids]
+    touched = [p for p in pieces if p.n_ids and p.first < behind and first < p.first + p.n_ids]
     return [
         _place(read, piece, max(first, piece.first), min(behind, piece.first + piece.n_ids), lengths, eot_id)
         for piece in touched
@@ -87,19 +89,22 @@ def find_places(
 
 
 def _place(read: Read, piece: Piece, first: int, behind: int, lengths: npt.NDArray[np.int64], eot_id: int) -> Place:
-    """Add up the bytes of the tokens before and inside; separators have none."""
-    ids = read(piece.first, piece.n_ids)
-    sizes = lengths[ids]
-    seams = np.zeros(len(ids), bool)
-    seams[np.flatnonzero(ids == eot_id)[: piece.n_separators]] = piece.n_documents > 0
-    sizes[seams] = 0
-    at = np.concatenate(([0], np.cumsum(sizes)))
-    skipped = int(seams[: first - piece.first + 1].sum())
-    exact = int(at[-1]) == piece.end - piece.begin and piece.n_documents <= 1
+    """Add up the bytes of the tokens before and inside, a block at a time; separators have none."""
+    begin = end = total = passed = skipped = 0
+    for at in range(piece.first, piece.first + piece.n_ids, BLOCK):
+        ids = read(at, min(BLOCK, piece.first + piece.n_ids - at))
+        sizes = lengths.take(ids, mode="clip")
+        seams = np.flatnonzero(ids == eot_id)[: piece.n_separators - passed]
+        sizes[seams] = 0
+        begin += int(sizes[: max(0, first - at)].sum())
+        end += int(sizes[: max(0, behind - at)].sum())
+        total += int(sizes.sum())
+        skipped += int((seams <= first - at).sum())
+        passed += len(seams)
     return Place(
         name=piece.name,
         document=max(1, skipped + (piece.n_separators < piece.n_documents)),
-        begin=piece.begin + int(at[first - piece.first]),
-        end=piece.begin + int(at[behind - piece.first]),
-        exact=exact,
+        begin=piece.begin + begin,
+        end=piece.begin + end,
+        exact=total == piece.end - piece.begin and piece.n_documents <= 1,
     )

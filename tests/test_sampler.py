@@ -1,0 +1,187 @@
+"""Promises of the sampler: every window once an epoch over all ranks, and exact resume from one integer."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from llmprep.datasets import SAMPLER_CHUNK, WindowDataset, WindowSampler
+from llmprep.errors import UsageError
+from llmprep.permutation import Permutation
+
+
+def windows(n: int) -> range:
+    """Something that has n items, as far as a sampler looks."""
+    return range(n)
+
+
+@pytest.mark.parametrize("world_size", range(1, 9))
+@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 100, 1001])
+def test_each_window_comes_once_an_epoch_over_all_ranks(n: int, world_size: int) -> None:
+    """All ranks together take each window exactly once, also where they cannot take equally many."""
+    samplers = [WindowSampler(windows(n), seed=3, rank=rank, world_size=world_size) for rank in range(world_size)]
+    lengths = [len(sampler) for sampler in samplers]
+
+    taken = [list(sampler) for sampler in samplers]
+
+    assert sorted(itertools.chain(*taken)) == list(range(n))
+    assert [len(part) for part in taken] == lengths
+    assert max(lengths) - min(lengths) <= 1
+
+
+@given(n=st.integers(1, 500), world_size=st.integers(1, 8), seed=st.integers(0, 2**32), epoch=st.integers(0, 50))
+def test_ranks_deal_out_one_order(n: int, world_size: int, seed: int, epoch: int) -> None:
+    """Rank r of w takes places r, r + w, r + 2w, ... of the order, which does not depend on w."""
+    order = Permutation(n, seed, epoch)[np.arange(n)].tolist()
+
+    for rank in range(world_size):
+        sampler = WindowSampler(windows(n), seed=seed, epoch=epoch, rank=rank, world_size=world_size)
+        assert list(sampler) == order[rank::world_size]
+
+
+def test_a_long_epoch_is_one_order() -> None:
+    """The order goes on where one part of it, worked out at once, ends and the next begins."""
+    epoch_size = 2 * SAMPLER_CHUNK + 17
+    order = Permutation(epoch_size, 5, 0)[np.arange(epoch_size)].tolist()
+
+    assert list(WindowSampler(windows(epoch_size), seed=5)) == order
+
+
+def endless(sampler: WindowSampler) -> Iterator[int]:
+    """One pass after the other."""
+    while True:
+        yield from sampler
+
+
+@given(
+    n=st.integers(1, 60),
+    world_size=st.integers(1, 4),
+    rank=st.integers(0, 3),
+    stops=st.lists(st.integers(0, 80), max_size=6),
+)
+def test_stopping_and_resuming_changes_nothing(n: int, world_size: int, rank: int, stops: list[int]) -> None:
+    """Stopped anywhere, over several epochs, and resumed from its state, a sampler gives the sequence of one run."""
+    rank, n = rank % world_size, n + world_size  # each rank has a window
+    place: dict[str, Any] = {"seed": 9, "rank": rank, "world_size": world_size}
+    expected = list(itertools.islice(endless(WindowSampler(windows(n), **place)), sum(stops)))
+    state = WindowSampler(windows(n), **place).state_dict()
+    got: list[int] = []
+
+    for stop in stops:
+        sampler = WindowSampler(windows(n), rank=rank, world_size=world_size)
+        sampler.load_state_dict(json.loads(json.dumps(state)))
+        got += itertools.islice(endless(sampler), stop)
+        state = sampler.state_dict()
+
+    assert got == expected
+
+
+def test_the_next_pass_is_the_next_epoch() -> None:
+    """Iterated again, a sampler gives the next epoch's order from its start; `set_epoch` goes to any."""
+    sampler = WindowSampler(windows(50), seed=1)
+    passes = [list(sampler) for _ in range(3)]
+    fresh = [list(WindowSampler(windows(50), seed=1, epoch=epoch)) for epoch in range(3)]
+
+    assert passes == fresh
+    assert len({tuple(each) for each in passes}) == 3
+    assert (sampler.epoch, sampler.start, len(sampler)) == (3, 0, 50)
+    sampler.set_epoch(1)
+    assert list(sampler) == fresh[1]
+
+
+def test_one_integer_resumes() -> None:
+    """`start` is how many windows this rank has taken; the length is what is left."""
+    full = list(WindowSampler(windows(100), seed=2, rank=1, world_size=3))
+
+    resumed = WindowSampler(windows(100), seed=2, rank=1, world_size=3, start=20)
+
+    assert len(resumed) == 13
+    assert list(resumed) == full[20:]
+
+
+def test_the_state_counts_what_was_consumed() -> None:
+    """A loader with workers asks ahead; ``consumed`` says what was really used, and resume follows it."""
+    dataset = WindowDataset(np.arange(1001, dtype=np.uint16), 10, 10)
+    sampler = WindowSampler(dataset, seed=4)
+    loader = DataLoader(dataset, batch_size=5, sampler=sampler)
+    full = [int(x[0]) // 10 for inputs, _ in loader for x in inputs]
+    sampler.set_epoch(0)
+    seen = [int(x[0]) // 10 for inputs, _ in itertools.islice(loader, 7) for x in inputs]
+
+    state = sampler.state_dict(consumed=len(seen))
+
+    resumed = WindowSampler(dataset)
+    resumed.load_state_dict(state)
+    assert state == {"seed": 4, "epoch": 0, "start": 35}
+    assert seen + list(resumed) == full
+
+
+def test_the_length_of_a_loader_is_right() -> None:
+    """A loader knows how many batches its rank gets."""
+    dataset = WindowDataset(np.arange(1002, dtype=np.uint16), 10, 10)
+    for rank, expected in ((0, 4), (1, 3), (2, 3)):
+        sampler = WindowSampler(dataset, rank=rank, world_size=3)
+        loader = DataLoader(dataset, batch_size=11, sampler=sampler)
+
+        assert len(loader) == expected == len(list(loader))
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"rank": 2, "world_size": 2}, "rank 2: must be from 0 to world_size - 1 (1)"),
+        ({"rank": -1}, "rank -1: must be from 0 to world_size - 1 (0)"),
+        ({"world_size": 0}, "rank 0: must be from 0 to world_size - 1 (-1)"),
+        ({"start": -1}, "start -1: this rank takes 10 windows an epoch"),
+        ({"start": 11}, "start 11: this rank takes 10 windows an epoch"),
+        ({"start": 6, "rank": 1, "world_size": 2}, "start 6: this rank takes 5 windows an epoch"),
+    ],
+    ids=str,
+)
+def test_impossible_places_are_refused(choices: dict[str, int], message: str) -> None:
+    """A rank outside the world, or a start beyond the rank's share, is refused with the range."""
+    with pytest.raises(UsageError) as caught:
+        WindowSampler(windows(10), **choices)
+
+    assert str(caught.value) == message
+
+
+def test_a_state_of_another_length_is_refused() -> None:
+    """A state whose start lies beyond this rank's share belongs to another data set or world, and is refused."""
+    sampler = WindowSampler(windows(10))
+    state = WindowSampler(windows(100), start=50).state_dict()
+
+    with pytest.raises(UsageError, match="start 50: this rank takes 10 windows an epoch"):
+        sampler.load_state_dict(state)
+
+
+def test_neither_time_nor_memory_depends_on_the_number_of_windows() -> None:
+    """The first windows of 10**12 come at once, and cost no more memory than those of a million."""
+
+    def cost(n: int) -> tuple[int, float]:
+        tracemalloc.start()
+        started = time.process_time()
+        first = list(itertools.islice(WindowSampler(windows(n), seed=1), 10))
+        took = time.process_time() - started
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(set(first)) == 10
+        assert all(0 <= window < n for window in first)
+        return peak, took
+
+    cost(10**6)
+    small, _ = cost(10**6)
+    large, took = cost(10**12)
+
+    assert large < small * 1.5
+    assert took < 0.5

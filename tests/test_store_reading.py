@@ -1,0 +1,351 @@
+"""Promises of reading a store: one stream of windows, whatever its shards, for any number of workers."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Call, run_llmprep
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import window_rows
+from torch.utils.data import DataLoader
+
+from llmprep import WindowDataset, create_dataloader
+from llmprep.errors import DataError, InputError, UsageError
+from llmprep.kinds import write_tokens
+from llmprep.store.build import file_sha256, merge
+from llmprep.store.manifest import shard_name
+from llmprep.store.reading import TokenStore
+from llmprep.tokens import TokenStream
+
+N_VOCAB = 50_257
+
+
+def make_store(folder: Path, shards: Sequence[Sequence[int]], val_fraction: float | None = None) -> Path:
+    """Write a store with exactly these ids in its shards."""
+    folder.mkdir(parents=True, exist_ok=True)
+    receipts = []
+    for number, ids in enumerate(shards):
+        path = folder / shard_name(number)
+        blocks = iter([np.array(ids, np.uint32)])
+        with path.open("wb") as sink:
+            stream = TokenStream("made", "gpt2", "", N_VOCAB, {}, blocks)
+            n_bytes = write_tokens(sink, stream, dtype="uint16")
+        figures = {"tokens": len(ids), "documents": int(number == 0), "special": 0}
+        receipts.append(
+            {"file": path.name, "bytes": n_bytes, "sha256": file_sha256(path), "pieces": [[0, 0, 0, 0]], **figures}
+        )
+    told = {
+        "options": {"encoding": "gpt2", "vocab_sha256": "", "separator": "eot"},
+        "n_vocab": N_VOCAB,
+        "plan_sha256": "",
+        "corpus": [["a.txt", 0, 0]],
+        "shards": [[[0, 0, None]] for _ in shards],
+        "val_fraction": val_fraction,
+    }
+    merge(folder, receipts, told)
+    return folder
+
+
+shard_lists = st.lists(st.lists(st.integers(0, N_VOCAB - 1), max_size=25), min_size=1, max_size=8).filter(any)
+"""The ids of each shard; some are empty, not all."""
+
+shapes = st.tuples(st.integers(1, 40), st.integers(1, 50))
+"""(max_length, stride)."""
+
+
+def flat(shards: Sequence[Sequence[int]]) -> list[int]:
+    """The ids of all shards."""
+    return [token_id for ids in shards for token_id in ids]
+
+
+# --- the stream -----------------------------------------------------------------------------------
+
+
+@given(shards=shard_lists, data=st.data())
+def test_any_run_of_tokens_is_the_streams(shards: list[list[int]], data: st.DataObject) -> None:
+    """Reading from any position, across any number of shards, gives the slice of the whole stream."""
+    ids = flat(shards)
+    with tempfile.TemporaryDirectory() as folder:
+        store = TokenStore(make_store(Path(folder), shards))
+        position = data.draw(st.integers(0, len(ids) - 1))
+        count = data.draw(st.integers(0, len(ids) - position))
+        size = data.draw(st.integers(1, 50))
+
+        number, place = store.locate(position)
+
+        assert len(store) == len(ids)
+        assert store.read(position, count).tolist() == ids[position : position + count]
+        assert shards[number][place] == ids[position]
+        assert [len(part) for part in shards[:number]] == [len(store.shard(k)) for k in range(number)]
+        assert sum(map(len, shards[:number])) + place == position
+        blocks = list(store.blocks(size))
+        assert [token_id for block in blocks for token_id in block.tolist()] == ids
+        assert {block.dtype for block in blocks} == {np.dtype(np.uint32)}
+        assert max(map(len, blocks)) <= size
+
+
+@given(shards=shard_lists, data=st.data())
+def test_gathered_rows_are_the_streams(shards: list[list[int]], data: st.DataObject) -> None:
+    """Rows of one length from any starts, in any order, also the same twice, come as int64."""
+    ids = flat(shards)
+    with tempfile.TemporaryDirectory() as folder:
+        store = TokenStore(make_store(Path(folder), shards))
+        length = data.draw(st.integers(1, len(ids)))
+        starts = data.draw(st.lists(st.integers(0, len(ids) - length), max_size=10))
+
+        rows = store.gather(np.array(starts, np.int64), length)
+
+    assert rows.dtype == np.int64
+    assert rows.shape == (len(starts), length)
+    assert rows.tolist() == [ids[start : start + length] for start in starts]
+
+
+@given(shards=shard_lists, shape=shapes)
+def test_windows_are_the_textbook_loops(shards: list[list[int]], shape: tuple[int, int]) -> None:
+    """For any shards, max_length and stride, the windows are those of the loop over the whole stream."""
+    max_length, stride = shape
+    inputs, targets = window_rows(flat(shards), max_length, stride)
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_store(Path(folder), shards)
+        if not inputs:
+            with pytest.raises(DataError, match=f"max_length {max_length}"):
+                WindowDataset(path, max_length, stride)
+            return
+
+        dataset = WindowDataset(path, max_length, stride)
+
+        gathered = dataset.__getitems__(list(range(len(dataset))))
+        assert [x.tolist() for x, _ in gathered] == inputs
+        assert [y.tolist() for _, y in gathered] == targets
+        assert (dataset[0][0].tolist(), dataset[-1][1].tolist()) == (inputs[0], targets[-1])
+        assert {dataset[0][0].dtype, dataset[0][1].dtype, gathered.inputs.dtype} == {torch.int64}
+
+
+def test_a_window_may_lie_in_three_shards(tmp_path: Path) -> None:
+    """A window goes on through a short shard, and an empty one, into the next."""
+    path = make_store(tmp_path / "s", [[1, 2, 3], [4], [], [5, 6, 7], []])
+
+    dataset = WindowDataset(path, 4, 1)
+
+    assert [(x.tolist(), y.tolist()) for x, y in DataLoader(dataset, batch_size=None)] == [
+        ([1, 2, 3, 4], [2, 3, 4, 5]),
+        ([2, 3, 4, 5], [3, 4, 5, 6]),
+        ([3, 4, 5, 6], [4, 5, 6, 7]),
+    ]
+
+
+def test_shards_are_mapped_not_copied(tmp_path: Path) -> None:
+    """A run that lies in one shard is a read-only view of its file, in its 16 bits."""
+    store = TokenStore(make_store(tmp_path / "s", [range(100), range(100, 200)]))
+
+    first, second = store.read(10, 50), store.read(20, 50)
+
+    assert np.shares_memory(first, second)
+    assert not first.flags.owndata
+    assert not first.flags.writeable
+    assert first.dtype == np.uint16
+
+
+def test_stores_and_datasets_travel_as_paths(tmp_path: Path) -> None:
+    """A store, and a dataset on it, pickle to a few hundred bytes, and give the same windows over there."""
+    path = make_store(tmp_path / "s", [range(5000), range(5000)], val_fraction=0.3)
+    store, dataset = TokenStore(path, "train"), WindowDataset(path, 64, 3, split="val")
+    store.read(4990, 50)
+    dataset[0]
+
+    packed = [pickle.dumps(thing) for thing in (store, dataset)]
+    there, dataset_there = (pickle.loads(data) for data in packed)  # noqa: S301 - our own bytes
+
+    assert max(map(len, packed)) < 1000
+    assert len(there) == len(store) == 7000
+    assert there.read(4990, 50).tolist() == store.read(4990, 50).tolist()
+    assert len(dataset_there) == len(dataset)
+    assert torch.equal(dataset_there[-1][1], dataset[-1][1])
+
+
+# --- splits ---------------------------------------------------------------------------------------
+
+
+@given(shards=shard_lists.filter(lambda shards: len(flat(shards)) > 3), fraction=st.floats(0.3, 0.7), shape=shapes)
+def test_parts_are_windowed_on_their_own(shards: list[list[int]], fraction: float, shape: tuple[int, int]) -> None:
+    """The windows of each part are the loop's over its tokens alone, so no token is shared."""
+    ids = flat(shards)
+    cut = len(ids) - int(len(ids) * fraction)
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_store(Path(folder), shards, val_fraction=fraction)
+        for split, part in (("train", ids[:cut]), ("val", ids[cut:])):
+            store = TokenStore(path, split)
+            assert store.read(0, len(store)).tolist() == part
+            inputs, targets = window_rows(part, *shape)
+            if inputs:
+                gathered = WindowDataset(path, *shape, split=split).__getitems__(list(range(len(inputs))))
+                assert ([x.tolist() for x, _ in gathered], [y.tolist() for _, y in gathered]) == (inputs, targets)
+
+
+def test_a_part_that_is_not_there_is_refused(tmp_path: Path, story: Path) -> None:
+    """An unknown part is refused with those there are; only stores have any."""
+    without = make_store(tmp_path / "without", [range(100)])
+    split = make_store(tmp_path / "split", [range(100)], val_fraction=0.5)
+
+    with pytest.raises(InputError, match=r"^split val: this store has none; build it with --val-fraction$"):
+        WindowDataset(without, 4, split="val")
+    with pytest.raises(InputError, match=r"^split test: this store has train, val;"):
+        WindowDataset(split, 4, split="test")
+    with pytest.raises(UsageError, match=r"^split val: only a token store has splits$"):
+        WindowDataset(story, 4, split="val")
+
+
+def test_a_store_does_not_know_max_length(tmp_path: Path) -> None:
+    """max_length is chosen when reading; the stride is max_length unless chosen."""
+    path = make_store(tmp_path / "s", [range(100)])
+
+    with pytest.raises(UsageError, match="max_length: needed"):
+        WindowDataset(path)
+    assert [x[0].item() for x, _ in DataLoader(WindowDataset(path, 30), batch_size=None)] == [0, 30, 60]
+
+
+# --- loaders --------------------------------------------------------------------------------------
+
+FORKS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store whose ids tell their place in the stream."""
+    ids = list(range(3000))
+    shards = [ids[:1000], ids[1000:1003], [], ids[1003:1500], ids[1500:]]
+    return make_store(tmp_path_factory.mktemp("numbers") / "s", shards, val_fraction=0.1)
+
+
+def batches(path: Path, **choices: Any) -> list[tuple[list[list[int]], list[list[int]]]]:
+    """Every batch of one pass, under one seed."""
+    torch.manual_seed(123)
+    return [(x.tolist(), y.tolist()) for x, y in create_dataloader(path, 8, 20, 7, **choices)]
+
+
+@FORKS
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("num_workers", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_workers_change_no_batch(num_workers: int, shuffle: bool, numbers: Path) -> None:
+    """Any number of workers gives the batches that none gives, in the same order."""
+    expected = batches(numbers, shuffle=shuffle)
+
+    assert batches(numbers, shuffle=shuffle, num_workers=num_workers) == expected
+
+
+def test_batches_in_order_are_the_textbooks(numbers: Path) -> None:
+    """Without shuffling, batches hold the loop's windows in order; drop_last leaves out the incomplete one."""
+    inputs, targets = window_rows(range(3000), 20, 7)
+
+    for drop_last in (True, False):
+        read = batches(numbers, shuffle=False, drop_last=drop_last)
+        stop = len(inputs) - len(inputs) % 8 * drop_last
+        assert [row for x, _ in read for row in x] == inputs[:stop]
+        assert [row for _, y in read for row in y] == targets[:stop]
+
+
+def test_a_shuffled_pass_holds_each_window_once(numbers: Path) -> None:
+    """Shuffled, each pass holds every window once, in an order of its own that torch's seed decides."""
+    inputs, _ = window_rows(range(3000), 20, 7)
+    torch.manual_seed(5)
+    loader = create_dataloader(numbers, 8, 20, 7, drop_last=False)
+    passes = [[row for x, _ in loader for row in x.tolist()] for _ in range(2)]
+    torch.manual_seed(6)
+    other = [row for x, _ in create_dataloader(numbers, 8, 20, 7, drop_last=False) for row in x.tolist()]
+    torch.manual_seed(5)
+    same = [row for x, _ in create_dataloader(numbers, 8, 20, 7, drop_last=False) for row in x.tolist()]
+
+    assert sorted(passes[0]) == sorted(passes[1]) == sorted(other) == inputs
+    assert len({str(order) for order in (*passes, other, inputs)}) == 4
+    assert same == passes[0]
+
+
+def test_a_loader_may_read_one_part(numbers: Path) -> None:
+    """`split` chooses the part that a loader reads."""
+    inputs, _ = window_rows(range(2700, 3000), 20, 7)
+
+    read = batches(numbers, shuffle=False, drop_last=False, split="val")
+
+    assert [row for x, _ in read for row in x] == inputs
+
+
+# --- commands that take a store -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def built(story: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the story's store and its tokens file."""
+    folder = tmp_path_factory.mktemp("built")
+    for output in (["-o", f"{folder}/store/", "--shard-bytes", "10000"], ["-o", f"{folder}/story.pt"]):
+        assert run_llmprep("tokenize", story, "--jobs", "1", *output).returncode == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["window", "--max-length", "64", "--stride", "16"],
+        ["window", "--max-length", "64", "--stride", "100", "--dtype", "int32"],
+        ["window", "--max-length", "64", "--dense"],
+        ["pairs", "--context-size", "5", "--start", "2600", "--windows", "40"],
+        ["embed", "--max-length", "16", "--dim", "4", "--batches", "20"],
+    ],
+    ids=" ".join,
+)
+def test_commands_take_a_store_as_they_take_a_file(command: list[str], built: Path, call: Call) -> None:
+    """`window`, `pairs` and `embed` write the same tensors from a store as from the tokens file of the same text."""
+    ended = [call(*command, built / name, "-o", f"{name[:5]}.pt") for name in ("store", "story.pt")]
+
+    from_store, from_file = (torch.load(f"{name}.pt", weights_only=True) for name in ("store", "story"))
+    assert [each.code for each in ended] == [0, 0], ended
+    assert from_store.keys() == from_file.keys()
+    assert all(torch.equal(from_store[key], from_file[key]) for key in from_store.keys() - {"meta"})
+    for key in ("n_tokens", "content_sha256", "options", "encoding", "n_vocab", "vocab_sha256", "kind"):
+        assert from_store["meta"][key] == from_file["meta"][key]
+
+
+def test_a_split_of_a_store_is_written_as_of_a_file(built: Path, call: Call) -> None:
+    """`window --val-fraction` cuts a store's stream where it cuts the file's."""
+    for name in ("store", "story.pt"):
+        call("window", built / name, "--max-length", "8", "--val-fraction", "0.2", "-o", f"{name[:5]}.pt")
+
+    for part in ("train", "val"):
+        loaded = [torch.load(f"{name}.{part}.windows.pt", weights_only=True) for name in ("store", "story")]
+        assert torch.equal(loaded[0]["input_ids"], loaded[1]["input_ids"])
+        assert torch.equal(loaded[0]["target_ids"], loaded[1]["target_ids"])
+
+
+@pytest.mark.parametrize("command", ["window", "pairs", "embed"])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--newlines", "keep"], "its tokens are made already; options for text do not apply"),
+        (["--field", "body"], "its tokens are made already; options for text do not apply"),
+        (["--encoding", "cl100k_base"], "was made with gpt2"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_stores_choices_are_made(command: str, options: list[str], told: str, built: Path, call: Call) -> None:
+    """Options for text, and another encoding, are refused for a store, whose ids are made."""
+    ended = call(command, built / "store", *options, "-o", "o.pt")
+
+    (line,) = ended.notes
+    assert ended.code == 2
+    assert told in line
+    assert not Path("o.pt").exists()
+
+
+def test_the_default_name_is_the_folders(built: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without -o, the windows of ``store/`` go to ``store.windows.pt`` in the current folder."""
+    ended = call("window", f"{built}/store/", "--max-length", "64")
+
+    assert ended.code == 0
+    assert Path("store.windows.pt").is_file()

@@ -1,0 +1,272 @@
+"""Promises of places: a window's tokens are traced to the file, the document and the very bytes they came from."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import adversarial_text
+from tiktoken import Encoding
+
+from llmprep.documents import find_sources
+from llmprep.kinds import make_meta
+from llmprep.store.build import begun_documents, make_jobs
+from llmprep.store.manifest import Manifest
+from llmprep.store.plan import make_plan
+from llmprep.store.where import Piece, Place, file_pieces, find_places, store_pieces
+from llmprep.tokens import Effort, TextOptions, stream_text, token_table
+from llmprep.vocabulary import END_OF_TEXT, load_vocabulary
+
+GPT2 = load_vocabulary("gpt2")
+SMALL = type(GPT2)(
+    name="gpt2",
+    pattern=GPT2.pattern,
+    ranks={token: rank for token, rank in GPT2.ranks.items() if rank < 600},
+    special_tokens={END_OF_TEXT: 600},
+    sha256=GPT2.sha256,
+    n_vocab=601,
+    path=GPT2.path,
+)
+"""GPT-2's pattern with its first merges, so that a tokenizer is built in no time."""
+
+EOT = SMALL.eot_id
+TABLE = token_table(SMALL)
+EFFORT = Effort(backend="tiktoken")
+ENCODING = Encoding("small", pat_str=SMALL.pattern, mergeable_ranks=SMALL.ranks, special_tokens={END_OF_TEXT: EOT})
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A corpus as one stream, and what a manifest says of where its parts are from."""
+
+    ids: list[int]
+    pieces: list[Piece]
+
+    def read(self, first: int, count: int) -> npt.NDArray[np.int64]:
+        """The ids from a position on."""
+        return np.array(self.ids[first : first + count], np.int64)
+
+    def places(self, first: int, count: int) -> list[Place]:
+        """Where these tokens are from."""
+        return find_places(self.read, self.pieces, first, count, TABLE, EOT)
+
+    def text(self, first: int, count: int) -> bytes:
+        """The text of these tokens, as bytes."""
+        return b"".join(TABLE[token_id] for token_id in self.ids[first : first + count])
+
+
+def write(folder: Path, files: Sequence[tuple[str, bytes]]) -> list[str]:
+    """Write files; return their paths."""
+    for name, data in files:
+        (folder / name).write_bytes(data)
+    return [str(folder / name) for name, _ in files]
+
+
+def as_store(paths: Sequence[str], shard_bytes: int, options: TextOptions | None = None) -> Streamed:
+    """Read a corpus shard by shard, as a store is built."""
+    options = options or TextOptions()
+    plan = make_plan(find_sources(paths), SMALL, options, shard_bytes)
+    ids: list[int] = []
+    shards = []
+    for job, planned in zip(make_jobs(plan, Path(), SMALL, options, EFFORT), plan.shards, strict=True):
+        stream = stream_text(job.sources, SMALL, job.options, EFFORT, follows=job.follows)
+        ids += [int(token_id) for block in stream for token_id in block]
+        read = [[s.begin, s.begin + s.n_bytes, s.n_tokens, begun_documents(s)] for s in job.sources]
+        shards.append({"pieces": [[piece.source, *each] for piece, each in zip(planned, read, strict=True)]})
+    sources = [[source.name, source.size] for source in plan.sources]
+    return Streamed(ids, store_pieces(Manifest({"sources": sources, "shards": shards, "options": plan.options})))
+
+
+def as_file(paths: Sequence[str]) -> Streamed:
+    """Read a corpus into one tokens file."""
+    stream = stream_text(find_sources(paths), SMALL, TextOptions(), EFFORT)
+    ids = [int(token_id) for block in stream for token_id in block]
+    return Streamed(ids, file_pieces(make_meta("tokens", stream)))
+
+
+# --- texts ----------------------------------------------------------------------------------------
+
+# Without NUL, which makes a short text look like no text, and without what the reader changes.
+plain_texts = adversarial_text.map(lambda text: text.replace("\x00", "").replace("\r", "").lstrip("\ufeff"))
+corpora = st.lists(plain_texts, min_size=1, max_size=5).filter(any)
+
+
+def expected_places(texts: Sequence[str], first: int, count: int) -> list[tuple[str, int, int]]:
+    """(file, begin, end) of each file that the tokens touch: every document encoded whole, its bytes counted.
+
+    A separator has no bytes and belongs to the document that it introduces.
+    """
+    spots: list[tuple[str, int, int]] = []
+    for number, text in enumerate(texts):
+        if not text:
+            continue
+        at = 0
+        if spots:
+            spots.append((f"{number}.txt", 0, 0))
+        for token_id in encode_small(text):
+            spots.append((f"{number}.txt", at, at + len(TABLE[token_id])))
+            at = spots[-1][2]
+    return [
+        (name, min(begin for _, begin, _ in group), max(end for _, _, end in group))
+        for name, group in (
+            (name, list(each)) for name, each in groupby(spots[first : first + count], key=lambda spot: spot[0])
+        )
+    ]
+
+
+def encode_small(text: str) -> list[int]:
+    """Encode a whole text with tiktoken and the small vocabulary."""
+    return ENCODING.encode(text, allowed_special={END_OF_TEXT}, disallowed_special=())
+
+
+def merged(places: Sequence[Place]) -> list[tuple[str, int, int]]:
+    """The same of places found, neighbouring spans of one file taken together."""
+    found = []
+    for name, group in groupby(places, key=lambda place: place.name):
+        spans = [(place.begin, place.end) for place in group]
+        assert all(before[1] == after[0] for before, after in pairwise(spans))
+        found.append((name, spans[0][0], spans[-1][1]))
+    return found
+
+
+@given(texts=corpora, shard_bytes=st.integers(1, 300), data=st.data())
+def test_the_bytes_of_a_place_are_the_windows_text(texts: list[str], shard_bytes: int, data: st.DataObject) -> None:
+    """Of any window of any store of texts, the places name each file and exactly the bytes of the window's text."""
+    files = [(f"{number}.txt", text.encode()) for number, text in enumerate(texts)]
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write(Path(folder), files)
+        streamed = data.draw(st.sampled_from([as_store(paths, shard_bytes), as_file(paths)]))
+    first = data.draw(st.integers(0, len(streamed.ids) - 1))
+    count = data.draw(st.integers(1, len(streamed.ids) - first))
+
+    places = streamed.places(first, count)
+
+    held = dict(files)
+    assert all(place.exact and place.document == 1 for place in places)
+    assert merged(places) == expected_places(texts, first, count)
+    text = b"".join(held[place.name][place.begin : place.end] for place in places)
+    assert text == separators_removed(streamed, texts, first, count)
+
+
+def separators_removed(streamed: Streamed, texts: Sequence[str], first: int, count: int) -> bytes:
+    """The text of a window, without the separators between documents."""
+    seams: set[int] = set()
+    at = 0
+    for text in filter(None, texts):
+        if at:
+            seams.add(at)
+            at += 1
+        at += len(encode_small(text))
+    return b"".join(streamed.text(place, 1) for place in range(first, first + count) if place not in seams)
+
+
+def test_every_token_has_one_place(tmp_path: Path) -> None:
+    """Token by token, the places of a store run through each file from its first byte to its last."""
+    files = [("a.txt", b"one two three " * 3), ("empty.txt", b""), ("b.txt", "zwei \u4e2d\u6587 drei".encode())]
+    streamed = as_store(write(tmp_path, files), 10)
+    ends = {name: 0 for name, _ in files}
+
+    for position in range(len(streamed.ids)):
+        (place,) = streamed.places(position, 1)
+        assert place.begin == ends[place.name]
+        ends[place.name] = place.end
+
+    assert ends == {name: len(data) for name, data in files}
+    assert len(streamed.pieces) > len(files)
+
+
+# --- what is not exact ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text"),
+    [
+        ("crlf.txt", b"one\r\ntwo\r\nthree\r\n", b"one\ntwo\nthree\n"),
+        ("marked.txt", b"\xef\xbb\xbfone two three", b"one two three"),
+        ("packed.txt.gz", gzip.compress(b"one two three " * 9, mtime=0), b"one two three " * 9),
+        ("record.jsonl", b'{"text": "one two three"}\n', b"one two three"),
+    ],
+    ids=["newlines", "mark", "gzip", "records"],
+)
+def test_bytes_that_were_changed_on_the_way_are_not_exact(name: str, data: bytes, text: bytes, tmp_path: Path) -> None:
+    """Where newlines or a mark went, or the file is compressed or holds records, places count bytes of its text."""
+    streamed = as_store(write(tmp_path, [("before.txt", b"plain"), (name, data)]), 1000)
+    start = streamed.pieces[1].first
+
+    for position in range(start, len(streamed.ids)):
+        (place,) = streamed.places(position, 1)
+        assert (place.name, place.exact) == (name, False)
+        shown = b"" if position == start else streamed.text(position, 1)
+        assert text[place.begin : place.end] == shown
+    assert streamed.places(0, 1)[0].exact
+
+
+def test_kept_newlines_are_exact(tmp_path: Path) -> None:
+    """With --newlines keep nothing is changed, and places are exact."""
+    data = b"one\r\ntwo\rthree\r\n"
+    streamed = as_store(write(tmp_path, [("a.txt", data)]), 6, TextOptions(newlines="keep"))
+
+    places = streamed.places(0, len(streamed.ids))
+
+    assert all(place.exact for place in places)
+    assert b"".join(data[place.begin : place.end] for place in places) == data == streamed.text(0, len(streamed.ids))
+
+
+# --- documents ------------------------------------------------------------------------------------
+
+record_texts = st.lists(
+    plain_texts.map(lambda text: text.replace(END_OF_TEXT, "eot").replace("|", "!")), min_size=1, max_size=8
+)
+
+
+@given(texts=record_texts, before=st.booleans(), data=st.data())
+def test_records_are_numbered_within_their_file(texts: list[str], before: bool, data: st.DataObject) -> None:
+    """A window in a file of records is in the document of its first token; texts that are empty are none.
+
+    A separator belongs to the document that it introduces.
+    """
+    lines = b"".join(json.dumps({"text": text}).encode() + b"\n" for text in texts)
+    files = [("before.txt", b"a text of its own")] * before + [("r.jsonl", lines)]
+    documents: list[int] = []
+    for text in filter(None, texts):
+        separator = int(before or bool(documents))
+        documents += [(documents[-1] if documents else 0) + 1] * (separator + len(encode_small(text)))
+    if not documents:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        streamed = as_store(write(Path(folder), files), 10_000)
+    position = data.draw(st.integers(0, len(documents) - 1))
+
+    *_, place = streamed.places(len(streamed.ids) - len(documents) + position, 1)
+
+    assert (place.name, place.document) == ("r.jsonl", documents[position])
+
+
+def test_a_large_file_is_not_read_at_once() -> None:
+    """However long the piece is that a window lies in, it is looked through in parts."""
+    n_ids = 5_000_000
+    asked: list[int] = []
+
+    def read(first: int, count: int) -> npt.NDArray[np.int64]:
+        asked.append(count)
+        assert first + count <= n_ids
+        return np.full(count, 64)
+
+    piece = Piece("large.txt", 0, n_ids, 0, n_ids, 0, 1)
+
+    (place,) = find_places(read, [piece], 4_000_000, 10, TABLE, EOT)
+
+    assert len(TABLE[64]) == 1
+    assert (place.begin, place.end, place.exact) == (4_000_000, 4_000_010, True)
+    assert max(asked) <= 1 << 20
+    assert sum(asked) == n_ids
