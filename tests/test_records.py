@@ -167,6 +167,7 @@ def test_ids_are_those_of_each_record_alone(
 
 @given(texts=document_lists.filter(any), chosen=options)
 @settings(max_examples=40)
+@pytest.mark.slow
 def test_gigatoken_gives_the_same(
     texts: list[str],
     chosen: TextOptions,

@@ -174,6 +174,7 @@ def test_windows_do_not_show_it_either(max_length: int, stride: int, tmp_path: P
     assert len(files) == 1
 
 
+@pytest.mark.slow
 def test_where_the_bytes_go_does_not_show(llmprep: Run, story: Path, tmp_path: Path) -> None:
     """To a file, a pipe or standard output, from a file, standard input or ``/dev/stdin``: the same bytes."""
     text = story.read_bytes()
@@ -567,6 +568,7 @@ def peak(path: Path, *options: str) -> int:
 
 
 @pytest.mark.parametrize("jobs", JOBS)
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_text(jobs: int, tmp_path: Path, story: Path) -> None:
     """Ten times the text takes the same memory, within 15 %."""
     text = story.read_bytes()
