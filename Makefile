@@ -17,7 +17,7 @@ install: .venv/installed  ## make .venv and install llmprep into it
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) -e .
+	$(PIP) -e '.[fast]'
 	@touch $@
 
 .venv/installed-dev: .venv/installed

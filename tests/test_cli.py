@@ -324,6 +324,7 @@ def test_tokens_through_a_pipe_are_windowed_the_same(call: Call, story: Path, tm
     assert Path("piped.pt").read_bytes() == Path("direct.pt").read_bytes()
 
 
+@pytest.mark.slow
 def test_text_through_two_pipes_is_embedded_the_same(call: Call, story: Path, tmp_path: Path) -> None:
     """``window - -o - | embed -`` embeds what ``embed`` embeds from the text."""
     call("embed", story, "--max-length", "8", "--dim", "16", "-o", "direct.pt")

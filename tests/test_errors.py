@@ -89,6 +89,7 @@ def test_what_rooms_raise_is_in_the_tree() -> None:
         "TimeoutError",
         "ValueError",
         "OSError",
+        "MemoryError",
         "SystemExit",
         "AttributeError",
         "IndexError",

@@ -7,8 +7,8 @@ import json
 import os
 import random
 import shutil
-import signal
-from collections.abc import Callable, Iterator, Sequence
+import tracemalloc
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,40 +16,24 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from conftest import SAMPLES, Run
+from conftest import SAMPLES, Call, Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import adversarial_text
 
 from llmprep import estimate as estimates
-from llmprep.cli.boundary import run
 from llmprep.documents import find_sources
 from llmprep.errors import DataError
 from llmprep.estimate import Estimate, estimate_tokens
 from llmprep.tokens import Effort, TextOptions, stream_text
 from llmprep.vocabulary import Vocabulary, load_vocabulary
 
-Call = Callable[..., tuple[int, str, str]]
 PLAIN = TextOptions()
 
 
 @pytest.fixture(scope="module")
 def gpt2() -> Vocabulary:
     return load_vocabulary("gpt2")
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
-    """Run a command line inside this process, in the test's own folder; returns exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-
-    def run_here(*arguments: str | Path) -> tuple[int, str, str]:
-        return (run([str(argument) for argument in arguments]), *capsys.readouterr())
-
-    yield run_here
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def estimate(
@@ -280,6 +264,22 @@ def test_an_estimate_is_the_same_at_every_call(lines: list[str], tmp_path: Path,
     assert found == [found[0]] * 6
 
 
+@pytest.mark.usefixtures("small_samples")
+def test_a_bomb_is_estimated_in_little_memory(tmp_path: Path, gpt2: Vocabulary) -> None:
+    """Of a file that unpacks to hundreds of times its size, only a few megabytes are unpacked."""
+    path = tmp_path / "bomb.txt.gz"
+    path.write_bytes(gzip.compress(b"word " * (1 << 20)) * 60)
+    assert path.stat().st_size > estimates.SAMPLES * estimates.SAMPLE_BYTES
+
+    tracemalloc.start()
+    found = estimate([path], gpt2)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert abs(found.tokens / (60 << 20) - 1) < 0.05
+    assert peak < 60_000_000
+
+
 def test_a_little_is_read_of_much(lines: list[str], tmp_path: Path, gpt2: Vocabulary) -> None:
     """An estimate reads a sample: a bad byte outside it does not matter, and the rest of a long file is not read."""
     (path,) = as_text(tmp_path, lines)
@@ -302,10 +302,10 @@ def test_a_dry_run_writes_nothing(command: str, call: Call, story: Path, tmp_pat
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     for output in ("new.pt", "old.pt"):
-        code, out, err = call(command, story, "small.txt", "-o", output, "--dry-run")
+        ended = call(command, story, "small.txt", "-o", output, "--dry-run")
 
-        assert (code, err) == (0, "")
-        lines = out.splitlines()
+        assert (ended.code, ended.stderr) == (0, b"")
+        lines = ended.lines
         assert lines[:2] == [f"    24.3 kB {story}", "    7 bytes small.txt"]
         assert lines[2] == "would read 2 inputs, 24.3 kB"
         assert lines[3] == "would give about 6,262 tokens (95 % between 6,262 and 6,262)"
@@ -328,10 +328,9 @@ def test_a_dry_run_writes_nothing(command: str, call: Call, story: Path, tmp_pat
 )
 def test_the_size_that_is_foretold_is_the_size(options: list[str], call: Call, story: Path, tmp_path: Path) -> None:
     """The bytes that a dry run foretells are those that are written, but for the small frame of the file."""
-    code, out, _ = call(*options, story, "-o", "x.pt", "--dry-run", "--json")
-    foretold = json.loads(out)
+    foretold = call(*options, story, "-o", "x.pt", "--dry-run", "--json").value
 
-    assert call(*options, story, "-o", "x.pt", "-q")[0] == code == 0
+    assert call(*options, story, "-o", "x.pt", "-q").code == 0
 
     size = (tmp_path / "x.pt").stat().st_size
     assert foretold["estimate"]["tokens"] == 6259
@@ -343,10 +342,10 @@ def test_a_dry_run_as_json(call: Call, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one two")
     os.mkfifo(tmp_path / "pipe")
 
-    code, out, err = call("tokenize", "a.txt", "pipe", "-o", "x.pt", "--dry-run", "--json")
+    ended = call("tokenize", "a.txt", "pipe", "-o", "x.pt", "--dry-run", "--json")
 
-    assert (code, err) == (0, "")
-    value = json.loads(out)
+    assert (ended.code, ended.stderr) == (0, b"")
+    value = ended.value
     assert value["command"] == "dry-run"
     assert value["inputs"] == [{"name": "a.txt", "bytes": 7}, {"name": "pipe", "bytes": None}]
     assert value["output"] == "x.pt"
@@ -361,23 +360,23 @@ def test_a_dry_run_says_what_it_cannot_know(call: Call, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one two")
     os.mkfifo(tmp_path / "pipe")
 
-    code, out, _ = call("tokenize", "a.txt", "pipe", "-o", "x.pt", "--dry-run")
+    ended = call("tokenize", "a.txt", "pipe", "-o", "x.pt", "--dry-run")
 
-    assert code == 0
-    assert "          ? pipe\n" in out
-    assert "would read 2 inputs, 7 bytes, and 1 input of unknown size\n" in out
+    assert ended.code == 0
+    assert "          ? pipe" in ended.lines
+    assert "would read 2 inputs, 7 bytes, and 1 input of unknown size" in ended.lines
 
 
 def test_a_dry_run_shows_names_inert(call: Call, tmp_path: Path) -> None:
     """Names that would act on a terminal are written out."""
     (tmp_path / "a\x1b[31m\n.txt").write_text("one two")
 
-    code, out, _ = call("tokenize", "a\x1b[31m\n.txt", "-o", "\x1b[0m.pt", "--dry-run")
+    ended = call("tokenize", "a\x1b[31m\n.txt", "-o", "\x1b[0m.pt", "--dry-run")
 
-    assert code == 0
-    assert "\x1b" not in out
-    assert r" a\x1b[31m\n.txt" in out
-    assert r"would write \x1b[0m.pt," in out
+    assert ended.code == 0
+    assert b"\x1b" not in ended.stdout
+    assert rb" a\x1b[31m\n.txt" in ended.stdout
+    assert rb"would write \x1b[0m.pt," in ended.stdout
 
 
 @pytest.mark.parametrize(
@@ -398,9 +397,10 @@ def test_a_dry_run_finds_what_a_run_would(
         (tmp_path / name).write_text("one two")
 
     for dry in (["--dry-run"], []):
-        found, out, err = call("tokenize", *arguments, *dry)
-        assert (found, out) == (code, "")
-        assert err.startswith(f"llmprep: error: {message}")
+        ended = call("tokenize", *arguments, *dry)
+        assert (ended.code, ended.stdout) == (code, b"")
+        (line,) = ended.notes
+        assert line.startswith(f"llmprep: error: {message}")
 
 
 def test_a_dry_run_does_not_wait_for_standard_input(llmprep: Run, tmp_path: Path) -> None:

@@ -9,9 +9,8 @@ import hashlib
 import io
 import json
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from conftest import SAMPLES, Run
+from conftest import SAMPLES, Call, Ended, Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import encode
 from strategies import adversarial_text
-from tiktoken import Encoding
 
 from llmprep.backends import Encoder
-from llmprep.cli.boundary import run
 from llmprep.documents import find_sources, records
 from llmprep.errors import DataError, InputError, UsageError
 from llmprep.kinds import write_tokens
 from llmprep.tokens import Effort, TextOptions, TokenStream, stream_text
 from llmprep.vocabulary import END_OF_TEXT, Vocabulary, load_vocabulary
 
-Reference = Callable[[str, str], list[int]]
 EOT = 50256
 LARGE = 70_000
 assert LARGE > records.SMALL_BYTES
@@ -54,39 +51,15 @@ def gpt2() -> Vocabulary:
 
 
 @pytest.fixture(scope="module")
-def encoders(gpt2: Vocabulary) -> Callable[[str, str], Encoder]:
+def encoders(vocab_dir: Path) -> Callable[..., Encoder]:
     """Build an encoder once, for tests that read hundreds of files."""
-    return functools.cache(lambda special, backend: Encoder(gpt2, special, backend))
-
-
-@pytest.fixture(scope="module")
-def alone(gpt2: Vocabulary) -> Reference:
-    """Give the ids that tiktoken gives one text."""
-    encoding = Encoding("gpt2", pat_str=gpt2.pattern, mergeable_ranks=gpt2.ranks, special_tokens=gpt2.special_tokens)
-    allowed = {"allow": {END_OF_TEXT}, "text": set[str](), "error": set[str]()}
-    return lambda text, special: encoding.encode(text, allowed_special=allowed[special], disallowed_special=())
+    load = functools.cache(lambda name: load_vocabulary(name, str(vocab_dir)))
+    return functools.cache(lambda special, backend, name="gpt2": Encoder(load(name), special, backend))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("records")
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
-    """Run a command line inside this process, in the test's own folder; returns exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-
-    def run_here(*arguments: str | Path) -> tuple[int, str, str]:
-        return (run([str(argument) for argument in arguments]), *capsys.readouterr())
-
-    yield run_here
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-
-
-Call = Callable[..., tuple[int, str, str]]
 
 
 def json_lines(path: Path, texts: Sequence[object], field: str = "text", **more: Any) -> Path:
@@ -108,14 +81,14 @@ WRITERS = {"jsonl": json_lines, "parquet": parquet}
 every_format = pytest.mark.parametrize("format_", WRITERS)
 
 
-def expected_ids(texts: Sequence[str], chosen: TextOptions, alone: Reference) -> list[int]:
+def expected_ids(texts: Sequence[str], chosen: TextOptions) -> list[int]:
     """Each record encoded by itself, with the separator between any two that hold text."""
     ids: list[int] = []
     for text in texts:
         normal = text.replace("\r\n", "\n").replace("\r", "\n") if chosen.newlines == "universal" else text
         if normal:
             ids += [EOT] if ids and chosen.separator == "eot" else []
-            ids += alone(normal, chosen.special)
+            ids += encode(normal, special=chosen.special)
     return ids
 
 
@@ -148,12 +121,11 @@ def test_ids_are_those_of_each_record_alone(
     effort: Effort,
     folder: Path,
     gpt2: Vocabulary,
-    alone: Reference,
-    encoders: Callable[[str, str], Encoder],
+    encoders: Callable[..., Encoder],
 ) -> None:
     """Joined into batches or not, records give the ids that each has by itself, and the separators between."""
     path = WRITERS[format_](folder / f"any.{format_}", texts)
-    expected = expected_ids(texts, chosen, alone)
+    expected = expected_ids(texts, chosen)
 
     stream = read(path, gpt2, chosen, effort, encoders(chosen.special, "tiktoken"))
 
@@ -167,20 +139,20 @@ def test_ids_are_those_of_each_record_alone(
 
 @given(texts=document_lists.filter(any), chosen=options)
 @settings(max_examples=40)
+@pytest.mark.slow
 def test_gigatoken_gives_the_same(
     texts: list[str],
     chosen: TextOptions,
     folder: Path,
     gpt2: Vocabulary,
-    alone: Reference,
-    encoders: Callable[[str, str], Encoder],
+    encoders: Callable[..., Encoder],
 ) -> None:
     """The other backend gives the ids of each record alone too."""
     path = json_lines(folder / "giga.jsonl", texts)
 
     stream = read(path, gpt2, chosen, Effort("gigatoken"), encoders(chosen.special, "gigatoken"))
 
-    assert ids_of(stream) == expected_ids(texts, chosen, alone)
+    assert ids_of(stream) == expected_ids(texts, chosen)
 
 
 @every_format
@@ -188,7 +160,13 @@ def test_gigatoken_gives_the_same(
 @pytest.mark.parametrize("special", ["allow", "text"])
 @pytest.mark.parametrize("backend", ["tiktoken", "gigatoken"])
 def test_large_records_stand_between_small_ones(
-    format_: str, separator: Any, special: Any, backend: Any, tmp_path: Path, gpt2: Vocabulary, alone: Reference
+    format_: str,
+    separator: Any,
+    special: Any,
+    backend: Any,
+    tmp_path: Path,
+    gpt2: Vocabulary,
+    encoders: Callable[..., Encoder],
 ) -> None:
     """A record larger than what is batched goes alone, cut as any text is, and its neighbours stay whole."""
     prose = (SAMPLES / "story.txt").read_text() * 3
@@ -196,11 +174,11 @@ def test_large_records_stand_between_small_ones(
     marked = f"a{END_OF_TEXT}b" + "\r\nword" * (LARGE // 6)
     texts = ["one", "", prose, "two", "three", chinese, marked, marked, "", END_OF_TEXT, "four"]
     chosen = TextOptions("universal", separator, special)
-    expected = expected_ids(texts, chosen, alone)
+    expected = expected_ids(texts, chosen)
     path = WRITERS[format_](tmp_path / f"large.{format_}", texts)
 
     for block_bytes in (4096, 1 << 18):
-        stream = read(path, gpt2, chosen, Effort(backend, 2, block_bytes))
+        stream = read(path, gpt2, chosen, Effort(backend, 2, block_bytes), encoders(special, backend))
         assert ids_of(stream) == expected
         assert (stream.documents[0].n_documents, stream.n_special) == (9, 3)
 
@@ -214,7 +192,7 @@ def test_batches_of_any_size_hold_every_record(
     block_bytes: int,
     folder: Path,
     gpt2: Vocabulary,
-    encoders: Callable[[str, str], Encoder],
+    encoders: Callable[..., Encoder],
 ) -> None:
     """Where batches begin and end does not show: one end-of-text id between any two records that hold text."""
     sizes = [*sizes, 1]
@@ -236,14 +214,14 @@ def test_many_small_records_share_a_call(tmp_path: Path, gpt2: Vocabulary) -> No
     assert stream.used == {"tiktoken": 1}
 
 
-def test_special_error_lets_other_texts_pass(tmp_path: Path, gpt2: Vocabulary, alone: Reference) -> None:
+def test_special_error_lets_other_texts_pass(tmp_path: Path, gpt2: Vocabulary) -> None:
     """With ``error``, seams of a batch are no special tokens in the text: plain records have their ids."""
     texts = ["one", "a <| b |> c", "<|endoftext", "two"]
     chosen = TextOptions(special="error")
 
     stream = read(json_lines(tmp_path / "plain.jsonl", texts), gpt2, chosen)
 
-    assert ids_of(stream) == expected_ids(texts, chosen, alone)
+    assert ids_of(stream) == expected_ids(texts, chosen)
     assert stream.n_special == 0
 
 
@@ -251,15 +229,16 @@ def test_special_error_lets_other_texts_pass(tmp_path: Path, gpt2: Vocabulary, a
 @pytest.mark.parametrize("bad", [0, 1, 6])
 @pytest.mark.parametrize(("encoding", "token"), [("gpt2", END_OF_TEXT), ("cl100k_base", "<|fim_prefix|>")])
 def test_special_error_names_the_record(
-    encoding: str, token: str, bad: int, format_: str, tmp_path: Path, vocab_dir: Path
+    encoding: str, token: str, bad: int, format_: str, tmp_path: Path, encoders: Callable[..., Encoder]
 ) -> None:
     """With ``error``, a special token in a text is placed at its own line or row, also among small records."""
     texts = [f"text {k}{token if k == bad else ''} goes on" for k in range(7)]
     path = WRITERS[format_](tmp_path / f"bad.{format_}", texts)
     where = "line" if format_ == "jsonl" else "row"
+    encoder = encoders("error", "tiktoken", encoding)
 
     with pytest.raises(DataError) as raised:
-        ids_of(read(path, load_vocabulary(encoding, str(vocab_dir)), TextOptions(special="error")))
+        ids_of(read(path, encoder.vocabulary, TextOptions(special="error"), None, encoder))
 
     assert str(raised.value).startswith(f"{path}: special token {token} in the text at {where} {bad + 1};")
 
@@ -267,7 +246,7 @@ def test_special_error_names_the_record(
 # --- several inputs -------------------------------------------------------------------------------
 
 
-def test_records_and_texts_in_one_stream(tmp_path: Path, gpt2: Vocabulary, alone: Reference) -> None:
+def test_records_and_texts_in_one_stream(tmp_path: Path, gpt2: Vocabulary) -> None:
     """Files of records and texts may be mixed; a separator stands between any two documents, in whichever file."""
     (tmp_path / "b.txt").write_text("three four")
     (tmp_path / "e.txt").write_text("")
@@ -283,7 +262,7 @@ def test_records_and_texts_in_one_stream(tmp_path: Path, gpt2: Vocabulary, alone
 
     ids = ids_of(stream)
 
-    assert ids == expected_ids(["one", "two", "three four", "five", "six", "seven"], TextOptions(), alone)
+    assert ids == expected_ids(["one", "two", "three four", "five", "six", "seven"], TextOptions())
     assert [source["documents"] for source in stream.sources] == [2, 1, 0, 2, 0, 1]
     assert [source["tokens"] for source in stream.sources] == [2, 2, 0, 2, 0, 1]
 
@@ -310,14 +289,14 @@ def test_figures_are_of_the_file(tmp_path: Path, gpt2: Vocabulary) -> None:
         assert source.n_chars == 5
 
 
-def test_the_sample_records(alone: Reference, gpt2: Vocabulary) -> None:
+def test_the_sample_records(gpt2: Vocabulary) -> None:
     """The sample file's twelve records have tiktoken's ids."""
     path = SAMPLES / "records.jsonl"
     texts = [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
 
     stream = read(path, gpt2)
 
-    assert ids_of(stream) == expected_ids(texts, TextOptions(), alone)
+    assert ids_of(stream) == expected_ids(texts, TextOptions())
     assert len(texts) == stream.documents[0].n_documents == 12
 
 
@@ -366,8 +345,8 @@ def test_the_field_is_chosen(format_: str, call: Call, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     WRITERS[format_](tmp_path / "other" / f"a.{format_}", ["one", "two"], "the body")
 
-    assert call("tokenize", "--ids", f"a.{format_}") == (0, "505 50256 11545\n", "")
-    assert call("tokenize", "--ids", f"other/a.{format_}", "--field", "the body") == (0, "505 50256 11545\n", "")
+    assert call("tokenize", "--ids", f"a.{format_}") == Ended(0, b"505 50256 11545\n", b"")
+    assert call("tokenize", "--ids", f"other/a.{format_}", "--field", "the body") == Ended(0, b"505 50256 11545\n", b"")
 
 
 def test_records_on_standard_input(llmprep: Run, tmp_path: Path) -> None:
@@ -448,11 +427,11 @@ def test_46_a_bad_record_is_named_by_file_and_line(case: str, call: Call, tmp_pa
     line, message = ROW_46[case]
     (tmp_path / "bad.jsonl").write_bytes(b'{"text": "one"}\n\n' + line + b'\n{"text": "two"}\n')
 
-    code, out, err = call("tokenize", "bad.jsonl")
+    ended = call("tokenize", "bad.jsonl")
 
-    assert (code, out) == (3, "")
-    assert err.startswith(f"llmprep: error: bad.jsonl: {message}")
-    assert err.count("\n") == 1
+    assert (ended.code, ended.stdout) == (3, b"")
+    (said,) = ended.notes
+    assert said.startswith(f"llmprep: error: bad.jsonl: {message}")
     assert {path.name for path in tmp_path.iterdir()} == {"bad.jsonl"}
 
 

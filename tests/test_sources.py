@@ -6,37 +6,18 @@ import glob
 import os
 import random
 import shutil
-import signal
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from conftest import Call, Ended, Run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmprep.cli.boundary import run
 from llmprep.documents import Source, expand_paths, find_sources, read_blocks, read_names
 from llmprep.errors import DataError, InputError, UsageError
 
-Call = Callable[..., tuple[int, str, str]]
-
 CLOSED = ("sh", "-c", 'exec "$@" <&-', "sh")
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
-    """Run a command line inside this process, in the test's own folder; returns exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-
-    def run_here(*arguments: str | Path) -> tuple[int, str, str]:
-        return (run([str(argument) for argument in arguments]), *capsys.readouterr())
-
-    yield run_here
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def fill(folder: Path, *names: str) -> Path:
@@ -366,8 +347,8 @@ def test_names_from_a_list_are_names_on_the_command_line(call: Call, tmp_path: P
     fill(tmp_path, "a.txt", "folder/b", "folder/a", "x.md", "w.md")
     (tmp_path / "list").write_text("folder\n*.md\n")
 
-    assert call("tokenize", "a.txt", "folder", "*.md", "-q", "-o", "named.pt") == (0, "", "")
-    assert call("tokenize", "a.txt", "--files-from", "list", "-q", "-o", "listed.pt") == (0, "", "")
+    assert call("tokenize", "a.txt", "folder", "*.md", "-q", "-o", "named.pt") == Ended(0, b"", b"")
+    assert call("tokenize", "a.txt", "--files-from", "list", "-q", "-o", "listed.pt") == Ended(0, b"", b"")
 
     assert (tmp_path / "listed.pt").read_bytes() == (tmp_path / "named.pt").read_bytes()
 
@@ -402,10 +383,11 @@ def test_nul_goes_with_a_list(call: Call, tmp_path: Path) -> None:
     """``--null`` alone is a usage error, and so is a command without any input."""
     fill(tmp_path, "a.txt")
 
-    assert call("tokenize", "a.txt", "-0") == (2, "", "llmprep: error: --null: goes with --files-from\n")
-    code, out, err = call("tokenize", "-o", "x.pt")
-    assert (code, out) == (2, "")
-    assert "Missing argument 'FILE...'" in err
+    assert call("tokenize", "a.txt", "-0") == Ended(2, b"", b"llmprep: error: --null: goes with --files-from\n")
+    ended = call("tokenize", "-o", "x.pt")
+    assert (ended.code, ended.stdout) == (2, b"")
+    (line,) = ended.notes
+    assert "Missing argument 'FILE...'" in line
 
 
 @pytest.mark.parametrize("name", ["-", "*.txt"])
@@ -413,10 +395,11 @@ def test_what_has_no_name_needs_one_for_its_output(name: str, call: Call, tmp_pa
     """Standard input and patterns give no name to an output, and nothing is written under an odd one."""
     fill(tmp_path, "a.txt")
 
-    code, out, err = call("tokenize", name)
+    ended = call("tokenize", name)
 
-    assert (code, out) == (2, "")
-    assert err.endswith("has no name; name the output with -o\n")
+    assert (ended.code, ended.stdout) == (2, b"")
+    (line,) = ended.notes
+    assert line.endswith("has no name; name the output with -o")
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt"}
 
 
@@ -424,9 +407,9 @@ def test_a_folder_names_its_output(call: Call, tmp_path: Path, monkeypatch: pyte
     """A folder's output is called after it, also where it is named by a dot."""
     monkeypatch.chdir(fill(tmp_path / "texts", "a.txt"))
 
-    assert call("tokenize", ".", "-q") == (0, "", "")
+    assert call("tokenize", ".", "-q") == Ended(0, b"", b"")
     monkeypatch.chdir(tmp_path)
-    assert call("tokenize", "texts/a.txt", "-q") == (0, "", "")
+    assert call("tokenize", "texts/a.txt", "-q") == Ended(0, b"", b"")
 
     assert {path.name for path in (tmp_path / "texts").iterdir()} == {"a.txt", "texts.tokens.pt"}
     assert (tmp_path / "a.tokens.pt").exists()
@@ -477,7 +460,7 @@ def test_19_what_cannot_be_read_is_one_line(what: str, command: str, call: Call,
     before = sorted(tmp_path.iterdir())
     code, message = ROW_19[what]
 
-    assert call(command, "latin.txt", name, "-o", "x.pt") == (code, "", f"llmprep: error: {message}\n")
+    assert call(command, "latin.txt", name, "-o", "x.pt") == Ended(code, b"", f"llmprep: error: {message}\n".encode())
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -101,6 +101,7 @@ def test_files_are_read_without_torch(story: Path, tmp_path: Path) -> None:
         assert "torch" not in imported(["-m", "llmprep", *command, "-o", "out.pt"], tmp_path)
 
 
+@pytest.mark.slow
 def test_the_watch_can_find_torch(tmp_path: Path) -> None:
     """The list of imports does name torch where torch is imported, so the tests above can fail."""
     found = functools.partial(imported, folder=tmp_path)

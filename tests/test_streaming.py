@@ -21,8 +21,8 @@ import pytest
 from conftest import ROOT, SAMPLES, Run, clean_environment
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import encode
 from strategies import adversarial_text
-from tiktoken import Encoding
 
 from llmprep.backends import Encoder
 from llmprep.documents import Source, find_sources
@@ -39,7 +39,7 @@ from llmprep.tokens import (
     stream_text,
     sum_sources,
 )
-from llmprep.vocabulary import END_OF_TEXT, Vocabulary, load_vocabulary
+from llmprep.vocabulary import Vocabulary, load_vocabulary
 
 ENCODINGS = ("gpt2", "p50k_base", "cl100k_base", "o200k_base")
 BACKENDS = ("tiktoken", "gigatoken")
@@ -62,21 +62,9 @@ def gpt2() -> Vocabulary:
 
 
 @pytest.fixture(scope="module")
-def encoder(gpt2: Vocabulary) -> Encoder:
-    """An encoder for many streams."""
-    return Encoder(gpt2, backend="tiktoken")
-
-
-MADE: dict[str, Encoding] = {}
-
-
-def whole_text(text: str, vocabulary: Vocabulary) -> list[int]:
-    """What tiktoken gives for a text in one call."""
-    name = vocabulary.name
-    if name not in MADE:
-        ranks, special = vocabulary.ranks, vocabulary.special_tokens
-        MADE[name] = Encoding(name, pat_str=vocabulary.pattern, mergeable_ranks=ranks, special_tokens=special)
-    return MADE[name].encode(text, allowed_special={END_OF_TEXT}, disallowed_special=())
+def encoders(gpt2: Vocabulary) -> dict[str, Encoder]:
+    """An encoder of each backend, for many streams."""
+    return {"tiktoken": Encoder(gpt2, backend="tiktoken"), "gigatoken": Encoder(gpt2, backend="gigatoken")}
 
 
 def as_python_reads(path: Path) -> str:
@@ -85,9 +73,11 @@ def as_python_reads(path: Path) -> str:
         return file.read()
 
 
-def open_stream(paths: Sequence[Path], vocabulary: Vocabulary, effort: Effort | None = None) -> TokenStream:
+def open_stream(
+    paths: Sequence[Path], vocabulary: Vocabulary, effort: Effort | None = None, encoder: Encoder | None = None
+) -> TokenStream:
     """Open texts as one stream."""
-    return stream_text(find_sources(list(map(str, paths))), vocabulary, TextOptions(), effort)
+    return stream_text(find_sources(list(map(str, paths))), vocabulary, TextOptions(), effort, encoder)
 
 
 def written(stream: TokenStream) -> bytes:
@@ -135,45 +125,51 @@ def test_how_a_text_is_read_and_encoded_does_not_show(
     tmp_path: Path,
     gpt2: Vocabulary,
     feed: Callable[[Path, bytes], Path],
+    encoders: dict[str, Encoder],
 ) -> None:
     """From a file, a pipe or gzip, with either backend, any block size and number of threads: the same bytes."""
-    effort = Effort(backend, jobs, block_bytes)
+    effort, encoder = Effort(backend, jobs, block_bytes), encoders[backend]
     for folder in ("file", "gzip", "plain"):
         (tmp_path / folder).mkdir()
     (tmp_path / "plain" / "text").write_bytes(TEXT)
     (tmp_path / "file" / "text").write_bytes(TEXT)
     (tmp_path / "gzip" / "text").write_bytes(gzip.compress(TEXT))
-    expected = written(open_stream([tmp_path / "plain" / "text"], gpt2, Effort("tiktoken")))
+    plain = open_stream([tmp_path / "plain" / "text"], gpt2, Effort("tiktoken"), encoders["tiktoken"])
+    expected = written(plain)
 
-    assert written(open_stream([tmp_path / "file" / "text"], gpt2, effort)) == expected
-    assert written(open_stream([feed(tmp_path / "pipe" / "text", TEXT)], gpt2, effort)) == expected
+    assert written(open_stream([tmp_path / "file" / "text"], gpt2, effort, encoder)) == expected
+    assert written(open_stream([feed(tmp_path / "pipe" / "text", TEXT)], gpt2, effort, encoder)) == expected
 
     # The compressed file is another file: its bytes and hash in meta differ, and nothing else does.
     (tmp_path / "plain.pt").write_bytes(expected)
-    (tmp_path / "gzip.pt").write_bytes(written(open_stream([tmp_path / "gzip" / "text"], gpt2, effort)))
-    plain, packed = read_pt(tmp_path / "plain.pt"), read_pt(tmp_path / "gzip.pt")
-    assert packed.tensors["token_ids"].tobytes() == plain.tensors["token_ids"].tobytes()
-    (of_plain,), (of_packed,) = plain.meta.pop("sources"), packed.meta.pop("sources")
-    assert packed.meta == plain.meta
+    (tmp_path / "gzip.pt").write_bytes(written(open_stream([tmp_path / "gzip" / "text"], gpt2, effort, encoder)))
+    unpacked, packed = read_pt(tmp_path / "plain.pt"), read_pt(tmp_path / "gzip.pt")
+    assert packed.tensors["token_ids"].tobytes() == unpacked.tensors["token_ids"].tobytes()
+    (of_plain,), (of_packed,) = unpacked.meta.pop("sources"), packed.meta.pop("sources")
+    assert packed.meta == unpacked.meta
     assert of_packed["bytes"] == (tmp_path / "gzip" / "text").stat().st_size
     assert of_packed["sha256"] == hashlib.sha256((tmp_path / "gzip" / "text").read_bytes()).hexdigest()
     assert of_packed | {"bytes": 0, "sha256": ""} == of_plain | {"bytes": 0, "sha256": ""}
 
 
 @pytest.mark.parametrize(("max_length", "stride"), [(16, 4), (16, 16), (4, 50)])
-def test_windows_do_not_show_it_either(max_length: int, stride: int, tmp_path: Path, gpt2: Vocabulary) -> None:
+def test_windows_do_not_show_it_either(
+    max_length: int, stride: int, tmp_path: Path, gpt2: Vocabulary, encoders: dict[str, Encoder]
+) -> None:
     """A windows file is the same too, where windows overlap, touch and lie apart."""
     (tmp_path / "text").write_bytes(TEXT)
     files = set()
     for backend, block_bytes, jobs in itertools.product(BACKENDS, (7, 4096), JOBS):
         sink = io.BytesIO()
-        stream = open_stream([tmp_path / "text"], gpt2, Effort(backend, jobs, block_bytes))  # type: ignore[arg-type]
+        effort = Effort(backend, jobs, block_bytes)  # type: ignore[arg-type]
+        stream = open_stream([tmp_path / "text"], gpt2, effort, encoders[backend])
         write_windows(sink, stream, max_length, stride, dtype="int32")
         files.add(sink.getvalue())
 
     assert len(files) == 1
 
 
+@pytest.mark.slow
 def test_where_the_bytes_go_does_not_show(llmprep: Run, story: Path, tmp_path: Path) -> None:
     """To a file, a pipe or standard output, from a file, standard input or ``/dev/stdin``: the same bytes."""
     text = story.read_bytes()
@@ -211,7 +207,7 @@ def test_sample_texts_have_tiktokens_ids(encoding: str, backend: Any, load: Load
     """The sample texts, streamed in small blocks by two threads, have the ids of tiktoken's calls on the wholes."""
     vocabulary = load(encoding)
     paths = [path for path in sorted(SAMPLES.iterdir()) if path.suffix != ".jsonl"]
-    expected = [i for path in paths for i in (vocabulary.eot_id, *whole_text(as_python_reads(path), vocabulary))][1:]
+    expected = [i for path in paths for i in (vocabulary.eot_id, *encode(as_python_reads(path), encoding))][1:]
 
     stream = open_stream(paths, vocabulary, Effort(backend, 2, 512))
 
@@ -227,7 +223,7 @@ def test_the_courses_story_has_tiktokens_ids(encoding: str, backend: Any, load: 
 
     ids = np.concatenate(list(open_stream([verdict], vocabulary, Effort(backend, 2, 1000)))).tolist()
 
-    assert ids == whole_text(as_python_reads(verdict), vocabulary)
+    assert ids == encode(as_python_reads(verdict), encoding)
     assert encoding != "gpt2" or len(ids) == 5145
 
 
@@ -243,7 +239,7 @@ def test_documents_keep_their_order_and_separators(
     jobs: int,
     tmp_path_factory: pytest.TempPathFactory,
     gpt2: Vocabulary,
-    encoder: Encoder,
+    encoders: dict[str, Encoder],
 ) -> None:
     """Several documents, encoded by several threads, are in order, one end-of-text id between any two with text."""
     folder = tmp_path_factory.getbasetemp()
@@ -251,10 +247,9 @@ def test_documents_keep_their_order_and_separators(
     for path, text in zip(paths, texts, strict=True):
         path.write_bytes(b"a " + text.encode() if text else b"")  # no mark at a beginning, no zip
     held = [as_python_reads(path) for path, text in zip(paths, texts, strict=True) if text]
-    expected = [i for text in held for i in (gpt2.eot_id, *whole_text(text, gpt2))][1:]
+    expected = [i for text in held for i in (gpt2.eot_id, *encode(text))][1:]
 
-    effort = Effort("tiktoken", jobs, block_bytes)
-    stream = stream_text(find_sources(list(map(str, paths))), gpt2, TextOptions(), effort, encoder)
+    stream = open_stream(paths, gpt2, Effort("tiktoken", jobs, block_bytes), encoders["tiktoken"])
 
     assert np.concatenate(list(stream)).tolist() == expected
 
@@ -567,6 +562,7 @@ def peak(path: Path, *options: str) -> int:
 
 
 @pytest.mark.parametrize("jobs", JOBS)
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_text(jobs: int, tmp_path: Path, story: Path) -> None:
     """Ten times the text takes the same memory, within 15 %."""
     text = story.read_bytes()

@@ -175,6 +175,7 @@ def test_a_safe_cut_changes_no_id(encoding: str, load: Callable[[str], Vocabular
 
 @settings(max_examples=20)
 @given(documents=texts, options=text_options, efforts=st.tuples(efforts, efforts))
+@pytest.mark.slow
 def test_the_effort_never_shows(
     documents: list[str],
     options: tuple[Separator, Special],

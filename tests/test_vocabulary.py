@@ -162,6 +162,7 @@ def test_embedded_vocabularies_need_no_other_place(name: str, tmp_path: Path) ->
     assert said == []
 
 
+@pytest.mark.slow
 def test_gpt2_loads_faster_than_by_tiktoken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From local files, ours takes less than tiktoken's own loader for gpt2 takes."""
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")
