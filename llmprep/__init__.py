@@ -2,7 +2,8 @@ r"""llmprep turns text into training windows for language models.
 
     paths --documents--> blocks of text --tokens--> ids --windows--> windows --kinds, ptfile--> .pt file
                                                       \--preview--> what a person sees
-    .pt file --datasets--> torch Dataset / DataLoader        .pt file --embedding--> input embeddings
+    corpus --store, executors--> a folder of shards          a text, .pt file or store --inputs--> ids
+    .pt file or store --datasets--> torch Dataset / DataLoader     windows --embedding--> input embeddings
 
 The public names below are imported on first use, so that ``import llmprep`` costs nothing.
 """

@@ -4,6 +4,7 @@
     |-- InputError          1   a file is missing, unreadable, or changed while it was read
     |-- OutputError         1   the result cannot be written
     |-- BackendsDifferError 1   gigatoken gave other ids than tiktoken
+    |-- WorkerDiedError     1   a process that built a shard was killed, or ran out of memory
     |-- UsageError          2   the options make no sense, alone or together
     |-- DataError           3   the text itself is unusable
     |-- FileFormatError     4   a .pt file is corrupt, unsafe, or not what it must be
@@ -38,6 +39,10 @@ class OutputError(LlmprepError):
 
 class BackendsDifferError(LlmprepError):
     """The two backends gave different ids for the same text, so one of them is wrong."""
+
+
+class WorkerDiedError(LlmprepError):
+    """A process that built a shard of a token store ended without an answer."""
 
 
 class UsageError(LlmprepError):

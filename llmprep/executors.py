@@ -1,26 +1,46 @@
-"""Where shard jobs run: here, in processes, on Ray. One seam: `concurrent.futures.Executor`."""
+"""Where shard jobs run: here, in processes, on Ray. One seam: `concurrent.futures.Executor`.
+
+Each executor also tells its ``slots``: how many calls run at the same time.
+"""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing
 import os
+import queue
 import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager, redirect_stdout
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
-from llmprep.errors import UsageError
+from llmprep.errors import UsageError, WorkerDiedError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class Workers(Protocol):
+    """What an executor is here."""
+
+    @property
+    def slots(self) -> int:
+        """How many calls run at the same time."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run a call. Its future raises `WorkerDiedError` if its worker dies; others go on."""
+
+
 class InProcess(Executor):
     """Runs each call at once, in this process."""
+
+    slots = 1
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run the call and return its finished future."""
@@ -33,29 +53,78 @@ class InProcess(Executor):
 
 
 @contextmanager
-def local_processes(jobs: int) -> Iterator[Executor]:
-    """A pool of fresh processes; they are gone when the block ends, however it ends."""
-    pool = ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent, initargs=(os.getpid(),)
-    )
+def local_processes(jobs: int, module: str = __name__) -> Iterator[Workers]:
+    """Fresh processes, which start and import ``module`` at once, while the caller goes on.
+
+    They are gone when the block ends, however it ends.
+    """
+    workers = _Processes(jobs, module)
     try:
-        yield _Workers(pool)
+        yield workers
     except BaseException:
-        _stop(multiprocessing.active_children())
-        pool.shutdown(cancel_futures=True)
+        workers.end(now=True)
         raise
-    pool.shutdown()
+    workers.end()
 
 
-class _Workers(Executor):
-    """A pool whose workers end when they are told to; the pool itself takes their end for a job's answer."""
+class _Processes(Executor):
+    """Threads that each have a process to work in: a pool of one, so that its death is known to be one call's."""
 
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
-        self._pool = pool
+    def __init__(self, slots: int, module: str) -> None:
+        self.slots = slots
+        self._module = module
+        self._ending = False
+        self._threads = ThreadPoolExecutor(slots)
+        self._idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
+        for _ in range(slots):
+            self._idle.put(self._start())
+
+    def _start(self) -> ProcessPoolExecutor:
+        told = (os.getpid(), self._module)
+        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_get_ready, initargs=told)
+        with _bare_start(), suppress(BrokenExecutor, OSError):  # a process that dies so soon is started again when used
+            pool.submit(os.getpid)
+        return pool
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run the call in a worker."""
-        return self._pool.submit(_call_or_end, fn, *args, **kwargs)
+        """Run the call in a process."""
+        return self._threads.submit(self._call, fn, *args, **kwargs)
+
+    def _call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        pool = self._idle.get()
+        try:
+            return pool.submit(_call_or_end, fn, *args, **kwargs).result()
+        except (BrokenExecutor, OSError) as error:
+            if not self._ending:
+                pool.shutdown()
+                pool = self._start()
+            raise WorkerDiedError(str(error)) from error
+        finally:
+            self._idle.put(pool)
+
+    def end(self, *, now: bool = False) -> None:
+        """Wait for what is under way, or end it ``now``; what has not begun is dropped."""
+        self._ending = True
+        if now:
+            _stop(multiprocessing.active_children())
+        self._threads.shutdown(cancel_futures=True)
+        while not self._idle.empty():
+            self._idle.get().shutdown(cancel_futures=True)
+        _stop(multiprocessing.active_children())
+
+
+@contextmanager
+def _bare_start() -> Iterator[None]:
+    """Start processes that do not import the main program, of which they need nothing, and that Ctrl-C leaves alone."""
+    main = sys.modules["__main__"]
+    kept: dict[str, Any] = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        main.__spec__ = main.__file__ = None
+        yield
+    finally:
+        vars(main).update(kept)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _call_or_end(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -75,10 +144,8 @@ def _stop(workers: Sequence[multiprocessing.process.BaseProcess]) -> None:
         worker.kill()
 
 
-def _end_with_parent(parent: int) -> None:
+def _get_ready(parent: int, module: str) -> None:
     """In a worker: clean up when told to stop, leave Ctrl-C to the parent, and stop when the parent is gone."""
-    import threading
-
     stopping = threading.Event()
 
     def stop(number: int, _: FrameType | None) -> None:
@@ -97,29 +164,38 @@ def _end_with_parent(parent: int) -> None:
         os._exit(128 + signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
+    importlib.import_module(module)
 
 
 @contextmanager
-def ray_cluster(address: str | None) -> Iterator[Executor]:
-    """An executor on a Ray cluster (``address``), or on one that is started here and stopped again."""
+def ray_cluster(address: str | None) -> Iterator[Workers]:
+    """An executor on a Ray cluster (``address``), or on one that is started here and stopped again.
+
+    Raises `UsageError` if Ray is not installed or the cluster cannot be reached.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ImportError as error:
         raise UsageError("--executor ray: needs an extra: pip install 'llmprep[ray]'") from error
-    import sys
-
     started = not ray.is_initialized()
-    local: dict[str, Any] = {} if address else {"include_dashboard": False}
-    with redirect_stdout(sys.stderr):  # what Ray says of nodes and workers is no result
+    if started:
+        _start(ray, address)
+    try:
+        yield _Ray(ray)
+    finally:
         if started:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
-        try:
-            yield _Ray(ray)
-        finally:
-            if started:
-                ray.shutdown()
+            ray.shutdown()
+
+
+def _start(ray: Any, address: str | None) -> None:
+    local: dict[str, Any] = {} if address else {"include_dashboard": False}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UsageError(f"--address {address}: no Ray cluster answers there ({reason})") from error
 
 
 class _Ray(Executor):
@@ -127,19 +203,32 @@ class _Ray(Executor):
 
     def __init__(self, ray: Any) -> None:
         self._ray = ray
+        self._deaths = _deaths(ray.exceptions)
+
+    @property
+    def slots(self) -> int:
+        """Cores of the cluster as it is now; it may grow and shrink."""
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Start a task of one core."""
         task = self._ray.remote(num_cpus=1, max_retries=0)(fn)
         future: Future[T] = Future()
-        task.remote(*args, **kwargs).future().add_done_callback(lambda ended: _pass_on(ended, future))
+        task.remote(*args, **kwargs).future().add_done_callback(lambda ended: self._pass_on(ended, future))
         return future
 
+    def _pass_on(self, ended: Future[T], future: Future[T]) -> None:
+        """Give a task's result or error to a future: its own error, not what Ray makes of it."""
+        error = ended.exception()
+        if error is None:
+            future.set_result(ended.result())
+        elif isinstance(error, self._deaths):
+            future.set_exception(WorkerDiedError(str(error)))
+        else:
+            future.set_exception(getattr(error, "cause", None) or error)
 
-def _pass_on(ended: Future[T], future: Future[T]) -> None:
-    """Give a task's result or error to a future: its own error, not what Ray makes of it."""
-    error = ended.exception()
-    if error is None:
-        future.set_result(ended.result())
-    else:
-        future.set_exception(getattr(error, "cause", None) or error)
+
+def _deaths(exceptions: Any) -> tuple[type[BaseException], ...]:
+    """Ray's errors for a worker or node that is gone, as opposed to an error that a task raised."""
+    names = ("WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "OutOfMemoryError", "RaySystemError")
+    return tuple(getattr(exceptions, name) for name in names if hasattr(exceptions, name))

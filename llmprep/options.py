@@ -160,7 +160,12 @@ Preview: TypeAlias = Annotated[int, typer.Option("--preview", min=0, metavar="N"
 Seed: TypeAlias = Annotated[int, typer.Option("--seed", min=0, max=2**64 - 1, metavar="INT", help="Random seed.")]
 ShardBytes: TypeAlias = Annotated[
     int | None,
-    typer.Option("--shard-bytes", min=1, metavar="N", help="Text per shard of a store. Default: 268435456 (256 MiB)."),
+    typer.Option(
+        "--shard-bytes",
+        min=1,
+        metavar="N",
+        help="Text per shard of a store. Default: from 16 MiB to 1 GiB, by the corpus.",
+    ),
 ]
 ShardTokens: TypeAlias = Annotated[
     int | None, typer.Option("--shard-tokens", min=1, metavar="N", help="The same, at 4 bytes a token; about N tokens.")

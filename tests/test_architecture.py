@@ -20,7 +20,7 @@ PACKAGE = ROOT / "llmprep"
 
 # Room -> rooms that it may import, at the top of a module or inside a function. A room is a module of llmprep, or a
 # package with all that is in it. The core: errors <- documents <- backends <- tokens, vocabulary <- backends,
-# tokens <- estimate, errors <- ptfile, errors <- windows; kinds joins them.
+# tokens <- estimate, errors <- ptfile, errors <- windows; kinds joins them, store builds on kinds, inputs on both.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "documents": {"errors"},
@@ -30,9 +30,23 @@ ALLOWED: dict[str, set[str]] = {
     "estimate": {"backends", "documents", "tokens", "vocabulary"},
     "windows": {"errors"},
     "ptfile": {"errors"},
-    "kinds": {"__init__", "backends", "documents", "errors", "ptfile", "tokens", "vocabulary", "windows"},
+    "kinds": {"__init__", "errors", "ptfile", "tokens", "vocabulary", "windows"},
+    "executors": {"errors"},
+    "permutation": set(),
+    "store": {"__init__", "backends", "documents", "errors", "executors", "kinds", "ptfile", "tokens", "vocabulary"},
+    "inputs": {"backends", "documents", "errors", "kinds", "ptfile", "store", "tokens", "vocabulary", "windows"},
     "embedding": {"errors", "ptfile"},
-    "datasets": {"documents", "errors", "kinds", "ptfile", "tokens", "vocabulary", "windows"},
+    "datasets": {
+        "documents",
+        "errors",
+        "kinds",
+        "permutation",
+        "ptfile",
+        "store",
+        "tokens",
+        "vocabulary",
+        "windows",
+    },
     "preview": {"windows"},
     "options": set(),
     "cli": {
@@ -42,10 +56,13 @@ ALLOWED: dict[str, set[str]] = {
         "embedding",
         "errors",
         "estimate",
+        "executors",
+        "inputs",
         "kinds",
         "options",
         "preview",
         "ptfile",
+        "store",
         "tokens",
         "vocabulary",
         "windows",
@@ -60,10 +77,11 @@ HEAVY: dict[str, tuple[set[str], set[str]]] = {
     "tiktoken": (set(), {"backends", "vocabulary"}),
     "gigatoken": (set(), {"backends"}),
     "pyarrow": (set(), {"documents"}),
+    "ray": (set(), {"executors"}),
     "rich": (set(), {"cli", "preview"}),
     "typer": ({"cli", "options"}, set()),
     "numpy": (
-        {"backends", "datasets", "embedding", "kinds", "ptfile", "tokens", "windows"},
+        {"backends", "datasets", "embedding", "kinds", "permutation", "ptfile", "store", "tokens", "windows"},
         {"cli"},
     ),
 }
@@ -202,7 +220,12 @@ def test_heavy_packages_stay_in_their_rooms(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("package", "modules"),
-    [("pyarrow", {"documents/records.py"}), ("gigatoken", {"backends.py"}), ("tiktoken", {"backends.py"})],
+    [
+        ("pyarrow", {"documents/records.py"}),
+        ("ray", {"executors.py"}),
+        ("gigatoken", {"backends.py"}),
+        ("tiktoken", {"backends.py"}),
+    ],
 )
 def test_a_package_has_its_module(package: str, modules: set[str]) -> None:
     """Each library that reads or encodes is imported by one module, which hides it from the others."""
@@ -309,9 +332,10 @@ def test_no_module_is_a_drawer() -> None:
         ("documents", "def f():\n    import llmprep.tokens", {"tokens"}),
         ("backends", "if TYPE_CHECKING:\n    from llmprep.tokens import Effort", {"tokens"}),
         ("vocabulary", "from llmprep.backends import Encoder", {"backends"}),
-        ("estimate", "def f():\n    from llmprep.kinds import Reading", {"kinds"}),
+        ("estimate", "def f():\n    from llmprep.inputs import Reading", {"inputs"}),
         ("backends", "from llmprep.documents.blocks import Block", set()),
         ("tokens", "from llmprep import kinds", {"kinds"}),
+        ("kinds", "from llmprep.store.reading import TokenStore", {"store"}),
         ("ptfile", "from llmprep import __version__", {"__init__"}),
         ("windows", "from llmprep.cli.show import Show", {"cli"}),
         ("windows", "from llmprep.errors import DataError", set()),
@@ -350,9 +374,9 @@ def test_a_heavy_import_is_seen(room: str, source: str, wrong: set[str]) -> None
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ("from llmprep.kinds import Reading\nfrom llmprep import options", {"kinds", "options"}),
-        ("def f():\n    from llmprep.kinds import Reading", set()),
-        ("if TYPE_CHECKING:\n    from llmprep.kinds import Reading", set()),
+        ("from llmprep.inputs import Reading\nfrom llmprep import options", {"inputs", "options"}),
+        ("def f():\n    from llmprep.inputs import Reading", set()),
+        ("if TYPE_CHECKING:\n    from llmprep.inputs import Reading", set()),
         ("class A:\n    import llmprep.tokens", {"tokens"}),
     ],
 )
@@ -438,5 +462,16 @@ def test_there_is_something_public_in_each_stage() -> None:
 
 def test_the_docstring_of_the_package_names_every_stage() -> None:
     """The picture in the package's docstring shows each stage of the road."""
-    for stage in ("documents", "tokens", "windows", "kinds", "ptfile", "preview", "datasets", "embedding"):
+    for stage in (
+        "documents",
+        "tokens",
+        "windows",
+        "kinds",
+        "inputs",
+        "store",
+        "ptfile",
+        "preview",
+        "datasets",
+        "embedding",
+    ):
         assert stage in (llmprep.__doc__ or "")

@@ -24,6 +24,7 @@ from llmprep.cli.commands import app
 HEAVY = ("torch", "numpy", "tiktoken", "rich")
 SGR = r"\x1b\[[0-9;]*m"
 COMMANDS = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+STAGES = ["tokenize", "pairs", "window", "embed"]
 
 FIGURES = {"command", "n_tokens", "n_special", "encoding", "sources", "content_sha256", "output"}
 TOKENIZE_KEYS = {*FIGURES, "output_bytes", "n_distinct", "n_chars", "chars_per_token", "first_ids"}
@@ -55,9 +56,9 @@ def expected_pairs(ids: Sequence[int], context_size: int) -> list[str]:
 # --- help -----------------------------------------------------------------------------------------
 
 
-def test_the_commands_are_the_four() -> None:
-    """There are the four commands of the design, and what this file checks of all commands, it checks of these."""
-    assert COMMANDS == ["tokenize", "pairs", "window", "embed"]
+def test_the_commands_are_these() -> None:
+    """Four commands take texts and write files; what this file checks of them, it checks of all four."""
+    assert [*STAGES, "inspect", "merge"] == COMMANDS
 
 
 def test_help_lists_every_command(call: Call) -> None:
@@ -335,7 +336,7 @@ def test_text_through_two_pipes_is_embedded_the_same(call: Call, story: Path, tm
     assert torch.equal(load(Path("piped.pt"))["input_embeddings"], load(Path("direct.pt"))["input_embeddings"])
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", STAGES)
 def test_notes_go_to_standard_error_only(call: Call, command: str) -> None:
     """A byte order mark, a forged boundary and an empty input are told on standard error, with no result among them."""
     Path("marked.txt").write_bytes(b"\xef\xbb\xbf" + b"one two<|endoftext|>three four five six " * 9)
@@ -355,7 +356,7 @@ def test_notes_go_to_standard_error_only(call: Call, command: str) -> None:
     assert not any("note" in line or "mark" in line for line in ended.lines)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", STAGES)
 def test_quiet_prints_nothing(call: Call, command: str) -> None:
     """``-q`` prints nothing at all, not even a note, also with --json, and writes the same file."""
     Path("a.txt").write_bytes(b"\xef\xbb\xbf" + b"one two<|endoftext|>three four " * 9)

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, random_split
 from llmprep import WindowDataset, create_dataloader, load_windows
 from llmprep.datasets import create_row_loader
 from llmprep.errors import DataError, FileFormatError, InputError, UsageError
-from llmprep.kinds import open_tokens, write_tokens, write_windows
+from llmprep.inputs import open_tokens
+from llmprep.kinds import write_tokens, write_windows
 from llmprep.ptfile import check_output, open_output
 from llmprep.tokens import encode_text
 

@@ -90,6 +90,7 @@ def test_what_rooms_raise_is_in_the_tree() -> None:
         "ValueError",
         "OSError",
         "MemoryError",
+        "BrokenExecutor",
         "SystemExit",
         "AttributeError",
         "IndexError",
@@ -126,8 +127,8 @@ def cause(name: str, folder: Path) -> list[str]:
     }[name]
 
 
-# No command line makes the base, or the backends differ; a reader that is gone is not told anything.
-CAUSED = sorted(CLASSES.keys() - {"LlmprepError", "BackendsDifferError", "ReaderGoneError"})
+# No command line makes the base, the backends differ or a worker die; a reader that is gone is not told anything.
+CAUSED = sorted(CLASSES.keys() - {"LlmprepError", "BackendsDifferError", "WorkerDiedError", "ReaderGoneError"})
 
 
 @pytest.mark.parametrize("name", CAUSED)

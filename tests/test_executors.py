@@ -9,10 +9,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from conftest import Call, clean_environment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmprep.errors import DataError, LlmprepError
+from llmprep.errors import DataError, WorkerDiedError
 from llmprep.executors import InProcess, local_processes
 from llmprep.store.build import ShardJob, run_jobs
 from llmprep.tokens import TextOptions
@@ -52,6 +51,11 @@ def tell_process() -> int:
 
 def fail_with(message: str) -> None:
     raise DataError(message)
+
+
+def end_at_once() -> None:
+    """Die as a killed process does."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def work_long(folder: str) -> None:
@@ -166,125 +170,59 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
 def make_job(number: int) -> ShardJob:
     """A job of which only the number matters."""
     return ShardJob(
-        folder="", number=number, sources=[], follows=True, options=TextOptions(), encoding="gpt2", ranks=None,
-        backend="auto", dtype="uint16", plan_sha256="", block_bytes=1,
+        cwd=None, folder="", number=number, sources=[], stamps=[], follows=True, options=TextOptions(),
+        encoding="gpt2", ranks=None, backend="auto", corpus_bytes=0, dtype="uint16", plan_sha256="", block_bytes=1,
     )  # fmt: skip
 
 
-class Dying(Executor):
-    """Answers each job with its number, unless its worker dies, as often as ``deaths`` says: then the pool is broken.
+class Dying(InProcess):
+    """Answers each job with its number, unless its worker dies, as often as ``deaths`` says."""
 
-    As with a real pool, a death takes all jobs under way with it, and one may show only when the next is submitted.
-    """
-
-    def __init__(self, deaths: Counter[int], *, late: bool) -> None:
+    def __init__(self, deaths: Mapping[int, int]) -> None:
         self.submitted: list[int] = []
-        self._deaths = deaths
-        self._late = late
-        self._broken = False
-        self._open: list[Future[Any]] = []
+        self._deaths = Counter(deaths)
 
     def submit(self, _: Callable[..., Any], /, *args: Any, **__: Any) -> Future[Any]:
-        """Answer all jobs under way, or let them die."""
+        """Answer, or die."""
         job: ShardJob = args[0]
-        if self._broken:
-            raise BrokenProcessPool("a process was terminated abruptly")
         self.submitted.append(job.number)
         future: Future[Any] = Future()
         if self._deaths[job.number]:
             self._deaths[job.number] -= 1
-            self._broken = True
-            if self._late:
-                raise OSError("handle is closed")
-            future.set_exception(BrokenProcessPool("a process was terminated abruptly"))
+            future.set_exception(WorkerDiedError("a process was terminated abruptly"))
         else:
             future.set_result({"number": job.number})
         return future
 
 
-class Watched:
-    """Runs jobs on `Dying` executors and keeps what happened."""
-
-    def __init__(self, deaths: Mapping[int, int], *, late: bool = False) -> None:
-        self.pools: list[Dying] = []
-        self.done: list[int] = []
-        self._deaths = Counter(deaths)
-        self._late = late
-
-    @contextmanager
-    def _open(self) -> Iterator[Executor]:
-        self.pools.append(Dying(self._deaths, late=self._late))
-        yield self.pools[-1]
-
-    def run(self, count: int, in_flight: int) -> None:
-        """Run so many jobs."""
-        run_jobs([make_job(n) for n in range(count)], self._open, in_flight, self._keep)
-
-    def _keep(self, job: ShardJob, answer: dict[str, Any]) -> None:
-        assert answer == {"number": job.number}
-        self.done.append(job.number)
-
-
-@given(
-    count=st.integers(0, 12),
-    deaths=st.dictionaries(st.integers(0, 11), st.integers(0, 3), max_size=6),
-    in_flight=st.integers(1, 5),
-    late=st.booleans(),
-)
-def test_each_job_is_done_once_or_one_is_named(count: int, deaths: dict[int, int], in_flight: int, late: bool) -> None:
-    """Whichever workers die, each job is done exactly once, or one is named whose worker died while it ran alone."""
-    watched = Watched(deaths, late=late)
-    times = [deaths.get(number, 0) for number in range(count)]
+@given(count=st.integers(0, 12), deaths=st.dictionaries(st.integers(0, 11), st.integers(0, 3), max_size=6))
+def test_each_job_is_done_once_or_one_is_named(count: int, deaths: dict[int, int]) -> None:
+    """A job whose worker dies once is done all the same, and once; the first whose worker dies twice is named."""
+    done: list[int] = []
+    twice = [number for number in range(count) if deaths.get(number, 0) > 1]
     told = ""
 
     try:
-        watched.run(count, in_flight)
-    except LlmprepError as error:
+        run_jobs([make_job(n) for n in range(count)], Dying(deaths), lambda job, _: done.append(job.number))
+    except WorkerDiedError as error:
         told = str(error)
 
-    assert len(set(watched.done)) == len(watched.done)
-    if not told:
-        assert sorted(watched.done) == list(range(count))
-        assert max(times, default=0) < 2
+    assert len(set(done)) == len(done)
+    if twice:
+        assert told.startswith(f"shard {twice[0]}: its worker died twice")
+        assert set(done) >= {number for number in range(count) if not deaths.get(number)}
     else:
-        (named,) = watched.pools[-1].submitted
-        assert told.startswith(f"shard {named}: its worker died twice")
-        assert sum(times) > 1
+        assert (sorted(done), told) == (list(range(count)), "")
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["while working", "while being started"])
-def test_a_suspect_is_tried_once_more_alone(late: bool) -> None:
-    """After a death a fresh pool does the rest; what had been under way then goes one by one, each in its own pool."""
-    watched = Watched({1: 1}, late=late)
+def test_a_death_of_a_process_is_one_calls() -> None:
+    """When a process dies, its call fails, those of the others do not, and another process takes its place."""
+    with local_processes(2) as workers:
+        dying = workers.submit(end_at_once)
+        others = [workers.submit(tell_process) for _ in range(6)]
 
-    watched.run(6, in_flight=3)
-
-    first, rest, *alone = watched.pools
-    assert first.submitted == [0, 1] if late else [0, 1, 2]
-    assert sorted(watched.done) == list(range(6))
-    assert not set(rest.submitted) & set(first.submitted)
-    assert all(len(pool.submitted) == 1 for pool in alone)
-    assert [1] in [pool.submitted for pool in alone]
-
-
-def test_a_shard_that_kills_its_worker_costs_no_other(tmp_path: Path) -> None:
-    """Before a shard whose worker dies twice is named, all shards that were not under way with it are done."""
-    watched = Watched({0: 2})
-
-    with pytest.raises(LlmprepError, match=r"^shard 0: its worker died twice"):
-        watched.run(20, in_flight=2)
-
-    assert len(watched.done) >= 18
-
-
-def test_a_pool_that_never_starts_is_an_error() -> None:
-    """Where no worker can be started at all, the run ends with a named shard; it does not try for ever."""
-    watched = Watched(dict.fromkeys(range(5), 1000), late=True)
-
-    with pytest.raises(LlmprepError, match="its worker died twice"):
-        watched.run(5, in_flight=2)
-
-    assert watched.done == []
+        assert isinstance(dying.exception(), WorkerDiedError)
+        assert all(future.result() for future in others)
 
 
 def test_a_jobs_own_error_is_not_tried_again() -> None:
@@ -297,17 +235,19 @@ def test_a_jobs_own_error_is_not_tried_again() -> None:
             return super().submit(fail_with, "bad.txt: not valid UTF-8")
 
     with pytest.raises(DataError, match=r"^bad\.txt: not valid UTF-8$"):
-        run_jobs([make_job(n) for n in range(5)], lambda: nullcontext(Failing()), 1, lambda *_: None)
+        run_jobs([make_job(n) for n in range(5)], Failing(), lambda *_: None)
 
     assert seen == [0]
 
 
-def test_no_more_jobs_are_in_flight_than_told() -> None:
-    """Jobs are handed out a few at a time, however many there are."""
+def test_two_jobs_are_in_flight_for_each_worker() -> None:
+    """Jobs are handed out a few at a time, however many there are: one to work on, one to go on with."""
     outstanding: list[Future[Any]] = []
     most = 0
 
-    class Slow(Executor):
+    class Slow(InProcess):
+        slots = 2
+
         def submit(self, _: Callable[..., Any], /, *__: Any, **___: Any) -> Future[Any]:
             nonlocal most
             future: Future[Any] = Future()
@@ -325,7 +265,7 @@ def test_no_more_jobs_are_in_flight_than_told() -> None:
 
     done: list[int] = []
 
-    run_jobs([make_job(n) for n in range(21)], lambda: nullcontext(Slow()), 4, release)
+    run_jobs([make_job(n) for n in range(21)], Slow(), release)
 
     assert (most, len(done)) == (4, 21)
 

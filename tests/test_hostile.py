@@ -42,7 +42,7 @@ from llmprep.documents import BLOCK_BYTES, Newlines, find_sources, read_blocks
 from llmprep.documents.blocks import BOM
 from llmprep.documents.opening import HEAD_BYTES
 from llmprep.errors import DataError, InputError
-from llmprep.kinds import Reading, open_tokens
+from llmprep.inputs import Reading, open_tokens
 from llmprep.preview.plain import visible
 from llmprep.ptfile import TensorView, write_pt
 from llmprep.tokens import Effort, Special, TextOptions

@@ -31,7 +31,8 @@ import pytest
 import torch
 from conftest import Call, Ended, Run, clean_environment
 
-from llmprep.kinds import open_tokens, write_tokens
+from llmprep.inputs import open_tokens
+from llmprep.kinds import write_tokens
 
 OLD = b"PK\x03\x04 the old file"
 TEXT = "It was the best of times, it was the worst of times. " * 40
@@ -1036,8 +1037,8 @@ def test_39_weights_that_do_not_fit(
         ("sources", {}),
         ("sources", ["text.txt"]),
         ("sources", [{}]),
-        ("sources", [{"name": 1, "bytes": 2, "sha256": "", "tokens": 4}]),
-        ("sources", [{"name": "a", "bytes": None, "sha256": "", "tokens": 4}]),
+        ("sources", [{"name": 1, "bytes": 2, "sha256": "", "tokens": 4, "documents": 1}]),
+        ("sources", [{"name": "a", "bytes": None, "sha256": "", "tokens": 4, "documents": 1}]),
     ],
 )
 def test_39_meta_of_another_form(key: str, value: object, call: Call, tokens: Path, tmp_path: Path) -> None:
@@ -1054,7 +1055,7 @@ def test_39_meta_of_another_form(key: str, value: object, call: Call, tokens: Pa
 def test_39_text_in_meta_is_shown_inert(call: Call, tokens: Path, tmp_path: Path) -> None:
     """Control characters in what a file says of itself reach the terminal written out."""
     held = torch.load(tokens, weights_only=True)
-    source = {"name": "\x1b[2Jtext", "bytes": 1, "sha256": "\x9b31m", "tokens": 1}
+    source = {"name": "\x1b[2Jtext", "bytes": 1, "sha256": "\x9b31m", "tokens": 1, "documents": 1}
     saved(tmp_path / "x.pt", **held | {"meta": held["meta"] | {"encoding": "\x1b[2J\u202e", "sources": [source]}})
 
     for command in TAKERS:

@@ -17,9 +17,9 @@ from reference import encode, tiktoken_encoding, window_rows
 
 from llmprep.cli.inspecting import BLOCK
 from llmprep.errors import LlmprepError
-from llmprep.kinds import make_meta, write_tokens
+from llmprep.kinds import make_meta, verify_file, write_tokens
 from llmprep.ptfile import TensorView, write_pt
-from llmprep.store.verify import verify_file, verify_store
+from llmprep.store.verify import verify_store
 from llmprep.tokens import TokenStream
 from llmprep.vocabulary import load_vocabulary
 
@@ -237,7 +237,8 @@ def test_around_finds_the_first_window_that_holds_a_text(
     expected = first_window(ids, phrase, max_length, stride) if phrase in text else None
 
     ended = call(
-        "inspect", made / "store", "--json", "--max-length", str(max_length), "--stride", str(stride), "--around", phrase
+        "inspect", made / "store", "--json", "--around", phrase,
+        "--max-length", str(max_length), "--stride", str(stride),
     )  # fmt: skip
 
     if phrase not in text:

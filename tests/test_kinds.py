@@ -21,16 +21,14 @@ from conftest import Call
 from llmprep import __version__
 from llmprep.backends import BackendName
 from llmprep.errors import DataError, FileFormatError, UsageError
+from llmprep.inputs import Reading, open_tokens, open_windows
 from llmprep.kinds import (
-    Reading,
     check_dtype,
     check_ids,
     check_window_ids,
     file_tokens,
     file_windows,
     make_meta,
-    open_tokens,
-    open_windows,
     write_tokens,
     write_windows,
 )

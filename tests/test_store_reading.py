@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader
 from llmprep import WindowDataset, create_dataloader
 from llmprep.errors import DataError, InputError, UsageError
 from llmprep.kinds import write_tokens
-from llmprep.store.build import file_sha256, merge
+from llmprep.store.folder import file_sha256
 from llmprep.store.manifest import shard_name
+from llmprep.store.merge import ContentHash, write_manifest
 from llmprep.store.reading import TokenStore
 from llmprep.tokens import TokenStream
 
@@ -31,7 +32,8 @@ N_VOCAB = 50_257
 def make_store(folder: Path, shards: Sequence[Sequence[int]], val_fraction: float | None = None) -> Path:
     """Write a store with exactly these ids in its shards."""
     folder.mkdir(parents=True, exist_ok=True)
-    receipts = []
+    receipts: dict[int, dict[str, Any]] = {}
+    content = ContentHash(folder)
     for number, ids in enumerate(shards):
         path = folder / shard_name(number)
         blocks = iter([np.array(ids, np.uint32)])
@@ -39,9 +41,9 @@ def make_store(folder: Path, shards: Sequence[Sequence[int]], val_fraction: floa
             stream = TokenStream("made", "gpt2", "", N_VOCAB, {}, blocks)
             n_bytes = write_tokens(sink, stream, dtype="uint16")
         figures = {"tokens": len(ids), "documents": int(number == 0), "special": 0}
-        receipts.append(
-            {"file": path.name, "bytes": n_bytes, "sha256": file_sha256(path), "pieces": [[0, 0, 0, 0]], **figures}
-        )
+        kept = {"file": path.name, "bytes": n_bytes, "sha256": file_sha256(path), "pieces": [[0, 0, 0, 0]]}
+        receipts[number] = {**kept, **figures}
+        content.add(number, len(ids))
     told = {
         "options": {"encoding": "gpt2", "vocab_sha256": "", "separator": "eot"},
         "n_vocab": N_VOCAB,
@@ -50,7 +52,7 @@ def make_store(folder: Path, shards: Sequence[Sequence[int]], val_fraction: floa
         "shards": [[[0, 0, None]] for _ in shards],
         "val_fraction": val_fraction,
     }
-    merge(folder, receipts, told)
+    write_manifest(folder, told, receipts, content.hexdigest())
     return folder
 
 

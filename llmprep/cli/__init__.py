@@ -4,7 +4,9 @@ boundary.py   main: signals, exit codes, one line for an error
 show.py       the only printing of results, notes and errors
 progress.py   how far a run has come, on a terminal
 reports.py    what each command says of its result
-commands.py   tokenize, pairs, window, embed
+building.py   a token store: what tokenize -o FOLDER/ and merge do
+inspecting.py what inspect shows and checks
+commands.py   tokenize, pairs, window, embed, inspect, merge
 """
 
 from llmprep.cli.boundary import main

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +14,13 @@ from llmprep.errors import OutputError, UsageError
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from llmprep.cli.show import Show
-    from llmprep.kinds import Reading
+    from llmprep.documents import Source
+    from llmprep.executors import Workers
+    from llmprep.inputs import Reading
     from llmprep.store.build import ShardJob
     from llmprep.store.manifest import Manifest
+    from llmprep.store.merge import Receipts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class StoreChoices:
     def wants_store(self, output: str | None) -> bool:
         """Tell whether a store is meant: a folder as output, or a size of shards."""
         sized = self.shard_bytes is not None or self.shard_tokens is not None
-        folder = output is not None and output != "-" and (output.endswith("/") or Path(output).is_dir())
+        folder = output is not None and (output.endswith("/") or Path(output, "plan.json").is_file())
         chosen = [
             name
             for name, given in (
@@ -51,108 +54,153 @@ class StoreChoices:
             raise UsageError(f"{', '.join(chosen)}: for a token store; name a folder with -o FOLDER/")
         return sized or folder
 
-    def check(self) -> tuple[int, int] | None:
-        """Check what can be checked before reading anything; return (i, N) of a task."""
+    @property
+    def bytes_per_shard(self) -> int | None:
+        """Text per shard, None if it was not chosen."""
+        from llmprep.store.plan import BYTES_PER_TOKEN
+
+        return self.shard_tokens * BYTES_PER_TOKEN if self.shard_tokens else self.shard_bytes
+
+    def check(self) -> None:
+        """Check what can be checked before anything is read."""
         if self.shard_bytes is not None and self.shard_tokens is not None:
             raise UsageError("--shard-bytes and --shard-tokens: choose one")
         if self.val_fraction is not None and not 0 < self.val_fraction < 1:
             raise UsageError(f"--val-fraction {self.val_fraction}: must be larger than 0 and smaller than 1")
         if self.address and self.executor != "ray":
             raise UsageError("--address: goes with --executor ray")
+        if self.share is not None and self.restart:
+            raise UsageError("--restart: not with --task, as tasks would remove each other's shards; remove the folder")
+
+    @property
+    def share(self) -> tuple[int, int] | None:
+        """(i, N) of a task. Raises `UsageError` if it is not that."""
         if self.task is None:
             return None
-        first, _, last = self.task.partition("/")
-        if not (
-            first.isascii() and first.isdigit() and last.isascii() and last.isdigit() and 1 <= int(first) <= int(last)
-        ):
+        found = re.fullmatch("([0-9]{1,9})/([0-9]{1,9})", self.task)
+        if found is None or not 1 <= int(found[1]) <= int(found[2]):
             raise UsageError(f"--task {self.task}: must be i/N with i from 1 to N, as 3/7")
-        return int(first), int(last)
+        return int(found[1]), int(found[2])
 
 
-def build_store(show: Show, paths: list[str], reading: Reading, output: str | None, choices: StoreChoices) -> None:
+@contextmanager
+def open_workers(choices: StoreChoices, sources: list[Source], jobs: int) -> Iterator[Workers]:
+    """Open what builds shards. Processes start at once, no more than there can be shards for."""
+    from llmprep import executors
+    from llmprep.store.plan import LEAST_SHARD
+
+    n_bytes = sum(source.size or 0 for source in sources)
+    n_workers = min(jobs, -(-n_bytes // (choices.bytes_per_shard or LEAST_SHARD)))
+    if choices.executor == "ray":
+        with redirect_stdout(sys.stderr), executors.ray_cluster(choices.address) as workers:
+            yield workers  # what Ray says of nodes and workers is no result
+    elif n_workers <= 1:
+        yield executors.InProcess()
+    else:
+        with executors.local_processes(n_workers, "llmprep.store.build") as workers:
+            yield workers
+
+
+def build_store(
+    show: Show, sources: list[Source], reading: Reading, folder: Path, choices: StoreChoices, workers: Workers
+) -> None:
     """Build a token store, or one task's share of it."""
-    from llmprep.documents import find_sources
-    from llmprep.store import build
-    from llmprep.store.plan import BYTES_PER_TOKEN, SHARD_BYTES, make_plan
+    from llmprep.store.build import make_jobs
+    from llmprep.store.folder import clear_temporaries, locked, prepare
+    from llmprep.store.plan import make_plan
     from llmprep.tokens import Effort, TextOptions
     from llmprep.vocabulary import load_vocabulary
 
-    task = choices.check()
-    if output is None:
-        raise UsageError("--shard-bytes, --shard-tokens: name the store's folder with -o FOLDER/")
-    folder = _folder(output)
     effort, options = reading.effort or Effort(), reading.options or TextOptions()
     vocabulary = load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
-    sources = find_sources(paths, reading.text_field, reading.announce)
-    _refuse_inside(folder, paths)
-    shard_bytes = choices.shard_bytes or (choices.shard_tokens or 0) * BYTES_PER_TOKEN or SHARD_BYTES
-    plan = make_plan(sources, vocabulary, options, shard_bytes)
-    with build.locked(folder, shared=task is not None):
-        build.prepare(folder, plan, vocabulary, restart=choices.restart, val_fraction=choices.val_fraction)
+    plan = make_plan(sources, vocabulary, options, choices.bytes_per_shard)
+    jobs = make_jobs(plan, folder, vocabulary, options, effort)
+    task = choices.share
+    with locked(folder, shared=task is not None):
+        told = prepare(folder, plan, vocabulary, restart=choices.restart, val_fraction=choices.val_fraction)
         if task is None:
-            build.clear_temporaries(folder)
-        told = build.read_plan(folder)
-        done = build.sound_receipts(folder, told)
-        jobs = build.make_jobs(plan, folder, vocabulary, options, effort)
-        mine = jobs if task is None else jobs[task[0] - 1 :: task[1]]
-        missing = [job for job in mine if job.number not in done]
-        if len(missing) < len(mine):
-            show.note(f"{folder}: {len(mine) - len(missing)} of {len(mine)} shards are done already")
-        with show.shards(sum(_job_bytes(job) for job in missing)) as advance:
-            build.run_jobs(
-                missing,
-                _executor(choices, effort.jobs),
-                2 * effort.jobs,
-                lambda job, receipt: advance(_job_bytes(job), receipt["tokens"], receipt["file"]),
-            )
-        if task is not None:
-            share = f"{len(mine)} of {len(jobs)} shards, task {choices.task}"
-            show.lines([f"{plain.visible(str(folder))}: {share}; when all tasks are done: llmprep merge"])
+            clear_temporaries(folder)
+            _build_all(show, folder, told, jobs, workers, effort.jobs)
             return
-        show_store(show, folder, build.finish(folder))
+        mine = jobs[task[0] - 1 :: task[1]]
+        _build_missing(show, folder, told, mine, workers, effort.jobs, lambda *_: None)
+        share = f"{len(mine)} of {len(jobs)} shards, task {choices.task}"
+        show.lines([f"{plain.visible(str(folder))}: {share}; when all tasks are done: llmprep merge"])
 
 
-def _folder(output: str) -> Path:
+def _build_all(
+    show: Show, folder: Path, told: Mapping[str, Any], jobs: list[ShardJob], workers: Workers, n_threads: int
+) -> None:
+    """Build what is missing, then the manifest; the content is hashed on the way."""
+    from llmprep.store.merge import ContentHash, write_manifest
+
+    content = ContentHash(folder)
+    receipts = _build_missing(show, folder, told, jobs, workers, n_threads, content.add)
+    show_store(show, folder, write_manifest(folder, told, receipts, content.hexdigest()))
+
+
+def _build_missing(
+    show: Show,
+    folder: Path,
+    told: Mapping[str, Any],
+    jobs: list[ShardJob],
+    workers: Workers,
+    n_threads: int,
+    finished: Callable[[int, int], None],
+) -> Receipts:
+    """Build the shards without a sound receipt; return the receipts of all, telling number and tokens of each."""
+    from llmprep.store.build import run_jobs
+    from llmprep.store.folder import sound_receipts
+
+    receipts = sound_receipts(folder, told["plan_sha256"], [job.number for job in jobs], n_threads)
+    for number, receipt in receipts.items():
+        finished(number, receipt["tokens"])
+    if receipts:
+        show.note(f"{folder}: {len(receipts)} of {len(jobs)} shards are done already")
+    missing = [job for job in jobs if job.number not in receipts]
+    with show.shards(sum(map(_job_bytes, missing))) as advance:
+
+        def done(job: ShardJob, receipt: dict[str, Any]) -> None:
+            receipts[job.number] = receipt
+            finished(job.number, receipt["tokens"])
+            advance(_job_bytes(job), receipt["tokens"], receipt["file"])
+
+        run_jobs(missing, workers, done)
+    return receipts
+
+
+def check_folder(output: str | None, paths: list[str]) -> Path:
+    """Return the folder of a store, which must be new, empty or a store's, and lie in no input."""
+    if output is None or output == "-":
+        raise UsageError("--shard-bytes, --shard-tokens: name the store's folder with -o FOLDER/")
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{output}: is a file; a token store is a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "plan.json").exists():
-        names = [path.name for path in folder.iterdir()]
+    if folder.is_dir() and not (folder / "plan.json").exists():
+        names = sorted(path.name for path in folder.iterdir())
         foreign = [name for name in names if name not in ("receipts", ".lock") and not name.startswith(".llmprep-")]
         if foreign:
             raise OutputError(f"{output}: has other things in it ({foreign[0]}, ...); name a new folder")
-    return folder
-
-
-def _refuse_inside(folder: Path, paths: list[str]) -> None:
     for path in paths:
         if Path(path).is_dir() and folder.resolve().is_relative_to(Path(path).resolve()):
             raise UsageError(f"{folder}: lies inside the input {path}; name a folder elsewhere")
+    return folder
 
 
 def _job_bytes(job: ShardJob) -> int:
     return sum(source.size or 0 if source.span is None else source.span[1] - source.span[0] for source in job.sources)
 
 
-def _executor(choices: StoreChoices, jobs: int) -> Callable[[], AbstractContextManager[Executor]]:
-    from llmprep import executors
+def merge_store(show: Show, name: str, n_threads: int) -> None:
+    """Check the shards of a store that tasks have built, and write its manifest."""
+    from llmprep.store.folder import clear_temporaries, locked, read_plan
+    from llmprep.store.merge import merge
 
-    if choices.executor == "ray":
-        return lambda: executors.ray_cluster(choices.address)
-    if jobs == 1:
-        return lambda: nullcontext(executors.InProcess())
-    return lambda: executors.local_processes(jobs)
-
-
-def merge_store(show: Show, folder: str) -> None:
-    """Check the receipts of a store that tasks have built, and write its manifest."""
-    from llmprep.store import build
-
-    path = Path(folder)
-    build.read_plan(path)
-    with build.locked(path):
-        build.clear_temporaries(path)
-        show_store(show, path, build.finish(path))
+    folder = Path(name)
+    read_plan(folder)  # what is no store is left alone
+    with locked(folder):
+        clear_temporaries(folder)
+        show_store(show, folder, merge(folder, n_threads))
 
 
 def show_store(show: Show, folder: Path, manifest: Manifest) -> None:

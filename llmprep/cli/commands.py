@@ -14,13 +14,13 @@ import typer
 
 from llmprep import __version__, options
 from llmprep.cli import reports
-from llmprep.cli.building import StoreChoices, build_store, merge_store
+from llmprep.cli.building import StoreChoices, build_store, check_folder, merge_store, open_workers
 from llmprep.cli.progress import Progress
 from llmprep.cli.show import Show
 from llmprep.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmprep.kinds import Reading
+    from llmprep.inputs import Reading
     from llmprep.tokens import TextOptions
 
 app = typer.Typer(
@@ -80,12 +80,25 @@ def tokenize(
     as_json: options.Json = False,
 ) -> None:
     """Encode texts into one file of token ids, or into a token store (-o FOLDER/)."""
-    from llmprep.kinds import open_each, open_tokens, write_tokens
-    from llmprep.ptfile import check_output, open_output
-
     show = Show(quiet, as_json, binary=output == "-")
     paths = _paths(inputs, files_from, nul_separated=null)
     progress = Progress(quiet=quiet)
+    choices = StoreChoices(shard_bytes, shard_tokens, executor.value, address, task, restart, val_fraction)
+    if choices.wants_store(output) and not (count or ids or dry_run):
+        from llmprep.documents import find_sources
+
+        choices.check()
+        folder = check_folder(output, paths)
+        sources = find_sources(paths, field, show.note)
+        with open_workers(choices, sources, _cores(jobs)) as workers:  # they start while the rest is imported
+            chosen = _text_options(newlines, separator, special)
+            reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
+            build_store(show, sources, reading, folder, choices, workers)
+        return
+    from llmprep.inputs import open_each, open_tokens
+    from llmprep.kinds import write_tokens
+    from llmprep.ptfile import check_output, open_output
+
     chosen = _text_options(newlines, separator, special)
     reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
     if count or ids:
@@ -93,10 +106,6 @@ def tokenize(
             raise UsageError("--count and --ids write no file and exclude each other; leave out the rest")
         streams = open_each(paths, reading)
         (reports.print_counts if count else reports.print_ids)(show, streams)
-        return
-    choices = StoreChoices(shard_bytes, shard_tokens, executor.value, address, task, restart, val_fraction)
-    if choices.wants_store(output) and not dry_run:
-        build_store(show, paths, reading, output, choices)
         return
     target = check_output(_output_name(paths, output, "tokens"), _files(paths), force=force)
     if dry_run:
@@ -135,7 +144,8 @@ def pairs(
     as_json: options.Json = False,
 ) -> None:
     """Show growing contexts, each with the token that follows; -o writes them."""
-    from llmprep.kinds import make_meta, open_tokens, write_pairs
+    from llmprep.inputs import open_tokens
+    from llmprep.kinds import make_meta, write_pairs
     from llmprep.ptfile import check_output, open_output
     from llmprep.windows import grow_pairs, take_span
 
@@ -185,7 +195,8 @@ def window(
     as_json: options.Json = False,
 ) -> None:
     """Slice texts or a tokens file into input and target windows."""
-    from llmprep.kinds import open_tokens, split_stream, write_windows
+    from llmprep.inputs import open_tokens
+    from llmprep.kinds import split_stream, write_windows
     from llmprep.ptfile import check_output, open_output
 
     show = Show(quiet, as_json, binary=output == "-")
@@ -272,7 +283,8 @@ def embed(
     """Turn windows into token + positional embeddings."""
     from llmprep import embedding
     from llmprep.datasets import create_row_loader
-    from llmprep.kinds import check_ids, make_meta, open_windows, write_embeddings, write_weights
+    from llmprep.inputs import open_windows
+    from llmprep.kinds import check_ids, make_meta, write_embeddings, write_weights
     from llmprep.ptfile import check_output, check_space, open_output, read_pt
 
     show = Show(quiet, as_json, binary="-" in (output, save_weights))
@@ -321,16 +333,6 @@ def embed(
 
 
 @app.command()
-def merge(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A store that tasks have built.", show_default=False)],
-    quiet: options.Quiet = False,
-    as_json: options.Json = False,
-) -> None:
-    """Finish a token store that `tokenize --task I/N` has built in parts."""
-    merge_store(Show(quiet, as_json), folder)
-
-
-@app.command()
 def inspect(
     path: Annotated[
         str, typer.Argument(metavar="PATH", help="A token store or a .pt file of llmprep's.", show_default=False)
@@ -358,6 +360,16 @@ def inspect(
 
     show = Show(quiet, as_json)
     inspect_path(show, path, Look(windows or [], around, where, max_length, stride, verify, vocab_dir))
+
+
+@app.command()
+def merge(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A store that tasks have built.", show_default=False)],
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Finish a token store that `tokenize --task I/N` has built in parts."""
+    merge_store(Show(quiet, as_json), folder, _cores(None))
 
 
 def _paths(inputs: list[str] | None, files_from: str | None, *, nul_separated: bool) -> list[str]:
@@ -393,14 +405,20 @@ def _reading(
     jobs: int | None,
 ) -> Reading:
     """Gather how inputs are read."""
-    from llmprep.kinds import Reading
+    from llmprep.inputs import Reading
     from llmprep.tokens import Effort
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
-        cores = 1  # each thread takes address space of its own
-    effort = Effort(backend=backend.value, jobs=jobs or cores)
+    effort = Effort(backend=backend.value, jobs=_cores(jobs))
     return Reading(encoding, chosen, vocab_dir, field, effort, announce=show.note, watch=progress.watch)
+
+
+def _cores(jobs: int | None) -> int:
+    """Return how many jobs were chosen, or else the cores there are for this process."""
+    if jobs is not None:
+        return jobs
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        return 1  # each thread takes address space of its own
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _text_options(

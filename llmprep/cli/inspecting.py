@@ -78,7 +78,8 @@ def inspect_path(show: Show, name: str, look: Look) -> None:
 
 
 def _verify(path: Path) -> Iterator[str]:
-    from llmprep.store.verify import verify_file, verify_store
+    from llmprep.kinds import verify_file
+    from llmprep.store.verify import verify_store
 
     return verify_store(path) if path.is_dir() else verify_file(path)
 
@@ -117,8 +118,7 @@ def _open_store(path: Path, look: Look) -> Opened:
 
 
 def _open_file(file: Any, path: Path, look: Look) -> Opened:
-    from llmprep.kinds import file_tokens, file_windows
-    from llmprep.store.verify import checked_meta
+    from llmprep.kinds import checked_meta, file_tokens, file_windows
     from llmprep.store.where import file_pieces
     from llmprep.windows import stream_of
 

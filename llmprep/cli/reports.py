@@ -12,7 +12,7 @@ from llmprep.preview import plain
 if TYPE_CHECKING:
     from llmprep.cli.show import Show
     from llmprep.embedding import Plan, Tables
-    from llmprep.kinds import Reading
+    from llmprep.inputs import Reading
     from llmprep.tokens import Ids, TokenStream
     from llmprep.windows import Pairs
 

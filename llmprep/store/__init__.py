@@ -1,8 +1,11 @@
 """A corpus too big for one file: a folder of shards, built in parallel, read as one stream.
 
 plan.py       corpus and options -> which bytes go into which shard; nothing of workers
-build.py      plan -> shards with receipts, resumed where it stopped; receipts -> manifest
+folder.py     the folder while it is built: who holds it, which plan it follows, which shards are done
+build.py      plan -> shards with receipts, wherever they are built
+merge.py      the receipts of all shards -> the manifest
 manifest.py   what a finished store says of itself
 reading.py    a finished store -> one token stream, mapped, across shard boundaries
-verify.py     a store or a file -> every hash and invariant checked again
+where.py      a token's place in the stream -> the file, the document and the bytes it came from
+verify.py     a store -> every hash and every invariant checked again
 """

@@ -12,16 +12,20 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from llmprep import __version__
 from llmprep.documents import STDIN, Source, close_source, read_blocks
 from llmprep.documents.opening import is_compressed
 from llmprep.errors import DataError, UsageError
-from llmprep.tokens import TextOptions
-from llmprep.vocabulary import Vocabulary
 
-SHARD_BYTES = 256 << 20
+if TYPE_CHECKING:
+    from llmprep.tokens import TextOptions
+    from llmprep.vocabulary import Vocabulary
+
 BYTES_PER_TOKEN = 4
+LEAST_SHARD, MOST_SHARD = 16 << 20, 1 << 30
+MANY_SHARDS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +48,21 @@ class Plan:
     sha256: str
 
 
-def make_plan(sources: list[Source], vocabulary: Vocabulary, options: TextOptions, shard_bytes: int) -> Plan:
-    """Plan a store. Raises `UsageError` for inputs without a size, `DataError` for a corpus without text."""
+def make_plan(
+    sources: list[Source], vocabulary: Vocabulary, options: TextOptions, shard_bytes: int | None = None
+) -> Plan:
+    """Plan a store of shards of ``shard_bytes`` text, by default what `choose_shard_bytes` says.
+
+    Raises `UsageError` for inputs without a size, `DataError` for a corpus without text.
+    """
     for source in sources:
         if source.path == STDIN or source.size is None:
             raise UsageError(f"{source.path}: a token store is planned from files; a pipe has no size")
+    shard_bytes = shard_bytes or choose_shard_bytes(sum(source.size or 0 for source in sources))
     first = _first_with_text(sources)
     shards = _fill_shards(sources, shard_bytes)
     decided: dict[str, Any] = {
+        "llmprep_version": __version__,
         "encoding": vocabulary.name,
         "vocab_sha256": vocabulary.sha256,
         **asdict(options),
@@ -63,6 +74,18 @@ def make_plan(sources: list[Source], vocabulary: Vocabulary, options: TextOption
     return Plan(sources, shards, first, decided, hashlib.sha256(told.encode()).hexdigest())
 
 
+def choose_shard_bytes(corpus_bytes: int) -> int:
+    """Return the least power of two from 16 MiB to 1 GiB that makes at most 1,024 shards of a corpus.
+
+    >>> choose_shard_bytes(200_000_000), choose_shard_bytes(10**12)
+    (16777216, 1073741824)
+    """
+    chosen = LEAST_SHARD
+    while chosen < MOST_SHARD and corpus_bytes > MANY_SHARDS * chosen:
+        chosen *= 2
+    return chosen
+
+
 def _first_with_text(sources: Sequence[Source]) -> int:
     """The number of the first file that gives any text: no separator stands before its first document."""
     for number, source in enumerate(sources):
@@ -71,7 +94,8 @@ def _first_with_text(sources: Sequence[Source]) -> int:
             _forget(source)
             return number
         _forget(source)
-    raise DataError(f"{len(sources)} inputs: empty: 0 tokens")
+    name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
+    raise DataError(f"{name}: empty: 0 tokens")
 
 
 def _forget(source: Source) -> None:

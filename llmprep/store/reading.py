@@ -17,6 +17,14 @@ from llmprep.store.manifest import Manifest, check_files, read_manifest
 Array = npt.NDArray[Any]
 
 
+def shard_ids(path: Path, n_tokens: int, *, check_crc: bool = False) -> Array:
+    """Return the ids of one shard, mapped. Raises `FileFormatError` if they are not as many as stated."""
+    ids = read_pt(path, check_crc=check_crc).tensors.get("token_ids")
+    if ids is None or ids.shape != (n_tokens,):
+        raise FileFormatError(f"{path}: does not hold the {n_tokens} token_ids that are stated")
+    return ids
+
+
 class TokenStore:
     """The ids of a store, or of a split of it, as one sequence of length n.
 
@@ -43,11 +51,7 @@ class TokenStore:
         """The ids of one shard, mapped."""
         if number not in self._mapped:
             entry = self.manifest.shards[number]
-            path = self.folder / entry["file"]
-            ids = read_pt(path, check_crc=False).tensors.get("token_ids")
-            if ids is None or ids.shape != (entry["tokens"],):
-                raise FileFormatError(f"{path}: does not hold the {entry['tokens']} token_ids that the manifest says")
-            self._mapped[number] = ids
+            self._mapped[number] = shard_ids(self.folder / entry["file"], entry["tokens"])
         return self._mapped[number]
 
     def locate(self, position: int) -> tuple[int, int]:

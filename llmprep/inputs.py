@@ -1,0 +1,200 @@
+"""What a user names -> one stream of ids, or windows: texts, a .pt file (its first bytes tell) or a token store."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmprep.backends import Encoder
+from llmprep.documents import Source, close_source, find_sources, open_source, peek
+from llmprep.errors import UsageError
+from llmprep.kinds import (
+    Array,
+    check_encoding,
+    check_window_ids,
+    checked_meta,
+    checked_stream,
+    encoding_of,
+    file_windows,
+    id_blocks,
+)
+from llmprep.ptfile import PtFile, is_zip, read_pt
+from llmprep.store.manifest import is_store
+from llmprep.store.reading import TokenStore
+from llmprep.tokens import Effort, TextOptions, TokenStream, create_encoder, spool, stream_text, temporary_file
+from llmprep.vocabulary import Announce, load_vocabulary
+from llmprep.windows import require_windows, view_windows
+
+TEXT_OPTIONS = ("newlines", "separator", "special")
+READ_BYTES = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How inputs are read. ``None`` stands for what was not chosen: a .pt file has made those choices already.
+
+    ``announce`` is told what a person should know meanwhile; ``watch`` sees the sources before they are read.
+    """
+
+    encoding: str | None = None
+    options: TextOptions | None = None
+    vocab_dir: str | None = None
+    text_field: str | None = None
+    effort: Effort | None = None
+    announce: Announce | None = None
+    watch: Callable[[list[Source]], None] | None = None
+
+
+def open_tokens(paths: Sequence[str], reading: Reading | None = None) -> TokenStream:
+    """Open texts, or one tokens or windows .pt file (its first bytes tell), as one stream of ids.
+
+    The encoding is gpt2 for texts unless chosen; a .pt file knows its own, and refuses another.
+    """
+    reading = reading or Reading()
+    if len(paths) == 1 and is_store(paths[0]):
+        return stream_store(TokenStore(Path(paths[0])), reading)
+    sources = find_sources(paths, reading.text_field, reading.announce)
+    file = open_pt(sources)
+    return stream_file(file, reading) if file else _stream_sources(sources, reading)
+
+
+def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
+    """Stream the ids of a token store, whose tokens are made already."""
+    _refuse_text_choices(str(store.folder), reading)
+    values = store.manifest.values
+    return TokenStream(
+        name=str(store.folder),
+        encoding=check_encoding(str(store.folder), values["encoding"], reading.encoding),
+        vocab_sha256=values["vocab_sha256"],
+        n_vocab=values["n_vocab"],
+        options={key: values["options"][key] for key in TEXT_OPTIONS if key in values["options"]},
+        blocks=store.blocks(),
+        records=[
+            {
+                "name": f"{len(values['sources'])} inputs",
+                "tokens": values["n_tokens"],
+                "documents": values["n_documents"],
+                "bytes": sum(size for _, size in values["sources"]),
+                "sha256": values["plan_sha256"],
+            }
+        ],
+    )
+
+
+def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
+    """Open each input as a stream of its own, as `open_tokens` does; all are checked before any is read."""
+    sources = find_sources(paths, reading.text_field, reading.announce)
+
+    @functools.cache
+    def encoder() -> Encoder:
+        vocabulary = load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
+        return create_encoder(sources, vocabulary, reading.options, reading.effort)
+
+    for source in sources:
+        file = open_pt([source])
+        if file:
+            yield stream_file(file, reading)
+        else:
+            yield stream_text([source], encoder().vocabulary, reading.options, reading.effort, encoder())
+
+
+def _stream_sources(sources: list[Source], reading: Reading) -> TokenStream:
+    if reading.watch is not None:
+        reading.watch(sources)
+    vocabulary = load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
+    return stream_text(sources, vocabulary, reading.options, reading.effort)
+
+
+def open_pt(sources: Sequence[Source]) -> PtFile | None:
+    """Read the one input if it is a .pt file; one that comes through a pipe goes into a temporary file first."""
+    if len(sources) != 1:
+        return None
+    (source,) = sources
+    is_pt = is_zip(peek(source, 4))
+    if source.size is not None:
+        close_source(source)
+    if not is_pt:
+        return None
+    if source.size is not None:
+        return read_pt(Path(source.path))
+    with temporary_file() as spooled:
+        stream = open_source(source)
+        while data := stream.read(READ_BYTES):
+            spooled.write(data)
+        close_source(source)
+        spooled.flush()
+        spooled.seek(0)
+        return read_pt(spooled, source.path)
+
+
+def stream_file(file: PtFile, reading: Reading | None = None) -> TokenStream:
+    """Stream the ids of a tokens file, or the token stream that a windows file was cut from."""
+    stream = _stream_of_meta(file, reading or Reading())
+    stream.blocks = id_blocks(checked_stream(file, stream.n_vocab))
+    stream.options = {key: value for key, value in stream.options.items() if key in TEXT_OPTIONS}
+    return stream
+
+
+def _stream_of_meta(file: PtFile, reading: Reading) -> TokenStream:
+    """A stream with the figures that a file states of itself, and no blocks."""
+    _refuse_text_choices(file.name, reading)
+    meta, name = file.meta, encoding_of(file, reading.encoding)
+    if meta:
+        checked_meta(file)
+    vocabulary = None if meta else load_vocabulary(name, reading.vocab_dir, reading.announce)
+    return TokenStream(
+        name=file.name,
+        encoding=name,
+        vocab_sha256=vocabulary.sha256 if vocabulary else meta["vocab_sha256"],
+        n_vocab=vocabulary.n_vocab if vocabulary else meta["n_vocab"],
+        options=meta.get("options", {}),
+        blocks=iter(()),
+        vocabulary=vocabulary,
+        vocab_dir=reading.vocab_dir,
+        records=meta.get("sources", []),
+        n_tokens=meta.get("n_tokens", 0),
+        content_sha256=meta.get("content_sha256", ""),
+    )
+
+
+def _refuse_text_choices(name: str, reading: Reading) -> None:
+    if reading.options is not None or reading.text_field is not None:
+        raise UsageError(f"{name}: its tokens are made already; options for text do not apply")
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSource:
+    """Input windows (N, L), to be read in any order, and the stream they were cut from, read to its end."""
+
+    rows: Array
+    stream: TokenStream
+
+
+def open_windows(
+    paths: Sequence[str], max_length: int | None, stride: int | None, reading: Reading | None = None
+) -> WindowSource:
+    """Open a windows file, or cut windows from texts or a tokens file (max_length is then 256 unless given)."""
+    reading = reading or Reading()
+    store = TokenStore(Path(paths[0])) if len(paths) == 1 and is_store(paths[0]) else None
+    sources = [] if store else find_sources(paths, reading.text_field, reading.announce)
+    file = open_pt(sources)
+    if file and "input_ids" in file.tensors:
+        rows, _ = file_windows(file, max_length, stride)
+        stream = _stream_of_meta(file, reading)
+        check_window_ids(file, stream.n_vocab)
+        return WindowSource(rows, stream)
+    stream = (
+        stream_store(store, reading)
+        if store
+        else stream_file(file, reading)
+        if file
+        else _stream_sources(sources, reading)
+    )
+    max_length = 256 if max_length is None else max_length
+    stride = stride or max_length
+    ids = spool(iter(stream))
+    require_windows(len(ids), max_length, stride, stream.name)
+    stream.options = {**stream.options, "max_length": max_length, "stride": stride}
+    return WindowSource(view_windows(ids, max_length, stride)[0], stream)

@@ -1,0 +1,164 @@
+"""A .pt file -> its ids or windows, with nothing taken on trust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from llmprep.errors import DataError, FileFormatError, UsageError
+from llmprep.ptfile import PtFile
+from llmprep.vocabulary import resolve_encoding
+from llmprep.windows import stream_of
+
+Array = npt.NDArray[Any]
+
+FORMAT = "llmprep/1"
+IDS_PER_BLOCK = 1 << 18
+MAX_VOCAB = 1 << 24
+META: dict[str, type] = {
+    "format": str,
+    "kind": str,
+    "encoding": str,
+    "vocab_sha256": str,
+    "n_vocab": int,
+    "n_tokens": int,
+    "content_sha256": str,
+    "options": dict,
+    "sources": list,
+}
+SOURCE: dict[str, type] = {"name": str, "bytes": int, "sha256": str, "tokens": int, "documents": int}
+WINDOW_OPTIONS: dict[str, type] = {"max_length": int, "stride": int, "dense": bool}
+
+
+def id_blocks(ids: Array) -> Iterator[npt.NDArray[np.uint32]]:
+    """Yield ids in blocks of uint32."""
+    return (ids[k : k + IDS_PER_BLOCK].astype(np.uint32) for k in range(0, len(ids), IDS_PER_BLOCK))
+
+
+def checked_meta(file: PtFile) -> dict[str, Any]:
+    """Return a file's meta. Raises `FileFormatError` with what it lacks of all that llmprep counts on."""
+    meta, name = file.meta, file.name
+    if not meta:
+        keys = ", ".join([*file.values, *file.tensors]) or "none"
+        raise FileFormatError(f"{name}: has no meta: llmprep did not write it; its keys: {keys}")
+    if "format" in meta and meta["format"] != FORMAT:
+        raise FileFormatError(f"{name}: format is {meta['format']!r}, this llmprep reads {FORMAT!r}")
+    wrong = _missing(meta, META) or [
+        f"sources: {each}" for source in meta["sources"] for each in _missing(source, SOURCE)
+    ]
+    if not wrong and not 1 <= meta["n_vocab"] <= MAX_VOCAB:
+        wrong.append(f"n_vocab {meta['n_vocab']} is out of range")
+    if not wrong and meta["n_tokens"] < 0:
+        wrong.append(f"n_tokens {meta['n_tokens']} is out of range")
+    if "input_ids" in file.tensors and not wrong:
+        wrong = _missing(meta["options"], WINDOW_OPTIONS)
+        wrong = wrong or [f"{key} is less than 1" for key in ("max_length", "stride") if meta["options"][key] < 1]
+    if wrong:
+        raise FileFormatError(f"{name}: meta: {'; '.join(wrong[:8])}")
+    return meta
+
+
+def _missing(values: object, wanted: Mapping[str, type]) -> list[str]:
+    held = values if isinstance(values, dict) else {}
+    return [
+        f"{key} is missing or no {kind.__name__}" for key, kind in wanted.items() if type(held.get(key)) is not kind
+    ]
+
+
+def encoding_of(file: PtFile, encoding: str | None = None) -> str:
+    """Return the encoding a file was made with; one that is asked for must be the same."""
+    own = file.meta.get("encoding")
+    if not isinstance(own, str):
+        return resolve_encoding(encoding) if encoding else "gpt2"
+    return check_encoding(file.name, own, encoding)
+
+
+def check_encoding(name: str, own: str, encoding: str | None) -> str:
+    """Return ``own``, or raise `UsageError` if another encoding is asked for."""
+    if encoding and resolve_encoding(encoding) != own:
+        raise UsageError(f"--encoding {encoding}: {name} was made with {own}")
+    return own
+
+
+def checked_stream(file: PtFile, n_vocab: int) -> Array:
+    """Return the ids of a tokens file, or the stream that a windows file was cut from, (n,), each in the vocabulary."""
+    if "input_ids" not in file.tensors:
+        ids = file_tokens(file)
+        check_ids(ids, n_vocab, file.name)
+        return ids
+    inputs, targets = file_windows(file)
+    options = file.meta.get("options")
+    stride = options.get("stride") if isinstance(options, dict) else None
+    if type(stride) is not int or not 1 <= stride <= inputs.shape[1] or not len(inputs):
+        raise DataError(
+            f"{file.name}: its windows leave gaps (stride {stride}, max_length {inputs.shape[1]}), so they are no "
+            f"continuous text; give the text or a tokens file"
+        )
+    ids = stream_of(inputs, targets, stride)
+    check_ids(ids, n_vocab, file.name)
+    return ids
+
+
+def file_tokens(file: PtFile) -> Array:
+    """Return ``token_ids`` (n,) of a tokens file, or raise `FileFormatError`."""
+    ids = file.tensors.get("token_ids")
+    if ids is None:
+        held = ", ".join(file.tensors) or "no tensor"
+        raise FileFormatError(f"{file.name}: holds {held}; a tokens file has token_ids (n,), a windows file input_ids")
+    if ids.ndim != 1 or file.dtypes["token_ids"] not in ("int64", "int32", "uint16"):
+        raise FileFormatError(
+            f"{file.name}: token_ids has shape {ids.shape} and dtype {file.dtypes['token_ids']}; need (n,) integers"
+        )
+    if not len(ids):
+        raise DataError(f"{file.name}: empty: 0 tokens")
+    return ids
+
+
+def file_windows(file: PtFile, max_length: int | None = None, stride: int | None = None) -> tuple[Array, Array]:
+    """Return ``input_ids`` and ``target_ids`` (N, L) of a windows file.
+
+    Raises `FileFormatError` for wrong keys, shapes or dtypes, `UsageError` if max_length or stride is given and is
+    not the file's. The ids themselves are for `check_ids`.
+    """
+    pair = []
+    for key in ("input_ids", "target_ids"):
+        array = file.tensors.get(key)
+        if array is None or array.ndim != 2 or file.dtypes[key] not in ("int64", "int32", "uint16"):
+            held = "missing" if array is None else f"shape {array.shape}, dtype {file.dtypes[key]}"
+            raise FileFormatError(f"{file.name}: {key}: {held}; a windows file has (N, L) integers")
+        pair.append(array)
+    inputs, targets = pair
+    if inputs.shape != targets.shape:
+        raise FileFormatError(f"{file.name}: input_ids {inputs.shape} and target_ids {targets.shape} differ in shape")
+    options = file.meta.get("options")
+    own_stride = options.get("stride") if isinstance(options, dict) else None
+    for name, wanted, own in (("max_length", max_length, inputs.shape[1]), ("stride", stride, own_stride)):
+        if wanted is not None and own is not None and wanted != own:
+            raise UsageError(f"{name} {wanted}: {file.name} was made with {name} {own}")
+    return inputs, targets
+
+
+def check_window_ids(file: PtFile, n_vocab: int) -> None:
+    """Check the ids of a windows file; a storage that is sound spares looking at its overlapping rows one by one."""
+    for key in ("input_ids", "target_ids"):
+        storage = file.storages[key]
+        try:
+            check_ids(storage, n_vocab, file.name)
+        except FileFormatError:
+            check_ids(file.tensors[key], n_vocab, file.name)
+
+
+def check_ids(ids: Array, n_vocab: int, name: str) -> None:
+    """Raise `FileFormatError` that names the first id outside 0..n_vocab-1 and where it stands."""
+    rows = max(1, IDS_PER_BLOCK // max(1, ids[0].size if len(ids) else 1))
+    for start in range(0, len(ids), rows):
+        part = ids[start : start + rows]
+        if part.min() >= 0 and part.max() < n_vocab:
+            continue
+        place = np.argwhere((part < 0) | (part >= n_vocab))[0].tolist()
+        value, where = int(part[tuple(place)]), [start + place[0], *place[1:]]
+        reason = "is negative" if value < 0 else f">= vocabulary {n_vocab}"
+        raise FileFormatError(f"{name}: id {value} at {where} {reason}")

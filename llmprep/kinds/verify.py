@@ -1,0 +1,77 @@
+"""A .pt file -> every hash and every invariant checked again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llmprep.errors import FileFormatError
+from llmprep.kinds.reading import Array, check_ids, checked_meta, file_tokens, file_windows
+from llmprep.ptfile import PtFile, read_pt
+from llmprep.windows import count_windows
+
+ROWS = 1 << 10
+
+
+def verify_file(path: Path) -> Iterator[str]:
+    """Yield what was checked, line by line. Raises `FileFormatError` that names the first thing that does not hold."""
+    file = read_pt(path)
+    yield f"checksums of {len(file.tensors)} tensors hold"
+    meta = checked_meta(file)
+    if "token_ids" in file.tensors:
+        yield from _verify_tokens(file, meta)
+    if "input_ids" in file.tensors:
+        yield from _verify_windows(file, meta)
+
+
+def _verify_tokens(file: PtFile, meta: dict[str, Any]) -> Iterator[str]:
+    ids = file_tokens(file)
+    check_ids(ids, meta["n_vocab"], file.name)
+    yield f"{len(ids)} ids, each in the vocabulary of {meta['n_vocab']}"
+    _compare(file.name, "n_tokens", len(ids), meta["n_tokens"])
+    _compare(file.name, "content_sha256", hash_ids(ids), meta["content_sha256"])
+    yield f"content_sha256 {meta['content_sha256']}"
+
+
+def _verify_windows(file: PtFile, meta: dict[str, Any]) -> Iterator[str]:
+    inputs, targets = file_windows(file)
+    options = meta["options"]
+    max_length, stride = options["max_length"], options["stride"]
+    _compare(file.name, "max_length", inputs.shape[1], max_length)
+    _compare(file.name, "windows", len(inputs), count_windows(meta["n_tokens"], max_length, stride))
+    overlap = max(0, max_length - stride)
+    for start in range(0, len(inputs), ROWS):
+        x, y = inputs[start : start + ROWS], targets[start : start + ROWS]
+        check_ids(x, meta["n_vocab"], file.name)
+        check_ids(y, meta["n_vocab"], file.name)
+        _all(file.name, start, (x[:, 1:] == y[:, :-1]).all(1), "its targets are not its inputs moved by one")
+        if overlap:
+            _all(file.name, start, (x[:-1, stride:] == x[1:, :overlap]).all(1), "it does not overlap with the next one")
+    yield f"{len(inputs)} windows of {max_length}, stride {stride}: targets are inputs moved by one"
+    yield f"every id is in the vocabulary of {meta['n_vocab']}"
+    storage = file.storages["input_ids"]
+    if not options["dense"] and stride <= max_length:
+        _compare(file.name, "content_sha256", hash_ids(storage), meta["content_sha256"])
+        yield f"content_sha256 {meta['content_sha256']}"
+
+
+def hash_ids(ids: Array, digest: Any = None) -> str:
+    """Return the sha256 of ids as little-endian uint32, after all that ``digest`` has seen."""
+    digest = digest or hashlib.sha256()
+    for start in range(0, len(ids), 1 << 20):
+        digest.update(np.ascontiguousarray(ids[start : start + (1 << 20)], "<u4").data)
+    return str(digest.hexdigest())
+
+
+def _compare(name: str, what: str, found: object, stated: object) -> None:
+    if found != stated:
+        raise FileFormatError(f"{name}: {what} is {found}, meta says {stated}")
+
+
+def _all(name: str, start: int, holds: Array, what: str) -> None:
+    if not holds.all():
+        raise FileFormatError(f"{name}: window {start + int(np.argmin(holds))}: {what}")

@@ -1,0 +1,175 @@
+"""A store's folder while it is built: who holds it, which plan it follows, and which shards are done."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from llmprep.documents import Source
+from llmprep.errors import FileFormatError, InputError, OutputError, RefusedError
+from llmprep.ptfile import check_output, open_output
+from llmprep.store.manifest import NAME, read_sealed, seal, shard_name
+from llmprep.store.plan import Plan
+from llmprep.vocabulary import Vocabulary
+
+PLAN = "plan.json"
+RECEIPTS = "receipts"
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the store's folder; `RefusedError` names who holds it. Several ``--task`` runs share it."""
+    try:
+        (folder / RECEIPTS).mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("a+")
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise RefusedError(f"{folder}: is being built by {holder}; wait for it, or stop it") from error
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be locked: {error.strerror}") from error
+        file.seek(0)
+        file.truncate()
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+def prepare(
+    folder: Path, plan: Plan, vocabulary: Vocabulary, *, restart: bool, val_fraction: float | None
+) -> dict[str, Any]:
+    """Make the folder that of this plan; return what is told there, as `read_plan` does.
+
+    Raises `RefusedError` with the differences if the folder was begun for another plan. A manifest of the same plan
+    stays until a new one takes its place: whatever is built again has the same bytes.
+    """
+    told = {
+        "plan_sha256": plan.sha256,
+        "options": plan.options,
+        "corpus": [[s.name, *stamp(s)] for s in plan.sources],
+        "shards": [[[piece.source, piece.start, piece.end] for piece in pieces] for pieces in plan.shards],
+        "n_vocab": vocabulary.n_vocab,
+        "val_fraction": val_fraction,
+    }
+    if restart:
+        for stale in [folder / NAME, *folder.glob("tokens-*.pt"), *(folder / RECEIPTS).glob("*.json")]:
+            stale.unlink(missing_ok=True)
+    elif (folder / PLAN).exists():
+        differences = _differences(read_plan(folder), told)
+        if differences:
+            more = "; ..." if len(differences) > 8 else ""
+            raise RefusedError(
+                f"{folder}: was begun differently: {'; '.join(differences[:8])}{more}; --restart starts over"
+            )
+    write_sealed(folder / PLAN, told)
+    return told
+
+
+def stamp(source: Source) -> tuple[int, int]:
+    """Return size and modification time in ns, by which a changed file is known. Raises `InputError`."""
+    try:
+        status = Path(source.path).stat()
+    except OSError as error:
+        raise InputError(f"{source.path}: {error.strerror}") from error
+    return status.st_size, status.st_mtime_ns
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """Return what `prepare` told a store's folder of its plan."""
+    try:
+        told: dict[str, Any] = read_sealed(folder / PLAN)
+    except FileNotFoundError as error:
+        if not folder.exists():
+            raise InputError(f"{folder}: no such file or directory") from error
+        raise FileFormatError(f"{folder}: has no {PLAN}; it is no token store") from error
+    except OSError as error:
+        raise InputError(f"{folder / PLAN}: {error.strerror}") from error
+    except FileFormatError as error:
+        raise FileFormatError(f"{error}; build the store with --restart") from error
+    return told
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    options = [
+        f"{key} was {old['options'].get(key)}, is {new['options'].get(key)}"
+        for key in sorted({*old["options"], *new["options"]})
+        if old["options"].get(key) != new["options"].get(key)
+    ]
+    before, now = (_by_name(told["corpus"]) for told in (old, new))
+    gone = [f"{name} is gone" for name, nth in before if (name, nth) not in now]
+    added = [f"{name} is new" for name, nth in now if (name, nth) not in before]
+    changed = [f"{key[0]} has changed" for key in now if key in before and before[key] != now[key]]
+    found = [*options, *gone, *added, *changed]
+    if not found and old["plan_sha256"] != new["plan_sha256"]:
+        found = ["the files come in another order"]
+    return found
+
+
+def _by_name(corpus: Sequence[Sequence[Any]]) -> dict[tuple[str, int], Sequence[Any]]:
+    """Size and time of each file by its name and, as several may share one, how many of that name came before."""
+    seen: Counter[str] = Counter()
+    found: dict[tuple[str, int], Sequence[Any]] = {}
+    for name, *rest in corpus:
+        found[name, seen[name]] = rest
+        seen[name] += 1
+    return found
+
+
+def clear_temporaries(folder: Path) -> None:
+    """Remove what a killed run has left; the caller holds the lock."""
+    for path in folder.glob(".llmprep-*.tmp"):
+        path.unlink(missing_ok=True)
+    for path in (folder / RECEIPTS).glob(".llmprep-*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def sound_receipts(folder: Path, plan_sha256: str, numbers: Iterable[int], jobs: int = 1) -> dict[int, dict[str, Any]]:
+    """Return the receipts of these shards that are sound, by shard number; ``jobs`` threads hash the shards.
+
+    A receipt is sound if it is of this plan, and the shard has the size and sha256 that it says.
+    """
+    wanted = list(numbers)
+    with ThreadPoolExecutor(jobs) as threads:
+        found = threads.map(lambda number: _sound_receipt(folder, number, plan_sha256), wanted)
+        return {number: receipt for number, receipt in zip(wanted, found, strict=True) if receipt is not None}
+
+
+def _sound_receipt(folder: Path, number: int, plan_sha256: str) -> dict[str, Any] | None:
+    try:
+        receipt: dict[str, Any] = read_sealed(receipt_path(folder, number))
+        path = folder / shard_name(number)
+        same = receipt["plan_sha256"] == plan_sha256 and path.stat().st_size == receipt["bytes"]
+        return receipt if same and file_sha256(path) == receipt["sha256"] else None
+    except (OSError, FileFormatError):
+        return None
+
+
+def receipt_path(folder: Path, number: int) -> Path:
+    """Where the receipt of a shard lies."""
+    return folder / RECEIPTS / f"{number:05d}.json"
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
+    """Write values as `read_sealed` reads them, whole or not at all."""
+    with open_output(check_output(str(path), force=True)) as sink:
+        sink.write(seal(values))

@@ -1,0 +1,109 @@
+"""The receipts of all shards -> the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llmprep import __version__
+from llmprep.errors import DataError, FileFormatError
+from llmprep.kinds import hash_ids
+from llmprep.store.folder import read_plan, sound_receipts, write_sealed
+from llmprep.store.manifest import FORMAT, NAME, Manifest, shard_name, store_dtype
+from llmprep.store.reading import shard_ids
+
+BESIDE = ("llmprep_version", "encoding", "vocab_sha256")
+Receipts = dict[int, dict[str, Any]]
+
+
+class ContentHash:
+    """The sha256 of all ids as little-endian uint32, over shards that are finished in any order."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._digest = hashlib.sha256()
+        self._next = 0
+        self._waiting: dict[int, int] = {}
+
+    def add(self, number: int, n_tokens: int) -> None:
+        """A shard is finished; it is hashed when all before it are."""
+        self._waiting[number] = n_tokens
+        while self._next in self._waiting:
+            expected = self._waiting.pop(self._next)
+            hash_ids(shard_ids(self._folder / shard_name(self._next), expected), self._digest)
+            self._next += 1
+
+    def hexdigest(self) -> str:
+        """The hash of the shards from the first on."""
+        return self._digest.hexdigest()
+
+
+def merge(folder: Path, n_threads: int = 1) -> Manifest:
+    """Check all shards against their receipts and write the manifest; the caller holds the folder.
+
+    Raises `FileFormatError` that names the shards that are missing or damaged.
+    """
+    told = read_plan(folder)
+    receipts = sound_receipts(folder, told["plan_sha256"], range(len(told["shards"])), n_threads)
+    content = ContentHash(folder)
+    for number, receipt in receipts.items():
+        content.add(number, receipt["tokens"])
+    return write_manifest(folder, told, receipts, content.hexdigest())
+
+
+def write_manifest(folder: Path, told: Mapping[str, Any], receipts: Receipts, content_sha256: str) -> Manifest:
+    """Write the manifest of a store whose shards are all finished; ``told`` is its plan, from `read_plan`.
+
+    Raises `FileFormatError` that names the shards still missing, `DataError` if there is no token.
+    """
+    _require_all(folder, len(told["shards"]), receipts)
+    ordered = [receipts[number] for number in range(len(told["shards"]))]
+    n_tokens = sum(receipt["tokens"] for receipt in ordered)
+    if not n_tokens:
+        raise DataError(f"{folder}: empty: 0 tokens")
+    values: dict[str, Any] = {
+        "format": FORMAT,
+        "llmprep_version": __version__,
+        "encoding": told["options"]["encoding"],
+        "vocab_sha256": told["options"]["vocab_sha256"],
+        "n_vocab": told["n_vocab"],
+        "dtype": store_dtype(told["n_vocab"]),
+        "options": {key: value for key, value in told["options"].items() if key not in BESIDE},
+        "plan_sha256": told["plan_sha256"],
+        "n_tokens": n_tokens,
+        "n_documents": sum(receipt["documents"] for receipt in ordered),
+        "n_special": sum(receipt["special"] for receipt in ordered),
+        "content_sha256": content_sha256,
+        "sources": [entry[:2] for entry in told["corpus"]],
+        "shards": [_entry(receipt, pieces) for receipt, pieces in zip(ordered, told["shards"], strict=True)],
+        "splits": _splits(n_tokens, told["val_fraction"]),
+    }
+    write_sealed(folder / NAME, values)
+    return Manifest(values)
+
+
+def _require_all(folder: Path, count: int, receipts: Receipts) -> None:
+    missing = [number for number in range(count) if number not in receipts]
+    if missing:
+        shown = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
+        raise FileFormatError(
+            f"{folder}: {len(missing)} of {count} shards are missing or damaged ({shown}); "
+            f"run the command that builds them again"
+        )
+
+
+def _entry(receipt: Mapping[str, Any], pieces: list[list[Any]]) -> dict[str, Any]:
+    kept = {key: receipt[key] for key in ("file", "tokens", "documents", "bytes", "sha256")}
+    read = zip(pieces, receipt["pieces"], strict=True)
+    return {**kept, "pieces": [[piece[0], *figures] for piece, figures in read]}
+
+
+def _splits(n_tokens: int, val_fraction: float | None) -> dict[str, list[int]]:
+    """The stream is cut once, so that train and val share no token; val takes the last ones."""
+    if val_fraction is None:
+        return {}
+    cut = n_tokens - math.floor(n_tokens * val_fraction)
+    return {"train": [0, cut], "val": [cut, n_tokens]}
