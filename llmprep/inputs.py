@@ -53,11 +53,32 @@ def open_tokens(paths: Sequence[str], reading: Reading | None = None) -> TokenSt
     The encoding is gpt2 for texts unless chosen; a .pt file knows its own, and refuses another.
     """
     reading = reading or Reading()
-    if len(paths) == 1 and is_store(paths[0]):
-        return stream_store(TokenStore(Path(paths[0])), reading)
+    store = only_store(paths)
+    if store:
+        return stream_store(store, reading)
     sources = find_sources(paths, reading.text_field, reading.announce)
     file = open_pt(sources)
     return stream_file(file, reading) if file else _stream_sources(sources, reading)
+
+
+def only_store(paths: Sequence[str]) -> TokenStore | None:
+    """Open the token store that is the one input, None if there is none. Raises `UsageError` for one among several."""
+    stores = [path for path in paths if is_store(path)]
+    if stores and len(paths) > 1:
+        raise UsageError(f"{stores[0]}: is a token store; give it alone")
+    return TokenStore(Path(stores[0])) if stores else None
+
+
+def is_text(paths: Sequence[str]) -> bool:
+    """Tell texts from one .pt file or token store; what comes through a pipe counts as text."""
+    if only_store(paths) is not None:
+        return False
+    sources = find_sources(paths)
+    if len(sources) != 1 or sources[0].size is None:
+        return True
+    is_pt = is_zip(peek(sources[0], 4))
+    close_source(sources[0])
+    return not is_pt
 
 
 def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
@@ -85,6 +106,10 @@ def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
 
 def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
     """Open each input as a stream of its own, as `open_tokens` does; all are checked before any is read."""
+    store = only_store(paths)
+    if store:
+        yield stream_store(store, reading)
+        return
     sources = find_sources(paths, reading.text_field, reading.announce)
 
     @functools.cache
@@ -177,7 +202,7 @@ def open_windows(
 ) -> WindowSource:
     """Open a windows file, or cut windows from texts or a tokens file (max_length is then 256 unless given)."""
     reading = reading or Reading()
-    store = TokenStore(Path(paths[0])) if len(paths) == 1 and is_store(paths[0]) else None
+    store = only_store(paths)
     sources = [] if store else find_sources(paths, reading.text_field, reading.announce)
     file = open_pt(sources)
     if file and "input_ids" in file.tensors:

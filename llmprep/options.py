@@ -129,7 +129,9 @@ SpecialOption: TypeAlias = Annotated[
         help="<|endoftext|> in a text: allow it as its id, take it as text, or error. Default: allow.",
     ),
 ]
-DtypeOption: TypeAlias = Annotated[IdDtype, typer.Option("--dtype", help="Dtype of the ids in the file.")]
+DtypeOption: TypeAlias = Annotated[
+    IdDtype | None, typer.Option("--dtype", help="Dtype of the ids in the file. Default: int64.")
+]
 MaxLength: TypeAlias = Annotated[
     int,
     typer.Option("--max-length", metavar="INT", parser=_window_number, help="Tokens in a window, 1 or more."),

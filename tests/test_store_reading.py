@@ -216,7 +216,7 @@ def test_a_store_does_not_know_max_length(tmp_path: Path) -> None:
 
 # --- loaders --------------------------------------------------------------------------------------
 
-FORKS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+FORKS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore:This DataLoader will create")
 
 
 @pytest.fixture(scope="module")

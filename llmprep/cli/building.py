@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,76 +101,80 @@ def open_workers(choices: StoreChoices, sources: list[Source], jobs: int) -> Ite
             yield workers
 
 
-def build_store(
-    show: Show, sources: list[Source], reading: Reading, folder: Path, choices: StoreChoices, workers: Workers
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a run has done: all shards and the manifest, or a task's share."""
+
+    n_done: int
+    n_shards: int
+    manifest: Manifest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a store is built, by whom, and who is told of it."""
+
+    show: Show
+    folder: Path
+    workers: Workers
+    n_threads: int
+
+
+def build_store(site: Site, sources: list[Source], reading: Reading, choices: StoreChoices) -> Built:
     """Build a token store, or one task's share of it."""
     from llmprep.store.build import make_jobs
     from llmprep.store.folder import clear_temporaries, locked, prepare
+    from llmprep.store.merge import ContentHash, write_manifest
     from llmprep.store.plan import make_plan
     from llmprep.tokens import Effort, TextOptions
     from llmprep.vocabulary import load_vocabulary
 
+    folder, task = site.folder, choices.share
     effort, options = reading.effort or Effort(), reading.options or TextOptions()
     vocabulary = load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
     plan = make_plan(sources, vocabulary, options, choices.bytes_per_shard)
     jobs = make_jobs(plan, folder, vocabulary, options, effort)
-    task = choices.share
     with locked(folder, shared=task is not None):
         told = prepare(folder, plan, vocabulary, restart=choices.restart, val_fraction=choices.val_fraction)
-        if task is None:
-            clear_temporaries(folder)
-            _build_all(show, folder, told, jobs, workers, effort.jobs)
-            return
-        mine = jobs[task[0] - 1 :: task[1]]
-        _build_missing(show, folder, told, mine, workers, effort.jobs, lambda *_: None)
-        share = f"{len(mine)} of {len(jobs)} shards, task {choices.task}"
-        show.lines([f"{plain.visible(str(folder))}: {share}; when all tasks are done: llmprep merge"])
+        if task is not None:
+            mine = jobs[task[0] - 1 :: task[1]]
+            _build_missing(site, mine, lambda *_: None)
+            return Built(len(mine), len(jobs), None)
+        clear_temporaries(folder)
+        content = ContentHash(folder)
+        receipts = _build_missing(site, jobs, content.add)
+        return Built(len(jobs), len(jobs), write_manifest(folder, told, receipts, content.hexdigest()))
 
 
-def _build_all(
-    show: Show, folder: Path, told: Mapping[str, Any], jobs: list[ShardJob], workers: Workers, n_threads: int
-) -> None:
-    """Build what is missing, then the manifest; the content is hashed on the way."""
-    from llmprep.store.merge import ContentHash, write_manifest
-
-    content = ContentHash(folder)
-    receipts = _build_missing(show, folder, told, jobs, workers, n_threads, content.add)
-    show_store(show, folder, write_manifest(folder, told, receipts, content.hexdigest()))
-
-
-def _build_missing(
-    show: Show,
-    folder: Path,
-    told: Mapping[str, Any],
-    jobs: list[ShardJob],
-    workers: Workers,
-    n_threads: int,
-    finished: Callable[[int, int], None],
-) -> Receipts:
+def _build_missing(site: Site, jobs: list[ShardJob], finished: Callable[[int, int], None]) -> Receipts:
     """Build the shards without a sound receipt; return the receipts of all, telling number and tokens of each."""
+    from llmprep.cli.progress import shard_bar
     from llmprep.store.build import run_jobs
     from llmprep.store.folder import sound_receipts
 
-    receipts = sound_receipts(folder, told["plan_sha256"], [job.number for job in jobs], n_threads)
+    receipts = (
+        sound_receipts(site.folder, jobs[0].plan_sha256, [job.number for job in jobs], site.n_threads) if jobs else {}
+    )
     for number, receipt in receipts.items():
         finished(number, receipt["tokens"])
     if receipts:
-        show.note(f"{folder}: {len(receipts)} of {len(jobs)} shards are done already")
+        site.show.note(f"{site.folder}: {len(receipts)} of {len(jobs)} shards are done already")
     missing = [job for job in jobs if job.number not in receipts]
-    with show.shards(sum(map(_job_bytes, missing))) as advance:
+    with shard_bar(sum(map(_job_bytes, missing)), quiet=site.show.quiet) as advance:
 
         def done(job: ShardJob, receipt: dict[str, Any]) -> None:
             receipts[job.number] = receipt
             finished(job.number, receipt["tokens"])
             advance(_job_bytes(job), receipt["tokens"], receipt["file"])
 
-        run_jobs(missing, workers, done)
+        run_jobs(missing, site.workers, done)
     return receipts
 
 
 def check_folder(output: str | None, paths: list[str]) -> Path:
     """Return the folder of a store, which must be new, empty or a store's, and lie in no input."""
+    from llmprep.store.manifest import is_store
+
     if output is None or output == "-":
         raise UsageError("--shard-bytes, --shard-tokens: name the store's folder with -o FOLDER/")
     folder = Path(output)
@@ -182,6 +186,8 @@ def check_folder(output: str | None, paths: list[str]) -> Path:
         if foreign:
             raise OutputError(f"{output}: has other things in it ({foreign[0]}, ...); name a new folder")
     for path in paths:
+        if is_store(path):
+            raise UsageError(f"{path}: is a token store; its tokens are made already")
         if Path(path).is_dir() and folder.resolve().is_relative_to(Path(path).resolve()):
             raise UsageError(f"{folder}: lies inside the input {path}; name a folder elsewhere")
     return folder
@@ -201,6 +207,17 @@ def merge_store(show: Show, name: str, n_threads: int) -> None:
     with locked(folder):
         clear_temporaries(folder)
         show_store(show, folder, merge(folder, n_threads))
+
+
+def show_built(show: Show, folder: Path, built: Built, choices: StoreChoices) -> None:
+    """Say what a run has built."""
+    if built.manifest is not None:
+        show_store(show, folder, built.manifest)
+        return
+    share = {"n_done": built.n_done, "n_shards": built.n_shards}
+    show.object({"command": "tokenize", "output": str(folder), "task": choices.task, **share})
+    done = f"{built.n_done} of {plain.plural(built.n_shards, 'shard')}, task {choices.task}"
+    show.lines([f"{plain.visible(str(folder))}: {done}; when all tasks are done: llmprep merge"])
 
 
 def show_store(show: Show, folder: Path, manifest: Manifest) -> None:

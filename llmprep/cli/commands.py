@@ -14,7 +14,7 @@ import typer
 
 from llmprep import __version__, options
 from llmprep.cli import reports
-from llmprep.cli.building import StoreChoices, build_store, check_folder, merge_store, open_workers
+from llmprep.cli.building import Site, StoreChoices, build_store, check_folder, merge_store, open_workers, show_built
 from llmprep.cli.progress import Progress
 from llmprep.cli.show import Show
 from llmprep.errors import UsageError
@@ -65,7 +65,7 @@ def tokenize(
     backend: options.BackendOption = options.Backend.auto,
     jobs: options.Jobs = None,
     dry_run: options.DryRun = False,
-    dtype: options.DtypeOption = options.IdDtype.int64,
+    dtype: options.DtypeOption = None,
     count: Annotated[bool, typer.Option("--count", help="Print tokens per file and a total; write nothing.")] = False,
     ids: Annotated[bool, typer.Option("--ids", help="Print ids, a line per file; write nothing.")] = False,
     shard_bytes: options.ShardBytes = None,
@@ -84,16 +84,24 @@ def tokenize(
     paths = _paths(inputs, files_from, nul_separated=null)
     progress = Progress(quiet=quiet)
     choices = StoreChoices(shard_bytes, shard_tokens, executor.value, address, task, restart, val_fraction)
-    if choices.wants_store(output) and not (count or ids or dry_run):
+    if choices.wants_store(output) and not (count or ids):
         from llmprep.documents import find_sources
 
         choices.check()
+        if dtype is not None:
+            raise UsageError("--dtype: a token store has the smallest that fits its vocabulary; leave it out")
+        if dry_run:
+            chosen = _text_options(newlines, separator, special)
+            reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
+            reports.show_plan(show, paths, reading, output=str(check_folder(output, paths)), ids_per_token=1)
+            return
         folder = check_folder(output, paths)
         sources = find_sources(paths, field, show.note)
         with open_workers(choices, sources, _cores(jobs)) as workers:  # they start while the rest is imported
             chosen = _text_options(newlines, separator, special)
             reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
-            build_store(show, sources, reading, folder, choices, workers)
+            built = build_store(Site(show, folder, workers, _cores(jobs)), sources, reading, choices)
+        show_built(show, folder, built, choices)
         return
     from llmprep.inputs import open_each, open_tokens
     from llmprep.kinds import write_tokens
@@ -109,13 +117,13 @@ def tokenize(
         return
     target = check_output(_output_name(paths, output, "tokens"), _files(paths), force=force)
     if dry_run:
-        reports.show_plan(show, paths, reading, output=target.name, ids_per_token=1, dtype=dtype.value)
+        reports.show_plan(show, paths, reading, output=target.name, ids_per_token=1, dtype=_id_dtype(dtype))
         return
     stream = open_tokens(paths, reading)
     distinct = reports.watch(stream)
     with open_output(target) as sink:
         with progress:
-            n_bytes = write_tokens(sink, stream, dtype=dtype.value)
+            n_bytes = write_tokens(sink, stream, dtype=_id_dtype(dtype))
         reports.show_tokens(show, stream, output=target.name, n_bytes=n_bytes, n_distinct=distinct())
 
 
@@ -175,7 +183,7 @@ def window(
     max_length: options.MaxLength = 256,
     stride: options.Stride = None,
     dry_run: options.DryRun = False,
-    dtype: options.DtypeOption = options.IdDtype.int64,
+    dtype: options.DtypeOption = None,
     dense: Annotated[bool, typer.Option("--dense", help="Write contiguous tensors, not views of one storage.")] = False,
     val_fraction: options.ValFraction = None,
     explain: Annotated[bool, typer.Option("--explain", help="Draw what max-length and stride do.")] = False,
@@ -209,7 +217,9 @@ def window(
     targets = [check_output(name, _files(paths), force=force) for name in names]
     if dry_run:
         copies = 2 * max_length / stride if dense else min(1.0, (max_length + 1) / stride)
-        reports.show_plan(show, paths, reading, output=" and ".join(names), ids_per_token=copies, dtype=dtype.value)
+        reports.show_plan(
+            show, paths, reading, output=" and ".join(names), ids_per_token=copies, dtype=_id_dtype(dtype)
+        )
         return
     stream = open_tokens(paths, reading)
     reports.keep_head(stream, max_length, stride, preview)
@@ -221,7 +231,7 @@ def window(
         for sink, target, part in zip(sinks, targets, parts, strict=True):
             with progress if val_fraction is None else nullcontext():
                 n_bytes = write_windows(
-                    sink, part, max_length, stride, dtype=dtype.value, dense=dense, announce=show.note
+                    sink, part, max_length, stride, dtype=_id_dtype(dtype), dense=dense, announce=show.note
                 )
             report.add(part, output=target.name, n_bytes=n_bytes)
         report.finish()
@@ -410,6 +420,10 @@ def _reading(
 
     effort = Effort(backend=backend.value, jobs=_cores(jobs))
     return Reading(encoding, chosen, vocab_dir, field, effort, announce=show.note, watch=progress.watch)
+
+
+def _id_dtype(dtype: options.IdDtype | None) -> str:
+    return (dtype or options.IdDtype.int64).value
 
 
 def _cores(jobs: int | None) -> int:

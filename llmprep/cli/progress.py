@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from llmprep.preview import plain
@@ -45,7 +47,7 @@ class Progress:
     def _show(self) -> None:
         if self._stop.wait(WAIT_SECONDS):
             return
-        with make_bar() as bar:
+        with _make_bar() as bar:
             total = sum(source.size or 0 for source in self._sources) or None
             task = bar.add_task("", total=total, rate="", name="")
             started = time.monotonic() - WAIT_SECONDS
@@ -70,7 +72,33 @@ class Progress:
         )
 
 
-def make_bar() -> Bar:
+@contextmanager
+def shard_bar(n_bytes: int, *, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """Show shards of ``n_bytes`` text being finished: call the result with bytes, tokens and name of each."""
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    bar = _make_bar()
+    task = bar.add_task("", total=n_bytes, rate="", name="")
+    started, seen = time.monotonic(), 0
+
+    def advance(done: int, tokens: int, name: str) -> None:
+        nonlocal seen
+        seen += tokens
+        rate = plain.number(round(seen / max(1e-3, time.monotonic() - started)))
+        bar.update(task, advance=done, rate=f"{rate} tokens/s", name=name)
+
+    timer = threading.Timer(WAIT_SECONDS, bar.start)
+    timer.start()
+    try:
+        yield advance
+    finally:
+        timer.cancel()
+        timer.join()
+        bar.stop()
+
+
+def _make_bar() -> Bar:
     """A progress bar on standard error that leaves nothing behind."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn

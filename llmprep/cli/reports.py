@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llmprep.errors import DataError, VocabularyError
+from llmprep.errors import DataError, UsageError, VocabularyError
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -71,19 +71,28 @@ def _figures(stream: TokenStream, **more: object) -> dict[str, Any]:
 # --- a dry run ------------------------------------------------------------------------------------
 
 
-def show_plan(show: Show, paths: list[str], reading: Reading, *, output: str, ids_per_token: float, dtype: str) -> None:
-    """Say what would be read and written, and about how many tokens, bytes and minutes that is."""
+def show_plan(
+    show: Show, paths: list[str], reading: Reading, *, output: str, ids_per_token: float, dtype: str | None = None
+) -> None:
+    """Say what would be read and written, and about how many tokens, bytes and minutes that is.
+
+    Without a dtype it is that of a token store.
+    """
     from llmprep.documents import find_sources
     from llmprep.estimate import estimate_tokens
+    from llmprep.inputs import is_text
     from llmprep.ptfile import DTYPES
+    from llmprep.store.manifest import store_dtype
     from llmprep.tokens import Effort, TextOptions
     from llmprep.vocabulary import load_vocabulary
 
+    if not is_text(paths):
+        raise UsageError(f"--dry-run: {paths[0]}: its tokens are made already; there is nothing to estimate")
     sources = find_sources(paths, reading.text_field, reading.announce)
     effort = reading.effort or Effort()
     vocabulary = load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
     guess = estimate_tokens(sources, vocabulary, reading.options or TextOptions(), effort)
-    n_bytes = round(guess.tokens * ids_per_token * DTYPES[dtype].itemsize)
+    n_bytes = round(guess.tokens * ids_per_token * DTYPES[dtype or store_dtype(vocabulary.n_vocab)].itemsize)
     minutes = guess.seconds / effort.jobs / 60
     show.object(
         {

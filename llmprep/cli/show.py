@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -70,26 +68,6 @@ class Show:
         """Say something that is no result, on standard error."""
         if not self.quiet:
             print_note(text)
-
-    @contextmanager
-    def shards(self, n_bytes: int) -> Iterator[Callable[[int, int, str], None]]:
-        """Show shards being finished on a terminal: call the result with bytes, tokens and name of each."""
-        if self.quiet or sys.stderr is None or not sys.stderr.isatty():
-            yield lambda *_: None
-            return
-        from llmprep.cli.progress import make_bar
-
-        with make_bar() as bar:
-            task = bar.add_task("", total=n_bytes, rate="", name="")
-            started, seen = time.monotonic(), 0
-
-            def advance(done: int, tokens: int, name: str) -> None:
-                nonlocal seen
-                seen += tokens
-                rate = round(seen / max(1e-3, time.monotonic() - started))
-                bar.update(task, advance=done, rate=f"{rate:,} tokens/s", name=name)
-
-            yield advance
 
     def width(self) -> int:
         """Columns of the terminal."""
