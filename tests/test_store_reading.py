@@ -40,7 +40,7 @@ def make_store(folder: Path, shards: Sequence[Sequence[int]], val_fraction: floa
         with path.open("wb") as sink:
             stream = TokenStream("made", "gpt2", "", N_VOCAB, {}, blocks)
             n_bytes = write_tokens(sink, stream, dtype="uint16")
-        figures = {"tokens": len(ids), "documents": int(number == 0), "special": 0}
+        figures = {"tokens": len(ids), "documents": int(number == 0), "special": 0, "boms": 0}
         kept = {"file": path.name, "bytes": n_bytes, "sha256": file_sha256(path), "pieces": [[0, 0, 0, 0]]}
         receipts[number] = {**kept, **figures}
         content.add(number, len(ids))

@@ -223,6 +223,12 @@ def show_built(show: Show, folder: Path, built: Built, choices: StoreChoices) ->
 def show_store(show: Show, folder: Path, manifest: Manifest) -> None:
     """Say what a finished store holds."""
     values = manifest.values
+    empty = [values["sources"][number][0] for number in values["empty"]]
+    if empty:
+        names = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+        show.note(f"{plain.plural(len(empty), 'empty input')} skipped: {names}")
+    if values["n_boms"]:
+        show.note(f"{plain.plural(values['n_boms'], 'input')} began with a byte order mark, which was dropped")
     kept: dict[str, Any] = {
         key: values[key] for key in ("n_tokens", "n_documents", "n_special", "encoding", "dtype", "content_sha256")
     }

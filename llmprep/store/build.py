@@ -115,6 +115,7 @@ def build_shard(job: ShardJob) -> dict[str, Any]:
         "tokens": stream.n_tokens,
         "documents": sum(map(begun_documents, job.sources)),
         "special": stream.n_special,
+        "boms": sum(source.bom for source in job.sources),
         "pieces": [[s.begin, s.begin + s.n_bytes, s.n_tokens, begun_documents(s)] for s in job.sources],
     }
     write_sealed(receipt_path(Path(job.folder), job.number), receipt)

@@ -26,8 +26,10 @@ KEYS: dict[str, type] = {
     "n_tokens": int,
     "n_documents": int,
     "n_special": int,
+    "n_boms": int,
     "content_sha256": str,
     "sources": list,
+    "empty": list,
     "shards": list,
     "splits": dict,
 }
@@ -46,8 +48,8 @@ class Manifest:
     """A store's manifest. ``shards`` in order; each lists its pieces as [source, begin, end, tokens, documents].
 
     Bytes ``begin`` to ``end`` are what was read of the source; separators are not among its tokens, and documents are
-    counted where they begin. ``sources`` are [name, bytes]; ``splits`` name parts of the stream as [first token, token
-    behind the last].
+    counted where they begin. ``sources`` are [name, bytes], ``empty`` the numbers of those without a document; ``splits``
+    name parts of the stream as [first token, token behind the last].
     """
 
     values: Mapping[str, Any]

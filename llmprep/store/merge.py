@@ -64,6 +64,7 @@ def write_manifest(folder: Path, told: Mapping[str, Any], receipts: Receipts, co
     n_tokens = sum(receipt["tokens"] for receipt in ordered)
     if not n_tokens:
         raise DataError(f"{folder}: empty: 0 tokens")
+    shards = [_entry(receipt, pieces) for receipt, pieces in zip(ordered, told["shards"], strict=True)]
     values: dict[str, Any] = {
         "format": FORMAT,
         "llmprep_version": __version__,
@@ -76,9 +77,11 @@ def write_manifest(folder: Path, told: Mapping[str, Any], receipts: Receipts, co
         "n_tokens": n_tokens,
         "n_documents": sum(receipt["documents"] for receipt in ordered),
         "n_special": sum(receipt["special"] for receipt in ordered),
+        "n_boms": sum(receipt["boms"] for receipt in ordered),
         "content_sha256": content_sha256,
         "sources": [entry[:2] for entry in told["corpus"]],
-        "shards": [_entry(receipt, pieces) for receipt, pieces in zip(ordered, told["shards"], strict=True)],
+        "empty": _empty(shards, len(told["corpus"])),
+        "shards": shards,
         "splits": _splits(n_tokens, told["val_fraction"]),
     }
     write_sealed(folder / NAME, values)
@@ -99,6 +102,12 @@ def _entry(receipt: Mapping[str, Any], pieces: list[list[Any]]) -> dict[str, Any
     kept = {key: receipt[key] for key in ("file", "tokens", "documents", "bytes", "sha256")}
     read = zip(pieces, receipt["pieces"], strict=True)
     return {**kept, "pieces": [[piece[0], *figures] for piece, figures in read]}
+
+
+def _empty(shards: list[dict[str, Any]], n_sources: int) -> list[int]:
+    """The numbers of the sources in which no document begins."""
+    begun = {source for shard in shards for source, _, _, _, documents in shard["pieces"] if documents}
+    return [number for number in range(n_sources) if number not in begun]
 
 
 def _splits(n_tokens: int, val_fraction: float | None) -> dict[str, list[int]]:
