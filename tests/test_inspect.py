@@ -74,30 +74,33 @@ def test_a_store_is_described(made: Path, ids: list[int], call: Call) -> None:
 
     ended = call("inspect", made / "store")
 
-    facts = dict(line.split(maxsplit=1) for line in ended.lines[:11])
+    facts = dict(line.split(maxsplit=1) for line in ended.lines[:13])
     assert ended.code == 0
     assert facts == {
         "kind": "token store",
         "encoding": "gpt2",
-        "tokens": str(len(ids)),
-        "options": ", ".join(f"{key} {value}" for key, value in manifest["options"].items()),
+        "tokens": f"{len(ids):,}",
+        "options": "newlines universal, separator eot, special allow, text_field text, shard_bytes 9,000",
         "content_sha256": manifest["content_sha256"],
         "documents": "13",
-        "inputs": "2",
+        "sources": "2",
         "shards": str(len(manifest["shards"])),
         "dtype": "uint16",
-        "splits": f"train 0 to {cut}, val {cut} to {len(ids)}",
-        "windows": f"{n_windows} of 256, stride 256",
+        "splits": f"train 0 to {cut:,}, val {cut:,} to {len(ids):,}",
+        "windows": str(n_windows),
+        "max_length": "256",
+        "stride": "256",
     }
-    assert ended.lines[11] == "window 0: tokens 0 to 255"
+    assert ended.lines[13] == "window 0: tokens 0 to 255"
 
 
-COMMON = {"command", "path", "kind", "encoding", "tokens", "options", "content_sha256", "inputs"}
+COMMON = {"command", "path", "kind", "encoding", "n_tokens", "options", "content_sha256", "n_sources"}
+WINDOWS = {"n_windows", "max_length", "stride", "shown"}
 KEYS = {
-    "store": COMMON | {"documents", "shards", "dtype", "splits", "windows", "shown"},
-    "tokens.pt": COMMON | {"token_ids", "windows", "shown"},
-    "windows.pt": COMMON | {"input_ids", "target_ids", "windows", "shown"},
-    "dense.pt": COMMON | {"input_ids", "target_ids", "windows", "shown"},
+    "store": COMMON | WINDOWS | {"n_documents", "n_shards", "dtype", "splits"},
+    "tokens.pt": COMMON | WINDOWS | {"token_ids"},
+    "windows.pt": COMMON | WINDOWS | {"input_ids", "target_ids"},
+    "dense.pt": COMMON | WINDOWS | {"input_ids", "target_ids"},
     "apart.pt": COMMON | {"input_ids", "target_ids"},
     "pairs.pt": COMMON | {"contexts", "lengths", "targets"},
     "embeddings.pt": COMMON | {"input_embeddings"},

@@ -68,13 +68,21 @@ def inspect_path(show: Show, name: str, look: Look) -> None:
     path = Path(name)
     opened = _open(path, look)
     report: dict[str, Any] = {"command": "inspect", "path": name, **opened.facts}
-    show.lines(f"{key:<16} {plain.visible(str(value))}" for key, value in opened.facts.items())
+    show.lines(f"{key.removeprefix('n_'):<16} {plain.visible(_worded(value))}" for key, value in opened.facts.items())
     if look.verify:
         report["verified"] = list(_verify(path))
         show.lines(f"verified: {plain.visible(line)}" for line in report["verified"])
     if opened.n_tokens and (look.inside or not look.verify):
         report["shown"] = [_show_window(show, opened, number, look) for number in _wanted(show, opened, look)]
     show.object(report)
+
+
+def _worded(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_worded(held)}" for key, held in value.items()) or "none"
+    if isinstance(value, list):
+        return " to ".join(map(_worded, value))
+    return plain.number(value) if type(value) is int else str(value)
 
 
 def _verify(path: Path) -> Iterator[str]:
@@ -106,12 +114,12 @@ def _open_store(path: Path, look: Look) -> Opened:
     facts = {
         "kind": "token store",
         **_common(values),
-        "documents": values["n_documents"],
-        "inputs": len(values["sources"]),
-        "shards": len(store.manifest.shards),
+        "n_documents": values["n_documents"],
+        "n_sources": len(values["sources"]),
+        "n_shards": len(store.manifest.shards),
         "dtype": values["dtype"],
-        "splits": ", ".join(f"{k} {v[0]} to {v[1]}" for k, v in values["splits"].items()) or "none",
-        **_windows_fact(values["n_tokens"], max_length, stride),
+        "splits": values["splits"],
+        **_windows_facts(values["n_tokens"], max_length, stride),
     }
     pieces = store_pieces(store.manifest)
     return Opened(path, facts, len(store), store, pieces, values["encoding"], max_length, stride)
@@ -125,7 +133,7 @@ def _open_file(file: Any, path: Path, look: Look) -> Opened:
     meta = checked_meta(file)
     options = meta["options"]
     shapes = {key: f"{list(array.shape)} {file.dtypes[key]}" for key, array in file.tensors.items()}
-    facts: dict[str, Any] = {"kind": meta["kind"], **_common(meta), "inputs": len(meta["sources"]), **shapes}
+    facts: dict[str, Any] = {"kind": meta["kind"], **_common(meta), "n_sources": len(meta["sources"]), **shapes}
     ids: Any = file_tokens(file) if "token_ids" in file.tensors else []
     own: tuple[int | None, int | None] = (None, None)
     if "input_ids" in file.tensors:
@@ -135,25 +143,19 @@ def _open_file(file: Any, path: Path, look: Look) -> Opened:
             ids = stream_of(*windows, options["stride"]) if options["dense"] else file.storages["input_ids"]
     max_length, stride = _shape(look, *own)
     if len(ids):
-        facts |= _windows_fact(meta["n_tokens"], max_length, stride)
+        facts |= _windows_facts(meta["n_tokens"], max_length, stride)
     pieces = file_pieces(meta) if len(ids) and options.get("part", "train") == "train" else []
     return Opened(path, facts, len(ids), ids, pieces, meta["encoding"], max_length, stride)
 
 
 def _common(values: Mapping[str, Any]) -> dict[str, Any]:
-    options = ", ".join(f"{key} {value}" for key, value in values["options"].items())
-    return {
-        "encoding": values["encoding"],
-        "tokens": values["n_tokens"],
-        "options": options,
-        "content_sha256": values["content_sha256"],
-    }
+    return {key: values[key] for key in ("encoding", "n_tokens", "options", "content_sha256")}
 
 
-def _windows_fact(n_tokens: int, max_length: int, stride: int) -> dict[str, str]:
+def _windows_facts(n_tokens: int, max_length: int, stride: int) -> dict[str, int]:
     from llmprep.windows import count_windows
 
-    return {"windows": f"{count_windows(n_tokens, max_length, stride)} of {max_length}, stride {stride}"}
+    return {"n_windows": count_windows(n_tokens, max_length, stride), "max_length": max_length, "stride": stride}
 
 
 def _shape(look: Look, max_length: int | None, stride: int | None) -> tuple[int, int]:

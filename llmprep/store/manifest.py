@@ -48,8 +48,8 @@ class Manifest:
     """A store's manifest. ``shards`` in order; each lists its pieces as [source, begin, end, tokens, documents].
 
     Bytes ``begin`` to ``end`` are what was read of the source; separators are not among its tokens, and documents are
-    counted where they begin. ``sources`` are [name, bytes], ``empty`` the numbers of those without a document; ``splits``
-    name parts of the stream as [first token, token behind the last].
+    counted where they begin. ``sources`` are [name, bytes], ``empty`` the numbers of those without a document, and
+    ``splits`` name parts of the stream as [first token, token behind the last].
     """
 
     values: Mapping[str, Any]
