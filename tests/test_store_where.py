@@ -247,9 +247,26 @@ def test_records_are_numbered_within_their_file(texts: list[str], before: bool, 
         streamed = as_store(write(Path(folder), files), 10_000)
     position = data.draw(st.integers(0, len(documents) - 1))
 
-    *_, place = streamed.places(len(streamed.ids) - len(documents) + position, 1)
+    at = len(streamed.ids) - len(documents) + position
+    *_, place = streamed.places(at, 1)
 
     assert (place.name, place.document) == ("r.jsonl", documents[position])
+    held = list(filter(None, texts))[documents[position] - 1].encode()
+    is_separator = streamed.ids[at] == EOT
+    assert held[place.begin : place.end] == (b"" if is_separator else streamed.text(at, 1))
+
+
+def test_documents_that_cannot_be_told_apart_are_not_numbered(tmp_path: Path) -> None:
+    """Without separators, or where a text forges one, a place names the file and no document."""
+    texts = ["one two", f"three {END_OF_TEXT} four", "five"]
+    lines = b"".join(json.dumps({"text": text}).encode() + b"\n" for text in texts)
+    paths = write(tmp_path, [("r.jsonl", lines)])
+
+    for options in (TextOptions(), TextOptions(separator="none")):
+        streamed = as_store(paths, 1000, options)
+        (place,) = streamed.places(len(streamed.ids) - 1, 1)
+
+        assert (place.name, place.document, place.exact) == ("r.jsonl", None, False)
 
 
 def test_a_large_file_is_not_read_at_once() -> None:

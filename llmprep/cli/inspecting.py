@@ -268,7 +268,8 @@ def _show_window(show: Show, opened: Opened, number: int, look: Look) -> dict[st
 
 def _told(place: Mapping[str, Any]) -> str:
     what = "bytes" if place["exact"] else "bytes of its text"
-    return f"{plain.visible(place['name'])}, document {place['document']}, {what} {place['begin']} to {place['end']}"
+    document = "one of its documents" if place["document"] is None else f"document {place['document']}"
+    return f"{plain.visible(place['name'])}, {document}, {what} {place['begin']} to {place['end']}"
 
 
 def _marked(ids: list[int], table: Mapping[int, bytes], eot_id: int) -> str:

@@ -39,11 +39,12 @@ class Place:
     """Where a run of tokens came from. ``document`` counts from 1 within the file.
 
     ``begin`` to ``end`` are bytes of the file; ``exact`` is false where newlines were normalised or the file holds
-    records or is compressed: they then count bytes of the piece's text.
+    records or is compressed: they then count bytes of its text, in a file of several documents from the start of that
+    in which the run begins. Where documents cannot be told apart, as without separators, ``document`` is None.
     """
 
     name: str
-    document: int
+    document: int | None
     begin: int
     end: int
     exact: bool
@@ -90,21 +91,28 @@ def find_places(
 
 def _place(read: Read, piece: Piece, first: int, behind: int, lengths: npt.NDArray[np.int64], eot_id: int) -> Place:
     """Add up the bytes of the tokens before and inside, a block at a time; separators have none."""
-    begin = end = total = passed = skipped = 0
+    begin = end = total = n_eots = skipped = start = 0
+    several = piece.n_documents > 1
     for at in range(piece.first, piece.first + piece.n_ids, BLOCK):
         ids = read(at, min(BLOCK, piece.first + piece.n_ids - at))
         sizes = lengths.take(ids, mode="clip")
-        seams = np.flatnonzero(ids == eot_id)[: piece.n_separators - passed]
+        eots = np.flatnonzero(ids == eot_id)
+        seams = eots[: max(0, piece.n_separators - n_eots)]
         sizes[seams] = 0
+        passed = seams[seams <= first - at]
+        if len(passed):
+            start = total + int(sizes[: passed[-1]].sum())
         begin += int(sizes[: max(0, first - at)].sum())
         end += int(sizes[: max(0, behind - at)].sum())
         total += int(sizes.sum())
-        skipped += int((seams <= first - at).sum())
-        passed += len(seams)
+        skipped += len(passed)
+        n_eots += len(eots)
+    told_apart = not several or n_eots == piece.n_separators == piece.n_documents - (piece.first == 0)
+    origin = start if several and told_apart else -piece.begin
     return Place(
         name=piece.name,
-        document=max(1, skipped + (piece.n_separators < piece.n_documents)),
-        begin=piece.begin + begin,
-        end=piece.begin + end,
-        exact=total == piece.end - piece.begin and piece.n_documents <= 1,
+        document=max(1, skipped + (piece.n_separators < piece.n_documents)) if told_apart else None,
+        begin=begin - origin,
+        end=end - origin,
+        exact=total == piece.end - piece.begin and not several,
     )
