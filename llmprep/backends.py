@@ -36,7 +36,7 @@ LARGE_BYTES = 4 << 20
 
 SAMPLE_BYTES = 4096
 SAMPLE_EVERY = 16
-CACHE_BYTES = 96 << 20
+CACHE_BYTES = 32 << 20
 """Growth of resident memory at which a gigatoken tokenizer, and with it its cache of words, is made anew."""
 
 SPARE_BYTES = 64 << 20

@@ -12,21 +12,41 @@ import lzma
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from reference import tiktoken_encoding
 from strategies import adversarial_text
 
 from llmprep.documents import Block, Newlines, Source, find_sources, last_safe_cut, peek, read_blocks
 from llmprep.documents import blocks as blocks_room
 from llmprep.errors import DataError, FileFormatError, InputError, UsageError
 
-WORD = set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-SPACE = set(b" \t\r\n")
+LETTERS = [
+    *map(ord, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"),
+    *(code for code in range(0xC0, 0x180) if code not in (0xD7, 0xF7)),
+    *range(0x3B1, 0x3CF),
+    *range(0x400, 0x480),
+    *range(0x5D0, 0x5EB),
+    *(code for code in range(0x621, 0x64B) if not 0x63B <= code <= 0x640),
+    *range(0x915, 0x93A),
+    *range(0xE01, 0xE2F),
+    *(*range(0x3041, 0x3094), *range(0x30A1, 0x30FB)),
+    *range(0x5000, 0x9000),
+    *range(0xAC00, 0xD000),
+]
+"""Code points behind which text may be cut."""
+
+IS_LETTER = frozenset(LETTERS)
+
+BEHIND = " \t\r\n\u3001\u3002\uff0c"
+"""Characters before which text may be cut."""
 
 block_sizes = st.sampled_from([1, 2, 3, 7, 64, 1000]) | st.integers(1, 300)
 
@@ -82,8 +102,8 @@ def test_every_cut_is_safe(folder: Path, text: str, block_bytes: int) -> None:
     blocks = read(folder / "cuts.txt", b"a " + text.encode(), block_bytes=block_bytes)
 
     for left, right in itertools.pairwise(blocks):
-        assert left.raw[-1] in WORD
-        assert right.raw[0] in SPACE
+        assert ord(left.raw.decode()[-1]) in IS_LETTER
+        assert right.raw.decode()[0] in BEHIND
 
 
 @given(text=adversarial_text, newlines=st.sampled_from(("universal", "keep")), block_bytes=block_sizes)
@@ -105,12 +125,41 @@ def test_small_blocks_are_cut_at_every_word(tmp_path: Path) -> None:
     assert [block.raw for block in blocks] == [b"I", b" HAD", b" always", b"\tthought", b" - so", b"\r\nit", b" is"]
 
 
-@given(data=st.binary(max_size=60) | st.text("a1Z \t\r\n.\u00e9", max_size=60).map(str.encode))
-def test_last_safe_cut_is_the_last_one(data: bytes) -> None:
-    """The position found is the largest at which a word character stands before white space, or 0."""
-    places = [k for k in range(1, len(data)) if data[k - 1] in WORD and data[k] in SPACE]
+@given(
+    text=st.text("a1Z.\u00d7\u00e9\u0436\u05d0\u0639\u0915\u0301\u4e2d\u5b57\u30fb\u30a2\ud55c" + BEHIND, max_size=40)
+)
+def test_last_safe_cut_is_the_last_one(text: str) -> None:
+    """The position found is the largest at which a letter or digit stands before a space or stop, or 0."""
+    places = [k for k in range(1, len(text)) if ord(text[k - 1]) in IS_LETTER and text[k] in BEHIND]
 
-    assert last_safe_cut(data) == max(places, default=0)
+    assert last_safe_cut(text.encode()) == len(text[: max(places, default=0)].encode())
+
+
+def test_the_letters_are_these() -> None:
+    """Of all code points, text may be cut behind exactly the listed ones, each a letter or digit."""
+    every = (code for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+
+    found = [code for code in every if last_safe_cut(f"{chr(code)} ".encode())]
+
+    assert found == sorted(LETTERS)
+    assert {unicodedata.category(chr(code))[0] for code in LETTERS} == {"L", "N"}
+
+
+@pytest.mark.parametrize(
+    ("before", "step"),
+    [
+        *((before, 197) for before in ("", " ", "a", "7", "'", ".", "\u3002", "\n")),
+        pytest.param("", 1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_cut_changes_no_id_behind_any_letter(before: str, step: int) -> None:
+    """Behind each letter, before each space or stop, the two sides encoded apart give the ids of the whole."""
+    for name in ("r50k_base", "p50k_base", "cl100k_base", "o200k_base"):
+        encode = partial(tiktoken_encoding(name).encode, disallowed_special=())
+        for behind in BEHIND:
+            for code in LETTERS[::step]:
+                left, right = before + chr(code), behind + " 've"
+                assert encode(left) + encode(right) == encode(left + right), (name, left, right)
 
 
 @pytest.mark.parametrize("distance", [0, 1, 4094, 4095, 4096, 4097, 65_535, 65_536, 65_537, 2_000_000])
@@ -306,7 +355,7 @@ def test_a_few_nuls_in_much_text_are_text(tmp_path: Path) -> None:
 
 def test_text_without_a_cut_is_one_block(tmp_path: Path) -> None:
     """Text with no safe place grows into one block, however small the blocks are."""
-    text = "\u4e2d\u6587\u3002\n" * 1000
+    text = "\u2026\u2026\n" * 1000
 
     assert [block.text for block in read(tmp_path / "uncut.txt", text.encode(), block_bytes=10)] == [text]
 

@@ -55,7 +55,7 @@ def corpus(story: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "c_marked.txt").write_bytes(b"\xef\xbb\xbfmarked\r\nby Windows\r\n")
     shutil.copy(story.with_name("records.jsonl"), folder / "d_records.jsonl")
     (folder / "e_packed.txt.gz").write_bytes(gzip.compress(text[:4000], mtime=0))
-    (folder / "sub" / "f_uncut.txt").write_text("\u4e2d\u6587\u3002\n" * 900)
+    (folder / "sub" / "f_uncut.txt").write_text("\u2026\u2026\n" * 1200)
     return folder
 
 

@@ -169,8 +169,8 @@ def test_spans_share_a_file_without_gap_or_overlap(text: str, shard_bytes: int) 
         assert begin == ends[-1]
         ends.append(begin + source.n_bytes)
         if 0 < begin < len(data):
-            assert data[begin - 1 : begin].isalnum()
-            assert data[begin : begin + 1] in (b" ", b"\t", b"\r", b"\n")
+            assert data[:begin].decode()[-1].isalnum()
+            assert data[begin:].decode()[0] in " \t\r\n\u3001\u3002\uff0c"
     assert ends[-1] == len(data)
     assert sum(map(begun_documents, read)) == 1
 

@@ -1,11 +1,11 @@
 """Bytes -> text, in blocks that end where text may be cut.
 
-A block ends at a *safe cut*: after ``[A-Za-z0-9]`` and before an ASCII space, tab, CR or LF. There, and only there,
-encoding the two sides apart gives the ids of encoding them together, for the r50k, p50k, cl100k and o200k patterns:
-each of them ends a piece after a letter or digit that white space follows, and none looks behind. A cut never splits a
-UTF-8 character, a CRLF, or a special token, as none of these holds such a place.
+A block ends at a *safe cut*: after a letter or digit of `_LETTERS` and before an ASCII space, tab, CR or LF, or an
+ideographic comma or full stop. There, encoding the two sides apart gives the ids of encoding them together, for the
+r50k, p50k, cl100k and o200k patterns: each of them ends a piece between these two, and none looks behind. A cut never
+splits a UTF-8 character, a CRLF, or a special token, as none of these holds such a place.
 
-Text without such a place (Chinese, minified code) makes its block grow, up to `MAX_UNCUT_BYTES`.
+Text without such a place (minified code, a table of signs) makes its block grow, up to `MAX_UNCUT_BYTES`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,24 @@ BLOCK_BYTES = 1 << 20
 MAX_UNCUT_BYTES = 256 << 20
 BOM = b"\xef\xbb\xbf"
 
-_SAFE_CUT = re.compile(rb"[A-Za-z0-9](?=[ \t\r\n])")
-_ALNUM = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-_SPACE = frozenset(b" \t\r\n")
+_LETTERS = (
+    rb"[A-Za-z0-9]",
+    rb"\xc3[\x80-\x96\x98-\xb6\xb8-\xbf]|[\xc4\xc5][\x80-\xbf]",  # Latin, U+00C0 to U+017F without the two signs
+    rb"\xce[\xb1-\xbf]|\xcf[\x80-\x8e]",  # Greek small letters
+    rb"[\xd0\xd1][\x80-\xbf]",  # Cyrillic, U+0400 to U+047F
+    rb"\xd7[\x90-\xaa]",  # Hebrew
+    rb"\xd8[\xa1-\xba]|\xd9[\x81-\x8a]",  # Arabic, U+0621 to U+064A
+    rb"\xe0\xa4[\x95-\xb9]|\xe0\xb8[\x81-\xae]",  # Devanagari and Thai consonants
+    rb"\xe3(?:\x81[\x81-\xbf]|\x82[\x80-\x93\xa1-\xbf]|\x83[\x80-\xba])",  # kana
+    rb"[\xe5-\xe8][\x80-\xbf]{2}",  # Han, U+5000 to U+8FFF
+    rb"\xea[\xb0-\xbf][\x80-\xbf]|[\xeb\xec][\x80-\xbf]{2}",  # Hangul, U+AC00 to U+CFFF
+)
+"""Letters and digits, in UTF-8, that every version of Unicode that a backend carries knows as such."""
+
+_SAFE_CUT = re.compile(rb"(?:" + rb"|".join(_LETTERS) + rb")(?=[ \t\r\n]|\xe3\x80[\x81\x82]|\xef\xbc\x8c)")
+_REACH = 5
+"""Bytes before a place that may belong to a safe cut which needs bytes behind it to be seen: 3 + 3 - 1."""
+
 _SIGNATURES = (
     (b"\xff\xfe\x00\x00", "UTF-32 text (little-endian)"),
     (b"\x00\x00\xfe\xff", "UTF-32 text (big-endian)"),
@@ -145,14 +160,14 @@ def _snap(stream: ByteStream, position: int, size: int) -> int:
     """Return the first safe cut at or after a position, the end of the file if there is none; 0 stays 0."""
     if position == 0:
         return 0
-    at = position - 1
+    at = max(0, position - _REACH)
     while at < size:
         stream.seek(at)
         data = stream.peek(1 << 16)
-        found = _SAFE_CUT.search(data)
-        if found:
-            return at + found.end()
-        at += max(1, len(data) - 1)
+        for found in _SAFE_CUT.finditer(data):
+            if at + found.end() >= position:
+                return at + found.end()
+        at += max(1, len(data) - _REACH)
     return size
 
 
@@ -171,16 +186,22 @@ def cut_blocks(source: Source, read: Callable[[int], bytes], block_bytes: int) -
     """Yield the bytes read, cut at safe places only. Linear in the bytes, however far apart those are."""
     pending: list[bytes] = []
     held = position = 0
+    tail = b""
     while data := read(block_bytes):
-        cut = last_safe_cut(data)
-        if cut or (pending and data[0] in _SPACE and pending[-1][-1] in _ALNUM):
-            block = b"".join((*pending, data[:cut]))
-            yield block
-            position += len(block)
-            pending, held = [data[cut:]], len(data) - cut
-            continue
+        cut = held + last_safe_cut(data)
+        if cut == held:
+            seam = last_safe_cut(tail + data[:_REACH])
+            cut = held - len(tail) + seam if seam else 0
         pending.append(data)
         held += len(data)
+        if cut:
+            joined = b"".join(pending)
+            yield joined[:cut]
+            position += cut
+            pending, held = [joined[cut:]], held - cut
+            tail = pending[0][-_REACH:]
+            continue
+        tail = (tail + data)[-_REACH:]
         if held > MAX_UNCUT_BYTES:
             raise DataError(
                 f"{source.path}: {held} bytes from byte {position} on without a letter or digit before "
@@ -195,8 +216,8 @@ def last_safe_cut(data: bytes) -> int:
 
     >>> last_safe_cut(b"I HAD always")
     5
-    >>> last_safe_cut("\u4e2d\u6587\n".encode())
-    0
+    >>> last_safe_cut("\u4e2d\u6587\u3002\u4e2d".encode()), last_safe_cut(b"f(x)\n")
+    (6, 0)
     """
     reach = 512
     while True:
