@@ -56,6 +56,7 @@ check: lint types test  ## what must pass before a commit
 
 bench: .venv/installed-bench  ## compare speed and memory with other tools; SIZES="1 10" are megabytes
 	$(BIN)/python tests/bench/run.py $(SIZES)
+	$(BIN)/python tests/bench/loaders.py
 
 # The Makefile way to build a data set: one pattern rule; only what changed is built again.
 samples-dataset: $(SAMPLE_WINDOWS)  ## build the windows of every sample text

@@ -1,0 +1,175 @@
+"""Compare loaders of shuffled windows from one token store: `python loaders.py [MB]`.
+
+Each yields batches of 32 windows of 1,024 ids, inputs and targets as int64, in a process of its own; they take turns.
+Rates are medians and leave out start-up. Writes build/bench-loaders.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from gpt2 import ROOT
+from measure import HERE
+
+FOLDER = ROOT / "build" / "bench"
+STORE, FLAT, CHUNKS = FOLDER / "store", FOLDER / "flat.bin", FOLDER / "litdata"
+BATCH_SIZE, MAX_LENGTH = 32, 1024
+WARM_UP, BATCHES, ROUNDS = 20, 400, 5
+BASE = "memmap loop"
+
+
+def llmprep_batches(num_workers: int) -> Iterable[Any]:
+    """llmprep's Dataset and sampler in torch's DataLoader."""
+    from torch.utils.data import DataLoader
+
+    from llmprep import WindowDataset, WindowSampler, collate_windows
+
+    dataset = WindowDataset(STORE, MAX_LENGTH, MAX_LENGTH)
+    sampler = WindowSampler(dataset, seed=1)
+    return DataLoader(
+        dataset, BATCH_SIZE, sampler=sampler, num_workers=num_workers, collate_fn=collate_windows, drop_last=True
+    )
+
+
+def memmap_batches() -> Iterator[Any]:
+    """The plain loop of nanoGPT's kind: random places of a flat file, each slice widened, then stacked."""
+    import numpy as np
+    import torch
+
+    ids = np.memmap(FLAT, np.uint16, "r")
+    while True:
+        starts = torch.randint(len(ids) - MAX_LENGTH, (BATCH_SIZE,)).tolist()
+        inputs = [torch.from_numpy(ids[k : k + MAX_LENGTH].astype(np.int64)) for k in starts]
+        targets = [torch.from_numpy(ids[k + 1 : k + 1 + MAX_LENGTH].astype(np.int64)) for k in starts]
+        yield torch.stack(inputs), torch.stack(targets)
+
+
+def litdata_batches(num_workers: int) -> Iterator[Any]:
+    """litdata's streaming dataset of blocks of 1,025 ids, cut in two and widened here."""
+    from litdata import StreamingDataLoader, StreamingDataset, TokensLoader
+
+    dataset = StreamingDataset(str(CHUNKS), item_loader=TokensLoader(MAX_LENGTH + 1), shuffle=True, drop_last=True)
+    for block in StreamingDataLoader(dataset, batch_size=BATCH_SIZE, num_workers=num_workers):
+        rows = block.long()
+        yield rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+
+
+LOADERS: dict[str, Callable[[], Iterable[Any]]] = {
+    BASE: memmap_batches,
+    "llmprep": partial(llmprep_batches, 0),
+    "llmprep, 2 workers": partial(llmprep_batches, 2),
+    "litdata": partial(litdata_batches, 0),
+    "litdata, 2 workers": partial(litdata_batches, 2),
+}
+
+
+def main() -> int:
+    """Prepare, let the loaders take turns, show."""
+    if len(sys.argv) == 3:
+        print(json.dumps(run(sys.argv[2])), flush=True)
+        return 0
+    megabytes = int(sys.argv[1]) if len(sys.argv) == 2 else 200
+    prepare(megabytes)
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in LOADERS}
+    failed: dict[str, str] = {}
+    for number in range(ROUNDS):
+        for name in LOADERS:
+            if name in failed:
+                continue
+            ended = subprocess.run(
+                [sys.executable, __file__, "--run", name], capture_output=True, text=True, check=False
+            )
+            if ended.returncode:
+                failed[name] = (ended.stderr.strip().splitlines() or ["no message"])[-1][:160]
+                print(f"{name}: {failed[name]}", file=sys.stderr)
+            else:
+                results[name].append(json.loads(ended.stdout.splitlines()[-1]))
+                print(f"round {number + 1}, {name}: {results[name][-1]['seconds']:.2f} s", file=sys.stderr)
+    show(megabytes, results, failed)
+    return int(BASE in failed or "llmprep" in failed)
+
+
+def prepare(megabytes: int) -> None:
+    """Make the text, the store, the same ids as a flat file, and litdata's chunks of them."""
+    text = FOLDER / f"english-{megabytes}.txt"
+    subprocess.run([sys.executable, str(HERE / "texts.py"), str(text)], check=True)
+    command = [sys.executable, "-m", "llmprep", "tokenize", str(text), "-o", f"{STORE}/", "-q", "--restart"]
+    subprocess.run(command, check=True)
+    from llmprep.store.reading import TokenStore
+
+    store = TokenStore(STORE)
+    FLAT.write_bytes(b"".join(store.shard(number).tobytes() for number in range(len(store.manifest.shards))))
+    try:
+        from litdata import TokensLoader, optimize
+    except ImportError:
+        return
+    shards = list(range(len(store.manifest.shards)))
+    optimize(
+        litdata_shard, shards, str(CHUNKS), chunk_bytes="64MB", item_loader=TokensLoader(MAX_LENGTH + 1), num_workers=1,
+        reorder_files=False, mode="overwrite", start_method="fork", verbose=False,
+    )  # fmt: skip
+
+
+def litdata_shard(number: int) -> Iterator[Any]:
+    """Yield a shard's ids as litdata stores them."""
+    import numpy as np
+    import torch
+
+    from llmprep.store.reading import TokenStore
+
+    yield torch.from_numpy(TokenStore(STORE).shard(number).astype(np.int32))
+
+
+def run(name: str) -> dict[str, float]:
+    """Take batches from one loader; each is looked at, so that it is really there."""
+    import torch
+
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    started = time.perf_counter()
+    batches = iter(LOADERS[name]())
+    total = 0
+    for inputs, targets in islice(batches, WARM_UP):
+        if inputs.shape != (BATCH_SIZE, MAX_LENGTH) or (inputs.dtype, targets.dtype) != (torch.int64,) * 2:
+            message = f"{name}: a batch of {inputs.shape} {inputs.dtype}"
+            raise TypeError(message)
+        if not torch.equal(inputs[:, 1:], targets[:, :-1]):
+            message = f"{name}: targets are not inputs moved by one"
+            raise ValueError(message)
+    began = time.perf_counter()
+    for inputs, targets in islice(batches, BATCHES):
+        total += int(inputs[0, 0]) + int(targets[-1, -1])
+    seconds = time.perf_counter() - began
+    return {"seconds": seconds, "start_up": began - started, "checksum": total}
+
+
+def show(megabytes: int, results: dict[str, list[dict[str, float]]], failed: dict[str, str]) -> None:
+    """Print a table; what failed is in it with its reason."""
+    table = {name: statistics.median(run["seconds"] for run in runs) for name, runs in results.items() if runs}
+    print(
+        f"{BATCHES} batches of {BATCH_SIZE} windows of {MAX_LENGTH}, shuffled, from a store of {megabytes} MB of text"
+    )
+    for name in LOADERS:
+        if name in failed:
+            print(f"{name:<20} failed: {failed[name]}")
+            continue
+        rate = BATCHES * BATCH_SIZE / table[name]
+        ratio = table[BASE] / table[name] if BASE in table else float("nan")
+        start_up = statistics.median(run["start_up"] for run in results[name])
+        print(f"{name:<20} {rate:>9,.0f} windows/s   x {ratio:.2f} of the {BASE}   start-up {start_up:.2f} s")
+    values = {"megabytes": megabytes, "cores": os.cpu_count(), "seconds": table, "failed": failed}
+    (ROOT / "build" / "bench-loaders.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
