@@ -108,9 +108,10 @@ class _Processes(Executor):
         if now:
             _stop(multiprocessing.active_children())
         self._threads.shutdown(cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.kill()  # it has nothing to do and nothing to clean up
         while not self._idle.empty():
             self._idle.get().shutdown(cancel_futures=True)
-        _stop(multiprocessing.active_children())
 
 
 @contextmanager
@@ -153,7 +154,7 @@ def _get_ready(parent: int, module: str) -> None:
         stopping.set()
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))  # there is nothing yet to clean up
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
@@ -165,6 +166,7 @@ def _get_ready(parent: int, module: str) -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     importlib.import_module(module)
+    signal.signal(signal.SIGTERM, stop)
 
 
 @contextmanager
