@@ -28,6 +28,7 @@ from llmprep.vocabulary import load_vocabulary
 from llmprep.windows import check_window, require_windows
 
 Array = npt.NDArray[Any]
+Places = npt.NDArray[np.int64]
 Batch = tuple[Tensor, Tensor]
 
 SAMPLER_CHUNK = 4096
@@ -67,6 +68,8 @@ class WindowDataset(Dataset[Batch]):
     def _open(self, *, check_crc: bool) -> _Rows:
         source, max_length, stride, split = self._origin
         name = str(source) if isinstance(source, Path) else "ids"
+        if split is not None and not (isinstance(source, Path) and source.is_dir()):
+            raise UsageError(f"split {split}: only a token store has splits")
         ids: TokenStore | Array
         if isinstance(source, Path) and source.is_dir():
             ids = TokenStore(source, split)
@@ -77,8 +80,6 @@ class WindowDataset(Dataset[Batch]):
             ids = file_tokens(file)
         else:
             ids = source
-        if split is not None and not isinstance(ids, TokenStore):
-            raise UsageError(f"split {split}: only a token store has splits")
         if max_length is None:
             raise UsageError("max_length: needed, as the source is not a windows file")
         stride = max_length if stride is None else stride
@@ -97,19 +98,25 @@ class WindowDataset(Dataset[Batch]):
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Batch:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"window {index} of {len(self)}")
-        inputs, targets = self._rows.gather([index % len(self)])
+        inputs, targets = self._rows.gather(self._checked([index]))
         return inputs[0], targets[0]
 
     def __getitems__(self, indices: list[int]) -> WindowBatch:
         """Gather a whole batch; torch's fetcher calls this where it exists."""
-        return WindowBatch(*self._rows.gather(indices))
+        return WindowBatch(*self._rows.gather(self._checked(indices)))
+
+    def _checked(self, indices: Sequence[int]) -> Places:
+        """Window numbers, those from the end counted from the start. Raises IndexError for one that is not there."""
+        places = np.asarray(indices, np.int64)
+        outside = (places < -len(self)) | (places >= len(self))
+        if outside.any():
+            raise IndexError(f"window {places[outside][0]} of {len(self)}")
+        return places % len(self)
 
 
 class _Rows(Protocol):
     def __len__(self) -> int: ...
-    def gather(self, indices: list[int]) -> Batch: ...
+    def gather(self, places: Places) -> Batch: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +129,8 @@ class _FileRows:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def gather(self, indices: list[int]) -> Batch:
-        return _long(self.inputs[indices]), _long(self.targets[indices])
+    def gather(self, places: Places) -> Batch:
+        return _long(self.inputs[places]), _long(self.targets[places])
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +145,8 @@ class _StreamRows:
     def __len__(self) -> int:
         return self.count
 
-    def gather(self, indices: list[int]) -> Batch:
-        starts = np.asarray(indices, np.int64) * self.stride
+    def gather(self, places: Places) -> Batch:
+        starts = places * self.stride
         if isinstance(self.ids, TokenStore):
             rows = self.ids.gather(starts, self.max_length + 1)
         else:
@@ -155,7 +162,10 @@ class WindowSampler(Sampler[int]):
 
     Rank r of w takes places r, r + w, r + 2w, ... of the order that ``seed`` and ``epoch`` decide, so over all ranks
     each window comes exactly once an epoch. ``start`` is how many this rank has taken already: one integer resumes.
-    After a whole pass the next one is the next epoch's.
+
+    Each iteration is a pass of its own, whatever others do meanwhile: the first begins at ``epoch`` and ``start``, each
+    later one at the start of the next epoch, also where the one before was broken off. State is that of the pass begun
+    last, so what is evaluated in between needs a loader of its own.
     """
 
     def __init__(
@@ -171,12 +181,33 @@ class WindowSampler(Sampler[int]):
         if not 0 <= rank < world_size:
             raise UsageError(f"rank {rank}: must be from 0 to world_size - 1 ({world_size - 1})")
         self.n_windows = len(dataset)
-        self.seed, self.epoch, self.rank, self.world_size = seed, epoch, rank, world_size
-        self.start = self._checked(start)
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+        self._passes = 0
+        self._place(epoch, self._checked(start))
+
+    def _place(self, epoch: int, start: int) -> None:
+        """Let the next pass begin here; passes under way no longer count for the state."""
+        self._passes += 1
+        self._begun = False
+        self._epoch, self._first, self._taken = epoch, start, start
 
     @property
     def _share(self) -> int:
         return len(range(self.rank, self.n_windows, self.world_size))
+
+    @property
+    def _complete(self) -> bool:
+        return self._begun and self._taken == self._share
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the pass begun last, or, if that is complete, of the next."""
+        return self._epoch + self._complete
+
+    @property
+    def start(self) -> int:
+        """How many windows of that epoch this rank has taken."""
+        return 0 if self._complete else self._taken
 
     def _checked(self, start: int) -> int:
         if not 0 <= start <= self._share:
@@ -184,28 +215,52 @@ class WindowSampler(Sampler[int]):
         return start
 
     def __len__(self) -> int:
-        return self._share - self.start
+        """Windows of the pass begun last; before and after it, of the next. It does not shrink on the way."""
+        return self._share - (0 if self._complete else self._first)
 
     def __iter__(self) -> Iterator[int]:
-        order = Permutation(self.n_windows, self.seed, self.epoch)
-        while self.start < self._share:
-            taken = np.arange(self.start, min(self.start + SAMPLER_CHUNK, self._share))
-            for window in order[taken * self.world_size + self.rank].tolist():
-                self.start += 1
+        if self._begun:
+            self._place(self._epoch + 1, 0)
+        self._begun = True
+        return self._walk(self._passes, self._epoch, self._first)
+
+    def _walk(self, number: int, epoch: int, taken: int) -> Iterator[int]:
+        order = Permutation(self.n_windows, self.seed, epoch)
+        for first in range(taken, self._share, SAMPLER_CHUNK):
+            places = np.arange(first, min(first + SAMPLER_CHUNK, self._share))
+            for window in order[places * self.world_size + self.rank].tolist():
+                taken += 1
+                if number == self._passes:
+                    self._taken = taken
                 yield window
-        self.epoch, self.start = self.epoch + 1, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin at the start of an epoch, as torch's DistributedSampler does."""
-        self.epoch, self.start = epoch, 0
+        """Begin at the start of an epoch, as torch's DistributedSampler does; a place loaded in that epoch is kept."""
+        if self._begun or epoch != self._epoch:
+            self._place(epoch, 0)
 
     def state_dict(self, consumed: int | None = None) -> dict[str, int]:
-        """Return where this rank is. A DataLoader with workers asks ahead: pass the windows really ``consumed``."""
-        return {"seed": self.seed, "epoch": self.epoch, "start": self.start if consumed is None else consumed}
+        """Return where this rank is, to go on from.
+
+        A DataLoader with workers asks ahead: pass how many windows of this epoch were really ``consumed``, those before
+        a resume included. Raises `UsageError` if the rank does not take so many.
+        """
+        epoch, start = self.epoch, self.start
+        if consumed is not None:
+            epoch, start = self._epoch, self._checked(consumed)
+            if start == self._share:
+                epoch, start = epoch + 1, 0
+        whose = {"n_windows": self.n_windows, "world_size": self.world_size}
+        return {"seed": self.seed, "epoch": epoch, "start": start, **whose}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where `state_dict` was taken."""
-        self.seed, self.epoch, self.start = state["seed"], state["epoch"], self._checked(state["start"])
+        """Go on where `state_dict` was taken. Raises `UsageError` for a state of other windows or another world."""
+        for key in ("n_windows", "world_size"):
+            if state[key] != getattr(self, key):
+                raise UsageError(f"{key} {state[key]}: this sampler has {getattr(self, key)}; the state is another's")
+        start = self._checked(state["start"])
+        self.seed = state["seed"]
+        self._place(state["epoch"], start)
 
 
 def _long(ids: Array) -> Tensor:

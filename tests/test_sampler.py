@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from llmprep.datasets import SAMPLER_CHUNK, WindowDataset, WindowSampler
+from llmprep.datasets import SAMPLER_CHUNK, WindowDataset, WindowSampler, collate_windows
 from llmprep.errors import UsageError
 from llmprep.permutation import Permutation
 
@@ -122,7 +122,7 @@ def test_the_state_counts_what_was_consumed() -> None:
 
     resumed = WindowSampler(dataset)
     resumed.load_state_dict(state)
-    assert state == {"seed": 4, "epoch": 0, "start": 35}
+    assert state == {"seed": 4, "epoch": 0, "start": 35, "n_windows": 100, "world_size": 1}
     assert seen + list(resumed) == full
 
 
@@ -156,13 +156,101 @@ def test_impossible_places_are_refused(choices: dict[str, int], message: str) ->
     assert str(caught.value) == message
 
 
-def test_a_state_of_another_length_is_refused() -> None:
-    """A state whose start lies beyond this rank's share belongs to another data set or world, and is refused."""
-    sampler = WindowSampler(windows(10))
-    state = WindowSampler(windows(100), start=50).state_dict()
+@pytest.mark.parametrize(
+    ("n", "world_size", "message"), [(10, 1, "n_windows 100: this"), (100, 4, "world_size 1: this")]
+)
+def test_a_state_of_another_order_is_refused(n: int, world_size: int, message: str) -> None:
+    """A state of other windows or another world would go on in another order; it is refused, and changes nothing."""
+    sampler = WindowSampler(windows(n), seed=7, world_size=world_size)
+    before = sampler.state_dict()
 
-    with pytest.raises(UsageError, match="start 50: this rank takes 10 windows an epoch"):
+    with pytest.raises(UsageError, match=message):
+        sampler.load_state_dict(WindowSampler(windows(100), start=5).state_dict())
+
+    assert sampler.state_dict() == before
+
+
+def numbered(n: int) -> WindowDataset:
+    """A dataset of n windows whose first ids tell their numbers."""
+    return WindowDataset(np.arange(10 * n + 1, dtype=np.uint16), 10, 10)
+
+
+def numbers(batch: Any) -> list[int]:
+    """The numbers of a batch's windows."""
+    return [int(first) // 10 for first in batch[0][:, 0]]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize(("n", "batch_size", "drop_last"), [(24, 4, False), (26, 4, False), (26, 4, True)])
+def test_a_loader_resumes_after_any_batch(n: int, batch_size: int, drop_last: bool, num_workers: int) -> None:
+    """A state taken after any batch of two epochs, the last of each included, gives all that was still to come."""
+    dataset = numbered(n)
+
+    def loader_of(sampler: WindowSampler, workers: int = 0) -> DataLoader[Any]:
+        return DataLoader(
+            dataset, batch_size, sampler=sampler, num_workers=workers, collate_fn=collate_windows, drop_last=drop_last
+        )
+
+    epochs = [[numbers(batch) for batch in loader_of(WindowSampler(dataset, seed=3, epoch=e))] for e in range(3)]
+    sampler = WindowSampler(dataset, seed=3)
+    states = []
+    for epoch in range(2):
+        consumed = 0
+        for done, batch in enumerate(loader_of(sampler, num_workers), 1):
+            consumed += len(batch[0])
+            states.append((epoch, done, sampler.state_dict(consumed)))
+
+    for epoch, done, state in states:
+        resumed = WindowSampler(dataset)
+        resumed.load_state_dict(json.loads(json.dumps(state)))
+        resumed.set_epoch(state["epoch"])
+        coming = [numbers(batch) for _ in range(2) for batch in loader_of(resumed)]
+        expected = [*epochs[epoch][done:], *epochs[epoch + 1]]
+        assert coming[: len(expected)] == expected
+
+
+def test_passes_do_not_disturb_each_other() -> None:
+    """A pass inside a pass, as when a model is evaluated on its training loader, changes nothing of the outer one."""
+    dataset = numbered(24)
+    loader = DataLoader(dataset, 4, sampler=WindowSampler(dataset, seed=3), collate_fn=collate_windows)
+    expected = [numbers(batch) for batch in DataLoader(dataset, 4, sampler=WindowSampler(dataset, seed=3))]
+
+    outer = []
+    for batch in itertools.islice(loader, 100):
+        outer.append(numbers(batch))
+        assert len(loader) == 6
+        inner = [numbers(each) for each in itertools.islice(loader, 2)]
+        assert len(inner) == 2
+
+    assert outer == expected
+
+
+def test_a_pass_after_one_that_was_broken_off_is_whole() -> None:
+    """After a break the next pass is a whole one, in the next epoch's order."""
+    sampler = WindowSampler(windows(50), seed=1)
+
+    broken = list(itertools.islice(sampler, 7))
+
+    assert broken == list(WindowSampler(windows(50), seed=1))[:7]
+    assert list(sampler) == list(WindowSampler(windows(50), seed=1, epoch=1))
+
+
+def test_a_loaded_place_survives_set_epoch() -> None:
+    """`set_epoch` of the epoch that was loaded, as training loops call it, keeps the place; of another it does not."""
+    state = WindowSampler(windows(50), seed=1, epoch=2, start=20).state_dict()
+
+    for epoch, left in ((2, 30), (3, 50)):
+        sampler = WindowSampler(windows(50))
         sampler.load_state_dict(state)
+        sampler.set_epoch(epoch)
+        assert len(list(sampler)) == left
+
+
+def test_more_cannot_be_consumed_than_there_is() -> None:
+    """A count beyond the rank's share is a mistake in the caller's counting."""
+    with pytest.raises(UsageError, match="start 51: this rank takes 50 windows an epoch"):
+        WindowSampler(windows(50)).state_dict(consumed=51)
 
 
 def test_neither_time_nor_memory_depends_on_the_number_of_windows() -> None:

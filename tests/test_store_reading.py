@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import tempfile
 from collections.abc import Sequence
@@ -351,3 +352,58 @@ def test_the_default_name_is_the_folders(built: Path, call: Call, monkeypatch: p
 
     assert ended.code == 0
     assert Path("store.windows.pt").is_file()
+
+
+# --- only what is asked for -----------------------------------------------------------------------
+
+
+def test_a_window_outside_the_split_is_refused(tmp_path: Path) -> None:
+    """Single or in a batch, a number beyond the split raises: behind train's last window lie the tokens of val."""
+    folder = make_store(tmp_path / "s", [list(range(60)), list(range(60, 100))], val_fraction=0.3)
+    train, val = (WindowDataset(folder, 4, 4, split=name) for name in ("train", "val"))
+
+    for dataset in (train, val):
+        for outside in (len(dataset), len(dataset) + 1, -len(dataset) - 1):
+            with pytest.raises(IndexError, match=f"window {outside} of {len(dataset)}"):
+                _ = dataset[outside]
+            with pytest.raises(IndexError, match=f"window {outside} of {len(dataset)}"):
+                dataset.__getitems__([0, outside])
+    tokens = TokenStore(folder, "train")
+    for first, count in ((len(tokens) - 3, 4), (-1, 2)):
+        with pytest.raises(IndexError, match=f"tokens {first} to {first + count} of 70"):
+            tokens.read(first, count)
+
+
+def test_numbers_from_the_end_are_those_windows(tmp_path: Path) -> None:
+    """A negative number counts from the end in a batch too, as `Subset` may ask."""
+    dataset = WindowDataset(make_store(tmp_path / "s", [list(range(50))]), 4, 4)
+
+    batch = dataset.__getitems__([-1, 0, -len(dataset)])
+
+    assert batch.inputs.tolist() == [dataset[number][0].tolist() for number in (len(dataset) - 1, 0, 0)]
+
+
+def test_a_loader_may_be_read_inside_itself(numbers: Path) -> None:
+    """The course's training loop evaluates on its training loader; the epoch still holds each window once."""
+    loader = create_dataloader(numbers, 8, 20, 7, shuffle=True, drop_last=False)
+    inputs, _ = window_rows(range(3000), 20, 7)
+    read: list[list[int]] = []
+
+    for step, (x, _) in enumerate(loader):
+        read += x.tolist()
+        assert len(read) <= len(inputs)
+        if step % 5 == 0:
+            assert len(list(itertools.islice(loader, 3))) == 3
+
+    assert sorted(read) == sorted(inputs)
+
+
+def test_a_split_is_a_stores(call: Call, tmp_path: Path) -> None:
+    """A split of a file is refused, whichever kind it is: a file has none."""
+    (tmp_path / "a.txt").write_text("one two three four five six seven")
+    call("tokenize", "a.txt", "-o", "tokens.pt")
+    call("window", "a.txt", "--max-length", "2", "-o", "windows.pt")
+
+    for name in ("a.txt", "tokens.pt", "windows.pt"):
+        with pytest.raises(UsageError, match="split val: only a token store has splits"):
+            WindowDataset(Path(name), 2, 2, split="val")

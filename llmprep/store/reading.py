@@ -61,7 +61,12 @@ class TokenStore:
         return number, at - self._starts[number]
 
     def read(self, position: int, count: int) -> Array:
-        """Return ``count`` ids from ``position`` on: a view if one shard holds them all, else a copy."""
+        """Return ``count`` ids from ``position`` on: a view if one shard holds them all, else a copy.
+
+        Raises IndexError if they are not all in this sequence: what lies behind a split is another's.
+        """
+        if not 0 <= position <= position + count <= len(self):
+            raise IndexError(f"tokens {position} to {position + count} of {len(self)}")
         number, place = self.locate(position)
         held = self.shard(number)[place : place + count]
         if len(held) == count:
