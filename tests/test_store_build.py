@@ -28,8 +28,8 @@ from llmprep.documents import find_sources
 from llmprep.executors import InProcess
 from llmprep.ptfile import read_pt
 from llmprep.store.build import build_shard, make_jobs, run_jobs
-from llmprep.store.folder import locked, prepare, read_plan
-from llmprep.store.manifest import read_manifest
+from llmprep.store.folder import locked, prepare, read_plan, sample
+from llmprep.store.manifest import read_manifest, seal
 from llmprep.store.merge import merge, write_manifest
 from llmprep.store.plan import make_plan
 from llmprep.tokens import Effort, TextOptions
@@ -599,14 +599,137 @@ def test_a_split_shares_no_token(fraction: str, store: Path, corpus: Path, call:
     assert built_at(store) == before
 
 
-def test_without_a_fraction_there_is_no_split(store: Path, built: Path, corpus: Path, call: Call) -> None:
-    """The same command without the option takes a split away again."""
+def test_a_split_is_not_moved_or_dropped_in_silence(store: Path, corpus: Path, call: Call) -> None:
+    """Once there is a split, the command without it, or with another, is refused: val would get into train."""
     again(call, corpus, "--val-fraction", "0.25")
+    before = contents(store)
 
-    again(call, corpus)
+    for options, now in (([], "None"), (["--val-fraction", "0.2"], "0.2"), (["--task", "1/2"], "None")):
+        ended = again(call, corpus, *options)
+        assert ended.code == 6
+        assert error_of(ended).startswith(f"store: was begun differently: val_fraction was 0.25, is {now}; ")
 
+    assert contents(store) == before
+    assert again(call, corpus, "--val-fraction", "0.25").code == 0
+    assert again(call, corpus, "--restart").code == 0
     assert manifest_of(store)["splits"] == {}
+
+
+def test_tasks_must_agree_on_the_split(corpus: Path, call: Call) -> None:
+    """A task that was told of another split than the others is refused, whichever comes first."""
+    options = ["-o", "s/", "--shard-bytes", SHARD_BYTES, "--jobs", "1"]
+    first = call("tokenize", corpus, *options, "--task", "1/3")
+    second = call("tokenize", corpus, *options, "--task", "2/3", "--val-fraction", "0.2")
+
+    assert (first.code, second.code) == (0, 6)
+    assert error_of(second).startswith("s: was begun differently: val_fraction was None, is 0.2; ")
+
+
+# --- what is not the store's ----------------------------------------------------------------------
+
+
+def test_another_file_of_the_same_name_size_and_time_is_another(call: Call) -> None:
+    """Files as an archive unpacks them, all of one time, are told apart by what they hold."""
+    for folder, text in (("one", "aaaa one"), ("two", "bbbb two")):
+        Path(folder).mkdir()
+        Path(folder, "x.txt").write_text(text)
+        os.utime(Path(folder, "x.txt"), (1_500_000_000, 1_500_000_000))
+    call("tokenize", "one/x.txt", "-o", "s/", "--jobs", "1")
+    call("tokenize", "one/x.txt", "two/x.txt", "-o", "both/", "--jobs", "1")
+
+    other = call("tokenize", "two/x.txt", "-o", "s/", "--jobs", "1")
+    turned = call("tokenize", "two/x.txt", "one/x.txt", "-o", "both/", "--jobs", "1")
+
+    assert (other.code, turned.code) == (6, 6)
+    assert error_of(other) == "s: was begun differently: x.txt has changed; --restart starts over"
+    assert stream_of(Path("s")) == encode("aaaa one")
+
+
+@pytest.mark.parametrize("place", [0, 2 * 4096, 50_000, 99_999])
+def test_a_change_at_either_end_or_in_the_middle_is_seen(place: int, tmp_path: Path) -> None:
+    """The sample of a long file holds its first, middle and last 4 KiB; the middle ones of it are not read."""
+    path = tmp_path / "long.txt"
+    path.write_bytes(b"a" * 100_000)
+    before = sample(find_sources([str(path)])[0])
+
+    flip(path, place)
+
+    assert (sample(find_sources([str(path)])[0]) != before) == (place != 2 * 4096)
+
+
+@pytest.mark.parametrize("name", ["tokens-00001.pt", "manifest.json", "receipts/00001.json", "plan.json", ".lock"])
+def test_nothing_is_written_through_a_link(name: str, store: Path, corpus: Path, call: Call) -> None:
+    """A link that stands for a file of the store's leads elsewhere; what lies there is left alone."""
+    victim = Path("victim.txt")
+    victim.write_text("precious")
+    (store / name).unlink()
+    (store / name).symlink_to(victim.resolve())
+
+    ended = again(call, corpus)
+
+    assert ended.code in (1, 4)
+    assert ended.notes[-1].startswith(f"llmprep: error: {'store' if name == '.lock' else f'store/{name}'}: ")
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["tokens-00001.pt", "manifest.json", "receipts/00001.json", "plan.json"])
+def test_a_pipe_in_the_stores_folder_hangs_nobody(name: str, store: Path, corpus: Path, llmprep: Run) -> None:
+    """A named pipe in the place of a file is one line, not a wait for a writer."""
+    (store / name).unlink()
+    os.mkfifo(store / name)
+
+    ended = llmprep("tokenize", corpus, "-o", f"{store}/", "--shard-bytes", SHARD_BYTES, "--jobs", "1", timeout=20)
+
+    assert ended.returncode in (1, 4)
+    assert b"is no regular file" in ended.stderr
+
+
+@pytest.mark.parametrize("beside", ["manifest.json", "receipts/a.txt", "plan.json"])
+def test_a_corpus_with_names_like_a_stores_is_text(beside: str, call: Call) -> None:
+    """A folder of texts with a manifest of another program, or with receipts, is no token store."""
+    path = Path("texts", beside)
+    path.parent.mkdir(parents=True)
+    path.write_text('{"name": "an app"}')
+    Path("texts/z.txt").write_text("some words")
+
+    counted = call("tokenize", "texts", "--count")
+    stored = call("tokenize", "texts", "-o", "s/", "--jobs", "1")
+
+    assert (counted.code, stored.code) == (0, 0)
+    assert manifest_of(Path("s"))["n_documents"] == 2
+
+
+def test_a_pattern_that_finds_the_store_is_refused(call: Call) -> None:
+    """Run again, a pattern over the folder that the store lies in finds its shards; they are no texts."""
+    Path("in").mkdir()
+    Path("in/a.txt").write_text("some words")
+    first = call("tokenize", "in/*", "-o", "in/store/", "--jobs", "1")
+
+    second = call("tokenize", "in/**", "-o", "in/store/", "--jobs", "1")
+
+    assert (first.code, second.code) == (0, 2)
+    assert "lies inside the store's folder in/store" in error_of(second)
+
+
+@pytest.mark.parametrize("values", [{"a": 1}, {"plan_sha256": 1, "bytes": "many"}], ids=str)
+def test_a_sealed_receipt_of_another_form_is_unsound(
+    values: dict[str, Any], store: Path, built: Path, corpus: Path, call: Call
+) -> None:
+    """A receipt whose seal holds but whose form does not is as good as none: the shard is built again."""
+    (store / "receipts" / "00001.json").write_bytes(seal(values))
+
+    assert again(call, corpus).code == 0
     assert contents(store) == contents(built)
+
+
+def test_a_sealed_plan_of_another_form_is_refused(store: Path, corpus: Path, call: Call) -> None:
+    """A plan whose seal holds but which lacks what a plan has is named, and --restart is the way out."""
+    (store / "plan.json").write_bytes(seal({"plan_sha256": "0"}))
+
+    for ended in (again(call, corpus), call("merge", "store")):
+        assert ended.code == 4
+        assert error_of(ended) == "store/plan.json: is not what llmprep writes; build the store with --restart"
+    assert again(call, corpus, "--restart").code == 0
 
 
 # --- what is refused ------------------------------------------------------------------------------

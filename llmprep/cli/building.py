@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -123,7 +124,7 @@ class Site:
 def build_store(site: Site, sources: list[Source], reading: Reading, choices: StoreChoices) -> Built:
     """Build a token store, or one task's share of it."""
     from llmprep.store.build import make_jobs
-    from llmprep.store.folder import clear_temporaries, locked, prepare
+    from llmprep.store.folder import clear_temporaries, locked, prepare, read_plan, require_same
     from llmprep.store.merge import ContentHash, write_manifest
     from llmprep.store.plan import make_plan
     from llmprep.tokens import Effort, TextOptions
@@ -135,10 +136,14 @@ def build_store(site: Site, sources: list[Source], reading: Reading, choices: St
     plan = make_plan(sources, vocabulary, options, choices.bytes_per_shard)
     jobs = make_jobs(plan, folder, vocabulary, options, effort)
     with locked(folder, shared=task is not None):
-        told = prepare(folder, plan, vocabulary, restart=choices.restart, val_fraction=choices.val_fraction)
+        told = prepare(
+            folder, plan, vocabulary,
+            restart=choices.restart, val_fraction=choices.val_fraction, shared=task is not None,
+        )  # fmt: skip
         if task is not None:
             mine = jobs[task[0] - 1 :: task[1]]
             _build_missing(site, mine, lambda *_: None)
+            require_same(folder, read_plan(folder), told)  # another task that began at the same time may differ
             return Built(len(mine), len(jobs), None)
         clear_temporaries(folder)
         content = ContentHash(folder)
@@ -171,10 +176,8 @@ def _build_missing(site: Site, jobs: list[ShardJob], finished: Callable[[int, in
     return receipts
 
 
-def check_folder(output: str | None, paths: list[str]) -> Path:
-    """Return the folder of a store, which must be new, empty or a store's, and lie in no input."""
-    from llmprep.store.manifest import is_store
-
+def check_folder(output: str | None, paths: list[str], sources: list[Source]) -> Path:
+    """Return the folder of a store, which must be new, empty or a store's, and neither hold an input nor lie in one."""
     if output is None or output == "-":
         raise UsageError("--shard-bytes, --shard-tokens: name the store's folder with -o FOLDER/")
     folder = Path(output)
@@ -185,12 +188,23 @@ def check_folder(output: str | None, paths: list[str]) -> Path:
         foreign = [name for name in names if name not in ("receipts", ".lock") and not name.startswith(".llmprep-")]
         if foreign:
             raise OutputError(f"{output}: has other things in it ({foreign[0]}, ...); name a new folder")
+    _refuse_own(folder, paths, sources)
+    return folder
+
+
+def _refuse_own(folder: Path, paths: list[str], sources: list[Source]) -> None:
+    """Refuse inputs that are a store, hold the folder, or lie in it, as those that a pattern finds in a second run."""
+    from llmprep.store.manifest import is_store
+
     for path in paths:
         if is_store(path):
             raise UsageError(f"{path}: is a token store; its tokens are made already")
         if Path(path).is_dir() and folder.resolve().is_relative_to(Path(path).resolve()):
             raise UsageError(f"{folder}: lies inside the input {path}; name a folder elsewhere")
-    return folder
+    own = os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118 - there may be many
+    for source in sources:
+        if os.path.abspath(source.path).startswith(own):  # noqa: PTH100
+            raise UsageError(f"{source.path}: lies inside the store's folder {folder}; name a folder elsewhere")
 
 
 def _job_bytes(job: ShardJob) -> int:

@@ -90,13 +90,13 @@ def tokenize(
         choices.check()
         if dtype is not None:
             raise UsageError("--dtype: a token store has the smallest that fits its vocabulary; leave it out")
+        sources = find_sources(paths, field, None if dry_run else show.note)
+        folder = check_folder(output, paths, sources)
         if dry_run:
             chosen = _text_options(newlines, separator, special)
             reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
-            reports.show_plan(show, paths, reading, output=str(check_folder(output, paths)), ids_per_token=1)
+            reports.show_plan(show, paths, reading, output=str(folder), ids_per_token=1)
             return
-        folder = check_folder(output, paths)
-        sources = find_sources(paths, field, show.note)
         with open_workers(choices, sources, _cores(jobs)) as workers:  # they start while the rest is imported
             chosen = _text_options(newlines, separator, special)
             reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)

@@ -22,8 +22,7 @@ from llmprep.documents import Source
 from llmprep.errors import InputError, WorkerDiedError
 from llmprep.executors import Workers
 from llmprep.kinds import write_tokens
-from llmprep.ptfile import check_output, open_output
-from llmprep.store.folder import receipt_path, stamp, write_sealed
+from llmprep.store.folder import open_own, receipt_path, stamp, write_sealed
 from llmprep.store.manifest import shard_name, store_dtype
 from llmprep.store.plan import Plan
 from llmprep.tokens import Effort, TextOptions, stream_text
@@ -104,7 +103,7 @@ def build_shard(job: ShardJob) -> dict[str, Any]:
     effort = Effort(job.backend, block_bytes=job.block_bytes)
     stream = stream_text(job.sources, encoder.vocabulary, job.options, effort, encoder, follows=job.follows)
     path = Path(job.folder) / shard_name(job.number)
-    with open_output(check_output(str(path), force=True)) as sink:
+    with open_own(path) as sink:
         hashing = _HashingSink(sink)
         n_bytes = write_tokens(hashing, stream, dtype=job.dtype)
     receipt = {

@@ -9,20 +9,33 @@ import socket
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from llmprep.documents import Source
 from llmprep.errors import FileFormatError, InputError, OutputError, RefusedError
 from llmprep.ptfile import check_output, open_output
-from llmprep.store.manifest import NAME, read_sealed, seal, shard_name
+from llmprep.ptfile.writing import Sink
+from llmprep.store.manifest import NAME, PLAN, read_sealed, seal, shard_name
 from llmprep.store.plan import Plan
 from llmprep.vocabulary import Vocabulary
 
-PLAN = "plan.json"
 RECEIPTS = "receipts"
 LOCK = ".lock"
+SAMPLE_BYTES = 4096
+PLAN_KEYS: dict[str, type] = {"plan_sha256": str, "options": dict, "corpus": list, "shards": list, "n_vocab": int}
+RECEIPT_KEYS: dict[str, type] = {
+    "plan_sha256": str,
+    "file": str,
+    "bytes": int,
+    "sha256": str,
+    "tokens": int,
+    "documents": int,
+    "special": int,
+    "boms": int,
+    "pieces": list,
+}
 
 
 @contextmanager
@@ -30,7 +43,7 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold the store's folder; `RefusedError` names who holds it. Several ``--task`` runs share it."""
     try:
         (folder / RECEIPTS).mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a+")
+        file = os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror}") from error
     with file:
@@ -50,17 +63,18 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
 
 
 def prepare(
-    folder: Path, plan: Plan, vocabulary: Vocabulary, *, restart: bool, val_fraction: float | None
+    folder: Path, plan: Plan, vocabulary: Vocabulary, *, restart: bool, val_fraction: float | None, shared: bool = False
 ) -> dict[str, Any]:
     """Make the folder that of this plan; return what is told there, as `read_plan` does.
 
-    Raises `RefusedError` with the differences if the folder was begun for another plan. A manifest of the same plan
-    stays until a new one takes its place: whatever is built again has the same bytes.
+    Raises `RefusedError` with the differences if the folder was begun for another plan. A split may be added to a
+    store that has none, unless the folder is ``shared`` with tasks that were told otherwise. A manifest of the same
+    plan stays until a new one takes its place: whatever is built again has the same bytes.
     """
     told = {
         "plan_sha256": plan.sha256,
         "options": plan.options,
-        "corpus": [[s.name, *stamp(s)] for s in plan.sources],
+        "corpus": [[s.name, *stamp(s), sample(s)] for s in plan.sources],
         "shards": [[[piece.source, piece.start, piece.end] for piece in pieces] for pieces in plan.shards],
         "n_vocab": vocabulary.n_vocab,
         "val_fraction": val_fraction,
@@ -69,14 +83,23 @@ def prepare(
         for stale in [folder / NAME, *folder.glob("tokens-*.pt"), *(folder / RECEIPTS).glob("*.json")]:
             stale.unlink(missing_ok=True)
     elif (folder / PLAN).exists():
-        differences = _differences(read_plan(folder), told)
-        if differences:
-            more = "; ..." if len(differences) > 8 else ""
-            raise RefusedError(
-                f"{folder}: was begun differently: {'; '.join(differences[:8])}{more}; --restart starts over"
-            )
+        old = read_plan(folder)
+        adds_split = old["val_fraction"] is None and not shared
+        require_same(folder, {**old, "val_fraction": val_fraction} if adds_split else old, told)
+        if not adds_split or old["val_fraction"] == val_fraction:
+            return told
     write_sealed(folder / PLAN, told)
     return told
+
+
+def require_same(folder: Path, old: Mapping[str, Any], told: Mapping[str, Any]) -> None:
+    """Raise `RefusedError` with the list of what differs between the plan of a folder and what is told now."""
+    differences = _differences(old, told)
+    if differences:
+        more = "; ..." if len(differences) > 8 else ""
+        raise RefusedError(
+            f"{folder}: was begun differently: {'; '.join(differences[:8])}{more}; --restart starts over"
+        )
 
 
 def stamp(source: Source) -> tuple[int, int]:
@@ -86,6 +109,20 @@ def stamp(source: Source) -> tuple[int, int]:
     except OSError as error:
         raise InputError(f"{source.path}: {error.strerror}") from error
     return status.st_size, status.st_mtime_ns
+
+
+def sample(source: Source) -> str:
+    """Return a hash of a file's first, middle and last 4 KiB: size and time alone do not tell a file from another."""
+    digest = hashlib.sha256()
+    size = source.size or 0
+    try:
+        with Path(source.path).open("rb") as file:
+            for position in sorted({0, max(0, (size - SAMPLE_BYTES) // 2), max(0, size - SAMPLE_BYTES)}):
+                file.seek(position)
+                digest.update(file.read(SAMPLE_BYTES))
+    except OSError as error:
+        raise InputError(f"{source.path}: {error.strerror}") from error
+    return digest.hexdigest()[:16]
 
 
 def read_plan(folder: Path) -> dict[str, Any]:
@@ -100,19 +137,30 @@ def read_plan(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder / PLAN}: {error.strerror}") from error
     except FileFormatError as error:
         raise FileFormatError(f"{error}; build the store with --restart") from error
+    if not _has(told, PLAN_KEYS) or "val_fraction" not in told or not all(map(_is_entry, told["corpus"])):
+        raise FileFormatError(f"{folder / PLAN}: is not what llmprep writes; build the store with --restart")
     return told
 
 
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, list) and list(map(type, entry)) == [str, int, int, str]
+
+
+def _has(values: object, keys: Mapping[str, type]) -> bool:
+    return isinstance(values, dict) and all(type(values.get(key)) is kind for key, kind in keys.items())
+
+
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    before, now = ({**told["options"], "val_fraction": told["val_fraction"]} for told in (old, new))
     options = [
-        f"{key} was {old['options'].get(key)}, is {new['options'].get(key)}"
-        for key in sorted({*old["options"], *new["options"]})
-        if old["options"].get(key) != new["options"].get(key)
+        f"{key} was {before.get(key)}, is {now.get(key)}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
     ]
-    before, now = (_by_name(told["corpus"]) for told in (old, new))
-    gone = [f"{name} is gone" for name, nth in before if (name, nth) not in now]
-    added = [f"{name} is new" for name, nth in now if (name, nth) not in before]
-    changed = [f"{key[0]} has changed" for key in now if key in before and before[key] != now[key]]
+    was, are = (_by_name(told["corpus"]) for told in (old, new))
+    gone = [f"{name} is gone" for name, nth in was if (name, nth) not in are]
+    added = [f"{name} is new" for name, nth in are if (name, nth) not in was]
+    changed = [f"{key[0]} has changed" for key in are if key in was and was[key] != are[key]]
     found = [*options, *gone, *added, *changed]
     if not found and old["plan_sha256"] != new["plan_sha256"]:
         found = ["the files come in another order"]
@@ -120,7 +168,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _by_name(corpus: Sequence[Sequence[Any]]) -> dict[tuple[str, int], Sequence[Any]]:
-    """Size and time of each file by its name and, as several may share one, how many of that name came before."""
+    """What is known of each file by its name and, as several may share one, how many of that name came before."""
     seen: Counter[str] = Counter()
     found: dict[tuple[str, int], Sequence[Any]] = {}
     for name, *rest in corpus:
@@ -152,6 +200,8 @@ def _sound_receipt(folder: Path, number: int, plan_sha256: str) -> dict[str, Any
     try:
         receipt: dict[str, Any] = read_sealed(receipt_path(folder, number))
         path = folder / shard_name(number)
+        if not _has(receipt, RECEIPT_KEYS):
+            return None
         same = receipt["plan_sha256"] == plan_sha256 and path.stat().st_size == receipt["bytes"]
         return receipt if same and file_sha256(path) == receipt["sha256"] else None
     except (OSError, FileFormatError):
@@ -171,5 +221,15 @@ def file_sha256(path: Path) -> str:
 
 def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
     """Write values as `read_sealed` reads them, whole or not at all."""
-    with open_output(check_output(str(path), force=True)) as sink:
+    with open_own(path) as sink:
         sink.write(seal(values))
+
+
+def open_own(path: Path) -> AbstractContextManager[Sink]:
+    """Open a file of the store's own for writing, whole or not at all.
+
+    Raises `OutputError` if a link or a device is in its place: what that leads to is not the store's.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise OutputError(f"{path}: is no regular file; remove it")
+    return open_output(check_output(str(path), force=True))

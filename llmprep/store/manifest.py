@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,9 @@ from llmprep.errors import FileFormatError, InputError
 
 FORMAT = "llmprep-store/1"
 NAME = "manifest.json"
+PLAN = "plan.json"
+BEGINNING = b'{"format":"llmprep-store/'
+PLAN_BEGINNING = b'{"plan_sha256":"'
 KEYS: dict[str, type] = {
     "format": str,
     "llmprep_version": str,
@@ -79,8 +82,22 @@ class Manifest:
 
 
 def is_store(path: str | Path) -> bool:
-    """Tell a finished or unfinished store from any other folder."""
-    return os.path.isfile(Path(path, NAME)) or os.path.isdir(Path(path, "receipts"))  # noqa: PTH112, PTH113 - no errors
+    """Tell a finished or unfinished store from any other folder, also from one whose texts lie beside a manifest."""
+    return _begins(Path(path, NAME), BEGINNING) or _begins(Path(path, PLAN), PLAN_BEGINNING)
+
+
+def _begins(path: Path, beginning: bytes) -> bool:
+    try:
+        if not _is_regular(path):
+            return False
+        with path.open("rb") as file:
+            return file.read(len(beginning)) == beginning
+    except (OSError, ValueError):  # also of a name that no file can have
+        return False
+
+
+def _is_regular(path: Path) -> bool:
+    return stat.S_ISREG(path.stat().st_mode)
 
 
 def seal(values: Mapping[str, Any]) -> bytes:
@@ -98,10 +115,16 @@ def _sealed(body: bytes) -> bytes:
 
 def read_sealed(path: Path) -> Any:
     """Return the values of a sealed file. Raises OSError, and `FileFormatError` if one bit has changed since."""
-    data = path.read_bytes()
+    data = _read(path)
     values = _parse(data, path)
     _check_seal(data, path)
     return values
+
+
+def _read(path: Path) -> bytes:
+    if not _is_regular(path):
+        raise FileFormatError(f"{path}: is no regular file")
+    return path.read_bytes()
 
 
 def _parse(data: bytes, path: Path) -> Any:
@@ -120,7 +143,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check a manifest. Raises `FileFormatError` with a precise list of what is wrong."""
     path = folder / NAME
     try:
-        data = path.read_bytes()
+        data = _read(path)
     except FileNotFoundError as error:
         raise FileFormatError(
             f"{folder}: has no {NAME}: the store is not finished; run its command again, or llmprep merge"

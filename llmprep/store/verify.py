@@ -8,8 +8,8 @@ from pathlib import Path
 from llmprep.errors import FileFormatError
 from llmprep.kinds import check_ids
 from llmprep.ptfile import read_pt
-from llmprep.store.folder import PLAN, RECEIPTS, file_sha256
-from llmprep.store.manifest import check_files, read_manifest, read_sealed
+from llmprep.store.folder import RECEIPTS, file_sha256
+from llmprep.store.manifest import PLAN, check_files, read_manifest, read_sealed
 from llmprep.store.merge import ContentHash
 from llmprep.store.reading import shard_ids
 
