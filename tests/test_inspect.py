@@ -16,9 +16,11 @@ from conftest import Call, run_llmprep
 from reference import encode, tiktoken_encoding, window_rows
 
 from llmprep.cli.inspecting import BLOCK
-from llmprep.errors import LlmprepError
+from llmprep.datasets import WindowDataset
+from llmprep.errors import FileFormatError, LlmprepError
 from llmprep.kinds import make_meta, verify_file, write_tokens
 from llmprep.ptfile import TensorView, write_pt
+from llmprep.store.manifest import seal
 from llmprep.store.verify import verify_store
 from llmprep.tokens import TokenStream
 from llmprep.vocabulary import load_vocabulary
@@ -448,6 +450,84 @@ def test_statements_that_do_not_hold_are_named(tmp_path: Path, call: Call) -> No
         assert error_of(ended).startswith(f"{path}: ")
         assert told in error_of(ended)
         assert ended.stdout == b""
+
+
+def changed(values: Any, *path: Any, to: Any) -> Any:
+    """Values with one of them changed, which ``path`` leads to."""
+    if not path:
+        return to
+    held = list(values) if isinstance(values, list) else dict(values)
+    held[path[0]] = changed(held[path[0]], *path[1:], to=to)
+    return held
+
+
+IMPOSSIBLE: list[tuple[tuple[Any, ...], Any]] = [
+    (("sources",), [1, 2]),
+    (("sources",), []),
+    (("sources", 0), [None, 1]),
+    (("sources", 0, 1), -1),
+    (("sources", 0, 0), 7),
+    (("empty",), [99]),
+    (("empty",), ["a"]),
+    (("shards", 0, "pieces"), []),
+    (("shards", 0, "pieces"), ["x"]),
+    (("shards", 0, "pieces", 0), []),
+    *((("shards", 0, "pieces", 0, 0), wrong) for wrong in (99, -1, "a", True)),
+    *((("shards", 0, "pieces", 0, 1), wrong) for wrong in (10**9, -1, 1.5)),
+    *((("shards", 0, "pieces", 0, 3), wrong) for wrong in (-5, 10**6, 2**63)),
+    *((("shards", 0, "pieces", 0, 4), wrong) for wrong in (10**9, 0, None)),
+    (("shards", 0, "pieces", 0, 5), -1),
+    *((("shards", 0, "tokens"), wrong) for wrong in (-7, True, 2**63)),
+    *((("shards", 0, "documents"), wrong) for wrong in (-1, 9)),
+    *((("splits",), wrong) for wrong in ({"train": [0]}, {"train": ["a", "b"]}, {"train": 5}, {"train": [-9, 20]})),
+    *((("splits",), wrong) for wrong in ({"train": [0, 10**9]}, {"train": [20, 10]}, {"a": [0, 20], "b": [10, 30]})),
+    *((("n_tokens",), wrong) for wrong in (-1, 3)),
+    *((("n_documents",), wrong) for wrong in (-5, 4)),
+    (("n_special",), -1),
+    (("n_boms",), -1),
+    *((("n_vocab",), wrong) for wrong in (0, -1, 10**6, 10**30)),
+    *((("dtype",), wrong) for wrong in ("float", "\x1b[2J", "int32")),
+    *((("encoding",), wrong) for wrong in ("", "\x1b[2J", "\ud800", "a" * 99)),
+    *(((key,), wrong) for key in ("vocab_sha256", "content_sha256", "plan_sha256") for wrong in ("0", "\ud800")),
+    (("format",), "llmprep-store/" + "9" * 5000),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "to"), IMPOSSIBLE, ids=lambda value: str(value)[:40].encode("ascii", "replace").decode()
+)
+def test_a_sealed_manifest_that_cannot_be_is_refused(
+    path: tuple[Any, ...], to: Any, made: Path, tmp_path: Path, call: Call
+) -> None:
+    """Sealed or not, what a manifest states must be possible: each way to read it gives one line and exit code 4."""
+    store = Path(shutil.copytree(made / "store", tmp_path / "store"))
+    values = json.loads((store / "manifest.json").read_bytes())
+    del values["seal_sha256"]
+    (store / "manifest.json").write_bytes(seal(changed(values, *path, to=to)))
+
+    for command in (["inspect"], ["inspect", "--verify"], ["window", "--max-length", "8", "-o", "w.pt"]):
+        ended = call(command[0], "store", *command[1:])
+        assert ended.code == 4
+        assert error_of(ended).startswith("store/manifest.json: ")
+        assert len(error_of(ended)) < 1000
+    with pytest.raises(FileFormatError):
+        WindowDataset(store, 8, 8, split="train")
+
+
+def test_history_of_another_store_is_found(made: Path, tmp_path: Path, call: Call) -> None:
+    """A receipt of another shard, or a plan of another store, has a sound seal and is still not this store's."""
+    store = Path(shutil.copytree(made / "store", tmp_path / "store"))
+    call("tokenize", made / "story.txt", "-o", "other/", "--jobs", "1")
+    for source, target in (("store/receipts/00001.json", "receipts/00000.json"), ("other/plan.json", "plan.json")):
+        kept = (store / target).read_bytes()
+        shutil.copy(tmp_path / source, store / target)
+
+        ended = call("inspect", "store", "--verify")
+
+        assert ended.code == 4
+        assert error_of(ended).startswith(f"store/{target}: is ")
+        (store / target).write_bytes(kept)
+    assert call("inspect", "store", "--verify").code == 0
 
 
 def test_files_of_others_are_told(tmp_path: Path, call: Call) -> None:

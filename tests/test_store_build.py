@@ -1000,10 +1000,11 @@ def test_many_documents_cost_little(call: Call, tmp_path: Path) -> None:
         "corpus": [[name, 4, 0] for name in names],
         "shards": [[[number, 0, None] for number in range(count)]],
     }
-    receipts = {0: {**receipt, "documents": count, "pieces": [[0, 4, 1, 1]] * count}}
+    figures = {"tokens": 2 * count - 1, "documents": count, "pieces": [[0, 4, 1, 1, 4]] * count}
+    receipts = {0: {**receipt, **figures}}
 
     started = time.process_time()
-    write_manifest(folder, told, receipts, "")
+    write_manifest(folder, told, receipts, "0" * 64)
     values = read_manifest(folder).values
     took = time.process_time() - started
     started = time.process_time()

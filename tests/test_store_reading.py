@@ -22,7 +22,7 @@ from llmprep import WindowDataset, create_dataloader
 from llmprep.errors import DataError, InputError, UsageError
 from llmprep.kinds import write_tokens
 from llmprep.store.folder import file_sha256
-from llmprep.store.manifest import shard_name
+from llmprep.store.form import shard_name
 from llmprep.store.merge import ContentHash, write_manifest
 from llmprep.store.reading import TokenStore
 from llmprep.tokens import TokenStream
@@ -42,13 +42,18 @@ def make_store(folder: Path, shards: Sequence[Sequence[int]], val_fraction: floa
             stream = TokenStream("made", "gpt2", "", N_VOCAB, {}, blocks)
             n_bytes = write_tokens(sink, stream, dtype="uint16")
         figures = {"tokens": len(ids), "documents": int(number == 0), "special": 0, "boms": 0}
-        kept = {"file": path.name, "bytes": n_bytes, "sha256": file_sha256(path), "pieces": [[0, 0, 0, 0]]}
+        kept = {
+            "file": path.name,
+            "bytes": n_bytes,
+            "sha256": file_sha256(path),
+            "pieces": [[0, 0, len(ids), int(number == 0), 0]],
+        }
         receipts[number] = {**kept, **figures}
         content.add(number, len(ids))
     told = {
-        "options": {"encoding": "gpt2", "vocab_sha256": "", "separator": "eot"},
+        "options": {"encoding": "gpt2", "vocab_sha256": "0" * 64, "separator": "eot"},
         "n_vocab": N_VOCAB,
-        "plan_sha256": "",
+        "plan_sha256": "0" * 64,
         "corpus": [["a.txt", 0, 0]],
         "shards": [[[0, 0, None]] for _ in shards],
         "val_fraction": val_fraction,

@@ -81,7 +81,7 @@ def as_store(paths: Sequence[str], shard_bytes: int, options: TextOptions | None
     for job, planned in zip(make_jobs(plan, Path(), SMALL, options, EFFORT), plan.shards, strict=True):
         stream = stream_text(job.sources, SMALL, job.options, EFFORT, follows=job.follows)
         ids += [int(token_id) for block in stream for token_id in block]
-        read = [[s.begin, s.begin + s.n_bytes, s.n_tokens, begun_documents(s)] for s in job.sources]
+        read = [[s.begin, s.begin + s.n_bytes, s.n_tokens, begun_documents(s), s.n_text] for s in job.sources]
         shards.append({"pieces": [[piece.source, *each] for piece, each in zip(planned, read, strict=True)]})
     sources = [[source.name, source.size] for source in plan.sources]
     return Streamed(ids, store_pieces(Manifest({"sources": sources, "shards": shards, "options": plan.options})))
@@ -211,6 +211,24 @@ def test_bytes_that_were_changed_on_the_way_are_not_exact(name: str, data: bytes
     assert streamed.places(0, 1)[0].exact
 
 
+@given(text=plain_texts, mark=st.booleans(), shard_bytes=st.integers(1, 60), data=st.data())
+def test_places_count_bytes_of_the_text_across_spans(
+    text: str, mark: bool, shard_bytes: int, data: st.DataObject
+) -> None:
+    """In a file of CRLF that was cut into spans, a place is bytes of the file, or, not exact, of its whole text."""
+    raw = b"\xef\xbb\xbf" * mark + f"one {text} two".replace("\n", "\r\n").encode()
+    with tempfile.TemporaryDirectory() as folder:
+        streamed = as_store(write(Path(folder), [("a.txt", raw)]), shard_bytes)
+    first = data.draw(st.integers(0, len(streamed.ids) - 1))
+    count = data.draw(st.integers(1, len(streamed.ids) - first))
+
+    places = streamed.places(first, count)
+
+    normalised = f"one {text} two".encode()
+    held = [(raw if place.exact else normalised)[place.begin : place.end] for place in places]
+    assert b"".join(held) == streamed.text(first, count)
+
+
 def test_kept_newlines_are_exact(tmp_path: Path) -> None:
     """With --newlines keep nothing is changed, and places are exact."""
     data = b"one\r\ntwo\rthree\r\n"
@@ -279,7 +297,7 @@ def test_a_large_file_is_not_read_at_once() -> None:
         assert first + count <= n_ids
         return np.full(count, 64)
 
-    piece = Piece("large.txt", 0, n_ids, 0, n_ids, 0, 1)
+    piece = Piece("large.txt", 0, n_ids, 0, n_ids, 0, 0, 1)
 
     (place,) = find_places(read, [piece], 4_000_000, 10, TABLE, EOT)
 

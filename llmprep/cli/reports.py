@@ -82,7 +82,7 @@ def show_plan(
     from llmprep.estimate import estimate_tokens
     from llmprep.inputs import is_text
     from llmprep.ptfile import DTYPES
-    from llmprep.store.manifest import store_dtype
+    from llmprep.store.form import store_dtype
     from llmprep.tokens import Effort, TextOptions
     from llmprep.vocabulary import load_vocabulary
 

@@ -128,6 +128,7 @@ def _read_text(source: Source, newlines: Newlines, block_bytes: int) -> Iterator
         n_chars = _check_utf8(source, data, offset + len(raw) - len(data))
         text = normalise(data, newlines)
         source.n_chars += n_chars - (len(data) - len(text))
+        source.n_text += len(text)
         if text:
             begins = source.n_documents == 0 and (source.span is None or source.span[0] == 0)
             yield Block(source, text, raw, offset, first=begins)

@@ -30,7 +30,8 @@ class Source:
 
     ``path`` is as the user gave it, for messages; ``name`` is its last part, or its place inside a folder that was
     named, for files: it must not depend on where the folder lies. ``size`` is None for what has none, as a pipe.
-    ``n_bytes`` and ``sha256`` are of the bytes as they came, compressed or not. A ``span`` names a part of a plain text
+    ``n_bytes`` and ``sha256`` are of the bytes as they came, compressed or not; ``n_text`` counts those of a plain
+    text as it is encoded, with newlines as chosen and without a mark. A ``span`` names a part of a plain text
     by two byte positions, each of which means the first safe cut at or after it; ``begin`` is where it really begins.
     """
 
@@ -43,6 +44,7 @@ class Source:
     begin: int = 0
     n_bytes: int = 0
     n_chars: int = 0
+    n_text: int = 0
     n_tokens: int = 0
     n_documents: int = 0
     bom: bool = False

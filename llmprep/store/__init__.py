@@ -4,6 +4,7 @@ plan.py       corpus and options -> which bytes go into which shard; nothing of 
 folder.py     the folder while it is built: who holds it, which plan it follows, which shards are done
 build.py      plan -> shards with receipts, wherever they are built
 merge.py      the receipts of all shards -> the manifest
+form.py       the form of a manifest, and what is wrong with one
 manifest.py   what a finished store says of itself
 reading.py    a finished store -> one token stream, mapped, across shard boundaries
 where.py      a token's place in the stream -> the file, the document and the bytes it came from

@@ -23,7 +23,7 @@ from llmprep.errors import InputError, WorkerDiedError
 from llmprep.executors import Workers
 from llmprep.kinds import write_tokens
 from llmprep.store.folder import open_own, receipt_path, stamp, write_sealed
-from llmprep.store.manifest import shard_name, store_dtype
+from llmprep.store.form import shard_name, store_dtype
 from llmprep.store.plan import Plan
 from llmprep.tokens import Effort, TextOptions, stream_text
 from llmprep.vocabulary import Vocabulary, rebuild_vocabulary
@@ -115,7 +115,7 @@ def build_shard(job: ShardJob) -> dict[str, Any]:
         "documents": sum(map(begun_documents, job.sources)),
         "special": stream.n_special,
         "boms": sum(source.bom for source in job.sources),
-        "pieces": [[s.begin, s.begin + s.n_bytes, s.n_tokens, begun_documents(s)] for s in job.sources],
+        "pieces": [[s.begin, s.begin + s.n_bytes, s.n_tokens, begun_documents(s), s.n_text] for s in job.sources],
     }
     write_sealed(receipt_path(Path(job.folder), job.number), receipt)
     return receipt

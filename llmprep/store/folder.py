@@ -17,7 +17,8 @@ from llmprep.documents import Source
 from llmprep.errors import FileFormatError, InputError, OutputError, RefusedError
 from llmprep.ptfile import check_output, open_output
 from llmprep.ptfile.writing import Sink
-from llmprep.store.manifest import NAME, PLAN, read_sealed, seal, shard_name
+from llmprep.store.form import shard_name
+from llmprep.store.manifest import NAME, PLAN, read_sealed, seal
 from llmprep.store.plan import Plan
 from llmprep.vocabulary import Vocabulary
 

@@ -11,48 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from llmprep.errors import FileFormatError, InputError
+from llmprep.store.form import find_faults
 
-FORMAT = "llmprep-store/1"
 NAME = "manifest.json"
 PLAN = "plan.json"
 BEGINNING = b'{"format":"llmprep-store/'
 PLAN_BEGINNING = b'{"plan_sha256":"'
-KEYS: dict[str, type] = {
-    "format": str,
-    "llmprep_version": str,
-    "encoding": str,
-    "vocab_sha256": str,
-    "n_vocab": int,
-    "dtype": str,
-    "options": dict,
-    "plan_sha256": str,
-    "n_tokens": int,
-    "n_documents": int,
-    "n_special": int,
-    "n_boms": int,
-    "content_sha256": str,
-    "sources": list,
-    "empty": list,
-    "shards": list,
-    "splits": dict,
-}
-SHARD_KEYS: dict[str, type] = {
-    "file": str,
-    "tokens": int,
-    "documents": int,
-    "bytes": int,
-    "sha256": str,
-    "pieces": list,
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A store's manifest. ``shards`` in order; each lists its pieces as [source, begin, end, tokens, documents].
+    """A store's manifest. ``shards`` in order; each lists its pieces as [source, begin, end, tokens, documents, text].
 
-    Bytes ``begin`` to ``end`` are what was read of the source; separators are not among its tokens, and documents are
-    counted where they begin. ``sources`` are [name, bytes], ``empty`` the numbers of those without a document, and
-    ``splits`` name parts of the stream as [first token, token behind the last].
+    Bytes ``begin`` to ``end`` are what was read of the source; ``text`` is how many bytes they gave with newlines as
+    chosen and without a mark (0 for records). Separators are not among its tokens, and documents are counted where
+    they begin. ``sources`` are [name, bytes], ``empty`` the numbers of those without a document, and ``splits`` name
+    parts of the stream as [first token, token behind the last].
     """
 
     values: Mapping[str, Any]
@@ -151,52 +125,11 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     values = _parse(data, path)
-    wrong = list(_wrong(values))
+    wrong = find_faults(values)
     if wrong:
-        raise FileFormatError(f"{path}: {'; '.join(wrong[:8])}")
+        raise FileFormatError(f"{path}: {'; '.join(wrong[:8])}{'; ...' if len(wrong) > 8 else ''}")
     _check_seal(data, path)
     return Manifest(values)
-
-
-def _wrong(values: object) -> list[str]:
-    if not isinstance(values, dict):
-        return ["is not an object"]
-    if values.get("format") != FORMAT:
-        return [f"format is {values.get('format')!r}, this llmprep reads {FORMAT!r}"]
-    wrong = [
-        f"{key} is missing or no {kind.__name__}" for key, kind in KEYS.items() if type(values.get(key)) is not kind
-    ]
-    if wrong:
-        return wrong
-    for number, shard in enumerate(values["shards"]):
-        wrong += [
-            f"shard {number}: {key} is missing or no {kind.__name__}"
-            for key, kind in SHARD_KEYS.items()
-            if not isinstance(shard, dict) or type(shard.get(key)) is not kind
-        ]
-    if not wrong and sum(shard["tokens"] for shard in values["shards"]) != values["n_tokens"]:
-        wrong.append(f"n_tokens is {values['n_tokens']}, the shards have {sum(s['tokens'] for s in values['shards'])}")
-    names = [shard.get("file") for shard in values["shards"] if isinstance(shard, dict)]
-    wrong += [
-        f"shard {n}: file is {name!r}, should be {shard_name(n)!r}"
-        for n, name in enumerate(names)
-        if name != shard_name(n)
-    ]
-    return wrong
-
-
-def shard_name(number: int) -> str:
-    """File name of a shard.
-
-    >>> shard_name(7)
-    'tokens-00007.pt'
-    """
-    return f"tokens-{number:05d}.pt"
-
-
-def store_dtype(n_vocab: int) -> str:
-    """Return the smallest dtype that holds every id: only readers that know read a store."""
-    return "uint16" if n_vocab <= 65_536 else "int32"
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:

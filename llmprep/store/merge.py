@@ -12,9 +12,11 @@ from llmprep import __version__
 from llmprep.errors import DataError, FileFormatError
 from llmprep.kinds import hash_ids
 from llmprep.store.folder import read_plan, sound_receipts, write_sealed
-from llmprep.store.manifest import FORMAT, NAME, Manifest, shard_name, store_dtype
+from llmprep.store.form import FORMAT, shard_name, store_dtype
+from llmprep.store.manifest import NAME, Manifest
 from llmprep.store.reading import shard_ids
 
+KEPT = ("file", "tokens", "documents", "bytes", "sha256")
 BESIDE = ("llmprep_version", "encoding", "vocab_sha256")
 Receipts = dict[int, dict[str, Any]]
 
@@ -99,14 +101,14 @@ def _require_all(folder: Path, count: int, receipts: Receipts) -> None:
 
 
 def _entry(receipt: Mapping[str, Any], pieces: list[list[Any]]) -> dict[str, Any]:
-    kept = {key: receipt[key] for key in ("file", "tokens", "documents", "bytes", "sha256")}
+    kept = {key: receipt[key] for key in KEPT}
     read = zip(pieces, receipt["pieces"], strict=True)
     return {**kept, "pieces": [[piece[0], *figures] for piece, figures in read]}
 
 
 def _empty(shards: list[dict[str, Any]], n_sources: int) -> list[int]:
     """The numbers of the sources in which no document begins."""
-    begun = {source for shard in shards for source, _, _, _, documents in shard["pieces"] if documents}
+    begun = {source for shard in shards for source, _, _, _, documents, _ in shard["pieces"] if documents}
     return [number for number in range(n_sources) if number not in begun]
 
 

@@ -99,7 +99,7 @@ def _first_with_text(sources: Sequence[Source]) -> int:
 
 
 def _forget(source: Source) -> None:
-    source.n_bytes = source.n_chars = source.n_tokens = source.n_documents = 0
+    source.n_bytes = source.n_chars = source.n_text = source.n_tokens = source.n_documents = 0
     source.sha256, source.bom = "", False
 
 

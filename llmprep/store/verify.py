@@ -8,10 +8,21 @@ from pathlib import Path
 from llmprep.errors import FileFormatError
 from llmprep.kinds import check_ids
 from llmprep.ptfile import read_pt
-from llmprep.store.folder import RECEIPTS, file_sha256
-from llmprep.store.manifest import PLAN, check_files, read_manifest, read_sealed
-from llmprep.store.merge import ContentHash
+from llmprep.store.folder import RECEIPTS, file_sha256, read_plan, receipt_path
+from llmprep.store.manifest import PLAN, Manifest, check_files, read_manifest, read_sealed
+from llmprep.store.merge import KEPT, ContentHash
 from llmprep.store.reading import shard_ids
+
+
+def _verify_history(folder: Path, manifest: Manifest) -> None:
+    """Check that plan and receipts are of this store; one that was copied elsewhere needs neither."""
+    if (folder / PLAN).exists() and read_plan(folder)["plan_sha256"] != manifest.values["plan_sha256"]:
+        raise FileFormatError(f"{folder / PLAN}: is of another store than the manifest")
+    own = {receipt_path(folder, number): shard for number, shard in enumerate(manifest.shards)}
+    for path in sorted((folder / RECEIPTS).glob("*.json")):
+        receipt, shard = read_sealed(path), own.get(path, {})
+        if not isinstance(receipt, dict) or any(receipt.get(key) != shard.get(key) for key in KEPT):
+            raise FileFormatError(f"{path}: is not the receipt of the shard in the manifest")
 
 
 def verify_store(folder: Path) -> Iterator[str]:
@@ -19,9 +30,7 @@ def verify_store(folder: Path) -> Iterator[str]:
     manifest = read_manifest(folder)
     check_files(folder, manifest)
     yield f"manifest: {len(manifest.shards)} shards, none missing, none extra, sizes as stated"
-    for path in (folder / PLAN, *sorted((folder / RECEIPTS).glob("*.json"))):
-        if path.exists():  # a store that was copied elsewhere needs neither
-            read_sealed(path)
+    _verify_history(folder, manifest)
     content = ContentHash(folder)
     for number, shard in enumerate(manifest.shards):
         path = folder / shard["file"]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from llmprep.store.form import count_separators
 from llmprep.store.manifest import Manifest
 
 Read = Callable[[int, int], npt.NDArray[Any]]
@@ -22,7 +23,7 @@ class Piece:
     """A run of a source's tokens in the stream, the separators in front of its documents included.
 
     ``first`` is its first token's place in the stream, ``n_ids`` how many there are. ``begin`` and ``end`` are the
-    bytes of the source that it is made of.
+    bytes of the source that it is made of, ``text_begin`` where it begins in the source's text.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Piece:
     n_ids: int
     begin: int
     end: int
+    text_begin: int
     n_separators: int
     n_documents: int
 
@@ -53,24 +55,27 @@ class Place:
 def store_pieces(manifest: Manifest) -> list[Piece]:
     """Return the pieces of a store, in order of the stream."""
     sources = manifest.values["sources"]
-    entries = [(sources[n][0], *rest) for shard in manifest.shards for n, *rest in shard["pieces"]]
-    return _lay_out(entries, manifest.values["options"].get("separator") == "eot")
+    entries = [(sources[n][0], n, *rest) for shard in manifest.shards for n, *rest in shard["pieces"]]
+    return _lay_out(entries, manifest.values["options"])
 
 
 def file_pieces(meta: Mapping[str, Any]) -> list[Piece]:
     """Return the pieces of a tokens or windows file: one for each of its sources."""
-    entries = [(s["name"], 0, s["bytes"], s["tokens"], s["documents"]) for s in meta["sources"]]
-    return _lay_out(entries, meta["options"].get("separator") == "eot")
+    entries = [(s["name"], n, 0, s["bytes"], s["tokens"], s["documents"], 0) for n, s in enumerate(meta["sources"])]
+    return _lay_out(entries, meta["options"])
 
 
-def _lay_out(entries: Sequence[tuple[str, int, int, int, int]], separated: bool) -> list[Piece]:
+def _lay_out(entries: Sequence[tuple[str, int, int, int, int, int, int]], options: Mapping[str, Any]) -> list[Piece]:
     pieces: list[Piece] = []
     first, begun = 0, False
-    for name, begin, end, tokens, documents in entries:
-        separators = max(0, documents - (not begun)) if separated else 0
+    source, text_begin = -1, 0
+    for name, number, begin, end, tokens, documents, text in entries:
+        source, text_begin = (number, text_begin if number == source else 0)
+        separators = count_separators(documents, options, begun=begun)
         begun = begun or documents > 0
-        pieces.append(Piece(name, first, tokens + separators, begin, end, separators, documents))
+        pieces.append(Piece(name, first, tokens + separators, begin, end, text_begin, separators, documents))
         first += tokens + separators
+        text_begin += text
     return pieces
 
 
@@ -108,11 +113,12 @@ def _place(read: Read, piece: Piece, first: int, behind: int, lengths: npt.NDArr
         skipped += len(passed)
         n_eots += len(eots)
     told_apart = not several or n_eots == piece.n_separators == piece.n_documents - (piece.first == 0)
-    origin = start if several and told_apart else -piece.begin
+    exact = total == piece.end - piece.begin and not several
+    origin = -piece.begin if exact else start if several and told_apart else -piece.text_begin
     return Place(
         name=piece.name,
         document=max(1, skipped + (piece.n_separators < piece.n_documents)) if told_apart else None,
         begin=begin - origin,
         end=end - origin,
-        exact=total == piece.end - piece.begin and not several,
+        exact=exact,
     )
