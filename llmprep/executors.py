@@ -60,6 +60,7 @@ def local_processes(jobs: int, module: str = __name__) -> Iterator[Workers]:
     """
     workers = _Processes(jobs, module)
     try:
+        workers.start()
         yield workers
     except BaseException:
         workers.end(now=True)
@@ -76,12 +77,18 @@ class _Processes(Executor):
         self._ending = False
         self._threads = ThreadPoolExecutor(slots)
         self._idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
-        for _ in range(slots):
+
+    def start(self) -> None:
+        """Start all processes. Raises `WorkerDiedError` where none can be had."""
+        for _ in range(self.slots):
             self._idle.put(self._start())
 
     def _start(self) -> ProcessPoolExecutor:
         told = (os.getpid(), self._module)
-        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_get_ready, initargs=told)
+        try:
+            pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_get_ready, initargs=told)
+        except OSError as error:
+            raise WorkerDiedError(f"no worker process can be started ({error.strerror}); use --jobs 1") from error
         with _bare_start(), suppress(BrokenExecutor, OSError):  # a process that dies so soon is started again when used
             pool.submit(os.getpid)
         return pool
@@ -93,7 +100,7 @@ class _Processes(Executor):
     def _call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         pool = self._idle.get()
         try:
-            return pool.submit(_call_or_end, fn, *args, **kwargs).result()
+            return pool.submit(fn, *args, **kwargs).result()
         except (BrokenExecutor, OSError) as error:
             if not self._ending:
                 pool.shutdown()
@@ -128,13 +135,6 @@ def _bare_start() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _call_or_end(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    try:
-        return fn(*args, **kwargs)
-    except SystemExit:
-        os._exit(128 + signal.SIGTERM)
-
-
 def _stop(workers: Sequence[multiprocessing.process.BaseProcess]) -> None:
     """End processes, gently for the time that cleaning up takes."""
     for worker in workers:
@@ -146,27 +146,27 @@ def _stop(workers: Sequence[multiprocessing.process.BaseProcess]) -> None:
 
 
 def _get_ready(parent: int, module: str) -> None:
-    """In a worker: clean up when told to stop, leave Ctrl-C to the parent, and stop when the parent is gone."""
-    stopping = threading.Event()
+    """In a worker: end when told to or when the parent is gone, leaving nothing; leave Ctrl-C to the parent.
 
-    def stop(number: int, _: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        stopping.set()
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))  # there is nothing yet to clean up
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    It ends in the midst of whatever it does: an exception could come up inside a library that does not let it pass.
+    """
 
     def watch() -> None:
-        while not stopping.wait(0.5):
-            if os.getppid() != parent:
-                os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.3)  # more than cleaning up takes: whatever has caught SystemExit, it ends here
-        os._exit(128 + signal.SIGTERM)
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
 
+    signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
     importlib.import_module(module)
-    signal.signal(signal.SIGTERM, stop)
+    from llmprep.ptfile import remove_temporaries
+
+    def end(number: int, _: FrameType | None) -> None:
+        remove_temporaries()
+        os._exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "windows": {"errors"},
     "ptfile": {"errors"},
     "kinds": {"__init__", "errors", "ptfile", "tokens", "vocabulary", "windows"},
-    "executors": {"errors"},
+    "executors": {"errors", "ptfile"},
     "permutation": set(),
     "store": {"__init__", "backends", "documents", "errors", "executors", "kinds", "ptfile", "tokens", "vocabulary"},
     "inputs": {"backends", "documents", "errors", "kinds", "ptfile", "store", "tokens", "vocabulary", "windows"},

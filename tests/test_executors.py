@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from llmprep.errors import DataError, WorkerDiedError
 from llmprep.executors import InProcess, local_processes
+from llmprep.ptfile import check_output, open_output
 from llmprep.store.build import ShardJob, run_jobs
 from llmprep.tokens import TextOptions
 
@@ -59,13 +60,17 @@ def end_at_once() -> None:
 
 
 def work_long(folder: str) -> None:
-    """Leave a mark while working, and take it away however the work ends."""
-    mark = Path(folder) / str(os.getpid())
-    try:
-        mark.touch()
+    """Write a file for long; what is there meanwhile is temporary."""
+    with open_output(check_output(str(Path(folder) / str(os.getpid())))) as sink:
+        sink.write(b"begun")
         time.sleep(60)
-    finally:
-        mark.unlink(missing_ok=True)
+
+
+def workers_of(parent: int) -> list[int]:
+    """The worker processes that any thread of a process has started."""
+    lists = Path(f"/proc/{parent}/task").glob("*/children")
+    pids = [pid for children in lists for pid in children.read_text().split()]
+    return [int(pid) for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 # --- in this process and in others -----------------------------------------------------------------
@@ -115,7 +120,7 @@ def test_an_error_ends_the_workers_at_once(error: type[BaseException], tmp_path:
             for _ in range(4):
                 executor.submit(work_long, str(tmp_path))
             wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
-            workers.extend(int(path.name) for path in tmp_path.iterdir())
+            workers.extend(workers_of(os.getpid()))
             raise error
 
     started = time.monotonic()
@@ -155,11 +160,12 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     )  # fmt: skip
     try:
         wait_until(lambda: len(list(marks.iterdir())) == 2)
-        workers = [int(path.name) for path in marks.iterdir()]
+        workers = workers_of(parent.pid)
     finally:
         parent.kill()
         parent.wait()
 
+    assert len(workers) == 2
     wait_until(lambda: not any(map(runs, workers)), seconds=5)
     assert list(marks.iterdir()) == []
 

@@ -79,7 +79,8 @@ def _report(error: BaseException) -> int:
 
 def _is_reader_gone(error: BaseException) -> bool:
     """Tell whether standard output has lost its reader; typer, when it prints help, makes that a SystemExit."""
-    return isinstance(error, ReaderGoneError) or isinstance(error.__context__, BrokenPipeError)
+    by_typer = isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError)
+    return by_typer or isinstance(error, ReaderGoneError)
 
 
 def _is_memory(error: BaseException) -> bool:

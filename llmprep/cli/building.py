@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -95,11 +96,20 @@ def open_workers(choices: StoreChoices, sources: list[Source], jobs: int) -> Ite
     if choices.executor == "ray":
         with redirect_stdout(sys.stderr), executors.ray_cluster(choices.address) as workers:
             yield workers  # what Ray says of nodes and workers is no result
-    elif n_workers <= 1:
+    elif n_workers <= 1 or not _may_have_processes():
         yield executors.InProcess()
     else:
         with executors.local_processes(n_workers, "llmprep.store.build") as workers:
             yield workers
+
+
+def _may_have_processes() -> bool:
+    """Processes need a current folder to start in, and each of them more address space than a limit leaves."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ windows cost nothing.
 """
 
 from llmprep.ptfile.layout import DTYPES, TensorView, c_strides
-from llmprep.ptfile.output import Output, check_output, check_space, open_output
+from llmprep.ptfile.output import Output, check_output, check_space, open_output, remove_temporaries
 from llmprep.ptfile.reading import PtFile, is_zip, read_pt
 from llmprep.ptfile.writing import write_pt
 
@@ -26,5 +26,6 @@ __all__ = [
     "is_zip",
     "open_output",
     "read_pt",
+    "remove_temporaries",
     "write_pt",
 ]

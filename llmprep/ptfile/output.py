@@ -185,10 +185,14 @@ def _closing(file: BinaryIO, name: str) -> Iterator[Sink]:
             file.close()
 
 
+_under_way: set[Path] = set()
+
+
 @contextmanager
 def _replaced(path: Path, name: str) -> Iterator[Sink]:
     # The temporary name is short whatever the target's: a name may use all 255 bytes.
     temporary = path.parent / f".llmprep-{secrets.token_hex(8)}.tmp"
+    _under_way.add(temporary)
     try:
         with _named(name):
             file = temporary.open("xb")
@@ -203,7 +207,16 @@ def _replaced(path: Path, name: str) -> Iterator[Sink]:
         with suppress(OSError):
             temporary.unlink()
         raise
+    finally:
+        _under_way.discard(temporary)
     _sync_folder(path.parent)
+
+
+def remove_temporaries() -> None:
+    """Remove what this process is writing: for one that must end at once, and cannot unwind."""
+    for temporary in tuple(_under_way):
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
