@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -24,6 +25,9 @@ from llmprep.errors import UsageError, WorkerDiedError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+"""Signals that may raise an exception in the main thread."""
 
 
 class Workers(Protocol):
@@ -80,8 +84,9 @@ class _Processes(Executor):
 
     def start(self) -> None:
         """Start all processes. Raises `WorkerDiedError` where none can be had."""
-        for _ in range(self.slots):
-            self._idle.put(self._start())
+        with _signals_held():
+            for _ in range(self.slots):
+                self._idle.put(self._start())
 
     def _start(self) -> ProcessPoolExecutor:
         told = (os.getpid(), self._module)
@@ -126,6 +131,7 @@ def _bare_start() -> Iterator[None]:
     """Start processes that do not import the main program, of which they need nothing, and that Ctrl-C leaves alone."""
     main = sys.modules["__main__"]
     kept: dict[str, Any] = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+    resource_tracker.ensure_running()  # it undoes the mask when it starts
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         main.__spec__ = main.__file__ = None
@@ -133,6 +139,27 @@ def _bare_start() -> Iterator[None]:
     finally:
         vars(main).update(kept)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let what comes of a signal come up afterwards: a process half started would leave its semaphores and a traceback.
+
+    Only the main thread is interrupted by signals. A mask would not do: the system gives a signal to any thread that
+    has none, and numpy has such threads.
+    """
+    came: list[int] = []
+    main = threading.current_thread() is threading.main_thread()
+    kept = {number: signal.getsignal(number) for number in HELD if main and callable(signal.getsignal(number))}
+    for number in kept:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+        for first in came[:1]:
+            signal.raise_signal(first)
 
 
 def _stop(workers: Sequence[multiprocessing.process.BaseProcess]) -> None:

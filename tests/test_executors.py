@@ -142,6 +142,21 @@ def test_workers_leave_ctrl_c_to_their_parent(tmp_path: Path) -> None:
         assert executor.submit(tell_process).result() == worker
 
 
+@pytest.mark.slow
+def test_a_signal_while_workers_start_leaves_nothing_and_no_word(story: Path, tmp_path: Path) -> None:
+    """Whenever it comes: a process half started would say that it ran out of input, and leave its semaphores."""
+    command = [sys.executable, "-m", "llmprep", "tokenize", str(story), "-o", "s/", "--shard-bytes", "9000", "-j", "2"]
+    for milliseconds in range(70, 310, 12):
+        child = subprocess.Popen(
+            command, cwd=tmp_path, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        time.sleep(milliseconds / 1000)
+        child.terminate()
+        _, said = child.communicate(timeout=20)
+
+        assert (child.returncode in (0, 143, -signal.SIGTERM), said) == (True, b""), milliseconds  # -15: not ready yet
+
+
 def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     """When the parent is killed, its workers notice, clean up and end by themselves."""
     script = (

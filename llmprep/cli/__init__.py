@@ -1,6 +1,7 @@
 """The command line: a leaf. Nothing of llmprep imports it, and nothing else prints.
 
-boundary.py   main: signals, exit codes, one line for an error
+boundary.py   main: exit codes, one line for an error
+stopping.py   the signals that end a run
 show.py       the only printing of results, notes and errors
 progress.py   how far a run has come, on a terminal
 reports.py    what each command says of its result

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 from typing import NoReturn
 
-import typer
-
-from llmprep.cli.commands import app
 from llmprep.cli.show import finish_stdout, print_error
+from llmprep.cli.stopping import CODES, stoppable
 from llmprep.errors import InputError, LlmprepError, OutputError, ReaderGoneError, UsageError
-
-STOPPING = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 
 
 def main() -> NoReturn:
@@ -31,12 +25,9 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; return its exit code. The only place where errors are caught."""
-    _catch_signals()
     try:
-        if sys.stdout is None:
-            raise OutputError("standard output is closed; redirect it to /dev/null if it is not wanted")
-        code = app(list(arguments) or ["--help"], prog_name="llmprep", standalone_mode=False)
-        finish_stdout()
+        with stoppable():
+            code = _run(arguments)
     except BaseException as error:
         if os.environ.get("LLMPREP_DEBUG") == "1" and not isinstance(error, SystemExit):
             raise
@@ -46,14 +37,26 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _run(arguments: Sequence[str]) -> object:
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; redirect it to /dev/null if it is not wanted")
+    from llmprep.cli.commands import app  # not before signals are caught: it takes the time of a key stroke
+
+    code = app(list(arguments) or ["--help"], prog_name="llmprep", standalone_mode=False)
+    finish_stdout()
+    return code
+
+
 def _report(error: BaseException) -> int:
+    import typer
+
     match error:
         case _ if _is_reader_gone(error):
             return _abandon_stdout(ReaderGoneError.exit_code)
         case SystemExit(code=code):
             return code if isinstance(code, int) else 1
         case KeyboardInterrupt():
-            return STOPPING["SIGINT"]
+            return CODES["SIGINT"]
         case LlmprepError():
             print_error(str(error))
             return _abandon_stdout(error.exit_code) if isinstance(error, OutputError) else error.exit_code
@@ -109,19 +112,3 @@ def _abandon_stdout(code: int) -> int:
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return code
-
-
-def _catch_signals() -> None:
-    """Let the first signal unwind the stack, so that temporary files go; ignore those that follow."""
-
-    def ignore(_: int, __: FrameType | None) -> None:
-        """Do nothing; SIG_IGN would have Python complain of a signal that came together with the first."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        for name in STOPPING:
-            signal.signal(getattr(signal, name), ignore)
-        raise SystemExit(STOPPING[signal.Signals(number).name])
-
-    for name in STOPPING:
-        if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
-            signal.signal(getattr(signal, name), stop)
