@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -283,6 +284,25 @@ def test_around_what_is_not_there(made: Path, call: Call) -> None:
     assert (absent.code, empty.code) == (3, 2)
     assert error_of(absent) == f"{made / 'store'}: holds no 'no such words anywhere'"
     assert error_of(empty).startswith("--around: ")
+
+
+def test_around_bytes_that_are_no_text(made: Path, call: Call) -> None:
+    """A command line may hold bytes that are not UTF-8: they are looked for as they are."""
+    ended = call("inspect", made / "store", "--around", os.fsdecode(b"\xff"))
+
+    assert (ended.code, error_of(ended)) == (3, f"{made / 'store'}: holds no '\\udcff'")
+
+
+@pytest.mark.parametrize("look", [("--around", "said"), ("--window", "0"), ("--where", "0")])
+def test_a_look_into_what_has_no_window_names_the_largest_length(look: tuple[str, str], made: Path, call: Call) -> None:
+    """As every command does that wants windows; a description alone says 0."""
+    ended = call("inspect", made / "store", "--max-length", "99999999", *look)
+    described = call("inspect", made / "store", "--max-length", "99999999", "--json")
+
+    n_tokens = described.value["n_tokens"]
+    expected = f"{made / 'store'}: {n_tokens} tokens give no window of max_length 99999999; the largest max_length"
+    assert (ended.code, error_of(ended).startswith(expected)) == (3, True), ended
+    assert (described.code, described.value["n_windows"], described.value["shown"]) == (0, 0, [])
 
 
 # --- where ----------------------------------------------------------------------------------------

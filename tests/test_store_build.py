@@ -597,6 +597,7 @@ def test_a_split_shares_no_token(fraction: str, store: Path, corpus: Path, call:
     assert ended.code == 0
     assert manifest["splits"] == {"train": [0, cut], "val": [cut, n_tokens]}
     assert built_at(store) == before
+    assert any("split val is empty" in note for note in ended.notes) == (cut == n_tokens)
 
 
 def test_a_split_is_not_moved_or_dropped_in_silence(store: Path, corpus: Path, call: Call) -> None:
@@ -740,7 +741,8 @@ REFUSED: dict[str, tuple[list[str], int, str]] = {
     "inside the input": (["in", "-o", "in/s/"], 2, "in/s: lies inside the input in"),
     "the input itself": (["in", "-o", "in/"], 1, "in/: has other things in it"),
     "a folder in use": (["t.txt", "-o", "in/"], 1, "in/: has other things in it"),
-    "a folder in use, without a slash": (["t.txt", "-o", "in"], 2, "in: is a folder"),
+    "a folder, without a slash": (["t.txt", "-o", "in"], 2, "in: is a folder; name a file in it, or in/ for a"),
+    "a link to nothing": (["t.txt", "-o", "link/"], 1, "link/: is a link to nothing"),
     "no name": (["t.txt", "--shard-bytes", "9"], 2, "--shard-bytes, --shard-tokens: name the store's folder"),
     "two sizes": (["t.txt", "-o", "s/", "--shard-bytes", "9", "--shard-tokens", "9"], 2, "--shard-bytes and"),
     "no size at all": (["t.txt", "-o", "s/", "--shard-bytes", "0"], 2, "Invalid value for '--shard-bytes'"),
@@ -767,6 +769,7 @@ def test_what_makes_no_store_is_refused_before_any_work(
     Path("empty.txt").write_text("")
     Path("in").mkdir()
     Path("in/a.txt").write_text("more text")
+    Path("link").symlink_to("nothing")
     before = sorted(tmp_path.rglob("*"))
 
     ended = call("tokenize", *arguments)
@@ -787,13 +790,25 @@ def test_merging_what_is_not_complete_names_what_is_missing(store: Path, corpus:
     Path("bare").mkdir()
     nothing = call("merge", "bare")
     absent = call("merge", "absent")
+    file = call("merge", "store/tokens-00000.pt")
 
-    assert [ended.code for ended in (incomplete, nothing, absent)] == [4, 4, 1]
+    assert [ended.code for ended in (incomplete, nothing, absent, file)] == [4, 4, 1, 4]
     assert error_of(incomplete).startswith(f"store: 2 of {n_shards} shards are missing or damaged (1, 3); ")
     assert error_of(nothing) == "bare: has no plan.json; it is no token store"
+    assert error_of(file) == "store/tokens-00000.pt: is a file; a token store is a folder"
     assert not (store / "manifest.json").exists()
     assert not list(Path("bare").iterdir())
     assert not Path("absent").exists()
+
+
+def test_a_store_that_lost_its_plan_is_known_by_its_manifest(store: Path, corpus: Path, call: Call) -> None:
+    """The same command makes the plan again, and builds nothing that is there."""
+    before, plan = built_at(store), (store / "plan.json").read_bytes()
+    (store / "plan.json").unlink()
+
+    ended = again(call, corpus)
+
+    assert (ended.code, built_at(store), (store / "plan.json").read_bytes()) == (0, before, plan)
 
 
 # --- faults ---------------------------------------------------------------------------------------

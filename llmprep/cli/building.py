@@ -54,6 +54,8 @@ class StoreChoices:
         ]
         if chosen and not (sized or folder):
             raise UsageError(f"{', '.join(chosen)}: for a token store; name a folder with -o FOLDER/")
+        if not (sized or folder) and output is not None and Path(output).is_dir():
+            raise UsageError(f"{output}: is a folder; name a file in it, or {output}/ for a token store")
         return sized or folder
 
     @property
@@ -190,10 +192,14 @@ def check_folder(output: str | None, paths: list[str], sources: list[Source]) ->
     """Return the folder of a store, which must be new, empty or a store's, and neither hold an input nor lie in one."""
     if output is None or output == "-":
         raise UsageError("--shard-bytes, --shard-tokens: name the store's folder with -o FOLDER/")
+    from llmprep.store.manifest import is_store
+
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{output}: is a file; a token store is a folder")
-    if folder.is_dir() and not (folder / "plan.json").exists():
+    if folder.is_symlink() and not folder.exists():
+        raise OutputError(f"{output}: is a link to nothing; make the folder that it leads to")
+    if folder.is_dir() and not (folder / "plan.json").exists() and not is_store(folder):
         names = sorted(path.name for path in folder.iterdir())
         foreign = [name for name in names if name not in ("receipts", ".lock") and not name.startswith(".llmprep-")]
         if foreign:
@@ -253,6 +259,10 @@ def show_store(show: Show, folder: Path, manifest: Manifest) -> None:
         show.note(f"{plain.plural(len(empty), 'empty input')} skipped: {names}")
     if values["n_boms"]:
         show.note(f"{plain.plural(values['n_boms'], 'input')} began with a byte order mark, which was dropped")
+    for split, (first, behind) in values["splits"].items():
+        if first == behind:
+            tokens = plain.plural(values["n_tokens"], "token")
+            show.note(f"split {split} is empty: --val-fraction of {tokens} is less than one")
     kept: dict[str, Any] = {
         key: values[key] for key in ("n_tokens", "n_documents", "n_special", "encoding", "dtype", "content_sha256")
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,9 +170,11 @@ def _shape(look: Look, max_length: int | None, stride: int | None) -> tuple[int,
 
 def _wanted(show: Show, opened: Opened, look: Look) -> list[int]:
     """Numbers of the windows to show; the first one if none was asked for."""
-    from llmprep.windows import count_windows
+    from llmprep.windows import count_windows, require_windows
 
     count = count_windows(opened.n_tokens, opened.max_length, opened.stride)
+    if look.inside:
+        require_windows(opened.n_tokens, opened.max_length, opened.stride, str(opened.path))
     wanted = list(look.windows)
     if look.where is not None:
         wanted.append(look.where)
@@ -201,13 +204,13 @@ def _around(show: Show, opened: Opened, look: Look, count: int) -> int:
     if number * opened.stride <= first and number < count:
         return number
     show.note(f"no window holds all of {look.around!r}: it is in tokens {first} to {last}")
-    return min(first // opened.stride, max(0, count - 1))
+    return min(first // opened.stride, count - 1)
 
 
 def _find(opened: Opened, look: Look) -> tuple[int, int]:
     """Return the places of the tokens in which a text begins first, and ends."""
     table, _ = _table(opened, look)
-    needle = (look.around or "").encode()
+    needle = os.fsencode(look.around or "")  # a command line may hold bytes that are no UTF-8
     if not needle:
         raise UsageError("--around: needs a text to look for")
     kept = b""

@@ -134,6 +134,8 @@ def read_plan(folder: Path) -> dict[str, Any]:
         if not folder.exists():
             raise InputError(f"{folder}: no such file or directory") from error
         raise FileFormatError(f"{folder}: has no {PLAN}; it is no token store") from error
+    except NotADirectoryError as error:
+        raise FileFormatError(f"{folder}: is a file; a token store is a folder") from error
     except OSError as error:
         raise InputError(f"{folder / PLAN}: {error.strerror}") from error
     except FileFormatError as error:
