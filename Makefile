@@ -6,6 +6,7 @@ SAMPLES := $(wildcard sample_texts/*.txt sample_texts/*.py)
 SAMPLE_WINDOWS := $(patsubst sample_texts/%,build/samples/%.windows.pt,$(SAMPLES))
 WINDOW_OPTIONS ?= --max-length 64 --stride 32
 SIZES ?= 1 10 100
+LOADERS_MB ?= 200
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -56,7 +57,7 @@ check: lint types test  ## what must pass before a commit
 
 bench: .venv/installed-bench  ## compare speed and memory with other tools; SIZES="1 10" are megabytes
 	$(BIN)/python tests/bench/run.py $(SIZES)
-	$(BIN)/python tests/bench/loaders.py
+	$(BIN)/python tests/bench/loaders.py $(LOADERS_MB)
 
 # The Makefile way to build a data set: one pattern rule; only what changed is built again.
 samples-dataset: $(SAMPLE_WINDOWS)  ## build the windows of every sample text

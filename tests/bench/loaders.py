@@ -1,12 +1,14 @@
 """Compare loaders of shuffled windows from one token store: `python loaders.py [MB]`.
 
 Each yields batches of 32 windows of 1,024 ids, inputs and targets as int64, in a process of its own; they take turns.
-Rates are medians and leave out start-up. Writes build/bench-loaders.json.
+Before it is timed, its windows are looked up in the stream. Rates are medians of the batches really taken, and leave
+out start-up. Writes build/bench-loaders.json.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import statistics
 import subprocess
@@ -24,7 +26,7 @@ from measure import HERE
 FOLDER = ROOT / "build" / "bench"
 STORE, FLAT, CHUNKS = FOLDER / "store", FOLDER / "flat.bin", FOLDER / "litdata"
 BATCH_SIZE, MAX_LENGTH = 32, 1024
-WARM_UP, BATCHES, ROUNDS = 20, 400, 5
+WARM_UP, BATCHES, ROUNDS = 20, 1000, 7
 BASE = "memmap loop"
 
 
@@ -41,12 +43,17 @@ def llmprep_batches(num_workers: int) -> Iterable[Any]:
     )
 
 
-def memmap_batches() -> Iterator[Any]:
-    """The plain loop of nanoGPT's kind: random places of a flat file, each slice widened, then stacked."""
+def loop_batches(*, mapped: bool) -> Iterator[Any]:
+    """The plain loop of nanoGPT's kind: random places of a flat file, each slice widened, then stacked.
+
+    The same file as an np.memmap, as there, or as a plain array over the same map, of which slices are cheaper.
+    """
     import numpy as np
     import torch
 
     ids = np.memmap(FLAT, np.uint16, "r")
+    if not mapped:
+        ids = np.asarray(ids).view(np.ndarray)
     while True:
         starts = torch.randint(len(ids) - MAX_LENGTH, (BATCH_SIZE,)).tolist()
         inputs = [torch.from_numpy(ids[k : k + MAX_LENGTH].astype(np.int64)) for k in starts]
@@ -65,7 +72,8 @@ def litdata_batches(num_workers: int) -> Iterator[Any]:
 
 
 LOADERS: dict[str, Callable[[], Iterable[Any]]] = {
-    BASE: memmap_batches,
+    BASE: partial(loop_batches, mapped=True),
+    "plain array loop": partial(loop_batches, mapped=False),
     "llmprep": partial(llmprep_batches, 0),
     "llmprep, 2 workers": partial(llmprep_batches, 2),
     "litdata": partial(litdata_batches, 0),
@@ -94,7 +102,7 @@ def main() -> int:
                 print(f"{name}: {failed[name]}", file=sys.stderr)
             else:
                 results[name].append(json.loads(ended.stdout.splitlines()[-1]))
-                print(f"round {number + 1}, {name}: {results[name][-1]['seconds']:.2f} s", file=sys.stderr)
+                print(f"round {number + 1}, {name}: {results[name][-1]['rate']:,.0f} windows/s", file=sys.stderr)
     show(megabytes, results, failed)
     return int(BASE in failed or "llmprep" in failed)
 
@@ -138,36 +146,48 @@ def run(name: str) -> dict[str, float]:
     warnings.filterwarnings("ignore")
     started = time.perf_counter()
     batches = iter(LOADERS[name]())
-    total = 0
     for inputs, targets in islice(batches, WARM_UP):
-        if inputs.shape != (BATCH_SIZE, MAX_LENGTH) or (inputs.dtype, targets.dtype) != (torch.int64,) * 2:
-            message = f"{name}: a batch of {inputs.shape} {inputs.dtype}"
-            raise TypeError(message)
-        if not torch.equal(inputs[:, 1:], targets[:, :-1]):
-            message = f"{name}: targets are not inputs moved by one"
-            raise ValueError(message)
+        check(name, inputs, targets)
     began = time.perf_counter()
+    taken = total = 0
     for inputs, targets in islice(batches, BATCHES):
+        taken += 1
         total += int(inputs[0, 0]) + int(targets[-1, -1])
     seconds = time.perf_counter() - began
-    return {"seconds": seconds, "start_up": began - started, "checksum": total}
+    return {"rate": taken * BATCH_SIZE / seconds, "batches": taken, "start_up": began - started, "checksum": total}
+
+
+def check(name: str, inputs: Any, targets: Any) -> None:
+    """Raise ValueError unless a batch has the right shapes and dtypes, and each row stands in the stream."""
+    import torch
+
+    if inputs.shape != (BATCH_SIZE, MAX_LENGTH) or (inputs.dtype, targets.dtype) != (torch.int64,) * 2:
+        message = f"{name}: a batch of {inputs.shape} {inputs.dtype}"
+        raise ValueError(message)
+    if not torch.equal(inputs[:, 1:], targets[:, :-1]):
+        message = f"{name}: targets are not inputs moved by one"
+        raise ValueError(message)
+    with FLAT.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
+        row = torch.cat([inputs[0], targets[0, -1:]]).numpy().astype("<u2").tobytes()
+        if stream.find(row) % 2:  # also where it is not found
+            message = f"{name}: a window that is not in the stream"
+            raise ValueError(message)
 
 
 def show(megabytes: int, results: dict[str, list[dict[str, float]]], failed: dict[str, str]) -> None:
     """Print a table; what failed is in it with its reason."""
-    table = {name: statistics.median(run["seconds"] for run in runs) for name, runs in results.items() if runs}
+    table = {name: statistics.median(run["rate"] for run in runs) for name, runs in results.items() if runs}
     print(
-        f"{BATCHES} batches of {BATCH_SIZE} windows of {MAX_LENGTH}, shuffled, from a store of {megabytes} MB of text"
+        f"up to {BATCHES} batches of {BATCH_SIZE} windows of {MAX_LENGTH}, shuffled; a store of {megabytes} MB of text"
     )
     for name in LOADERS:
         if name in failed:
             print(f"{name:<20} failed: {failed[name]}")
             continue
-        rate = BATCHES * BATCH_SIZE / table[name]
-        ratio = table[BASE] / table[name] if BASE in table else float("nan")
+        ratio = table[name] / table[BASE] if BASE in table else float("nan")
         start_up = statistics.median(run["start_up"] for run in results[name])
-        print(f"{name:<20} {rate:>9,.0f} windows/s   x {ratio:.2f} of the {BASE}   start-up {start_up:.2f} s")
-    values = {"megabytes": megabytes, "cores": os.cpu_count(), "seconds": table, "failed": failed}
+        print(f"{name:<20} {table[name]:>9,.0f} windows/s   x {ratio:.2f} of the {BASE}   start-up {start_up:.2f} s")
+    values = {"megabytes": megabytes, "cores": os.cpu_count(), "windows_per_second": table, "failed": failed}
     (ROOT / "build" / "bench-loaders.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
