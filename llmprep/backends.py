@@ -155,19 +155,31 @@ def has_gigatoken() -> bool:
 
 def has_new_code_point(data: bytes) -> bool:
     """Tell whether UTF-8 text holds one of `NEW_CODE_POINTS`, which the backends treat differently."""
-    return not data.isascii() and _NEW_LEADS.search(data) is not None and _NEW.search(data.decode()) is not None
+    return not data.isascii() and _may_have_new(data) and _NEW.search(data.decode()) is not None
 
 
 _NEW = re.compile("[" + "".join(f"{chr(low)}-{chr(high)}" for low, high in NEW_CODE_POINTS) + "]")
 
 
-def _leads() -> re.Pattern[bytes]:
-    """Match the first three bytes of the new code points (two of a three-byte one): quick to rule out in bytes."""
-    encoded = {chr(code).encode()[:-1] for low, high in NEW_CODE_POINTS for code in range(low, high + 1)}
-    return re.compile(b"|".join(re.escape(lead) for lead in sorted(encoded)))
+def _may_have_new(data: bytes) -> bool:
+    """Tell whether any character begins with the same two bytes as a new one: quick to rule out."""
+    values = np.frombuffer(data, np.uint8)
+    return any(
+        _NEW_BEGINNINGS[lead, values[np.flatnonzero(values == lead) + 1]].any() for lead in _NEW_LEADS if lead in data
+    )
 
 
-_NEW_LEADS = _leads()
+def _beginnings() -> npt.NDArray[np.bool_]:
+    """Whether a new code point begins with two bytes, as a table of the first and the second."""
+    found = np.zeros((256, 256), np.bool_)
+    for low, high in NEW_CODE_POINTS:
+        for code in range(low, high + 1):
+            found[*chr(code).encode()[:2]] = True
+    return found
+
+
+_NEW_BEGINNINGS = _beginnings()
+_NEW_LEADS = np.flatnonzero(_NEW_BEGINNINGS.any(axis=1)).tolist()
 
 
 def _tiktoken(vocabulary: Vocabulary) -> Callable[[str, bool], Ids]:

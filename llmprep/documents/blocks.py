@@ -220,15 +220,14 @@ def last_safe_cut(data: bytes) -> int:
     >>> last_safe_cut("\u4e2d\u6587\u3002\u4e2d".encode()), last_safe_cut(b"f(x)\n")
     (6, 0)
     """
-    reach = 512
-    while True:
-        start = max(0, len(data) - reach)
-        found = [place.end() for place in _SAFE_CUT.finditer(data, start)]
+    start, step = len(data), 512
+    while start:
+        behind, start = start, max(0, start - step)
+        found = [place.end() for place in _SAFE_CUT.finditer(data, start, behind + _REACH)]
         if found:
             return found[-1]
-        if start == 0:
-            return 0
-        reach *= 16
+        step *= 2
+    return 0
 
 
 def _check_utf8(source: Source, data: bytes, offset: int) -> int:
