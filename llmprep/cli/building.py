@@ -31,6 +31,7 @@ class StoreChoices:
 
     shard_bytes: int | None = None
     shard_tokens: int | None = None
+    jobs: int = 1
     executor: str = "local"
     address: str | None = None
     task: str | None = None
@@ -87,14 +88,23 @@ class StoreChoices:
         return int(found[1]), int(found[2])
 
 
+def make_store(
+    show: Show, folder: Path, sources: list[Source], choices: StoreChoices, read: Callable[[], Reading]
+) -> None:
+    """Build a token store, or a task's share of it, and say so."""
+    with _open_workers(choices, sources) as workers:  # they start while ``read`` imports the rest
+        built = _build_store(_Site(show, folder, workers, choices.jobs), sources, read(), choices)
+    _show_built(show, folder, built, choices)
+
+
 @contextmanager
-def open_workers(choices: StoreChoices, sources: list[Source], jobs: int) -> Iterator[Workers]:
+def _open_workers(choices: StoreChoices, sources: list[Source]) -> Iterator[Workers]:
     """Open what builds shards. Processes start at once, no more than there can be shards for."""
     from llmprep import executors
     from llmprep.store.plan import LEAST_SHARD
 
     n_bytes = sum(source.size or 0 for source in sources)
-    n_workers = min(jobs, -(-n_bytes // (choices.bytes_per_shard or LEAST_SHARD)))
+    n_workers = min(choices.jobs, -(-n_bytes // (choices.bytes_per_shard or LEAST_SHARD)))
     if choices.executor == "ray":
         with redirect_stdout(sys.stderr), executors.ray_cluster(choices.address) as workers:
             yield workers  # what Ray says of nodes and workers is no result
@@ -115,7 +125,7 @@ def _may_have_processes() -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class _Built:
     """What a run has done: all shards and the manifest, or a task's share."""
 
     n_done: int
@@ -124,7 +134,7 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class _Site:
     """Where a store is built, by whom, and who is told of it."""
 
     show: Show
@@ -133,7 +143,7 @@ class Site:
     n_threads: int
 
 
-def build_store(site: Site, sources: list[Source], reading: Reading, choices: StoreChoices) -> Built:
+def _build_store(site: _Site, sources: list[Source], reading: Reading, choices: StoreChoices) -> _Built:
     """Build a token store, or one task's share of it."""
     from llmprep.store.build import make_jobs
     from llmprep.store.folder import clear_temporaries, locked, prepare, read_plan, require_same
@@ -156,14 +166,14 @@ def build_store(site: Site, sources: list[Source], reading: Reading, choices: St
             mine = jobs[task[0] - 1 :: task[1]]
             _build_missing(site, mine, lambda *_: None)
             require_same(folder, read_plan(folder), told)  # another task that began at the same time may differ
-            return Built(len(mine), len(jobs), None)
+            return _Built(len(mine), len(jobs), None)
         clear_temporaries(folder)
         content = ContentHash(folder)
         receipts = _build_missing(site, jobs, content.add)
-        return Built(len(jobs), len(jobs), write_manifest(folder, told, receipts, content.hexdigest()))
+        return _Built(len(jobs), len(jobs), write_manifest(folder, told, receipts, content.hexdigest()))
 
 
-def _build_missing(site: Site, jobs: list[ShardJob], finished: Callable[[int, int], None]) -> Receipts:
+def _build_missing(site: _Site, jobs: list[ShardJob], finished: Callable[[int, int], None]) -> Receipts:
     """Build the shards without a sound receipt; return the receipts of all, telling number and tokens of each."""
     from llmprep.cli.progress import shard_bar
     from llmprep.store.build import run_jobs
@@ -236,13 +246,13 @@ def merge_store(show: Show, name: str, n_threads: int) -> None:
     read_plan(folder)  # what is no store is left alone
     with locked(folder):
         clear_temporaries(folder)
-        show_store(show, folder, merge(folder, n_threads))
+        _show_store(show, folder, merge(folder, n_threads))
 
 
-def show_built(show: Show, folder: Path, built: Built, choices: StoreChoices) -> None:
+def _show_built(show: Show, folder: Path, built: _Built, choices: StoreChoices) -> None:
     """Say what a run has built."""
     if built.manifest is not None:
-        show_store(show, folder, built.manifest)
+        _show_store(show, folder, built.manifest)
         return
     share = {"n_done": built.n_done, "n_shards": built.n_shards}
     show.object({"command": "tokenize", "output": str(folder), "task": choices.task, **share})
@@ -250,7 +260,7 @@ def show_built(show: Show, folder: Path, built: Built, choices: StoreChoices) ->
     show.lines([f"{plain.visible(str(folder))}: {done}; when all tasks are done: llmprep merge"])
 
 
-def show_store(show: Show, folder: Path, manifest: Manifest) -> None:
+def _show_store(show: Show, folder: Path, manifest: Manifest) -> None:
     """Say what a finished store holds."""
     values = manifest.values
     empty = [values["sources"][number][0] for number in values["empty"]]

@@ -14,7 +14,7 @@ import typer
 
 from llmprep import __version__, options
 from llmprep.cli import reports
-from llmprep.cli.building import Site, StoreChoices, build_store, check_folder, merge_store, open_workers, show_built
+from llmprep.cli.building import StoreChoices, check_folder, make_store, merge_store
 from llmprep.cli.progress import Progress
 from llmprep.cli.show import Show
 from llmprep.errors import UsageError
@@ -83,7 +83,14 @@ def tokenize(
     show = Show(quiet, as_json, binary=output == "-")
     paths = _paths(inputs, files_from, nul_separated=null)
     progress = Progress(quiet=quiet)
-    choices = StoreChoices(shard_bytes, shard_tokens, executor.value, address, task, restart, val_fraction)
+
+    def read() -> Reading:
+        chosen = _text_options(newlines, separator, special)
+        return _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
+
+    choices = StoreChoices(
+        shard_bytes, shard_tokens, _cores(jobs), executor.value, address, task, restart, val_fraction
+    )
     if choices.wants_store(output) and not (count or ids):
         from llmprep.documents import find_sources
 
@@ -93,22 +100,15 @@ def tokenize(
         sources = find_sources(paths, field, None if dry_run else show.note)
         folder = check_folder(output, paths, sources)
         if dry_run:
-            chosen = _text_options(newlines, separator, special)
-            reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
-            reports.show_plan(show, paths, reading, output=str(folder), ids_per_token=1)
-            return
-        with open_workers(choices, sources, _cores(jobs)) as workers:  # they start while the rest is imported
-            chosen = _text_options(newlines, separator, special)
-            reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
-            built = build_store(Site(show, folder, workers, _cores(jobs)), sources, reading, choices)
-        show_built(show, folder, built, choices)
+            reports.show_plan(show, paths, read(), output=f"{folder}/", ids_per_token=1)
+        else:
+            make_store(show, folder, sources, choices, read)
         return
     from llmprep.inputs import open_each, open_tokens
     from llmprep.kinds import write_tokens
     from llmprep.ptfile import check_output, open_output
 
-    chosen = _text_options(newlines, separator, special)
-    reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
+    reading = read()
     if count or ids:
         if output is not None or (count and ids):
             raise UsageError("--count and --ids write no file and exclude each other; leave out the rest")
