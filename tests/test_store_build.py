@@ -779,6 +779,20 @@ def test_what_makes_no_store_is_refused_before_any_work(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_bad_record_in_a_span_is_named_by_its_byte(jobs: str, call: Call) -> None:
+    """How many lines stand before a span is not known, but where its line begins is."""
+    good = b'{"text": "one two three"}\n'
+    Path("r.jsonl").write_bytes(good * 70 + b'{"test": "one"}\n' + good * 30)
+
+    ended = call("tokenize", "r.jsonl", "-o", "s/", "--shard-bytes", "500", "--jobs", jobs)
+
+    assert ended.code == 3
+    assert error_of(ended).startswith(
+        f"r.jsonl: the line at byte {len(good) * 70}: has no field text; its fields: test"
+    )
+
+
 def test_merging_what_is_not_complete_names_what_is_missing(store: Path, corpus: Path, call: Call) -> None:
     """A merge lists the shards that are missing or damaged; one of no store says so."""
     (store / "manifest.json").unlink()

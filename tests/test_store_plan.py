@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -195,16 +196,36 @@ def test_small_files_share_a_shard_and_large_ones_are_split(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "contents",
-    [(".txt", gzip.compress(os.urandom(300).hex().encode(), mtime=0)), (".jsonl", records(["one two three"] * 30))],
-    ids=["gzip", "records"],
+    [
+        (".txt", gzip.compress(os.urandom(300).hex().encode(), mtime=0)),
+        (".jsonl", gzip.compress(records([os.urandom(9).hex() for _ in range(30)]), mtime=0)),
+        (".parquet", b"PAR1" + bytes(300)),
+    ],
+    ids=["gzip", "compressed records", "parquet"],
 )
 def test_what_cannot_be_entered_in_the_middle_is_not_split(contents: Contents, tmp_path: Path) -> None:
-    """A compressed file, whatever its name, and a file of records lie whole in one shard."""
+    """A compressed file, whatever its name, and a Parquet file lie whole in one shard."""
     paths = write(tmp_path, [(".txt", b"before"), contents, (".txt", b"behind")])
 
     plan = plan_of(paths, 100)
 
     assert plan.shards == [[Piece(0, 0, None)], [Piece(1, 0, None)], [Piece(2, 0, None)]]
+
+
+@pytest.mark.parametrize("shard_bytes", [1, 20, 33, 66, 67, 1000])
+def test_records_are_split_at_lines(shard_bytes: int, tmp_path: Path) -> None:
+    """Each line of a large file of records is read once, whole, by the span that it begins in."""
+    texts = [f"record {number} of some" for number in range(20)]
+    lines = records(texts)
+    paths = write(tmp_path, [(".jsonl", lines + b"\n \n" + lines.removesuffix(b"\n"))])
+
+    read = [source for job, _ in read_shards(plan_of(paths, shard_bytes)) for source in job.sources]
+
+    starts = {0, *(end.end() for end in re.finditer(b"\n", Path(paths[0]).read_bytes())), Path(paths[0]).stat().st_size}
+    assert {source.begin for source in read} <= starts
+    assert sum(source.n_bytes for source in read) == Path(paths[0]).stat().st_size
+    assert sum(map(begun_documents, read)) == 40
+    assert len(read) == -(-Path(paths[0]).stat().st_size // shard_bytes)
 
 
 # --- what it depends on ---------------------------------------------------------------------------
@@ -281,6 +302,6 @@ def test_looking_for_the_first_text_leaves_no_figures_behind(tmp_path: Path) -> 
 
     plan = plan_of(paths, 100)
 
-    assert plan.first_source == 1
+    assert plan.first == Piece(1, 0, None)
     assert plan.sources == find_sources(paths)
     assert np.array_equal([source.n_bytes for source in plan.sources], [0, 0, 0])

@@ -247,9 +247,11 @@ record_texts = st.lists(
 )
 
 
-@given(texts=record_texts, before=st.booleans(), data=st.data())
-def test_records_are_numbered_within_their_file(texts: list[str], before: bool, data: st.DataObject) -> None:
-    """A window in a file of records is in the document of its first token; texts that are empty are none.
+@given(texts=record_texts, before=st.booleans(), shard_bytes=st.just(10_000) | st.integers(1, 200), data=st.data())
+def test_records_are_numbered_within_their_file(
+    texts: list[str], before: bool, shard_bytes: int, data: st.DataObject
+) -> None:
+    """A window in a file of records, split or not, is in the document of its first token; empty texts are none.
 
     A separator belongs to the document that it introduces.
     """
@@ -262,7 +264,7 @@ def test_records_are_numbered_within_their_file(texts: list[str], before: bool, 
     if not documents:
         return
     with tempfile.TemporaryDirectory() as folder:
-        streamed = as_store(write(Path(folder), files), 10_000)
+        streamed = as_store(write(Path(folder), files), shard_bytes)
     position = data.draw(st.integers(0, len(documents) - 1))
 
     at = len(streamed.ids) - len(documents) + position
@@ -297,7 +299,7 @@ def test_a_large_file_is_not_read_at_once() -> None:
         assert first + count <= n_ids
         return np.full(count, 64)
 
-    piece = Piece("large.txt", 0, n_ids, 0, n_ids, 0, 0, 1)
+    piece = Piece("large.txt", 0, n_ids, 0, n_ids, 0, 0, 1, 0)
 
     (place,) = find_places(read, [piece], 4_000_000, 10, TABLE, EOT)
 

@@ -119,7 +119,7 @@ def _read_text(source: Source, newlines: Newlines, block_bytes: int) -> Iterator
     if source.span is None:
         read = checked_head(source, open_content(source))
     else:
-        offset, read = _open_span(source, source.span)
+        offset, read = open_span(source, source.span, _snap)
     for raw in cut_blocks(source, read, block_bytes):
         data = raw
         if offset == 0 and raw.startswith(BOM):
@@ -136,10 +136,15 @@ def _read_text(source: Source, newlines: Newlines, block_bytes: int) -> Iterator
         offset += len(raw)
 
 
-def _open_span(source: Source, span: tuple[int, int]) -> tuple[int, Callable[[int], bytes]]:
-    """Return where the span begins and a function that reads it to its end."""
+def open_span(
+    source: Source, span: tuple[int, int], snap: Callable[[ByteStream, int, int], int]
+) -> tuple[int, Callable[[int], bytes]]:
+    """Return where the span begins and a function that reads it to its end.
+
+    ``snap`` moves each of its ends, given the stream, the position and the file's size.
+    """
     stream = open_source(source)
-    start, end = (_snap(stream, position, source.size or 0) for position in span)
+    start, end = (snap(stream, position, source.size or 0) for position in span)
     stream.seek(start)
     if start == 0:
         _check_head(source, stream.peek())

@@ -11,8 +11,17 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from llmprep.documents.blocks import BOM, MAX_UNCUT_BYTES, Block, Newlines, checked_head, cut_blocks, normalise
-from llmprep.documents.opening import open_content, open_source
+from llmprep.documents.blocks import (
+    BOM,
+    MAX_UNCUT_BYTES,
+    Block,
+    Newlines,
+    checked_head,
+    cut_blocks,
+    normalise,
+    open_span,
+)
+from llmprep.documents.opening import ByteStream, open_content, open_source
 from llmprep.documents.sources import Source
 from llmprep.errors import DataError, UsageError
 
@@ -80,29 +89,55 @@ def _utf8(source: Source, text: str, place: str) -> bytes:
 
 
 def _json_lines(source: Source) -> Documents:
-    read = checked_head(source, open_content(source))
-    for number, whole in enumerate(_lines(source, read), 1):
-        source.bom |= number == 1 and whole.startswith(BOM)
-        line = whole.removeprefix(BOM) if number == 1 else whole
+    if source.span is None:
+        start, read = 0, checked_head(source, open_content(source))
+    else:
+        start, read = open_span(source, source.span, _snap_to_line)
+    for begin, place, whole in _lines(source, read, start):
+        source.bom |= begin == 0 and whole.startswith(BOM)
+        line = whole.removeprefix(BOM) if begin == 0 else whole
         if line.strip():
-            place = f"line {number}"
             yield _text_of(source, _parse(source, line, place), place), place
 
 
-def _lines(source: Source, read: Callable[[int], bytes]) -> Iterator[bytes]:
-    """Yield lines without their ends; linear in the bytes, and a line's length is capped."""
+def _snap_to_line(stream: ByteStream, position: int, size: int) -> int:
+    """Return where the first line at or after a position begins, the end of the file if there is none; 0 stays 0."""
+    if position == 0:
+        return 0
+    at = position - 1
+    while at < size:
+        stream.seek(at)
+        data = stream.peek(1 << 16)
+        end = data.find(b"\n")
+        if end >= 0:
+            return at + end + 1
+        at += max(1, len(data))
+    return size
+
+
+def _lines(source: Source, read: Callable[[int], bytes], begin: int) -> Iterator[tuple[int, str, bytes]]:
+    """Yield (where it begins, the same for messages, bytes without its end) of each line.
+
+    Linear in the bytes, and a line's length is capped. How many lines stand before a span is not known.
+    """
     parts: list[bytes] = []
     number = held = 0
     while data := read(1 << 18):
         *lines, rest = data.split(b"\n")
         for line in lines:
-            yield b"".join((*parts, line))
-            parts, held, number = [], 0, number + 1
+            whole = b"".join((*parts, line))
+            yield begin, _line_place(source, number, begin), whole
+            parts, held, number, begin = [], 0, number + 1, begin + len(whole) + 1
         parts.append(rest)
         held += len(rest)
         if held > MAX_UNCUT_BYTES:
-            raise DataError(f"{source.path}: line {number + 1}: longer than {MAX_UNCUT_BYTES} bytes; is it JSON Lines?")
-    yield b"".join(parts)
+            place = _line_place(source, number, begin)
+            raise DataError(f"{source.path}: {place}: longer than {MAX_UNCUT_BYTES} bytes; is it JSON Lines?")
+    yield begin, _line_place(source, number, begin), b"".join(parts)
+
+
+def _line_place(source: Source, number: int, begin: int) -> str:
+    return f"line {number + 1}" if source.span is None else f"the line at byte {begin}"
 
 
 def _parse(source: Source, line: bytes, place: str) -> dict[str, Any]:

@@ -31,8 +31,9 @@ class Source:
     ``path`` is as the user gave it, for messages; ``name`` is its last part, or its place inside a folder that was
     named, for files: it must not depend on where the folder lies. ``size`` is None for what has none, as a pipe.
     ``n_bytes`` and ``sha256`` are of the bytes as they came, compressed or not; ``n_text`` counts those of a plain
-    text as it is encoded, with newlines as chosen and without a mark. A ``span`` names a part of a plain text
-    by two byte positions, each of which means the first safe cut at or after it; ``begin`` is where it really begins.
+    text as it is encoded, with newlines as chosen and without a mark. A ``span`` names a part of a plain text or
+    of JSON Lines by two byte positions, each of which means the first safe cut, or begin of a line, at or after it;
+    ``begin`` is where it really begins.
     """
 
     path: str

@@ -12,7 +12,7 @@ import socket
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from llmprep.executors import Workers
 from llmprep.kinds import write_tokens
 from llmprep.store.folder import open_own, receipt_path, stamp, write_sealed
 from llmprep.store.form import shard_name, store_dtype
-from llmprep.store.plan import Plan
+from llmprep.store.plan import Plan, part_of
 from llmprep.tokens import Effort, TextOptions, stream_text
 from llmprep.vocabulary import Vocabulary, rebuild_vocabulary
 
@@ -60,12 +60,9 @@ def make_jobs(plan: Plan, folder: Path, vocabulary: Vocabulary, options: TextOpt
             cwd=_current_folder(),
             folder=str(folder),
             number=number,
-            sources=[
-                replace(plan.sources[piece.source], span=None if piece.end is None else (piece.start, piece.end))
-                for piece in pieces
-            ],
+            sources=[part_of(plan.sources, piece) for piece in pieces],
             stamps=[stamps[piece.source] for piece in pieces],
-            follows=(plan.first_source, 0) not in [(piece.source, piece.start) for piece in pieces],
+            follows=plan.first not in pieces,
             options=options,
             encoding=vocabulary.name,
             ranks=ranks,
@@ -128,8 +125,9 @@ def _make_encoder(encoding: str, ranks: bytes | None, special: str, backend: Bac
 
 
 def begun_documents(source: Source) -> int:
-    """Return how many documents begin in what was read of a source: a later span only goes on with one."""
-    return source.n_documents if source.span is None or source.span[0] == 0 else 0
+    """Return how many documents begin in what was read of a source: a later span of a text only goes on with one."""
+    goes_on = source.format == "text" and source.span is not None and source.span[0] > 0
+    return 0 if goes_on else source.n_documents
 
 
 class _HashingSink:

@@ -1,17 +1,18 @@
 """Corpus and options -> which bytes go into which shard.
 
 The plan depends on the corpus and the options alone, never on workers: files in order, small ones together, large
-plain ones in spans of bytes. The ends of a span are nominal: whoever reads it moves both to the first safe cut at or
-after them, so neighbours agree without speaking to each other. Compressed files and records cannot be entered in the
-middle and are never split.
+texts and JSON Lines in spans of bytes. The ends of a span are nominal: whoever reads it moves both to the first safe
+cut, or begin of a line, at or after them, so neighbours agree without speaking to each other. Compressed files and
+Parquet cannot be entered in the middle and are never split.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from llmprep import __version__
@@ -39,11 +40,14 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every shard holds. ``sha256`` is of all that decides the bytes of the store."""
+    """What every shard holds. ``sha256`` is of all that decides the bytes of the store.
+
+    ``first`` is the first piece that gives any text: no separator stands before its first document.
+    """
 
     sources: list[Source]
     shards: list[list[Piece]]
-    first_source: int
+    first: Piece
     options: dict[str, Any]
     sha256: str
 
@@ -59,8 +63,8 @@ def make_plan(
         if source.path == STDIN or source.size is None:
             raise UsageError(f"{source.path}: a token store is planned from files; a pipe has no size")
     shard_bytes = shard_bytes or choose_shard_bytes(sum(source.size or 0 for source in sources))
-    first = _first_with_text(sources)
     shards = _fill_shards(sources, shard_bytes)
+    first = _first_with_text(sources, chain.from_iterable(shards))
     decided: dict[str, Any] = {
         "llmprep_version": __version__,
         "encoding": vocabulary.name,
@@ -86,21 +90,19 @@ def choose_shard_bytes(corpus_bytes: int) -> int:
     return chosen
 
 
-def _first_with_text(sources: Sequence[Source]) -> int:
-    """The number of the first file that gives any text: no separator stands before its first document."""
-    for number, source in enumerate(sources):
-        for _ in read_blocks(source, block_bytes=1 << 12) if source.size else ():
-            close_source(source)
-            _forget(source)
-            return number
-        _forget(source)
+def part_of(sources: Sequence[Source], piece: Piece) -> Source:
+    """Return the source, not yet read, that gives a piece's bytes."""
+    return replace(sources[piece.source], span=None if piece.end is None else (piece.start, piece.end))
+
+
+def _first_with_text(sources: Sequence[Source], pieces: Iterable[Piece]) -> Piece:
+    for piece in pieces:
+        part = part_of(sources, piece)
+        for _ in read_blocks(part, block_bytes=1 << 12) if part.size else ():
+            close_source(part)
+            return piece
     name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
     raise DataError(f"{name}: empty: 0 tokens")
-
-
-def _forget(source: Source) -> None:
-    source.n_bytes = source.n_chars = source.n_text = source.n_tokens = source.n_documents = 0
-    source.sha256, source.bom = "", False
 
 
 def _fill_shards(sources: Sequence[Source], shard_bytes: int) -> list[list[Piece]]:
@@ -118,7 +120,7 @@ def _fill_shards(sources: Sequence[Source], shard_bytes: int) -> list[list[Piece
 
 def _pieces(number: int, source: Source, shard_bytes: int) -> list[tuple[Piece, int]]:
     size = source.size or 0
-    if size <= shard_bytes or source.format != "text" or is_compressed(source):
+    if size <= shard_bytes or source.format == "parquet" or is_compressed(source):
         return [(Piece(number, 0, None), size)]
     starts = range(0, size, shard_bytes)
     spans = [(start, min(start + shard_bytes, size)) for start in starts]

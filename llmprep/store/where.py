@@ -23,7 +23,8 @@ class Piece:
     """A run of a source's tokens in the stream, the separators in front of its documents included.
 
     ``first`` is its first token's place in the stream, ``n_ids`` how many there are. ``begin`` and ``end`` are the
-    bytes of the source that it is made of, ``text_begin`` where it begins in the source's text.
+    bytes of the source that it is made of, ``text_begin`` where it begins in the source's text, and
+    ``documents_before`` how many of the source's documents begin before it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Piece:
     text_begin: int
     n_separators: int
     n_documents: int
+    documents_before: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +70,15 @@ def file_pieces(meta: Mapping[str, Any]) -> list[Piece]:
 def _lay_out(entries: Sequence[tuple[str, int, int, int, int, int, int]], options: Mapping[str, Any]) -> list[Piece]:
     pieces: list[Piece] = []
     first, begun = 0, False
-    source, text_begin = -1, 0
+    source, text_begin, before = -1, 0, 0
     for name, number, begin, end, tokens, documents, text in entries:
-        source, text_begin = (number, text_begin if number == source else 0)
+        if number != source:
+            source, text_begin, before = number, 0, 0
         separators = count_separators(documents, options, begun=begun)
         begun = begun or documents > 0
-        pieces.append(Piece(name, first, tokens + separators, begin, end, text_begin, separators, documents))
+        pieces.append(Piece(name, first, tokens + separators, begin, end, text_begin, separators, documents, before))
         first += tokens + separators
-        text_begin += text
+        text_begin, before = text_begin + text, before + documents
     return pieces
 
 
@@ -117,7 +120,9 @@ def _place(read: Read, piece: Piece, first: int, behind: int, lengths: npt.NDArr
     origin = -piece.begin if exact else start if several and told_apart else -piece.text_begin
     return Place(
         name=piece.name,
-        document=max(1, skipped + (piece.n_separators < piece.n_documents)) if told_apart else None,
+        document=max(1, piece.documents_before + skipped + (piece.n_separators < piece.n_documents))
+        if told_apart
+        else None,
         begin=begin - origin,
         end=end - origin,
         exact=exact,
