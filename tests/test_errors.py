@@ -79,7 +79,7 @@ def stand_ins(tree: ast.Module) -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.FunctionDef) and node.returns is not None:
             yield node.name, ast.unparse(node.returns)
         if isinstance(node, ast.AnnAssign):
-            yield ast.unparse(node.target), ast.unparse(node.annotation).removesuffix(" | None")
+            yield ast.unparse(node.target).removeprefix("self."), ast.unparse(node.annotation).removesuffix(" | None")
 
 
 def test_what_rooms_raise_is_in_the_tree() -> None:

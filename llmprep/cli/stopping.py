@@ -27,30 +27,30 @@ def stoppable() -> Iterator[None]:
     swallowed all the same it is raised again, at the latest at the end of the block: there also in place of an error
     that came of it.
     """
-    stop = _Stop()
+    first = _Stop()
     for name in CODES:
         if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
-            signal.signal(getattr(signal, name), stop.begin)
+            signal.signal(getattr(signal, name), first.begin)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        if stop.error is not None:
-            raise stop.error
+        if first.stopped is not None:
+            raise first.stopped
 
 
 class _Stop:
     """What the handlers of signals know: the exception that a signal raises, once one has come."""
 
     def __init__(self) -> None:
-        self.error: SystemExit | None = None
+        self.stopped: SystemExit | None = None
         self._deadline = 0.0
 
     def begin(self, number: int, frame: FrameType | None) -> None:
         """Heed the first signal."""
         for name in CODES:
             signal.signal(getattr(signal, name), _ignore)
-        self.error = SystemExit(CODES[signal.Signals(number).name])
+        self.stopped = SystemExit(CODES[signal.Signals(number).name])
         self._deadline = time.monotonic() + PATIENCE
         signal.signal(signal.SIGALRM, self.insist)
         signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
@@ -59,8 +59,8 @@ class _Stop:
     def insist(self, _: int, frame: FrameType | None) -> None:
         """Raise the exception, unless it is better to wait or it is being handled."""
         waits = _is_delicate(frame) and time.monotonic() < self._deadline
-        if self.error is not None and not waits and not _is_handling(self.error):
-            raise self.error
+        if self.stopped is not None and not waits and not _is_handling(self.stopped):
+            raise self.stopped
 
 
 def _ignore(_: int, __: FrameType | None) -> None:
