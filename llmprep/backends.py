@@ -36,7 +36,7 @@ LARGE_BYTES = 4 << 20
 
 SAMPLE_BYTES = 4096
 SAMPLE_EVERY = 16
-CACHE_BYTES = 32 << 20
+CACHE_BYTES = 64 << 20
 """Growth of resident memory at which a gigatoken tokenizer, and with it its cache of words, is made anew."""
 
 SPARE_BYTES = 64 << 20
@@ -227,6 +227,9 @@ class _Gigatoken:
         rows, lengths = tokenizer.encode_batch_padded(BytesSource([data]), 0, parallel=False)
         if resident_bytes() - memory < CACHE_BYTES:
             self._idle[special].put((tokenizer, memory))
+        else:
+            del tokenizer
+            give_memory_back()
         ids: Ids = rows[0, : lengths[0]]
         return ids
 
@@ -263,6 +266,15 @@ def resident_bytes() -> int:
             return int(file.read().split()[1]) * _PAGE_BYTES
     except OSError:
         return 0
+
+
+def give_memory_back() -> None:
+    """Return what was freed to the system, where its C library knows how: else memory grows with every tokenizer."""
+    import ctypes
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib.util
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -340,6 +343,11 @@ def test_a_difference_ends_the_run(
 # --- memory ---------------------------------------------------------------------------------------
 
 
+def has_malloc_trim() -> bool:
+    """Whether this is glibc."""
+    return hasattr(ctypes.CDLL(None), "malloc_trim")
+
+
 def test_a_tokenizer_is_kept_while_memory_is_at_rest(gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
     """One thread needs one tokenizer for any number of blocks, and one more for the other way with specials."""
     built: list[bool] = []
@@ -381,6 +389,35 @@ def test_a_tokenizer_is_made_anew_when_memory_has_grown(gpt2: Vocabulary, monkey
 
     # After the block at 2 * half the first one goes; the second is built at 3 * half, and has grown by half since.
     assert built == [0, 3 * half]
+
+
+DROPPED = """
+import random
+from llmprep import backends
+from llmprep.documents import Block, Source
+from llmprep.vocabulary import load_vocabulary
+
+backends.CACHE_BYTES = 24 << 20
+encoder = backends.Encoder(load_vocabulary("gpt2"), backend="gigatoken")
+letters = random.Random(1)
+resident = []
+for _ in range(80):
+    words = " ".join(f"{letters.getrandbits(40):x}" for _ in range(40_000)).encode()
+    encoder.encode(Block(Source("t", "t"), words, b"", 0))
+    if encoder._gigatoken._idle[True].empty():
+        resident.append(backends.resident_bytes() >> 20)
+print(*resident)
+"""
+
+
+@pytest.mark.skipif(not has_malloc_trim(), reason="the C library has no way to give memory back")
+def test_memory_does_not_grow_with_the_tokenizers_dropped() -> None:
+    """What a tokenizer held goes back to the system when it goes; freed only, each would leave some behind."""
+    ended = subprocess.run([sys.executable, "-c", DROPPED], capture_output=True, text=True, check=True)
+
+    first, *later = map(int, ended.stdout.split())
+    assert len(later) >= 3
+    assert max(later) - first < 12  # MiB; without giving it back about 30
 
 
 def test_resident_memory_is_measured() -> None:
