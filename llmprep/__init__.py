@@ -3,7 +3,8 @@ r"""llmprep turns text into training windows for language models.
     paths --documents--> blocks of text --tokens--> ids --windows--> windows --kinds, ptfile--> .pt file
                                                       \--preview--> what a person sees
     corpus --store, executors--> a folder of shards          a text, .pt file or store --inputs--> ids
-    .pt file or store --datasets--> torch Dataset / DataLoader     windows --embedding--> input embeddings
+    .pt file or store --datasets, sampler--> torch Dataset / DataLoader
+    windows --embedding--> input embeddings
 
 The public names below are imported on first use, so that ``import llmprep`` costs nothing.
 """
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from llmprep.datasets import WindowDataset, WindowSampler, collate_windows, create_dataloader, load_windows
+    from llmprep.datasets import WindowDataset, collate_windows, create_dataloader, load_windows
     from llmprep.errors import LlmprepError
+    from llmprep.sampler import WindowSampler
     from llmprep.tokens import encode_text
 
 __all__ = [
@@ -32,7 +34,7 @@ __all__ = [
 _ROOMS = {
     "LlmprepError": "errors",
     "WindowDataset": "datasets",
-    "WindowSampler": "datasets",
+    "WindowSampler": "sampler",
     "collate_windows": "datasets",
     "create_dataloader": "datasets",
     "encode_text": "tokens",

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from llmprep.datasets import SAMPLER_CHUNK, WindowDataset, WindowSampler, collate_windows
+from llmprep.datasets import WindowDataset, collate_windows
 from llmprep.errors import UsageError
 from llmprep.permutation import Permutation
+from llmprep.sampler import CHUNK, WindowSampler
 
 
 def windows(n: int) -> range:
@@ -51,7 +52,7 @@ def test_ranks_deal_out_one_order(n: int, world_size: int, seed: int, epoch: int
 
 def test_a_long_epoch_is_one_order() -> None:
     """The order goes on where one part of it, worked out at once, ends and the next begins."""
-    epoch_size = 2 * SAMPLER_CHUNK + 17
+    epoch_size = 2 * CHUNK + 17
     order = Permutation(epoch_size, 5, 0)[np.arange(epoch_size)].tolist()
 
     assert list(WindowSampler(windows(epoch_size), seed=5)) == order
