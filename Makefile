@@ -41,7 +41,7 @@ test: .venv/installed-dev  ## install what the tests need, then run them
 	$(BIN)/python -m pytest -q -n auto -m "not slow"
 
 test-slow: .venv/installed-dev  ## run the tests that take more than a few seconds
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -n auto -m slow
 
 lint: .venv/installed-dev  ## ruff: format and rules
 	$(BIN)/ruff format --check .

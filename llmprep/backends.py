@@ -39,6 +39,9 @@ SAMPLE_EVERY = 16
 CACHE_BYTES = 64 << 20
 """Growth of resident memory at which a gigatoken tokenizer, and with it its cache of words, is made anew."""
 
+LOOK_BYTES = 1 << 18
+"""How much text is encoded between two looks at resident memory, as a look takes longer than a small text."""
+
 SPARE_BYTES = 64 << 20
 SPARE_PER_BYTE = 40
 """What encoding takes at most, measured: so much at once, and so much for a byte of a text that cannot be split."""
@@ -206,7 +209,7 @@ class _Gigatoken:
     def __init__(self, vocabulary: Vocabulary, most: int = 1) -> None:
         self._vocabulary = vocabulary
         self._turn = threading.Semaphore(most)
-        self._idle: dict[bool, queue.SimpleQueue[tuple[Any, int]]] = {
+        self._idle: dict[bool, queue.SimpleQueue[tuple[Any, int, int]]] = {
             True: queue.SimpleQueue(),
             False: queue.SimpleQueue(),
         }
@@ -219,14 +222,17 @@ class _Gigatoken:
         from gigatoken import BytesSource
 
         try:
-            tokenizer, memory = self._idle[special].get_nowait()
+            tokenizer, memory, unseen = self._idle[special].get_nowait()
         except queue.Empty:
-            tokenizer, memory = self._build(special=special), resident_bytes()
+            tokenizer, memory, unseen = self._build(special=special), resident_bytes(), 0
         # Of gigatoken's methods this one lets other threads run meanwhile (its `encode` holds the interpreter's lock),
         # and a BytesSource, unlike a list, does not make it import awkward, which takes longer than 50 MB of text.
         rows, lengths = tokenizer.encode_batch_padded(BytesSource([data]), 0, parallel=False)
-        if resident_bytes() - memory < CACHE_BYTES:
-            self._idle[special].put((tokenizer, memory))
+        unseen += len(data)
+        if unseen < LOOK_BYTES:
+            self._idle[special].put((tokenizer, memory, unseen))
+        elif resident_bytes() - memory < CACHE_BYTES:
+            self._idle[special].put((tokenizer, memory, 0))
         else:
             del tokenizer
             give_memory_back()

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypeVar
 
@@ -37,6 +38,9 @@ Separator: TypeAlias = Literal["eot", "none"]
 Special: TypeAlias = Literal["allow", "text", "error"]
 T = TypeVar("T")
 R = TypeVar("R")
+
+PART_BYTES = 1 << 14
+"""Small blocks go to a thread together until there is so much text."""
 
 MAX_SOURCES = 1024
 """Up to so many inputs are listed one by one in ``meta``; more are summed up in one record."""
@@ -196,6 +200,9 @@ def _encode_all(
         found = count_special(block, specials, options.special)
         return block, encoder.encode(block), found
 
+    def encode_part(part: list[Block]) -> list[tuple[Block, Ids, int]]:
+        return [encode(block) for block in part]
+
     blocks = (
         block
         for source in stream.documents
@@ -203,7 +210,8 @@ def _encode_all(
     )
     begun = follows
     with closing(blocks):  # an error leaves no input open
-        for block, ids, n_special in map_in_order(encode, blocks, effort.jobs):
+        parts = map_in_order(encode_part, _in_parts(blocks, PART_BYTES if effort.jobs > 1 else 0), effort.jobs)
+        for block, ids, n_special in chain.from_iterable(parts):
             if begun and block.first and options.separator == "eot":
                 yield separator
             begun = True
@@ -212,6 +220,28 @@ def _encode_all(
             yield ids[ids != eot_id] if block.seams and options.separator == "none" else ids
     if not begun:
         raise DataError(f"{stream.name}: empty: 0 tokens")
+
+
+def _in_parts(blocks: Iterator[Block], n_bytes: int) -> Iterator[list[Block]]:
+    """Gather small blocks up to a size: to hand one to a thread costs more than to encode it. Large ones go alone."""
+    part: list[Block] = []
+    size = 0
+    try:
+        for block in blocks:
+            if part and size + len(block.data) > n_bytes:
+                yield part
+                part, size = [], 0
+            part.append(block)
+            size += len(block.data)
+            if size >= n_bytes:
+                yield part
+                part, size = [], 0
+    except LlmprepError:
+        if part:
+            yield part  # an error in it comes first
+        raise
+    if part:
+        yield part
 
 
 def map_in_order(function: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[R]:
@@ -246,12 +276,17 @@ def map_in_order(function: Callable[[T], R], items: Iterable[T], jobs: int) -> I
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+Task: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
+
+
 class Hashing:
     """Runs hash updates in order: at once, or in a thread of their own that keeps a bounded distance."""
 
     def __init__(self, *, threaded: bool) -> None:
-        self._queue: queue.Queue[tuple[Any, ...] | None] | None = queue.Queue(64) if threaded else None
+        self._queue: queue.Queue[list[Task]] | None = queue.Queue(64) if threaded else None
         self._thread: threading.Thread | None = None
+        self._part: list[Task] = []
+        self._size = 0
 
     def __enter__(self) -> Callable[..., None]:
         if self._queue is not None:
@@ -261,21 +296,27 @@ class Hashing:
 
     def __exit__(self, *_: object) -> None:
         if self._queue is not None and self._thread is not None:
-            self._queue.put(None)
+            if self._part:
+                self._queue.put(self._part)
+            self._queue.put([])
             self._thread.join()
 
-    def run(self, function: Callable[..., object], *arguments: object) -> None:
-        """Call ``function(*arguments)`` after all calls given before."""
+    def run(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call ``function(*arguments)`` after all calls given before; small ones go to the thread together."""
         if self._queue is None:
             function(*arguments)
-        else:
-            self._queue.put((function, *arguments))
+            return
+        self._part.append((function, arguments))
+        self._size += sum(map(len, arguments))
+        if self._size >= PART_BYTES:
+            self._queue.put(self._part)
+            self._part, self._size = [], 0
 
     @staticmethod
-    def _work(tasks: queue.Queue[tuple[Any, ...] | None]) -> None:
-        while (task := tasks.get()) is not None:
-            function, *arguments = task
-            function(*arguments)
+    def _work(parts: queue.Queue[list[Task]]) -> None:
+        while part := parts.get():
+            for function, arguments in part:
+                function(*arguments)
 
 
 def special_pattern(vocabulary: Vocabulary) -> re.Pattern[bytes]:

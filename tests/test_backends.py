@@ -343,6 +343,24 @@ def test_a_difference_ends_the_run(
 # --- memory ---------------------------------------------------------------------------------------
 
 
+def test_memory_is_not_looked_at_for_every_small_text(gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look takes longer than a small text: one when the tokenizer is built, then one for every `LOOK_BYTES`."""
+    looks: list[int] = []
+
+    def look() -> int:
+        looks.append(1)
+        return 0
+
+    monkeypatch.setattr(backends, "resident_bytes", look)
+    encoder = Encoder(gpt2, "allow", "gigatoken")
+    words = "some words " * 1000
+
+    for _ in range(3 * backends.LOOK_BYTES // len(words)):
+        encoder.encode(block(words))
+
+    assert len(looks) in (3, 4)
+
+
 def has_malloc_trim() -> bool:
     """Whether this is glibc."""
     return hasattr(ctypes.CDLL(None), "malloc_trim")
@@ -380,6 +398,7 @@ def test_a_tokenizer_is_made_anew_when_memory_has_grown(gpt2: Vocabulary, monkey
 
     monkeypatch.setattr(backends._Gigatoken, "_build", count)
     monkeypatch.setattr(backends, "resident_bytes", lambda: memory[0])
+    monkeypatch.setattr(backends, "LOOK_BYTES", 1)
     encoder = Encoder(gpt2, "allow", "gigatoken")
     half = backends.CACHE_BYTES // 2
 

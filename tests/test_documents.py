@@ -125,6 +125,16 @@ def test_small_blocks_are_cut_at_every_word(tmp_path: Path) -> None:
     assert [block.raw for block in blocks] == [b"I", b" HAD", b" always", b"\tthought", b" - so", b"\r\nit", b" is"]
 
 
+@pytest.mark.parametrize("size", [1, 4095, 4096])
+def test_a_small_file_is_one_block(size: int, tmp_path: Path) -> None:
+    """What is read at once is not cut: each block costs a call."""
+    data = (b"word " * size)[:size]
+
+    blocks = read(tmp_path / "small.txt", data)
+
+    assert [block.raw for block in blocks] == [data]
+
+
 @given(
     text=st.text("a1Z.\u00d7\u00e9\u0436\u05d0\u0639\u0915\u0301\u4e2d\u5b57\u30fb\u30a2\ud55c" + BEHIND, max_size=40)
 )

@@ -31,6 +31,7 @@ from llmprep.kinds import write_tokens, write_windows
 from llmprep.ptfile import read_pt
 from llmprep.tokens import (
     MAX_SOURCES,
+    PART_BYTES,
     Effort,
     Hashing,
     TextOptions,
@@ -284,7 +285,7 @@ def test_what_is_not_asked_for_is_not_read(jobs: int, tmp_path: Path, gpt2: Voca
     blocks.close()  # type: ignore[attr-defined]
     stream.blocks = iter(())
 
-    assert stream.documents[0].n_bytes <= 4096 + 1000 * 10
+    assert stream.documents[0].n_bytes <= 4096 + (PART_BYTES + 1000) * 6
     assert stream.documents[0].stream is None
     assert threads_end(before)
 
@@ -459,13 +460,13 @@ def test_hashing_in_a_thread_keeps_close() -> None:
     done: list[int] = []
     behind = []
 
-    def work(k: int) -> None:
+    def work(number: bytes) -> None:
         time.sleep(0.0005)
-        done.append(k)
+        done.append(int(number[-8:]))
 
     with Hashing(threaded=True) as run:
         for k in range(300):
-            run(work, k)
+            run(work, b"%0*d" % (PART_BYTES, k))
             behind.append(k - len(done))
 
     assert max(behind) <= 66
@@ -483,7 +484,7 @@ def test_the_thread_of_hashing_ends() -> None:
 
     def fail() -> None:
         with Hashing(threaded=True) as run:
-            run(time.sleep, 0.01)
+            run(lambda _: time.sleep(0.01), b"some text")
             raise LlmprepError
 
     with pytest.raises(LlmprepError):

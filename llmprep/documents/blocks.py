@@ -14,6 +14,8 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Literal, TypeAlias
 
 from llmprep.documents.opening import HEAD_BYTES, ByteStream, Run, close_source, open_content, open_source, run_now
@@ -190,10 +192,15 @@ def normalise(data: bytes, newlines: Newlines) -> bytes:
 
 def cut_blocks(source: Source, read: Callable[[int], bytes], block_bytes: int) -> Iterator[bytes]:
     """Yield the bytes read, cut at safe places only. Linear in the bytes, however far apart those are."""
+    first = read(block_bytes)
+    second = first and read(block_bytes)
+    if first and not second:
+        yield first  # nothing is gained by a cut
+        return
     pending: list[bytes] = []
     held = position = 0
     tail = b""
-    while data := read(block_bytes):
+    for data in chain((first, second) if first else (), iter(partial(read, block_bytes), b"")):
         cut = held + last_safe_cut(data)
         if cut == held:
             seam = last_safe_cut(tail + data[:_REACH])
