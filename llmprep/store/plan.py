@@ -91,13 +91,14 @@ def choose_shard_bytes(corpus_bytes: int) -> int:
 
 
 def part_of(sources: Sequence[Source], piece: Piece) -> Source:
-    """Return the source, not yet read, that gives a piece's bytes."""
-    return replace(sources[piece.source], span=None if piece.end is None else (piece.start, piece.end))
+    """Return what gives a piece's bytes: the source itself if that is the whole of it, as there may be many."""
+    source = sources[piece.source]
+    return source if piece.end is None else replace(source, span=(piece.start, piece.end))
 
 
 def _first_with_text(sources: Sequence[Source], pieces: Iterable[Piece]) -> Piece:
     for piece in pieces:
-        part = part_of(sources, piece)
+        part = replace(part_of(sources, piece))
         for _ in read_blocks(part, block_bytes=1 << 12) if part.size else ():
             close_source(part)
             return piece
