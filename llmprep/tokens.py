@@ -210,7 +210,9 @@ def _encode_all(
     )
     begun = follows
     with closing(blocks):  # an error leaves no input open
-        parts = map_in_order(encode_part, _in_parts(blocks, PART_BYTES if effort.jobs > 1 else 0), effort.jobs)
+        parts = map_in_order(
+            encode_part, _in_parts(blocks, min(PART_BYTES, effort.block_bytes) if effort.jobs > 1 else 0), effort.jobs
+        )
         for block, ids, n_special in chain.from_iterable(parts):
             if begun and block.first and options.separator == "eot":
                 yield separator

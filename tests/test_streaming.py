@@ -285,12 +285,27 @@ def test_what_is_not_asked_for_is_not_read(jobs: int, tmp_path: Path, gpt2: Voca
     blocks.close()  # type: ignore[attr-defined]
     stream.blocks = iter(())
 
-    assert stream.documents[0].n_bytes <= 4096 + (PART_BYTES + 1000) * 6
+    assert stream.documents[0].n_bytes <= 4096 + 1000 * 10
     assert stream.documents[0].stream is None
     assert threads_end(before)
 
 
 # --- errors in order ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jobs", JOBS)
+def test_the_first_error_in_small_files_is_the_one_said(jobs: int, tmp_path: Path, gpt2: Vocabulary) -> None:
+    """Also where small texts go to a thread together, and reading meets the second error before that."""
+    (tmp_path / "a").write_bytes(b"some words")
+    (tmp_path / "b").write_bytes(b"more <|endoftext|>")
+    (tmp_path / "c").write_bytes(b"not \xff text")
+    found = find_sources([str(tmp_path / name) for name in "abc"])
+    stream = stream_text(found, gpt2, TextOptions(special="error"), Effort("tiktoken", jobs))
+
+    with pytest.raises(DataError, match="b: special token"):
+        list(stream)
+
+    assert [source.stream for source in found] == [None] * 3
 
 
 @pytest.mark.parametrize("jobs", JOBS)

@@ -194,13 +194,14 @@ def cut_blocks(source: Source, read: Callable[[int], bytes], block_bytes: int) -
     """Yield the bytes read, cut at safe places only. Linear in the bytes, however far apart those are."""
     first = read(block_bytes)
     second = first and read(block_bytes)
-    if first and not second:
-        yield first  # nothing is gained by a cut
+    if not second:
+        if first:
+            yield first  # nothing is gained by a cut
         return
     pending: list[bytes] = []
     held = position = 0
     tail = b""
-    for data in chain((first, second) if first else (), iter(partial(read, block_bytes), b"")):
+    for data in chain((first, second), iter(partial(read, block_bytes), b"")):
         cut = held + last_safe_cut(data)
         if cut == held:
             seam = last_safe_cut(tail + data[:_REACH])

@@ -98,7 +98,7 @@ def part_of(sources: Sequence[Source], piece: Piece) -> Source:
 
 def _first_with_text(sources: Sequence[Source], pieces: Iterable[Piece]) -> Piece:
     for piece in pieces:
-        part = replace(part_of(sources, piece))
+        part = replace(part_of(sources, piece))  # a copy: what is read here does not count
         for _ in read_blocks(part, block_bytes=1 << 12) if part.size else ():
             close_source(part)
             return piece
