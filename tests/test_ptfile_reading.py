@@ -447,6 +447,29 @@ def test_refuses_tensors_that_do_not_fit(wrong: dict[str, Any], tmp_path: Path) 
         read_pickle(tmp_path, dict_with(tensor(**wrong)))
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"shape": (1, 3), "strides": (2**61, 1)},
+        {"shape": (0, 2**61), "strides": (1, 1)},
+        {"shape": (0, 2), "strides": (2**61, 2**61)},
+        {"shape": (3, 1), "strides": (1, 2**61)},
+        {"shape": (0, 2**40, 2**40), "strides": (1, 1, 1)},
+        {"shape": (2**61, 0), "strides": (0, 2**61)},
+    ],
+    ids=str,
+)
+def test_odd_sizes_of_what_holds_nothing(odd: dict[str, Any], tmp_path: Path) -> None:
+    """A stride that no element needs is no fault, however large; what cannot be held is refused like any other."""
+    try:
+        file = read_pickle(tmp_path, dict_with(tensor(**odd)))
+    except FileFormatError:
+        assert 0 in odd["shape"]
+        return
+    (array,) = file.tensors.values()
+    assert array.shape == odd["shape"]
+
+
 def test_refuses_a_record_of_half_an_element(tmp_path: Path) -> None:
     """A record whose size is no multiple of its dtype's is refused."""
     with pytest.raises(FileFormatError, match="its record"):

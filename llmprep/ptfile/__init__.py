@@ -7,6 +7,7 @@ windows cost nothing.
     layout.py    the names, dtypes and limits that writer and reader share
     writing.py   blocks of arrays -> .pt, as a stream, byte for byte the same everywhere
     reading.py   .pt -> memory-mapped arrays, trusting nothing
+    mapping.py   an open file -> its bytes in memory, no descriptor held
     output.py    whole or nothing: where bytes go, and how they become the file
 """
 

@@ -9,7 +9,6 @@ record's CRC is checked, which torch does not do.
 from __future__ import annotations
 
 import math
-import mmap
 import struct
 import zlib
 from collections.abc import Collection, Mapping
@@ -22,6 +21,7 @@ import numpy.typing as npt
 
 from llmprep.errors import FileFormatError, InputError
 from llmprep.ptfile.layout import DTYPES, Plain, TensorView
+from llmprep.ptfile.mapping import map_file
 
 if TYPE_CHECKING:
     from zipfile import ZipInfo
@@ -68,24 +68,27 @@ def is_zip(head: bytes) -> bool:
     return head.startswith(ZIP_MAGIC)
 
 
-def read_pt(source: Path | BinaryIO, name: str | None = None, *, check_crc: bool = True) -> PtFile:
+def read_pt(
+    source: Path | BinaryIO, name: str | None = None, *, check_crc: bool = True, private: bool = False
+) -> PtFile:
     """Read a .pt file of llmprep's or ``torch.save``'s; arrays are mapped from the file, not copied.
 
     ``source`` is a path, or an open binary file with a file descriptor. ``check_crc=False`` skips the one
-    pass over the data, for a file checked before. Raises `FileFormatError` for anything that is not a plain,
-    whole, sound file of tensors, and `InputError` if it cannot be opened.
+    pass over the data, for a file checked before. Arrays are read-only, or with ``private`` may be written to:
+    that changes this process's memory alone. Raises `FileFormatError` for anything that is not a plain, whole, sound
+    file of tensors, and `InputError` if it cannot be opened.
     """
     name = name or str(source)
     try:
         if isinstance(source, Path):
             with source.open("rb") as file:
-                return _read_mapped(file, name, check_crc=check_crc)
-        return _read_mapped(source, name, check_crc=check_crc)
+                return _read_mapped(file, name, check_crc=check_crc, private=private)
+        return _read_mapped(source, name, check_crc=check_crc, private=private)
     except OSError as error:
         raise InputError(f"{name}: {error.strerror or error}") from error
 
 
-def _read_mapped(file: BinaryIO, name: str, *, check_crc: bool) -> PtFile:
+def _read_mapped(file: BinaryIO, name: str, *, check_crc: bool, private: bool) -> PtFile:
     if not is_zip(file.read(4)):
         raise FileFormatError(f"{name}: not a .pt file (it does not begin as a zip does)")
     file.seek(0)
@@ -96,8 +99,7 @@ def _read_mapped(file: BinaryIO, name: str, *, check_crc: bool) -> PtFile:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeDecodeError, struct.error) as error:
         raise FileFormatError(f"{name}: not a .pt file, or cut short: {error}") from error
-    data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    records = _locate(entries, memoryview(data), name)
+    records = _locate(entries, map_file(file, private=private), name)
     if check_crc:
         for entry, record in records.values():
             _check_crc(entry, record, name)
@@ -153,7 +155,7 @@ def _interpret(records: Mapping[str, memoryview], name: str) -> PtFile:
         top = _Machine(records).run(bytes(pickle))
     except _UnsafeError as error:
         raise FileFormatError(f"{name}: refused, nothing was run: {error}") from error
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise FileFormatError(f"{name}: its pickle is malformed: {error}") from error
     if not isinstance(top, dict):
         raise FileFormatError(f"{name}: holds {_kind(top)}, not a dict of tensors")
@@ -412,6 +414,7 @@ def _tensor(
     if len(shape) != 2 and math.prod(shape) > have:  # rows may overlap, as windows do; nothing else may
         raise _UnsafeError(f"a tensor of shape {shape} overlaps itself over {have} elements"[:120])
     flat = np.frombuffer(storage.data, code)
-    steps = tuple(step * code.itemsize for step in strides)
-    array = np.lib.stride_tricks.as_strided(flat[offset:], shape, steps, writeable=False)
+    # How far it is to a second element matters to nobody where there is none; torch keeps such a stride as it came.
+    steps = tuple(step * code.itemsize if size > 1 else 0 for size, step in zip(shape, strides, strict=True))
+    array = np.lib.stride_tricks.as_strided(flat[offset:], shape, steps, writeable=flat.flags.writeable)
     return _Tensor(array, flat, dtype)
