@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import subprocess
+import sys
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from reference import window_rows
 from torch.utils.data import DataLoader
 
 from llmprep import WindowDataset, create_dataloader
-from llmprep.errors import DataError, InputError, UsageError
+from llmprep.errors import DataError, FileFormatError, InputError, UsageError
 from llmprep.kinds import write_tokens
 from llmprep.store.folder import file_sha256
 from llmprep.store.form import shard_name
@@ -412,3 +415,148 @@ def test_a_split_is_a_stores(call: Call, tmp_path: Path) -> None:
     for name in ("a.txt", "tokens.pt", "windows.pt"):
         with pytest.raises(UsageError, match="split val: only a token store has splits"):
             WindowDataset(Path(name), 2, 2, split="val")
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+def damage(path: Path, ids: Sequence[int]) -> None:
+    """Overwrite the last ids of a shard, and leave its checksum as it was."""
+    data = path.read_bytes()
+    (start, count), new = data_record(path), np.array(ids, "<u2").tobytes()
+    end = start + count
+    path.write_bytes(data[: end - len(new)] + new + data[end:])
+
+
+def data_record(path: Path) -> tuple[int, int]:
+    """Where the ids of a shard lie in its file, and how many bytes they are."""
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo("archive/data/0")
+    name, extra = np.frombuffer(path.read_bytes()[entry.header_offset + 26 :][:4], "<u2").tolist()
+    return entry.header_offset + 30 + name + extra, entry.file_size
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A store of three shards; one bit of the second is not what it was."""
+    folder = make_store(tmp_path / "store", [list(range(k, k + 40)) for k in (0, 40, 80)])
+    damage(folder / shard_name(1), [79 ^ 4])
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["window", "--max-length", "8", "-o", "x.pt"],
+        ["window", "--max-length", "8", "--val-fraction", "0.1", "-o", "x.pt"],
+        ["window", "--max-length", "8", "--dense", "-o", "x.pt"],
+        ["pairs", "--start", "40"],
+        ["pairs", "-o", "x.pt"],
+        ["embed", "--max-length", "8", "--dim", "4", "-o", "x.pt"],
+        ["tokenize", "-o", "x.pt"],
+        ["tokenize", "--count"],
+        ["tokenize", "--ids"],
+        ["inspect", "--max-length", "8", "--window", "5"],
+        ["inspect", "--max-length", "8", "--where", "5"],
+        ["inspect", "--max-length", "8", "--around", "of"],
+        ["inspect", "--verify"],
+    ],
+)
+def test_a_damaged_shard_is_refused(command: list[str], damaged: Path, call: Call) -> None:
+    """Each command that reads ids of a store finds a flipped bit, names the shard, and writes nothing."""
+    ended = call(command[0], damaged, *command[1:])
+
+    assert ended.code == 4
+    assert "tokens-00001.pt" in ended.notes[-1]
+    assert "checksum" in ended.notes[-1]
+    assert not list(Path().glob("*x*.pt"))
+
+
+def test_a_damaged_shard_is_refused_by_a_dataset(damaged: Path) -> None:
+    """A Dataset finds the damage when it first touches the shard, and not before; other shards are read."""
+    dataset = WindowDataset(damaged, 8)
+
+    assert dataset[0][0].tolist() == list(range(8))
+    with pytest.raises(FileFormatError, match=r"tokens-00001\.pt: checksum"):
+        dataset[4]
+    with pytest.raises(FileFormatError, match=r"tokens-00001\.pt: checksum"):
+        dataset.__getitems__([0, 4])
+
+
+@FORKS
+def test_a_damaged_shard_is_refused_by_workers(damaged: Path) -> None:
+    """So does a process that loads batches."""
+    loader = create_dataloader(damaged, 1, 8, 8, shuffle=False, num_workers=1)
+
+    with pytest.raises(FileFormatError, match=r"tokens-00001\.pt: checksum"):
+        list(loader)
+
+
+def test_each_shard_is_checked_once(damaged: Path) -> None:
+    """What was found sound is not read again; what was not is refused again."""
+    store = TokenStore(damaged)
+    assert store.read(0, 3).tolist() == [0, 1, 2]
+    damage(damaged / shard_name(0), [1])
+
+    assert store.read(0, 3).tolist() == [0, 1, 2]
+    for _ in range(2):
+        with pytest.raises(FileFormatError):
+            store.read(45, 1)
+
+
+def test_the_check_can_be_left_out(damaged: Path) -> None:
+    """``check=False`` takes a shard as it is, here and where the store is sent."""
+    store = TokenStore(damaged, check=False)
+
+    assert store.read(79, 1).tolist() == [79 ^ 4]
+    assert pickle.loads(pickle.dumps(store)).read(79, 1).tolist() == [79 ^ 4]  # noqa: S301
+    with pytest.raises(FileFormatError):
+        pickle.loads(pickle.dumps(TokenStore(damaged))).read(79, 1)  # noqa: S301
+
+
+@pytest.mark.parametrize("command", [["window", "--max-length", "8", "-o", "x.pt"], ["inspect", "--max-length", "8"]])
+def test_an_id_beyond_the_vocabulary_is_refused(command: list[str], tmp_path: Path, call: Call) -> None:
+    """A shard whose checksum holds, of ids that the vocabulary does not have, is named with the id and its place."""
+    folder = make_store(tmp_path / "store", [[1, 2, 3] * 4, [4, 65535, 5] * 4])
+
+    ended = call(command[0], folder, *command[1:], *(["--window", "1"] if command[0] == "inspect" else []))
+
+    assert ended.code == 4
+    assert "tokens-00001.pt: id 65535 at [1] >= vocabulary 50257" in ended.notes[-1]
+    with pytest.raises(FileFormatError, match="id 65535"):
+        WindowDataset(folder, 8).__getitems__([1])
+
+
+def test_more_shards_than_open_files(tmp_path: Path) -> None:
+    """A process that may open few files reads a store of many shards, by every command and in a Dataset."""
+    folder = make_store(tmp_path / "store", [[k, k + 1, k + 2, k + 3] for k in range(120)])
+    limited = ("bash", "-c", 'ulimit -n 48 && exec "$@"', "bash")
+    commands: list[list[str | Path]] = [
+        ["window", folder, "--max-length", "8", "-q", "-o", "w.pt"],
+        ["embed", folder, "--max-length", "8", "--dim", "4", "-q", "-o", "e.pt"],
+        ["pairs", folder, "--start", "470", "-q"],
+        ["inspect", folder, "--verify", "-q"],
+    ]
+
+    for command in commands:
+        ended = run_llmprep(*command, cwd=tmp_path, prefix=limited)
+        assert (ended.returncode, ended.stderr) == (0, b"")
+    read = (
+        "import sys; from llmprep import WindowDataset; d = WindowDataset(sys.argv[1], 4); print(len(d), d[118][1][3])"
+    )
+    ended = subprocess.run(
+        [*limited, sys.executable, "-c", read.replace("sys.argv[1]", f"__import__('pathlib').Path({str(folder)!r})")],
+        capture_output=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_the_number_of_maps_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more shards than may be mapped at once, all are still read, in any order."""
+    monkeypatch.setattr("llmprep.store.reading.MAX_MAPS", 2)
+    store = TokenStore(make_store(tmp_path / "store", [[k] * 3 for k in range(7)]))
+
+    for number in (0, 3, 6, 0, 1, 2, 5, 0):
+        assert store.read(3 * number, 3).tolist() == [number] * 3
+    assert store.gather(np.arange(0, 18, 4), 3)[:, 0].tolist() == [0, 1, 2, 4, 5]

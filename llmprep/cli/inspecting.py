@@ -102,7 +102,7 @@ def _open(path: Path, look: Look) -> Opened:
         from llmprep.errors import InputError
 
         raise InputError(f"{path}: no such file or directory")
-    return _open_file(read_pt(path, check_crc=look.verify), path, look)
+    return _open_file(read_pt(path), path, look)
 
 
 def _open_store(path: Path, look: Look) -> Opened:
@@ -127,7 +127,7 @@ def _open_store(path: Path, look: Look) -> Opened:
 
 
 def _open_file(file: Any, path: Path, look: Look) -> Opened:
-    from llmprep.kinds import checked_meta, file_tokens, file_windows
+    from llmprep.kinds import check_ids, check_window_ids, checked_meta, file_tokens, file_windows
     from llmprep.store.where import file_pieces
     from llmprep.windows import stream_of
 
@@ -135,10 +135,14 @@ def _open_file(file: Any, path: Path, look: Look) -> Opened:
     options = meta["options"]
     shapes = {key: f"{list(array.shape)} {file.dtypes[key]}" for key, array in file.tensors.items()}
     facts: dict[str, Any] = {"kind": meta["kind"], **_common(meta), "n_sources": len(meta["sources"]), **shapes}
-    ids: Any = file_tokens(file) if "token_ids" in file.tensors else []
+    ids: Any = []
     own: tuple[int | None, int | None] = (None, None)
+    if "token_ids" in file.tensors:
+        ids = file_tokens(file)
+        check_ids(ids, meta["n_vocab"], file.name)
     if "input_ids" in file.tensors:
         windows = file_windows(file)
+        check_window_ids(file, meta["n_vocab"])
         own = options["max_length"], options["stride"]
         if len(windows[0]) and options["stride"] <= options["max_length"]:
             ids = stream_of(*windows, options["stride"]) if options["dense"] else file.storages["input_ids"]

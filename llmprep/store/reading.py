@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from llmprep.errors import FileFormatError
+from llmprep.kinds import check_ids
 from llmprep.ptfile import read_pt
 from llmprep.store.manifest import Manifest, check_files, read_manifest
 
 Array = npt.NDArray[Any]
+
+MAX_MAPS = 16_384
+"""Shards mapped at the same time: a system allows a process some 65,000 maps."""
 
 
 def shard_ids(path: Path, n_tokens: int, *, check_crc: bool = False) -> Array:
@@ -28,31 +33,47 @@ def shard_ids(path: Path, n_tokens: int, *, check_crc: bool = False) -> Array:
 class TokenStore:
     """The ids of a store, or of a split of it, as one sequence of length n.
 
-    Shards are mapped when first touched, and never copied. Pickles as its path.
+    Shards are mapped when first touched, and never copied. Each is then read through once, to see that its checksum
+    holds and its ids are in the vocabulary; ``check=False`` leaves that out. Pickles as its path: another process
+    checks what it touches itself. Raises `FileFormatError` for a store that is not whole and sound.
     """
 
-    def __init__(self, folder: Path, split: str | None = None) -> None:
+    def __init__(self, folder: Path, split: str | None = None, *, check: bool = True) -> None:
         self.folder = folder
         self.split = split
+        self._check = check
         self.manifest: Manifest = read_manifest(folder)
         check_files(folder, self.manifest)
         self._first, self._behind = self.manifest.span(split)
         ends = np.cumsum([0, *(shard["tokens"] for shard in self.manifest.shards)])
         self._starts: list[int] = ends.tolist()
         self._mapped: dict[int, Array] = {}
+        self._checked: set[int] = set()
 
-    def __reduce__(self) -> tuple[type[TokenStore], tuple[Path, str | None]]:
-        return TokenStore, (self.folder, self.split)
+    def __reduce__(self) -> tuple[Callable[..., TokenStore], tuple[Path, str | None]]:
+        return partial(TokenStore, check=self._check), (self.folder, self.split)
 
     def __len__(self) -> int:
         return self._behind - self._first
 
     def shard(self, number: int) -> Array:
-        """The ids of one shard, mapped."""
-        if number not in self._mapped:
-            entry = self.manifest.shards[number]
-            self._mapped[number] = shard_ids(self.folder / entry["file"], entry["tokens"])
-        return self._mapped[number]
+        """The ids of one shard, mapped. Raises `FileFormatError` if it is damaged."""
+        held = self._mapped.get(number)
+        return self._map(number) if held is None else held
+
+    def _map(self, number: int) -> Array:
+        """Map a shard, and check it if it was not yet."""
+        entry = self.manifest.shards[number]
+        path = self.folder / entry["file"]
+        check = self._check and number not in self._checked
+        ids = shard_ids(path, entry["tokens"], check_crc=check)
+        if check:
+            check_ids(ids, self.manifest.values["n_vocab"], str(path))
+            self._checked.add(number)
+        if len(self._mapped) >= MAX_MAPS:
+            self._mapped.pop(next(iter(self._mapped)), None)
+        self._mapped[number] = ids
+        return ids
 
     def locate(self, position: int) -> tuple[int, int]:
         """Return (shard, place in it) of a token of this sequence."""
