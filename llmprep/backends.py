@@ -24,7 +24,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from llmprep.documents import Block, last_safe_cut
+from llmprep.documents import SECOND_CUT, Block, last_safe_cut
 from llmprep.errors import BackendsDifferError, DataError, UsageError
 from llmprep.vocabulary import END_OF_TEXT, Vocabulary
 
@@ -43,7 +43,7 @@ LOOK_BYTES = 1 << 18
 """How much text is encoded between two looks at resident memory, as a look takes longer than a small text."""
 
 SPARE_BYTES = 64 << 20
-SPARE_PER_BYTE = 40
+SPARE_PER_BYTE = 52
 """What encoding takes at most, measured: so much at once, and so much for a byte of a text that cannot be split."""
 
 SCHEMES = {"gpt2": "gpt2", "r50k_base": "gpt2", "cl100k_base": "gpt4", "o200k_base": "o200k", "o200k_harmony": "o200k"}
@@ -142,7 +142,8 @@ class Encoder:
         if zlib.crc32(f"{block.source.name} {block.where}".encode()) % SAMPLE_EVERY and self.used["gigatoken"]:
             return
         whole = len(block.data) <= SAMPLE_BYTES
-        part = block.data if whole else block.data[: last_safe_cut(block.data[:SAMPLE_BYTES])]
+        head = block.data[:SAMPLE_BYTES]
+        part = block.data if whole else head[: last_safe_cut(head) or last_safe_cut(head, SECOND_CUT)]
         expected = self._tiktoken(part.decode(), special)
         if not np.array_equal(expected, ids if whole else ids[: len(expected)]):
             raise BackendsDifferError(

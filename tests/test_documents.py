@@ -10,6 +10,7 @@ import io
 import itertools
 import lzma
 import os
+import string
 import sys
 import time
 import unicodedata
@@ -19,14 +20,26 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import tiktoken
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from reference import tiktoken_encoding
 from strategies import adversarial_text
 
-from llmprep.documents import Block, Newlines, Source, find_sources, last_safe_cut, peek, read_blocks
+from llmprep.documents import (
+    BLOCK_BYTES,
+    SECOND_CUT,
+    Block,
+    Newlines,
+    Source,
+    find_sources,
+    last_safe_cut,
+    peek,
+    read_blocks,
+)
 from llmprep.documents import blocks as blocks_room
 from llmprep.errors import DataError, FileFormatError, InputError, UsageError
+from llmprep.vocabulary import load_vocabulary
 
 LETTERS = [
     *map(ord, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"),
@@ -44,6 +57,9 @@ LETTERS = [
 """Code points behind which text may be cut."""
 
 IS_LETTER = frozenset(LETTERS)
+
+SECOND = set(string.punctuation) - set("'|_")
+"""Signs before which text may be cut in want of a better place."""
 
 BEHIND = " \t\r\n\u3001\u3002\uff0c"
 """Characters before which text may be cut."""
@@ -170,6 +186,49 @@ def test_a_cut_changes_no_id_behind_any_letter(before: str, step: int) -> None:
             for code in LETTERS[::step]:
                 left, right = before + chr(code), behind + " 've"
                 assert encode(left) + encode(right) == encode(left + right), (name, left, right)
+
+
+def test_second_cuts_are_these() -> None:
+    """A second cut stands between an ASCII letter or digit and ASCII punctuation, but for three signs."""
+    every = list(map(chr, range(128)))
+    places = {
+        (left, right) for left in every for right in every if last_safe_cut(f"{left}{right}".encode(), SECOND_CUT)
+    }
+
+    assert places == {(left, right) for left in every if left.isalnum() for right in SECOND}
+    assert not last_safe_cut("\u00e9,\u4e2d,".encode(), SECOND_CUT)
+
+
+@pytest.mark.parametrize("encoding", ["r50k_base", "p50k_base", "cl100k_base", "o200k_base"])
+def test_a_second_cut_changes_no_id(encoding: str) -> None:
+    """At each of them, whatever stands around, the two sides encoded apart give the ids of the whole."""
+    encode = partial(tiktoken_encoding(encoding).encode, disallowed_special=())
+    around = [
+        ("", ""),
+        (" ", "'ve"),
+        ("it'", "s x"),
+        ("a", "\r\n"),
+        ("7", "7"),
+        (".", "/\n"),
+        ("\n", "\u4e2d"),
+        ("'l", "l"),
+    ]
+
+    for letter in (letter for letter in map(chr, range(128)) if letter.isalnum()):
+        for sign in SECOND:
+            for before, behind in around:
+                left, right = before + letter, sign + behind
+                assert encode(left) + encode(right) == encode(left + right), (left, right)
+
+
+def test_no_special_token_holds_a_second_cut(vocab_dir: Path) -> None:
+    """Of all that tiktoken knows: a cut inside one would make text of it."""
+    names = tiktoken.list_encoding_names()
+    known = {token for name in names for token in load_vocabulary(name, str(vocab_dir)).special_tokens}
+
+    assert "<|endoftext|>" in known
+    assert len(known) > 10
+    assert [token for token in known if last_safe_cut(token.encode(), SECOND_CUT)] == []
 
 
 @pytest.mark.parametrize("distance", [0, 1, 4094, 4095, 4096, 4097, 65_535, 65_536, 65_537, 2_000_000])
@@ -368,6 +427,17 @@ def test_text_without_a_cut_is_one_block(tmp_path: Path) -> None:
     text = "\u2026\u2026\n" * 1000
 
     assert [block.text for block in read(tmp_path / "uncut.txt", text.encode(), block_bytes=10)] == [text]
+
+
+def test_long_text_without_a_safe_cut_is_cut_at_second_ones(tmp_path: Path) -> None:
+    """Compact JSON in a text becomes blocks of bounded size, each but the last with a second cut at its end."""
+    data = b"[" + b",".join(b'{"id":%d,"of":[%d,7]}' % (k, k * k) for k in range(200_000)) + b"]"
+
+    blocks = [block.raw for block in read(tmp_path / "compact.txt", data)]
+
+    assert b"".join(blocks) == data
+    assert max(map(len, blocks)) < 2 * BLOCK_BYTES
+    assert all(last_safe_cut(left[-1:] + right[:1], SECOND_CUT) for left, right in itertools.pairwise(blocks))
 
 
 def test_growth_ends_at_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

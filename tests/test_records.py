@@ -454,7 +454,7 @@ def test_46_a_whole_surrogate_pair_is_a_character(call: Call, tmp_path: Path) ->
 
 def test_46_a_line_without_end_is_an_error(tmp_path: Path, gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line longer than the cap, as a file that is no JSON Lines has, is named instead of held in memory."""
-    monkeypatch.setattr(records, "MAX_UNCUT_BYTES", 1 << 19)
+    monkeypatch.setattr(records, "MAX_LINE_BYTES", 1 << 19)
     path = tmp_path / "long.jsonl"
     path.write_text('{"text": "one"}\n{"text": "' + "a" * (1 << 20) + '"}\n')
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from llmprep.documents import Source, expand_paths, find_sources, read_blocks, read_names
 from llmprep.errors import DataError, InputError, UsageError
+from llmprep.ptfile import read_pt
 
 CLOSED = ("sh", "-c", 'exec "$@" <&-', "sh")
 
@@ -482,3 +483,33 @@ def test_19_what_may_not_be_read_is_one_line(what: str, llmprep: Run, tmp_path: 
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr == b"llmprep: error: " + name + b": permission denied\n"
     assert {path.name for path in tmp_path.iterdir()} == {"latin.txt", "secret"}
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="the system has no file that says it is empty")
+def test_a_file_that_says_it_is_empty_is_read(call: Call, tmp_path: Path) -> None:
+    """A file of size 0 that holds text has no size, as a pipe; a store, which is planned by sizes, refuses it."""
+    (source,) = find_sources(["/proc/version"])
+    assert source.size is None
+
+    assert call("tokenize", "/proc/version", "-o", "x.pt").code == 0
+    counted = call("tokenize", "--count", "/proc/version")
+    dry = call("tokenize", "--dry-run", "/proc/version", "--json", "-o", "y.pt")
+    (tmp_path / "a.txt").write_text("some text", encoding="utf-8")
+    refused = call("tokenize", "a.txt", "/proc/version", "-o", "store/")
+
+    assert int(counted.lines[0].split()[0]) == len(read_pt(tmp_path / "x.pt").tensors["token_ids"]) > 5
+    assert dry.value["inputs"] == [{"name": "/proc/version", "bytes": None}]
+    assert (refused.code, refused.notes) == (
+        2,
+        ["llmprep: error: /proc/version: a token store is planned from files that tell their size; copy it into one"],
+    )
+    assert not (tmp_path / "store" / "plan.json").exists()
+
+
+def test_an_empty_file_has_the_size_0(tmp_path: Path) -> None:
+    """A file that is empty says so, and is."""
+    (tmp_path / "empty").touch()
+
+    (source,) = find_sources([str(tmp_path / "empty")])
+
+    assert source.size == 0

@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import adversarial_text
 
-from llmprep.documents import Source, find_sources
+from llmprep.documents import Source, find_sources, read_blocks
+from llmprep.documents import blocks as blocks_room
 from llmprep.documents.blocks import BOM
 from llmprep.errors import DataError, UsageError
 from llmprep.store.build import ShardJob, begun_documents, make_jobs
@@ -167,6 +169,8 @@ def test_spans_share_a_file_without_gap_or_overlap(text: str, shard_bytes: int) 
     ends = [0]
     for source in read:
         begin = source.begin if source.span else 0
+        if not source.n_bytes:
+            continue  # its text belongs to the span before
         assert begin == ends[-1]
         ends.append(begin + source.n_bytes)
         if 0 < begin < len(data):
@@ -174,6 +178,49 @@ def test_spans_share_a_file_without_gap_or_overlap(text: str, shard_bytes: int) 
             assert data[begin:].decode()[0] in " \t\r\n\u3001\u3002\uff0c"
     assert ends[-1] == len(data)
     assert sum(map(begun_documents, read)) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="the system does not count what a process reads")
+@pytest.mark.parametrize("contents", [(".txt", b"x " + b"-" * (4 << 20)), (".jsonl", b'"' + b"-" * (4 << 20) + b'"')])
+def test_no_span_looks_for_a_cut_beyond_its_own(contents: Contents, tmp_path: Path) -> None:
+    """Where there is no place to cut, each of many spans looks through its own bytes, and one reads them all."""
+    (path,) = write(tmp_path, [contents])
+    n_bytes, step = len(contents[1]), 1 << 16
+    (source,) = find_sources([path])
+    before = bytes_read()
+
+    lengths = []
+    for start in range(0, n_bytes, step):
+        part = replace(source, span=(start, min(start + step, n_bytes)))
+        with suppress(DataError):  # the record is no object
+            list(read_blocks(part))
+        lengths.append(part.n_bytes)
+
+    assert bytes_read() - before < 5 * n_bytes
+    assert sum(lengths) == n_bytes
+    assert max(lengths) > n_bytes - step
+
+
+def bytes_read() -> int:
+    """How many bytes this process has read, from files and elsewhere."""
+    return int(Path("/proc/self/io").read_text(encoding="ascii").split()[1])
+
+
+def test_the_cap_is_the_single_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of text without a place to cut, one span ends in the error of the file read whole; others are read."""
+    monkeypatch.setattr(blocks_room, "MAX_UNCUT_BYTES", 1000)
+    monkeypatch.setattr(blocks_room, "UNCUT_BYTES", 500)
+    (path,) = write(tmp_path, [(".txt", b"one two " + b"-" * 5000 + b"x y")])
+    (source,) = find_sources([path])
+
+    def read(start: int, end: int) -> bytes:
+        return b"".join(block.raw for block in read_blocks(replace(source, span=(start, end)), block_bytes=100))
+
+    with pytest.raises(
+        DataError, match=r"0\.txt: \d+ bytes from byte 7 on without a letter or digit before white space"
+    ):
+        read(0, 8)
+    assert (read(0, 6), read(3000, 5000), read(5000, 5011)) == (b"one two", b"", b" y")
 
 
 # --- what lies where ------------------------------------------------------------------------------
@@ -222,7 +269,7 @@ def test_records_are_split_at_lines(shard_bytes: int, tmp_path: Path) -> None:
     read = [source for job, _ in read_shards(plan_of(paths, shard_bytes)) for source in job.sources]
 
     starts = {0, *(end.end() for end in re.finditer(b"\n", Path(paths[0]).read_bytes())), Path(paths[0]).stat().st_size}
-    assert {source.begin for source in read} <= starts
+    assert {source.begin for source in read if source.n_bytes} <= starts
     assert sum(source.n_bytes for source in read) == Path(paths[0]).stat().st_size
     assert sum(map(begun_documents, read)) == 40
     assert len(read) == -(-Path(paths[0]).stat().st_size // shard_bytes)
@@ -284,7 +331,7 @@ def test_inputs_without_a_size_are_refused(tmp_path: Path) -> None:
     stdin = [Source("-", "-")]
 
     for sources, name in ((piped, str(pipe)), (stdin, "-")):
-        with pytest.raises(UsageError, match=f"^{name}: .*a pipe has no size"):
+        with pytest.raises(UsageError, match=f"^{name}: .*planned from files that tell their size"):
             make_plan(sources, SMALL, TextOptions(), 10)
 
 

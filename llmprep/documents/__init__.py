@@ -6,12 +6,13 @@ blocks.py    bytes -> text in blocks that end where text may be cut
 records.py   JSON Lines and Parquet -> documents, many small ones in one block
 """
 
-from llmprep.documents.blocks import BLOCK_BYTES, Block, Newlines, last_safe_cut, read_blocks
+from llmprep.documents.blocks import BLOCK_BYTES, SECOND_CUT, Block, Newlines, last_safe_cut, read_blocks
 from llmprep.documents.opening import close_source, open_source, peek
 from llmprep.documents.sources import STDIN, Source, expand_paths, find_sources, read_names
 
 __all__ = [
     "BLOCK_BYTES",
+    "SECOND_CUT",
     "STDIN",
     "Block",
     "Newlines",

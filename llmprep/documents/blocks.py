@@ -5,7 +5,9 @@ ideographic comma or full stop. There, encoding the two sides apart gives the id
 r50k, p50k, cl100k and o200k patterns: each of them ends a piece between these two, and none looks behind. A cut never
 splits a UTF-8 character, a CRLF, or a special token, as none of these holds such a place.
 
-Text without such a place (minified code, a table of signs) makes its block grow, up to `MAX_UNCUT_BYTES`.
+Text without such a place for a long stretch (compact JSON, minified code) is cut at a *second cut* instead: after an
+ASCII letter or digit and before ASCII punctuation. It is as exact; where the shards of a store begin and end does not
+depend on it. Text with neither (a run of signs, or of letters) makes its block grow, up to `MAX_UNCUT_BYTES`.
 """
 
 from __future__ import annotations
@@ -20,12 +22,15 @@ from typing import Literal, TypeAlias
 
 from llmprep.documents.opening import HEAD_BYTES, ByteStream, Run, close_source, open_content, open_source, run_now
 from llmprep.documents.sources import Source
-from llmprep.errors import DataError, FileFormatError
+from llmprep.errors import DataError, FileFormatError, InputError
 
 Newlines: TypeAlias = Literal["universal", "keep"]
 
 BLOCK_BYTES = 1 << 20
-MAX_UNCUT_BYTES = 256 << 20
+UNCUT_BYTES = 1 << 20
+"""From here on text without a safe cut is cut at a second cut."""
+MAX_UNCUT_BYTES = 64 << 20
+"""The longest text that is encoded in one piece: that takes up to 51 bytes of memory a byte, measured with tiktoken."""
 BOM = b"\xef\xbb\xbf"
 
 _LETTERS = (
@@ -43,6 +48,10 @@ _LETTERS = (
 """Letters and digits, in UTF-8, that every version of Unicode that a backend carries knows as such."""
 
 _SAFE_CUT = re.compile(rb"(?:" + rb"|".join(_LETTERS) + rb")(?=[ \t\r\n]|\xe3\x80[\x81\x82]|\xef\xbc\x8c)")
+SECOND_CUT = re.compile(rb"[A-Za-z0-9](?=[!-&(-/:-@\[-^`{}~])")
+"""All ASCII punctuation but the apostrophe (a contraction goes on with it), and ``|`` and ``_``, which stand behind
+letters in special tokens."""
+LOOK_BYTES = 1 << 16
 _REACH = 5
 """Bytes before a place that may belong to a safe cut which needs bytes behind it to be seen: 3 + 3 - 1."""
 
@@ -121,8 +130,8 @@ def _read_text(source: Source, newlines: Newlines, block_bytes: int) -> Iterator
     if source.span is None:
         read = checked_head(source, open_content(source))
     else:
-        offset, read = open_span(source, source.span, _snap)
-    for raw in cut_blocks(source, read, block_bytes):
+        offset, read = open_span(source, _find_safe_cut)
+    for raw in cut_blocks(source, read, block_bytes, offset):
         data = raw
         if offset == 0 and raw.startswith(BOM):
             source.bom = True
@@ -138,45 +147,92 @@ def _read_text(source: Source, newlines: Newlines, block_bytes: int) -> Iterator
         offset += len(raw)
 
 
-def open_span(
-    source: Source, span: tuple[int, int], snap: Callable[[ByteStream, int, int], int]
-) -> tuple[int, Callable[[int], bytes]]:
-    """Return where the span begins and a function that reads it to its end.
+FindCut: TypeAlias = Callable[[bytes, int], "int | None"]
+"""Finds the first place at or after a position of some bytes where a span may begin and end."""
 
-    ``snap`` moves each of its ends, given the stream, the position and the file's size.
+
+def open_span(source: Source, find: FindCut) -> tuple[int, Callable[[int], bytes]]:
+    """Return where a source's span begins and a function that reads it to its end.
+
+    Each end of a span means the first cut at or after it, or the end of the file. The begin is looked for no further
+    than to the span's end: where no cut lies between them, all of its text belongs to a span before, and this one is
+    empty. The end is found while reading on. So at most two spans look at a byte, however far apart cuts are.
     """
     stream = open_source(source)
-    start, end = (snap(stream, position, source.size or 0) for position in span)
-    stream.seek(start)
-    if start == 0:
+    start, end = source.span or (0, 0)
+    begin = _find_begin(stream, start, end, find)
+    stream.seek(begin)
+    if begin == 0:
         _check_head(source, stream.peek())
-    source.begin = start
-    left = [end - start]
+    source.begin = begin
+    last = begin if begin == end else None
+    return begin, _SpanReader(source, stream, begin, end, find, max(begin, end - _REACH), last).read
 
-    def read(count: int) -> bytes:
-        if not left[0]:
-            stream.finish()
+
+def _find_begin(stream: ByteStream, start: int, end: int, find: FindCut) -> int:
+    """Return the first cut from ``start`` on, ``end`` if there is none before that; 0 stays 0."""
+    if start == 0:
+        return 0
+    at = max(0, start - _REACH)
+    while at < end:
+        stream.seek(at)
+        data = stream.peek(LOOK_BYTES)
+        found = find(data, max(0, start - at))
+        if found is not None:
+            return min(at + found, end)
+        if len(data) < LOOK_BYTES:
+            break
+        at += LOOK_BYTES - _REACH
+    return end
+
+
+@dataclass(slots=True)
+class _SpanReader:
+    """Reads from ``position`` to the first cut at or after ``end``; the file's last span ends with the file.
+
+    Up to ``clear`` there is no such cut; ``last`` is where the span really ends, once that is known.
+    """
+
+    source: Source
+    stream: ByteStream
+    position: int
+    end: int
+    find: FindCut
+    clear: int
+    last: int | None = None
+
+    def read(self, count: int) -> bytes:
+        """Return up to ``count`` bytes; none only at the end of the span."""
+        if self.last is None and self.position >= self.clear:
+            self._look(max(count, LOOK_BYTES) + _REACH)
+        count = min(count, (self.clear if self.last is None else self.last) - self.position)
+        if not count:
+            self._finish()
             return b""
-        data = stream.read(min(count, left[0]))
-        left[0] -= len(data)
+        data = self.stream.read(count)
+        self.position += len(data)
         return data
 
-    return start, read
+    def _look(self, count: int) -> None:
+        """Look for the end in the next ``count`` bytes."""
+        data = self.stream.peek(count)
+        is_last = self.end >= (self.source.size or 0)
+        found = None if is_last else self.find(data, max(0, self.end - self.position))
+        self.clear = self.position + len(data) - _REACH
+        if found is not None:
+            self.last = self.position + found
+        elif len(data) < count:
+            self.last = self.position + len(data)
+
+    def _finish(self) -> None:
+        self.stream.finish()
+        if self.position < min(self.end, self.source.size or 0):
+            raise InputError(f"{self.source.path}: has {self.position} bytes, and said that it has {self.source.size}")
 
 
-def _snap(stream: ByteStream, position: int, size: int) -> int:
-    """Return the first safe cut at or after a position, the end of the file if there is none; 0 stays 0."""
-    if position == 0:
-        return 0
-    at = max(0, position - _REACH)
-    while at < size:
-        stream.seek(at)
-        data = stream.peek(1 << 16)
-        for found in _SAFE_CUT.finditer(data):
-            if at + found.end() >= position:
-                return at + found.end()
-        at += max(1, len(data) - _REACH)
-    return size
+def _find_safe_cut(data: bytes, after: int) -> int | None:
+    found = next((place for place in _SAFE_CUT.finditer(data) if place.end() >= after), None)
+    return found and found.end()
 
 
 def normalise(data: bytes, newlines: Newlines) -> bytes:
@@ -190,8 +246,11 @@ def normalise(data: bytes, newlines: Newlines) -> bytes:
     return data
 
 
-def cut_blocks(source: Source, read: Callable[[int], bytes], block_bytes: int) -> Iterator[bytes]:
-    """Yield the bytes read, cut at safe places only. Linear in the bytes, however far apart those are."""
+def cut_blocks(source: Source, read: Callable[[int], bytes], block_bytes: int, begin: int = 0) -> Iterator[bytes]:
+    """Yield the bytes read, cut at safe places only. Linear in the bytes, however far apart those are.
+
+    ``begin`` is where they begin in the source, for messages.
+    """
     first = read(block_bytes)
     second = first and read(block_bytes)
     if not second:
@@ -199,16 +258,16 @@ def cut_blocks(source: Source, read: Callable[[int], bytes], block_bytes: int) -
             yield first  # nothing is gained by a cut
         return
     pending: list[bytes] = []
-    held = position = 0
+    held, position = 0, begin
     tail = b""
     for data in chain((first, second), iter(partial(read, block_bytes), b"")):
-        cut = held + last_safe_cut(data)
-        if cut == held:
-            seam = last_safe_cut(tail + data[:_REACH])
-            cut = held - len(tail) + seam if seam else 0
+        place = _last_cut(tail, data, _SAFE_CUT)
+        if place is None and held + len(data) >= UNCUT_BYTES:
+            place = _last_cut(tail, data, SECOND_CUT)
         pending.append(data)
         held += len(data)
-        if cut:
+        if place is not None:
+            cut = held - len(data) + place
             joined = b"".join(pending)
             yield joined[:cut]
             position += cut
@@ -218,14 +277,23 @@ def cut_blocks(source: Source, read: Callable[[int], bytes], block_bytes: int) -
         tail = (tail + data)[-_REACH:]
         if held > MAX_UNCUT_BYTES:
             raise DataError(
-                f"{source.path}: {held} bytes from byte {position} on without a letter or digit before "
-                f"white space, where text may be cut exactly; break them with a space or a line end after one"
+                f"{source.path}: {held} bytes from byte {position} on without a letter or digit before white space or "
+                f"punctuation, where text may be cut exactly; break them with a space or a line end after one"
             )
     if held:
         yield b"".join(pending)
 
 
-def last_safe_cut(data: bytes) -> int:
+def _last_cut(before: bytes, data: bytes, cut: re.Pattern[bytes]) -> int | None:
+    """Return the last cut in ``data``, or across the seam to the bytes before it, as a position in ``data``."""
+    found = last_safe_cut(data, cut)
+    if found:
+        return found
+    seam = last_safe_cut(before + data[:_REACH], cut)
+    return seam - len(before) if seam else None
+
+
+def last_safe_cut(data: bytes, cut: re.Pattern[bytes] = _SAFE_CUT) -> int:
     r"""Return the last position in ``data`` where text may be cut, 0 if there is none.
 
     >>> last_safe_cut(b"I HAD always")
@@ -236,7 +304,7 @@ def last_safe_cut(data: bytes) -> int:
     start, step = len(data), 512
     while start:
         behind, start = start, max(0, start - step)
-        found = [place.end() for place in _SAFE_CUT.finditer(data, start, behind + _REACH)]
+        found = [place.end() for place in cut.finditer(data, start, behind + _REACH)]
         if found:
             return found[-1]
         step *= 2

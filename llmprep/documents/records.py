@@ -13,7 +13,6 @@ from typing import Any
 
 from llmprep.documents.blocks import (
     BOM,
-    MAX_UNCUT_BYTES,
     Block,
     Newlines,
     checked_head,
@@ -21,7 +20,7 @@ from llmprep.documents.blocks import (
     normalise,
     open_span,
 )
-from llmprep.documents.opening import ByteStream, open_content, open_source
+from llmprep.documents.opening import open_content, open_source
 from llmprep.documents.sources import Source
 from llmprep.errors import DataError, UsageError
 
@@ -29,6 +28,8 @@ JOINT = b"<|endoftext|>"
 SPECIAL = b"<|"
 """What every special token begins with."""
 SMALL_BYTES = 1 << 16
+MAX_LINE_BYTES = 256 << 20
+"""The longest line: a record is parsed as a whole, which takes up to 12 bytes of memory a byte."""
 
 Documents = Iterator[tuple[str, str]]
 """(text, where it stood) of each record."""
@@ -92,7 +93,7 @@ def _json_lines(source: Source) -> Documents:
     if source.span is None:
         start, read = 0, checked_head(source, open_content(source))
     else:
-        start, read = open_span(source, source.span, _snap_to_line)
+        start, read = open_span(source, _find_line)
     for begin, place, whole in _lines(source, read, start):
         source.bom |= begin == 0 and whole.startswith(BOM)
         line = whole.removeprefix(BOM) if begin == 0 else whole
@@ -100,19 +101,10 @@ def _json_lines(source: Source) -> Documents:
             yield _text_of(source, _parse(source, line, place), place), place
 
 
-def _snap_to_line(stream: ByteStream, position: int, size: int) -> int:
-    """Return where the first line at or after a position begins, the end of the file if there is none; 0 stays 0."""
-    if position == 0:
-        return 0
-    at = position - 1
-    while at < size:
-        stream.seek(at)
-        data = stream.peek(1 << 16)
-        end = data.find(b"\n")
-        if end >= 0:
-            return at + end + 1
-        at += max(1, len(data))
-    return size
+def _find_line(data: bytes, after: int) -> int | None:
+    """Return where the first line at or after a position begins."""
+    end = data.find(b"\n", max(0, after - 1))
+    return end + 1 if end >= 0 else None
 
 
 def _lines(source: Source, read: Callable[[int], bytes], begin: int) -> Iterator[tuple[int, str, bytes]]:
@@ -130,9 +122,9 @@ def _lines(source: Source, read: Callable[[int], bytes], begin: int) -> Iterator
             parts, held, number, begin = [], 0, number + 1, begin + len(whole) + 1
         parts.append(rest)
         held += len(rest)
-        if held > MAX_UNCUT_BYTES:
+        if held > MAX_LINE_BYTES:
             place = _line_place(source, number, begin)
-            raise DataError(f"{source.path}: {place}: longer than {MAX_UNCUT_BYTES} bytes; is it JSON Lines?")
+            raise DataError(f"{source.path}: {place}: longer than {MAX_LINE_BYTES} bytes; is it JSON Lines?")
     yield begin, _line_place(source, number, begin), b"".join(parts)
 
 

@@ -29,7 +29,7 @@ class Source:
     """One input, and what has been read of it so far.
 
     ``path`` is as the user gave it, for messages; ``name`` is its last part, or its place inside a folder that was
-    named, for files: it must not depend on where the folder lies. ``size`` is None for what has none, as a pipe.
+    named, for files: it must not depend on where the folder lies. ``size`` is None for what does not tell it (a pipe).
     ``n_bytes`` and ``sha256`` are of the bytes as they came, compressed or not; ``n_text`` counts those of a plain
     text as it is encoded, with newlines as chosen and without a mark. A ``span`` names a part of a plain text or
     of JSON Lines by two byte positions, each of which means the first safe cut, or begin of a line, at or after it;
@@ -151,11 +151,22 @@ def _check(path: str, name: str, field_name: str | None) -> Source:
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: permission denied")
     size = status.st_size if stat.S_ISREG(status.st_mode) else None
+    if size == 0 and _holds_any(path):
+        size = None  # as files of /proc, and some of network file systems: it is known when they have been read
     kind = _format_of(path)
     if kind == "parquet" and size is None:
         raise UsageError(f"{path}: a Parquet file is read by seeking; it cannot come through a pipe")
     shown = os.fsencode(name).decode("utf-8", "backslashreplace")
     return Source(path, shown, size, format=kind, text_field=field_name or FIELD)
+
+
+def _holds_any(path: str) -> bool:
+    """Tell a file that says it is empty, and is not, from an empty one."""
+    try:
+        with Path(path).open("rb") as file:
+            return bool(file.read(1))
+    except OSError as error:
+        raise input_error(path, error) from error
 
 
 def _check_stdin() -> None:

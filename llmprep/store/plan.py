@@ -61,7 +61,9 @@ def make_plan(
     """
     for source in sources:
         if source.path == STDIN or source.size is None:
-            raise UsageError(f"{source.path}: a token store is planned from files; a pipe has no size")
+            raise UsageError(
+                f"{source.path}: a token store is planned from files that tell their size; copy it into one"
+            )
     shard_bytes = shard_bytes or choose_shard_bytes(sum(source.size or 0 for source in sources))
     shards = _fill_shards(sources, shard_bytes)
     first = _first_with_text(sources, chain.from_iterable(shards))
