@@ -733,6 +733,84 @@ def test_a_sealed_plan_of_another_form_is_refused(store: Path, corpus: Path, cal
     assert again(call, corpus, "--restart").code == 0
 
 
+def each(place: tuple[Any, ...], *wrong: Any) -> list[tuple[tuple[Any, ...], Any]]:
+    """One place of a file of JSON with each of the values that it shall get."""
+    return [(place, value) for value in wrong]
+
+
+FORGED_RECEIPTS = [
+    *each(("pieces",), [], [[0, 0, 0, 0, 0]] * 9, [7], ["x"], [None], {"a": 1}, [[]]),
+    *each(("pieces", 0), [0, 1], [5, 1, 1, 1, 1], [0, 1, -1, 1, 1], [0, 1, 2**70, 1, 1], [0.5] * 5),
+    *each(("tokens",), -1, True, 2**70, 1, None, "9"),  # noqa: FBT003
+    *each(("documents",), -1, 2**70, 99),
+    *each(("special",), -1, 2**70),
+    *each(("file",), "../x.pt"),
+    *each(("plan_sha256",), "\ud800"),
+]
+
+
+def reseal(path: Path, place: tuple[Any, ...], to: Any) -> None:
+    """Change one value of a sealed file, and seal it again."""
+    values = json.loads(path.read_bytes())
+    del values["seal_sha256"]
+    held = values
+    for key in place[:-1]:
+        held = held[key]
+    held[place[-1]] = to
+    path.write_bytes(seal(values))
+
+
+@pytest.mark.parametrize(("place", "to"), FORGED_RECEIPTS, ids=lambda value: ascii(value)[:40])
+def test_a_forged_receipt_is_unsound_or_named(
+    place: tuple[Any, ...], to: Any, store: Path, built: Path, corpus: Path, call: Call
+) -> None:
+    """A receipt that was changed and sealed again: its shard is built again, or one line says what does not fit."""
+    reseal(store / "receipts" / "00001.json", place, to)
+    (store / "manifest.json").unlink()
+
+    for ended in (call("merge", "store"), again(call, corpus)):
+        assert ended.code in (0, 4)
+        assert "internal error" not in ended.stderr.decode()
+        assert not ended.code or ended.notes[-1].startswith("llmprep: error: store")
+        assert max(map(len, ["", *ended.notes])) < 500
+    if ended.code:
+        assert again(call, corpus, "--restart").code == 0
+    assert contents(store) == contents(built)
+
+
+FORGED_PLANS = [
+    *each(("shards",), [], [[]], [7], [[7]], ["x"], [[[0, 0]]], {"a": 1}),
+    *each(("shards", 0, 0), [99, 0, None], [-1, 0, None], [0, 5, 1], [0, -1, 1], [True, 0, 1], [0.0, 0, 1]),
+    *each(("corpus",), [], [7], [[]], [["a", -1, 0, "x"]], [["a", 1, 0, "x"]]),
+    *each(("n_vocab",), -1, 0, 2**70, True, 7),  # noqa: FBT003
+    *each(("options",), {}, {"encoding": "gpt2"}),
+    *each(("options", "encoding"), 7, "nonsense", "\x1b[2J"),
+    *each(("options", "vocab_sha256"), "0"),
+    *each(("options", "separator"), ["eot"]),
+    *each(("val_fraction",), 7, -0.5, "x", [1], True),  # noqa: FBT003
+    *each(("plan_sha256",), "0" * 64),
+]
+
+
+@pytest.mark.parametrize(("place", "to"), FORGED_PLANS, ids=lambda value: ascii(value)[:40])
+def test_a_forged_plan_is_refused(
+    place: tuple[Any, ...], to: Any, store: Path, built: Path, corpus: Path, call: Call
+) -> None:
+    """A plan that was changed and sealed again: one line says what does not fit, and nothing is changed."""
+    reseal(store / "plan.json", place, to)
+    (store / "manifest.json").unlink()
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file() and path.name != ".lock"}
+
+    for ended in (again(call, corpus), call("merge", "store")):
+        assert ended.code in (0, 4, 6)
+        assert "internal error" not in ended.stderr.decode()
+        if ended.code:
+            assert ended.notes[-1].startswith("llmprep: error: store")
+            assert before.items() <= {path: path.read_bytes() for path in before}.items()
+    assert again(call, corpus, "--restart").code == 0
+    assert contents(store) == contents(built)
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 REFUSED: dict[str, tuple[list[str], int, str]] = {

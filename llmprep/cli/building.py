@@ -179,9 +179,8 @@ def _build_missing(site: _Site, jobs: list[ShardJob], finished: Callable[[int, i
     from llmprep.store.build import run_jobs
     from llmprep.store.folder import sound_receipts
 
-    receipts = (
-        sound_receipts(site.folder, jobs[0].plan_sha256, [job.number for job in jobs], site.n_threads) if jobs else {}
-    )
+    n_pieces = {job.number: len(job.sources) for job in jobs}
+    receipts = sound_receipts(site.folder, jobs[0].plan_sha256, n_pieces, site.n_threads) if jobs else {}
     for number, receipt in receipts.items():
         finished(number, receipt["tokens"])
     if receipts:

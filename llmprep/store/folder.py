@@ -7,7 +7,7 @@ import hashlib
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,7 +17,7 @@ from llmprep.documents import Source
 from llmprep.errors import FileFormatError, InputError, OutputError, RefusedError
 from llmprep.ptfile import check_output, open_output
 from llmprep.ptfile.writing import Sink
-from llmprep.store.form import shard_name
+from llmprep.store.form import is_plan, is_receipt, shard_name
 from llmprep.store.manifest import NAME, PLAN, read_sealed, seal
 from llmprep.store.plan import Plan
 from llmprep.vocabulary import Vocabulary
@@ -25,18 +25,6 @@ from llmprep.vocabulary import Vocabulary
 RECEIPTS = "receipts"
 LOCK = ".lock"
 SAMPLE_BYTES = 4096
-PLAN_KEYS: dict[str, type] = {"plan_sha256": str, "options": dict, "corpus": list, "shards": list, "n_vocab": int}
-RECEIPT_KEYS: dict[str, type] = {
-    "plan_sha256": str,
-    "file": str,
-    "bytes": int,
-    "sha256": str,
-    "tokens": int,
-    "documents": int,
-    "special": int,
-    "boms": int,
-    "pieces": list,
-}
 
 
 @contextmanager
@@ -140,17 +128,9 @@ def read_plan(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder / PLAN}: {error.strerror}") from error
     except FileFormatError as error:
         raise FileFormatError(f"{error}; build the store with --restart") from error
-    if not _has(told, PLAN_KEYS) or "val_fraction" not in told or not all(map(_is_entry, told["corpus"])):
+    if not is_plan(told):
         raise FileFormatError(f"{folder / PLAN}: is not what llmprep writes; build the store with --restart")
     return told
-
-
-def _is_entry(entry: object) -> bool:
-    return isinstance(entry, list) and list(map(type, entry)) == [str, int, int, str]
-
-
-def _has(values: object, keys: Mapping[str, type]) -> bool:
-    return isinstance(values, dict) and all(type(values.get(key)) is kind for key, kind in keys.items())
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -188,22 +168,24 @@ def clear_temporaries(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sound_receipts(folder: Path, plan_sha256: str, numbers: Iterable[int], jobs: int = 1) -> dict[int, dict[str, Any]]:
-    """Return the receipts of these shards that are sound, by shard number; ``jobs`` threads hash the shards.
+def sound_receipts(
+    folder: Path, plan_sha256: str, n_pieces: Mapping[int, int], jobs: int = 1
+) -> dict[int, dict[str, Any]]:
+    """Return the receipts that are sound, by shard number; ``jobs`` threads hash the shards.
 
-    A receipt is sound if it is of this plan, and the shard has the size and sha256 that it says.
+    ``n_pieces`` says of how many pieces each of the wanted shards is made. A receipt is sound if it is of this plan,
+    and the shard has the size and sha256 that it says.
     """
-    wanted = list(numbers)
     with ThreadPoolExecutor(jobs) as threads:
-        found = threads.map(lambda number: _sound_receipt(folder, number, plan_sha256), wanted)
-        return {number: receipt for number, receipt in zip(wanted, found, strict=True) if receipt is not None}
+        found = threads.map(lambda number: _sound_receipt(folder, number, plan_sha256, n_pieces[number]), n_pieces)
+        return {number: receipt for number, receipt in zip(n_pieces, found, strict=True) if receipt is not None}
 
 
-def _sound_receipt(folder: Path, number: int, plan_sha256: str) -> dict[str, Any] | None:
+def _sound_receipt(folder: Path, number: int, plan_sha256: str, n_pieces: int) -> dict[str, Any] | None:
     try:
         receipt: dict[str, Any] = read_sealed(receipt_path(folder, number))
         path = folder / shard_name(number)
-        if not _has(receipt, RECEIPT_KEYS):
+        if not is_receipt(receipt, n_pieces) or receipt["file"] != path.name:
             return None
         same = receipt["plan_sha256"] == plan_sha256 and path.stat().st_size == receipt["bytes"]
         return receipt if same and file_sha256(path) == receipt["sha256"] else None

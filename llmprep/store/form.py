@@ -1,4 +1,4 @@
-"""The form of a manifest: its keys, its names, and what is wrong with one. Nothing in it is taken on trust."""
+"""The form of manifest, plan and receipts: their keys, and what is wrong with one. Nothing in them is trusted."""
 
 from __future__ import annotations
 
@@ -36,6 +36,28 @@ SHARD_KEYS: dict[str, type] = {
     "sha256": str,
     "pieces": list,
 }
+PLAN_KEYS: dict[str, type] = {"plan_sha256": str, "options": dict, "corpus": list, "shards": list, "n_vocab": int}
+OPTION_KEYS: dict[str, type] = {
+    "llmprep_version": str,
+    "encoding": str,
+    "vocab_sha256": str,
+    "newlines": str,
+    "separator": str,
+    "special": str,
+    "text_field": str,
+    "shard_bytes": int,
+}
+RECEIPT_KEYS: dict[str, type] = {
+    "plan_sha256": str,
+    "file": str,
+    "bytes": int,
+    "sha256": str,
+    "tokens": int,
+    "documents": int,
+    "special": int,
+    "boms": int,
+    "pieces": list,
+}
 COUNTS = ("n_tokens", "n_documents", "n_special", "n_boms")
 PIECE_LENGTH = 6
 
@@ -61,6 +83,49 @@ def _of_types(values: object, keys: Mapping[str, type], where: str) -> list[str]
         for key, kind in keys.items()
         if type(held.get(key)) is not kind
     ]
+
+
+def is_plan(values: object) -> bool:
+    """Tell what `prepare` writes from any other value."""
+    if (
+        not isinstance(values, dict)
+        or _of_types(values, PLAN_KEYS, "")
+        or _of_types(values["options"], OPTION_KEYS, "")
+    ):
+        return False
+    fraction = values.get("val_fraction", 0)
+    parts = [part for pieces in values["shards"] for part in (pieces if type(pieces) is list else [None])]
+    return (
+        (fraction is None or (type(fraction) is float and 0 < fraction < 1))
+        and 1 <= values["n_vocab"] <= 1 << 31
+        and len(values["shards"]) > 0
+        and all(map(_is_entry, values["corpus"]))
+        and all(_is_part(part, len(values["corpus"])) for part in parts)
+    )
+
+
+def _is_entry(entry: object) -> bool:
+    """Tell [name, bytes, modification time, hash of a sample] of a file."""
+    return type(entry) is list and list(map(type, entry)) == [str, int, int, str] and is_count(entry[1])
+
+
+def _is_part(part: object, n_sources: int) -> bool:
+    """Tell [source, start, end or None]."""
+    if type(part) is not list or len(part) != 3 or not all(map(is_count, part[:2])) or part[0] >= n_sources:
+        return False
+    return part[2] is None or (is_count(part[2]) and part[1] <= part[2])
+
+
+def is_receipt(values: object, n_pieces: int) -> bool:
+    """Tell the receipt of a shard of so many pieces from any other value."""
+    if not isinstance(values, dict) or _of_types(values, RECEIPT_KEYS, "") or len(values["pieces"]) != n_pieces:
+        return False
+    figures = [values[key] for key in ("bytes", "tokens", "documents", "special", "boms")]
+    return all(map(is_count, figures)) and all(_is_piece([0, *_listed(piece)], [None]) for piece in values["pieces"])
+
+
+def _listed(value: object) -> list[Any]:
+    return value if type(value) is list else []
 
 
 def is_count(value: object) -> bool:

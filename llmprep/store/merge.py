@@ -12,7 +12,7 @@ from llmprep import __version__
 from llmprep.errors import DataError, FileFormatError
 from llmprep.kinds import hash_ids
 from llmprep.store.folder import read_plan, sound_receipts, write_sealed
-from llmprep.store.form import FORMAT, shard_name, store_dtype
+from llmprep.store.form import FORMAT, find_faults, shard_name, store_dtype
 from llmprep.store.manifest import NAME, Manifest
 from llmprep.store.reading import shard_ids
 
@@ -49,7 +49,8 @@ def merge(folder: Path, n_threads: int = 1) -> Manifest:
     Raises `FileFormatError` that names the shards that are missing or damaged.
     """
     told = read_plan(folder)
-    receipts = sound_receipts(folder, told["plan_sha256"], range(len(told["shards"])), n_threads)
+    n_pieces = {number: len(pieces) for number, pieces in enumerate(told["shards"])}
+    receipts = sound_receipts(folder, told["plan_sha256"], n_pieces, n_threads)
     content = ContentHash(folder)
     for number, receipt in receipts.items():
         content.add(number, receipt["tokens"])
@@ -86,6 +87,9 @@ def write_manifest(folder: Path, told: Mapping[str, Any], receipts: Receipts, co
         "shards": shards,
         "splits": _splits(n_tokens, told["val_fraction"]),
     }
+    wrong = find_faults(values)
+    if wrong:  # plan or receipts were sealed anew after a change
+        raise FileFormatError(f"{folder}: plan and receipts do not fit together: {wrong[0]}; build with --restart")
     write_sealed(folder / NAME, values)
     return Manifest(values)
 
