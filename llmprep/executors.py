@@ -105,8 +105,12 @@ class _Processes(Executor):
     def _call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         pool = self._idle.get()
         try:
-            return pool.submit(fn, *args, **kwargs).result()
-        except (BrokenExecutor, OSError) as error:
+            try:
+                future = pool.submit(fn, *args, **kwargs)
+            except OSError as error:  # of starting the process; one that the call itself raises is the call's
+                raise BrokenExecutor(str(error)) from error
+            return future.result()
+        except BrokenExecutor as error:
             if not self._ending:
                 pool.shutdown()
                 pool = self._start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -52,6 +53,13 @@ def tell_process() -> int:
 
 def fail_with(message: str) -> None:
     raise DataError(message)
+
+
+def run_out_of_space(tally: str) -> None:
+    """Fail as the system does, and leave a mark of the attempt."""
+    with Path(tally).open("a") as file:
+        file.write("x")
+    raise OSError(errno.ENOSPC, "No space left on device", "/some/where")
 
 
 def end_at_once() -> None:
@@ -244,6 +252,20 @@ def test_a_death_of_a_process_is_one_calls() -> None:
 
         assert isinstance(dying.exception(), WorkerDiedError)
         assert all(future.result() for future in others)
+
+
+def test_a_calls_own_system_error_is_no_death(tmp_path: Path) -> None:
+    """An OSError that a call raises in a worker comes back as it is; it is not tried again, and the worker goes on."""
+    tally = tmp_path / "tally"
+    with local_processes(1) as workers:
+        before = workers.submit(tell_process).result()
+
+        with pytest.raises(OSError, match="No space left on device") as raised:
+            workers.submit(run_out_of_space, str(tally)).result()
+
+        assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, "/some/where")
+        assert workers.submit(tell_process).result() == before
+    assert tally.read_text() == "x"
 
 
 def test_a_jobs_own_error_is_not_tried_again() -> None:

@@ -522,6 +522,33 @@ def test_46_a_cell_that_is_no_utf_8_is_named(tmp_path: Path, gpt2: Vocabulary) -
         ids_of(read(tmp_path / "a.parquet", gpt2))
 
 
+@pytest.mark.parametrize("field", ["text", "name"])
+def test_a_columns_name_must_be_utf8(field: str, tmp_path: Path, call: Call) -> None:
+    """A column whose name is not UTF-8, be it the text's or another, is told in one line."""
+    table = pa.table({"text": ["one"], "name": ["two"]})
+    pa.parquet.write_table(table, tmp_path / "a.parquet", store_schema=False)
+    data = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(data.replace(field.encode(), field[:2].encode() + b"\xff\xfe"))
+
+    for options in (["-o", "x.pt"], ["--dry-run"], ["-o", "store/"]):
+        ended = call("tokenize", "a.parquet", *options)
+
+        assert ended.code == 3
+        assert "a.parquet: the name of a column is not valid UTF-8: b'" in ended.notes[-1]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "-"])
+def test_a_field_must_be_utf8(name: str, tmp_path: Path, llmprep: Run) -> None:
+    """A name of a field that is not UTF-8 is a fault of the command line, whatever the records are."""
+    json_lines(tmp_path / "a.jsonl", ["one"])
+    parquet(tmp_path / "a.parquet", ["one"])
+
+    ended = llmprep("tokenize", name, "--count", "--field", b"a\xff")
+
+    assert ended.returncode == 2
+    assert ended.stderr == b"llmprep: error: --field a\\udcff: is not valid UTF-8, as the name of every field is\n"
+
+
 @pytest.mark.parametrize("keep", [0, 3, 4, 100, 5000, -1])
 def test_47_a_truncated_table_is_an_error(keep: int, tmp_path: Path, gpt2: Vocabulary) -> None:
     """A Parquet file that is cut short, empty or something else is damaged, or has no tokens."""

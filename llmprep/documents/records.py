@@ -190,6 +190,8 @@ def _parquet_rows(source: Source) -> Documents:
                 for value in batch.column(0):
                     row += 1
                     yield _cell(source, value, f"row {row}"), f"row {row}"
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source.path}: the name of a column is not valid UTF-8: {error.object!r:.60}") from error
     except (ArrowInvalid, ArrowException, OSError) as error:
         raise DataError(f"{source.path}: damaged near row {row + 1}: {str(error).splitlines()[0]}") from error
     open_source(source).read(1)  # at the end again: an error if the file has changed since it was hashed

@@ -64,6 +64,8 @@ def find_sources(
     """
     if list(paths).count(STDIN) > 1:
         raise UsageError("-: standard input can be read only once")
+    if field_name is not None and not _is_utf8(field_name):
+        raise UsageError(f"--field {field_name}: is not valid UTF-8, as the name of every field is")
     return [_check(path, name, field_name) for path, name in expand_paths(paths, announce)]
 
 
@@ -167,6 +169,15 @@ def _holds_any(path: str) -> bool:
             return bool(file.read(1))
     except OSError as error:
         raise input_error(path, error) from error
+
+
+def _is_utf8(text: str) -> bool:
+    """Tell whether a word of the command line, where bytes that are no UTF-8 become surrogates, is UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_stdin() -> None:
