@@ -21,7 +21,7 @@ from strategies import adversarial_text
 from llmprep.documents import Source, find_sources, read_blocks
 from llmprep.documents import blocks as blocks_room
 from llmprep.documents.blocks import BOM
-from llmprep.errors import DataError, UsageError
+from llmprep.errors import DataError, InputError, UsageError
 from llmprep.store.build import ShardJob, begun_documents, make_jobs
 from llmprep.store.plan import Piece, Plan, make_plan
 from llmprep.tokens import Effort, TextOptions, TokenStream, stream_text
@@ -221,6 +221,20 @@ def test_the_cap_is_the_single_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ):
         read(0, 8)
     assert (read(0, 6), read(3000, 5000), read(5000, 5011)) == (b"one two", b"", b" y")
+
+
+def test_a_size_that_is_not_the_files_loses_nothing(tmp_path: Path) -> None:
+    """A file that holds more than it said is read to its end by its last span; one that holds less is an error."""
+    (path,) = write(tmp_path, [(".txt", b"word " * 40)])
+    (source,) = find_sources([path])
+
+    def read(size: int, start: int) -> bytes:
+        part = replace(source, size=size, span=(start, size))
+        return b"".join(block.raw for block in read_blocks(part, block_bytes=16))
+
+    assert read(100, 50) == b" word" * 29 + b" "
+    with pytest.raises(InputError, match=r"0\.txt: has 200 bytes, and said that it has 300"):
+        read(300, 50)
 
 
 # --- what lies where ------------------------------------------------------------------------------

@@ -206,10 +206,9 @@ class _SpanReader:
         if self.last is None and self.position >= self.clear:
             self._look(max(count, LOOK_BYTES) + _REACH)
         count = min(count, (self.clear if self.last is None else self.last) - self.position)
-        if not count:
+        data = self.stream.read(count) if count else b""
+        if not data:
             self._finish()
-            return b""
-        data = self.stream.read(count)
         self.position += len(data)
         return data
 
