@@ -1,8 +1,8 @@
 """Encoding name -> ranks, pattern, special tokens: embedded, from a folder, cached, or downloaded.
 
 Pattern strings, special tokens, download addresses and hashes are tiktoken's own: its module of definitions is
-loaded once more, privately, with our loader in the place of its downloader. GPT-2's ranks travel inside the
-package. Nothing is used whose sha256 is not the one that tiktoken pins.
+loaded once more for each vocabulary, privately, with our loader in the place of its downloader. GPT-2's ranks travel
+inside the package. Nothing is used whose sha256 is not the one that tiktoken pins.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import hashlib
 import itertools
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -36,6 +37,8 @@ MAX_FILE_BYTES = 64 << 20
 
 Announce = Callable[[str], None]
 Ranks = dict[bytes, int]
+Tried = dict[str, bool]
+"""What was tried for a rank file, in words, and whether there was something that could not be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ def rebuild_vocabulary(name: str, ranks: bytes | None) -> Vocabulary:
 
 def _build(encoding: str, rank_file: Callable[[str, str], tuple[bytes, Path | None]]) -> Vocabulary:
     """Run tiktoken's definition of an encoding with ``rank_file(address, sha256)`` in the place of its downloader."""
-    definitions = _definitions()
+    definitions = _load_definitions()  # a copy of our own: what is set in it is seen by no other thread
     found: list[tuple[str, Path | None]] = []
 
     def load(address: str, expected_hash: str) -> Ranks:
@@ -153,7 +156,12 @@ def _build(encoding: str, rank_file: Callable[[str, str], tuple[bytes, Path | No
 
 @functools.cache
 def _definitions() -> ModuleType:
-    """A private copy of tiktoken's definitions, whose loaders are ours to set."""
+    """Return tiktoken's definitions, to look names up in."""
+    return _load_definitions()
+
+
+def _load_definitions() -> ModuleType:
+    """Load a private copy of tiktoken's definitions, whose loaders are the caller's to set."""
     import importlib.util
 
     spec = importlib.util.find_spec("tiktoken_ext.openai_public")
@@ -180,17 +188,17 @@ def _rank_file(
     """Return a verified rank file, and where it lies if it lies somewhere as it is."""
     if sha256 in (R50K_SHA256, P50K_SHA256):
         return _embedded(sha256), EMBEDDED if sha256 == R50K_SHA256 else None
-    tried: list[str] = []
-    for place in _places(folder):
-        found = _from_folder(place, address, sha256, tried)
-        if found is not None:
-            return found
-    if not download:
+    tried: Tried = {}
+    found = next(filter(None, (_from_folder(place, address, sha256, tried) for place in _places(folder))), None)
+    if found is None and not download:
         raise _not_found(address, tried)
-    return _download(address, sha256, tried, announce), None
+    for unusable in (what for what, was_there in tried.items() if was_there):
+        if announce is not None:
+            announce(f"not used: {unusable}")
+    return found or (_download(address, sha256, tried, announce), None)
 
 
-def _not_found(address: str, tried: list[str]) -> VocabularyError:
+def _not_found(address: str, tried: Tried) -> VocabularyError:
     return VocabularyError(
         f"{_file_names(address)[0]}: not to be had; tried {'; '.join(tried)}; put the file into a folder and name that "
         f"with --vocab-dir or LLMPREP_VOCAB_DIR"
@@ -232,34 +240,52 @@ def _file_names(address: str) -> tuple[str, str]:
     return urlsplit(address).path.rpartition("/")[2], key
 
 
-def _from_folder(place: _Place, address: str, sha256: str, tried: list[str]) -> tuple[bytes, Path] | None:
+def _from_folder(place: _Place, address: str, sha256: str, tried: Tried) -> tuple[bytes, Path] | None:
     plain, key = _file_names(address)
     for name in (plain, key):
         path = place.folder / name
         try:
-            data = path.read_bytes()
+            data = _read_regular(path)
         except FileNotFoundError:
             continue
-        except OSError as error:
-            tried.append(f"{path} ({error.strerror})")
+        except (OSError, ValueError) as error:
+            tried[f"{path} ({getattr(error, 'strerror', None) or error})"] = True
             continue
         if hashlib.sha256(data).hexdigest() == sha256:
             return data, path
-        tried.append(f"{path} (wrong sha256: damaged or another file)")
+        tried[f"{path} (wrong sha256: damaged or another file)"] = True
         if place.required:
             raise VocabularyError(f"{path}: its sha256 is not {sha256}, the one of {plain}; replace it")
-    tried.append(f"{place.what} {place.folder} (no {plain} in it)")
+    tried[f"{place.what} {place.folder} (no {plain} in it)"] = False
     return None
 
 
-def _download(address: str, sha256: str, tried: list[str], announce: Announce | None) -> bytes:
+def _read_regular(path: Path) -> bytes:
+    """Read a file that others may have put there: no pipe that never ends, no device, nothing of any size.
+
+    Raises OSError, and ValueError for what is no vocabulary.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # without waiting for a pipe's writer
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("is a directory" if stat.S_ISDIR(status.st_mode) else "no regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise ValueError(f"{status.st_size} bytes, larger than any vocabulary")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(MAX_FILE_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _download(address: str, sha256: str, tried: Tried, announce: Announce | None) -> bytes:
     plain = _file_names(address)[0]
     if announce is not None:
         announce(f"downloading {plain} from {urlsplit(address).netloc}")
     try:
         data = _fetch(address)
     except (OSError, ValueError) as error:
-        tried.append(f"{urlsplit(address).netloc} ({getattr(error, 'reason', None) or error})")
+        tried[f"{urlsplit(address).netloc} ({getattr(error, 'reason', None) or error})"] = False
         raise _not_found(address, tried) from error
     if hashlib.sha256(data).hexdigest() != sha256:
         raise VocabularyError(f"{plain}: the download's sha256 is not {sha256}; nothing was kept, try again")
@@ -296,7 +322,8 @@ def _keep(data: bytes, address: str, announce: Announce | None) -> None:
     temporary = target.with_name(f"{target.name}.{secrets.token_hex(8)}.tmp")
     try:
         place.folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)  # with the permissions of any new file: others may share the cache
+        with temporary.open("xb") as file:  # with the permissions of any new file: others may share the cache
+            file.write(data)
         temporary.replace(target)
     except OSError as error:
         if announce is not None:

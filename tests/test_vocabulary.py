@@ -10,11 +10,13 @@ import json
 import os
 import socket
 import statistics
+import sys
 import tempfile
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.client import HTTPResponse
 from pathlib import Path
@@ -347,6 +349,56 @@ def test_a_truncated_cache_is_not_used(tmp_path: Path, cl100k: bytes) -> None:
     assert cached.read_bytes() == cl100k[:1000]
 
 
+def make_pipe(path: Path) -> None:
+    """A pipe that nobody writes to."""
+    os.mkfifo(path)
+
+
+def make_endless(path: Path) -> None:
+    """A link to a device that never ends."""
+    path.symlink_to("/dev/zero")
+
+
+def make_linked_pipe(path: Path) -> None:
+    """A link to a pipe."""
+    os.mkfifo(path.with_name("pipe"))
+    path.symlink_to("pipe")
+
+
+def make_huge(path: Path) -> None:
+    """A file larger than any vocabulary, which takes no space."""
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+UNUSABLE: dict[Callable[[Path], None], str] = {
+    make_pipe: "no regular file",
+    make_linked_pipe: "no regular file",
+    make_endless: "no regular file",
+    make_huge: "1099511627776 bytes, larger than any vocabulary",
+    Path.mkdir: "is a directory",
+}
+
+
+@pytest.mark.parametrize("make", UNUSABLE)
+def test_what_is_no_file_in_a_cache_is_passed_over(
+    make: Callable[[Path], None], tmp_path: Path, cl100k: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing in a shared cache can make llmprep wait, or read for ever: it is not used, and that is said."""
+    name = reference.cache_name(reference.rank_address(CL100K))
+    default_cache(tmp_path).mkdir()
+    make(default_cache(tmp_path) / name)
+
+    with pytest.raises(VocabularyError) as raised:
+        load_vocabulary(CL100K)
+    assert f"{name} ({UNUSABLE[make]})" in str(raised.value)
+
+    said: list[str] = []
+    make(place(tmp_path / "mine", name, cl100k) / PLAIN)
+    assert load_vocabulary(CL100K, str(tmp_path / "mine"), said.append).sha256 == PINNED[CL100K]
+    assert said == [f"not used: {tmp_path / 'mine' / PLAIN} ({UNUSABLE[make]})"]
+
+
 def test_without_any_place_the_error_says_where_and_how(tmp_path: Path) -> None:
     """The one line names the folder, the cache, the address, and the two ways to supply the file."""
     with pytest.raises(VocabularyError) as raised:
@@ -368,7 +420,7 @@ def test_an_unreadable_file_is_named(
     if where == "variable":
         monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(blocked))
 
-    with pytest.raises(VocabularyError, match=rf"{PLAIN} \(Is a directory\)"):
+    with pytest.raises(VocabularyError, match=rf"{PLAIN} \(is a directory\)"):
         load_vocabulary(CL100K, str(blocked) if where == "folder" else None)
 
 
@@ -675,6 +727,27 @@ def test_loading_two_vocabularies_mixes_nothing(vocab_dir: Path) -> None:
 
     assert [v.sha256 for v in loaded] == [PINNED[name] for name in names]
     assert [v.eot_id for v in loaded] == [50256, 100257, 50256, 50256]
+
+
+def test_threads_load_their_own() -> None:
+    """Vocabularies that many threads load at the same time are each whole, with their own hash and path."""
+    names = EMBEDDED * 8
+    begin = threading.Barrier(len(names))
+
+    def load(name: str) -> tuple[str, int, Path | None]:
+        begin.wait()
+        loaded = load_vocabulary(name)
+        return loaded.sha256, loaded.n_vocab, loaded.path
+
+    expected = {name: (v.sha256, v.n_vocab, v.path) for name in EMBEDDED for v in [load_vocabulary(name)]}
+    kept = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads change places as often as they can
+    try:
+        for _ in range(5):
+            with ThreadPoolExecutor(len(names)) as threads:
+                assert list(threads.map(load, names)) == [expected[name] for name in names]
+    finally:
+        sys.setswitchinterval(kept)
 
 
 def test_tiktokens_own_loaders_stay_as_they_are(vocab_dir: Path) -> None:
