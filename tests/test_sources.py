@@ -6,6 +6,7 @@ import glob
 import os
 import random
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -513,3 +514,58 @@ def test_an_empty_file_has_the_size_0(tmp_path: Path) -> None:
     (source,) = find_sources([str(tmp_path / "empty")])
 
     assert source.size == 0
+
+
+@pytest.fixture
+def with_pipes(tmp_path: Path) -> Path:
+    """A folder with two texts, and between them a pipe, a link to it, a socket and a link to a device."""
+    folder = tmp_path / "in"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("a.txt", "z.txt"):
+        (folder / name).write_text("some words", encoding="utf-8")
+    os.mkfifo(folder / "deep" / "pipe.txt")
+    (folder / "link").symlink_to("deep/pipe.txt")
+    (folder / "zero").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(folder / "socket"))
+    return folder
+
+
+@pytest.mark.parametrize("named", ["in", "in/*", "in/**/*", "in/**"])
+@pytest.mark.parametrize("options", [["--count"], ["--ids"], ["--dry-run", "-o", "x.pt"], ["-o", "x.pt"], ["-o", "s/"]])
+def test_what_is_no_file_is_left_out_and_named(
+    named: str, options: list[str], with_pipes: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pipes, sockets and devices in a folder or behind a pattern make nobody wait: they are named, and files read."""
+    deep = ["in/deep/pipe.txt"] if named != "in/*" else []
+    endless = [*deep, "in/link", "in/socket", "in/zero"]
+
+    ended = call("tokenize", named, *options)
+
+    assert ended.code == 0
+    note = f"llmprep: note: {named}: left out, as no regular file: {', '.join(endless)}; name one to read it"
+    assert note in ended.notes
+    if options == ["--count"]:
+        assert [line.split() for line in ended.lines] == [["2", "in/a.txt"], ["2", "in/z.txt"], ["4", "total"]]
+
+
+def test_many_that_are_no_files_are_counted(tmp_path: Path, call: Call) -> None:
+    """Up to five are named."""
+    (tmp_path / "in").mkdir()
+    for number in range(8):
+        os.mkfifo(tmp_path / "in" / f"{number}")
+
+    ended = call("tokenize", "in", "--count")
+
+    assert ended.notes[0].endswith("no regular file: in/0, in/1, in/2, in/3, in/4 and 3 more; name one to read it")
+    assert (ended.code, ended.notes[1:]) == (2, ["llmprep: error: in: there is no file in this folder"])
+
+
+def test_a_pipe_is_read_by_its_name(with_pipes: Path, llmprep: Run) -> None:
+    """On the command line, and in a list of files, a pipe is taken as it is."""
+    for named in (["in/deep/pipe.txt"], ["--files-from", "list"]):
+        (with_pipes.parent / "list").write_text("in/link\n", encoding="utf-8")
+        with subprocess.Popen(["/bin/sh", "-c", "echo three more words > in/link"], cwd=with_pipes.parent):
+            ended = llmprep("tokenize", *named, "--count")
+
+        assert (ended.returncode, ended.stdout.split()[0], ended.stderr) == (0, b"4", b"")

@@ -70,14 +70,18 @@ def find_sources(
 
 
 def expand_paths(paths: Sequence[str], announce: Callable[[str], None] | None = None) -> Iterator[tuple[str, str]]:
-    """Yield (path, name) for every file that ``paths`` mean; hidden files in a folder are left out, and said."""
+    """Yield (path, name) for every file that ``paths`` mean.
+
+    In a folder, hidden files are left out, and said. So are, in a folder or behind a pattern, pipes, sockets and
+    devices, which may have no end. By its own name each is taken.
+    """
     for path in paths:
         if path == STDIN:
             yield path, path
         elif os.path.isdir(path):  # noqa: PTH112 - Path would drop a leading ./ and trailing slashes from messages
             yield from _walk(path, announce)
         elif glob.has_magic(path) and not os.path.lexists(path):
-            yield from _expand(path)
+            yield from _expand(path, announce)
         else:
             yield path, Path(path).name
 
@@ -88,7 +92,8 @@ def _walk(folder: str, announce: Callable[[str], None] | None) -> list[tuple[str
     def fail(error: OSError) -> None:
         raise input_error(str(error.filename), error) from error
 
-    found, hidden, links = [], 0, 0
+    found: list[str] = []
+    hidden = links = 0
     for parent, folders, names in os.walk(folder, onerror=fail):
         shown = [name for name in names if not name.startswith(".")]
         hidden += len(names) - len(shown) + sum(name.startswith(".") for name in folders)
@@ -99,17 +104,35 @@ def _walk(folder: str, announce: Callable[[str], None] | None) -> list[tuple[str
         announce(f"{folder}: {hidden} hidden files or folders in it are left out; name them to take them")
     if links and announce is not None:
         announce(f"{folder}: {links} links to folders in it are not followed; name them to follow them")
-    if not found:
+    taken = _leave_out_endless(folder, found, announce)
+    if not taken:
         raise UsageError(f"{folder}: there is no file in this folder")
-    named = [(path, os.path.relpath(path, folder)) for path in found]
+    named = [(path, os.path.relpath(path, folder)) for path in taken]
     return sorted(named, key=lambda pair: os.fsencode(pair[1]))
 
 
-def _expand(pattern: str) -> list[tuple[str, str]]:
-    found = [path for path in set(_matches(pattern)) if not os.path.isdir(path)]  # noqa: PTH112
+def _expand(pattern: str, announce: Callable[[str], None] | None) -> list[tuple[str, str]]:
+    matching = [path for path in set(_matches(pattern)) if not os.path.isdir(path)]  # noqa: PTH112
+    found = _leave_out_endless(pattern, matching, announce)
     if not found:
         raise InputError(f"{pattern}: no file matches")
     return [(path, Path(path).name) for path in sorted(found, key=os.fsencode)]
+
+
+def _leave_out_endless(where: str, paths: list[str], announce: Callable[[str], None] | None) -> list[str]:
+    """Return the paths without pipes, sockets and devices, which are named; what is missing has its own error."""
+    endless = sorted(filter(_is_endless, paths), key=os.fsencode)
+    if not endless:
+        return paths
+    if announce is not None:
+        more = f" and {len(endless) - 5} more" if len(endless) > 5 else ""
+        announce(f"{where}: left out, as no regular file: {', '.join(endless[:5])}{more}; name one to read it")
+    left_out = set(endless)
+    return [path for path in paths if path not in left_out]
+
+
+def _is_endless(path: str) -> bool:
+    return os.path.exists(path) and not os.path.isfile(path)  # noqa: PTH110, PTH113 - there may be many
 
 
 def _matches(pattern: str) -> Iterator[str]:
