@@ -6,8 +6,11 @@ import os
 import re
 import shutil
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +18,7 @@ import pytest
 
 from llmprep.errors import LlmprepError, OutputError, ReaderGoneError, RefusedError, UsageError
 from llmprep.ptfile import Output, check_output, check_space, open_output
+from llmprep.ptfile import temporary as temporary_room
 
 OLD = b"PK\x03\x04 the old file"
 NEW = b"the new file"
@@ -315,6 +319,109 @@ def test_the_file_may_be_read_as_the_umask_says(tmp_path: Path) -> None:
         os.umask(before)
 
     assert stat.S_IMODE((tmp_path / "x.pt").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o4755])
+def test_a_replaced_file_keeps_its_permissions(mode: int, old: Path) -> None:
+    """Who could read the old file can read the new one, and nobody else; no bit that runs it as its owner is kept."""
+    old.chmod(mode)
+
+    with open_output(check_output(str(old))) as sink:
+        (temporary,) = set(old.parent.iterdir()) - {old}
+        assert stat.S_IMODE(temporary.stat().st_mode) == mode & 0o777
+        sink.write(NEW)
+
+    assert stat.S_IMODE(old.stat().st_mode) == mode & 0o777
+
+
+WRITE = """
+import sys, time
+from llmprep.ptfile import check_output, open_output
+with open_output(check_output(sys.argv[1])) as sink:
+    sink.write(b"PK half")
+    print("begun", flush=True)
+    time.sleep(60 if len(sys.argv) == 2 else float(sys.argv[2]))
+"""
+
+
+def begin_writing(path: Path, *seconds: str) -> subprocess.Popen[bytes]:
+    """A process that is in the midst of writing a file."""
+    process = subprocess.Popen([sys.executable, "-c", WRITE, str(path), *seconds], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    return process
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    """A file that a killed process wrote goes when its output is written again; what others write or left stays."""
+    for _ in range(2):
+        with begin_writing(tmp_path / "x.pt") as killed, begin_writing(tmp_path / "y.pt") as other:
+            killed.kill()
+            other.kill()
+    left = set(names(tmp_path))
+    assert len(left) == 2  # the second run to each output removed what the first had left
+
+    write(check_output(str(tmp_path / "x.pt")))
+
+    assert "x.pt" in names(tmp_path)
+    assert len(set(names(tmp_path)) & left) == 1
+
+
+def test_what_is_being_written_is_not_removed(tmp_path: Path) -> None:
+    """A run to the same output leaves alone what another is writing; both finish."""
+    with begin_writing(tmp_path / "x.pt", "0.5") as other:
+        write(check_output(str(tmp_path / "x.pt")))
+        assert (tmp_path / "x.pt").read_bytes() == NEW
+        assert len(names(tmp_path)) == 2
+
+    assert other.returncode == 0
+    assert (tmp_path / "x.pt").read_bytes() == b"PK half"
+    assert names(tmp_path) == ["x.pt"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_leftover_is_left_alone(make: Callable[[Path], None], tmp_path: Path) -> None:
+    """A pipe, folder or link under the name of a temporary file is neither followed nor removed; another is taken."""
+    with open_output(check_output(str(tmp_path / "x.pt"))):
+        (name,) = names(tmp_path)
+    (tmp_path / "x.pt").unlink()
+    make(tmp_path / name)
+
+    write(check_output(str(tmp_path / "x.pt")))
+
+    assert names(tmp_path) == sorted([name, "x.pt"])
+    assert (tmp_path / "x.pt").read_bytes() == NEW
+
+
+def test_many_writers_each_finish(tmp_path: Path) -> None:
+    """However many write to one output at once, each ends well, and the file is that of one of them."""
+    output = check_output(str(tmp_path / "x.pt"))
+
+    def write_often(number: int) -> None:
+        for _ in range(20):
+            with open_output(output) as sink:
+                for _ in range(5):
+                    sink.write(bytes([number]) * 1000)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write_often, range(8)))
+
+    data = (tmp_path / "x.pt").read_bytes()
+    assert (len(data), len(set(data))) == (5000, 1)
+    assert names(tmp_path) == ["x.pt"]
+
+
+def test_more_writers_than_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When all names for temporary files are taken, a random one serves."""
+    monkeypatch.setattr(temporary_room, "PLACES", 2)
+    output = check_output(str(tmp_path / "x.pt"))
+
+    with ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(open_output(output)).write(NEW)
+        assert len(names(tmp_path)) == 5
+
+    assert names(tmp_path) == ["x.pt"]
 
 
 def test_two_writers_do_not_meet(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ windows cost nothing.
     reading.py   .pt -> memory-mapped arrays, trusting nothing
     mapping.py   an open file -> its bytes in memory, no descriptor held
     output.py    whole or nothing: where bytes go, and how they become the file
+    temporary.py the file they go to before, and what killed runs have left of such
 """
 
 from llmprep.ptfile.layout import DTYPES, TensorView, c_strides
-from llmprep.ptfile.output import Output, check_output, check_space, open_output, remove_temporaries
+from llmprep.ptfile.output import Output, check_output, check_space, open_output
 from llmprep.ptfile.reading import PtFile, is_zip, read_pt
+from llmprep.ptfile.temporary import remove_temporaries
 from llmprep.ptfile.writing import write_pt
 
 __all__ = [

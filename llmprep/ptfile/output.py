@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import stat
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from llmprep.errors import OutputError, ReaderGoneError, RefusedError, UsageError
+from llmprep.ptfile.temporary import open_temporary
 from llmprep.ptfile.writing import Sink
 
 SYNC_BYTES = 16 << 20
@@ -185,17 +185,11 @@ def _closing(file: BinaryIO, name: str) -> Iterator[Sink]:
             file.close()
 
 
-_under_way: set[Path] = set()
-
-
 @contextmanager
 def _replaced(path: Path, name: str) -> Iterator[Sink]:
-    # The temporary name is short whatever the target's: a name may use all 255 bytes.
-    temporary = path.parent / f".llmprep-{secrets.token_hex(8)}.tmp"
-    _under_way.add(temporary)
-    try:
+    with ExitStack() as stack:
         with _named(name):
-            file = temporary.open("xb")
+            temporary, file = stack.enter_context(open_temporary(path))
         with _closing(file, name) as sink:
             yield _EarlySync(sink, file.fileno())
             with _named(name):
@@ -203,20 +197,7 @@ def _replaced(path: Path, name: str) -> Iterator[Sink]:
                 os.fsync(file.fileno())
         with _named(name):
             temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    finally:
-        _under_way.discard(temporary)
     _sync_folder(path.parent)
-
-
-def remove_temporaries() -> None:
-    """Remove what this process is writing: for one that must end at once, and cannot unwind."""
-    for temporary in tuple(_under_way):
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,0 +1,110 @@
+"""The file beside an output that its bytes go to, until it takes the output's name.
+
+A killed process leaves such a file behind. Each output has few names for them, and a running writer locks its own: so
+the next run to the same output knows what nobody writes any more, and removes it. Where the system has no such locks
+(``flock``), nothing is known and nothing removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+PLACES = 64
+"""So many may write to one output at the same time and have what a kill leaves removed; others have a random name."""
+
+
+_under_way: dict[int, Path] = {}
+"""What this process is writing, by a descriptor of each, which tells whether its name is still its own."""
+
+
+@contextmanager
+def open_temporary(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """Open a new file in the target's folder, for the caller to fill and to rename to the target. Raises OSError.
+
+    Its permissions are those of the file that it will replace, if there is one. On any exception it is removed.
+    """
+    path, file = _create(target)
+    kept = os.dup(file.fileno())  # the lock lasts until the file has its name, which is after it is closed
+    _under_way[kept] = path
+    try:
+        with suppress(FileNotFoundError, AttributeError):  # a new output; a system without such permissions
+            os.fchmod(kept, stat.S_IMODE(target.stat().st_mode) & 0o777)
+        yield path, file
+    except BaseException:
+        _remove(path, kept)
+        raise
+    finally:
+        del _under_way[kept]
+        os.close(kept)
+
+
+def remove_temporaries() -> None:
+    """Remove what this process is writing: for one that must end at once, and cannot unwind."""
+    for descriptor, path in tuple(_under_way.items()):
+        _remove(path, descriptor)
+
+
+def _remove(path: Path, descriptor: int) -> None:
+    if _is_at(descriptor, path):
+        with suppress(OSError):
+            path.unlink()
+
+
+def _create(target: Path) -> tuple[Path, BinaryIO]:
+    """Create and lock the file, under the first name that no other writer has."""
+    mark = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]  # a target's own name may use all 255 bytes
+    for number in range(PLACES):
+        path = target.parent / f".llmprep-{mark}-{number}.tmp"
+        _remove_if_left(path)
+        try:
+            file = path.open("xb")
+        except FileExistsError:
+            continue
+        if _lock(file.fileno()) is not False and _is_at(file.fileno(), path):
+            return path, file
+        file.close()  # another writer took it for a leftover, before it was locked
+    path = target.parent / f".llmprep-{secrets.token_hex(8)}.tmp"
+    return path, path.open("xb")
+
+
+def _remove_if_left(path: Path) -> None:
+    """Remove what a killed writer has left: a regular file that nobody has locked."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return  # there is none, or it is another user's
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode) and _lock(descriptor):
+            _remove(path, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Lock a file without waiting: False if another has it, None where there are no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Tell whether a name is still that of an open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False))
+    except OSError:
+        return False
