@@ -669,14 +669,48 @@ def test_nothing_is_written_through_a_link(name: str, store: Path, corpus: Path,
     ended = again(call, corpus)
 
     assert ended.code in (1, 4)
-    assert ended.notes[-1].startswith(f"llmprep: error: {'store' if name == '.lock' else f'store/{name}'}: ")
+    assert ended.notes[-1].startswith(f"llmprep: error: store/{name}: ")
     assert victim.read_text() == "precious"
 
 
-@pytest.mark.parametrize("name", ["tokens-00001.pt", "manifest.json", "receipts/00001.json", "plan.json"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tokenize", "CORPUS", "-o", "st/", "--jobs", "1"],
+        ["tokenize", "CORPUS", "-o", "st/", "--jobs", "1", "--restart"],
+        ["tokenize", "CORPUS", "-o", "st/", "--jobs", "1", "--task", "1/2"],
+    ],
+)
+@pytest.mark.parametrize("begun", [False, True])
+def test_receipts_are_the_stores_own(begun: bool, arguments: list[str], corpus: Path, call: Call) -> None:
+    """A link in the place of the receipts' folder is refused before anything behind it is removed or written."""
+    victim = Path("victim")
+    victim.mkdir()
+    for name in ("x.json", "00000.json", ".llmprep-a.tmp"):
+        (victim / name).write_text("precious")
+    Path("st").mkdir()
+    if begun:
+        assert call("tokenize", corpus, "-o", "st/", "--jobs", "1", "-q").code == 0
+        shutil.rmtree("st/receipts")
+    Path("st/receipts").symlink_to("../victim")
+    before = {path: path.read_bytes() for path in sorted(Path("st").iterdir()) if path.is_file()}
+
+    commands = [[str(corpus) if word == "CORPUS" else word for word in arguments]]
+    for command in [*commands, *([["merge", "st"], ["inspect", "st", "--verify"]] if begun else [])]:
+        ended = call(*command)
+
+        assert ended.code == (4 if command[0] == "inspect" else 1)
+        assert ended.notes[-1].startswith("llmprep: error: st/receipts: is a link")
+        assert {path.name: path.read_text() for path in victim.iterdir()} == dict.fromkeys(
+            ("x.json", "00000.json", ".llmprep-a.tmp"), "precious"
+        )
+        assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("name", ["tokens-00001.pt", "manifest.json", "receipts/00001.json", "plan.json", ".lock"])
 def test_a_pipe_in_the_stores_folder_hangs_nobody(name: str, store: Path, corpus: Path, llmprep: Run) -> None:
     """A named pipe in the place of a file is one line, not a wait for a writer."""
-    (store / name).unlink()
+    (store / name).unlink(missing_ok=True)
     os.mkfifo(store / name)
 
     ended = llmprep("tokenize", corpus, "-o", f"{store}/", "--shard-bytes", SHARD_BYTES, "--jobs", "1", timeout=20)

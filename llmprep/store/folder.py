@@ -6,10 +6,12 @@ import fcntl
 import hashlib
 import os
 import socket
+import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +34,37 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold the store's folder; `RefusedError` names who holds it. Several ``--task`` runs share it."""
     try:
         (folder / RECEIPTS).mkdir(parents=True, exist_ok=True)
-        file = os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
     except OSError as error:
-        raise OutputError(f"{folder}: {error.strerror}") from error
-    with file:
+        raise OutputError(f"{error.filename or folder}: {error.strerror}") from error
+    if (folder / RECEIPTS).is_symlink():
+        raise OutputError(f"{folder / RECEIPTS}: is a link, and what it leads to is not the store's; remove it")
+    with _open_lock(folder / LOCK) as file:
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
+            holder = file.read(200).decode("utf-8", "replace").strip() or "another process"
             raise RefusedError(f"{folder}: is being built by {holder}; wait for it, or stop it") from error
         except OSError as error:
             raise OutputError(f"{folder}: cannot be locked: {error.strerror}") from error
-        file.seek(0)
-        file.truncate()
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        except OSError as error:
+            raise OutputError(f"{folder / LOCK}: {error.strerror}") from error
         yield
+
+
+def _open_lock(path: Path) -> FileIO:
+    """Open the lock file, unbuffered, so that closing it cannot fail."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        file = FileIO(os.open(path, flags, 0o666), "r+")
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OutputError(f"{path}: is no regular file; remove it")
+    return file
 
 
 def prepare(

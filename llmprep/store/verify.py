@@ -16,6 +16,8 @@ from llmprep.store.reading import shard_ids
 
 def _verify_history(folder: Path, manifest: Manifest) -> None:
     """Check that plan and receipts are of this store; one that was copied elsewhere needs neither."""
+    if (folder / RECEIPTS).is_symlink():
+        raise FileFormatError(f"{folder / RECEIPTS}: is a link; what it leads to is not this store's")
     if (folder / PLAN).exists() and read_plan(folder)["plan_sha256"] != manifest.values["plan_sha256"]:
         raise FileFormatError(f"{folder / PLAN}: is of another store than the manifest")
     own = {receipt_path(folder, number): shard for number, shard in enumerate(manifest.shards)}
