@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from llmprep.documents import SECOND_CUT, Block, last_safe_cut
 from llmprep.errors import BackendsDifferError, DataError, UsageError
+from llmprep.ptfile import temporary_file
 from llmprep.vocabulary import END_OF_TEXT, Vocabulary
 
 Ids = npt.NDArray[np.uint32]
@@ -241,12 +242,10 @@ class _Gigatoken:
         return ids
 
     def _build(self, *, special: bool) -> Any:
-        import tempfile
-
         from gigatoken import Tokenizer
 
         vocabulary = self._vocabulary
-        with tempfile.NamedTemporaryFile(suffix=".tiktoken") as file:
+        with temporary_file(suffix=".tiktoken") as file:
             path = vocabulary.path
             if path is None:
                 file.write(vocabulary.rank_file())

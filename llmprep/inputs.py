@@ -20,10 +20,10 @@ from llmprep.kinds import (
     file_windows,
     id_blocks,
 )
-from llmprep.ptfile import PtFile, is_zip, read_pt
+from llmprep.ptfile import PtFile, is_zip, read_pt, temporary_file
 from llmprep.store.manifest import is_store
 from llmprep.store.reading import TokenStore
-from llmprep.tokens import Effort, TextOptions, TokenStream, create_encoder, spool, stream_text, temporary_file
+from llmprep.tokens import Effort, TextOptions, TokenStream, create_encoder, spool, stream_text
 from llmprep.vocabulary import Announce, load_vocabulary
 from llmprep.windows import require_windows, view_windows
 

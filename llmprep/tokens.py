@@ -10,13 +10,12 @@ blocks, and so every byte, stays the same.
 from __future__ import annotations
 
 import hashlib
-import os
 import queue
 import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -27,7 +26,8 @@ import numpy.typing as npt
 
 from llmprep.backends import BackendName, Encoder
 from llmprep.documents import BLOCK_BYTES, Block, Newlines, Source, read_blocks
-from llmprep.errors import DataError, LlmprepError, OutputError
+from llmprep.errors import DataError, LlmprepError
+from llmprep.ptfile import temporary_file
 from llmprep.vocabulary import END_OF_TEXT, Announce, Vocabulary, load_vocabulary
 
 if TYPE_CHECKING:
@@ -377,20 +377,6 @@ def spool(blocks: Iterator[Ids], folder: Path | None = None) -> Ids:
     """Put a stream into an unnamed temporary file and map it: (n,) uint32, for what must be read twice."""
     with temporary_file(folder) as file:
         return _spool_into(file, blocks)
-
-
-@contextmanager
-def temporary_file(folder: Path | None = None) -> Iterator[BinaryIO]:
-    """Open an unnamed temporary file; `OutputError` says where there is no room for one."""
-    import tempfile
-
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            yield file
-    except OSError as error:
-        reason = os.strerror(error.errno or 0).lower()
-        place = folder or tempfile.tempdir or "any temporary folder"
-        raise OutputError(f"temporary file in {place}: {reason}; TMPDIR names another folder") from error
 
 
 def _spool_into(file: BinaryIO, blocks: Iterator[Ids]) -> Ids:

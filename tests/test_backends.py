@@ -464,3 +464,26 @@ def test_a_pipe_changes_over_too(tmp_path: Path, gpt2: Vocabulary, monkeypatch: 
     assert ids.tolist() == Encoder(gpt2, backend="tiktoken").encode(block(text)).tolist()
     assert stream.used["tiktoken"] > 5
     assert stream.used["gigatoken"] > 5
+
+
+def test_no_room_for_the_ranks_is_named(vocab_dir: Path, tmp_path: Path) -> None:
+    """Where gigatoken's rank file cannot be written, the error names the temporary folder and how to choose another."""
+    script = f"""
+from dataclasses import replace
+from llmprep.backends import Encoder
+from llmprep.documents import Block, Source
+from llmprep.errors import OutputError
+from llmprep.vocabulary import load_vocabulary
+vocabulary = replace(load_vocabulary("cl100k_base", {str(vocab_dir)!r}), path=None)
+try:
+    Encoder(vocabulary, backend="gigatoken").encode(Block(Source("a", "a"), b"words", b"words", 0))
+except OutputError as error:
+    print(error)
+"""
+    command = ["bash", "-c", 'ulimit -f 1 && exec "$@"', "bash", sys.executable, "-c", script]
+
+    ended = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "TMPDIR": str(tmp_path)})
+
+    assert ended.stdout.decode() == f"temporary file in {tmp_path}: file too large; TMPDIR names another folder\n"
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert list(tmp_path.iterdir()) == []

@@ -707,6 +707,15 @@ def test_receipts_are_the_stores_own(begun: bool, arguments: list[str], corpus: 
         assert {path: path.read_bytes() for path in before} == before
 
 
+def test_a_lock_that_cannot_be_written_is_named(corpus: Path, llmprep: Run) -> None:
+    """Where no byte can be written, the lock is the first file to say so, by its name."""
+    limited = ("bash", "-c", 'ulimit -f 0 && exec "$@"', "bash")
+
+    ended = llmprep("tokenize", corpus, "-o", "st/", "--jobs", "1", prefix=limited)
+
+    assert (ended.returncode, ended.stderr) == (1, b"llmprep: error: st/.lock: File too large\n")
+
+
 @pytest.mark.parametrize("name", ["tokens-00001.pt", "manifest.json", "receipts/00001.json", "plan.json", ".lock"])
 def test_a_pipe_in_the_stores_folder_hangs_nobody(name: str, store: Path, corpus: Path, llmprep: Run) -> None:
     """A named pipe in the place of a file is one line, not a wait for a writer."""

@@ -15,7 +15,7 @@ windows cost nothing.
 from llmprep.ptfile.layout import DTYPES, TensorView, c_strides
 from llmprep.ptfile.output import Output, check_output, check_space, open_output
 from llmprep.ptfile.reading import PtFile, is_zip, read_pt
-from llmprep.ptfile.temporary import remove_temporaries
+from llmprep.ptfile.temporary import remove_temporaries, temporary_file
 from llmprep.ptfile.writing import write_pt
 
 __all__ = [
@@ -30,5 +30,6 @@ __all__ = [
     "open_output",
     "read_pt",
     "remove_temporaries",
+    "temporary_file",
     "write_pt",
 ]

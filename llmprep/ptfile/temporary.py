@@ -1,8 +1,8 @@
-"""The file beside an output that its bytes go to, until it takes the output's name.
+"""Temporary files: those beside an output, which become it, and those for what must be read twice.
 
-A killed process leaves such a file behind. Each output has few names for them, and a running writer locks its own: so
-the next run to the same output knows what nobody writes any more, and removes it. Where the system has no such locks
-(``flock``), nothing is known and nothing removed.
+A killed process leaves one beside its output behind. Each output has few names for them, and a running writer locks
+its own: so the next run to the same output knows what nobody writes any more, and removes it. Where the system has no
+such locks (``flock``), nothing is known and nothing removed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from llmprep.errors import OutputError
 
 PLACES = 64
 """So many may write to one output at the same time and have what a kill leaves removed; others have a random name."""
@@ -43,6 +45,27 @@ def open_temporary(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
     finally:
         del _under_way[kept]
         os.close(kept)
+
+
+@contextmanager
+def temporary_file(folder: Path | None = None, *, suffix: str | None = None) -> Iterator[Any]:
+    """Open a temporary binary file, unnamed unless a ``suffix`` is given for its name.
+
+    `OutputError` says where there is no room for one.
+    """
+    import tempfile
+
+    try:
+        with (
+            tempfile.TemporaryFile(dir=folder)
+            if suffix is None
+            else tempfile.NamedTemporaryFile(dir=folder, suffix=suffix)
+        ) as file:
+            yield file
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        place = folder or tempfile.tempdir or "any temporary folder"
+        raise OutputError(f"temporary file in {place}: {reason}; TMPDIR names another folder") from error
 
 
 def remove_temporaries() -> None:
