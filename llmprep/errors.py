@@ -7,6 +7,7 @@
     |-- WorkerDiedError     1   a process that built a shard was killed, or ran out of memory
     |-- UsageError          2   the options make no sense, alone or together
     |-- DataError           3   the text itself is unusable
+    |-- EmptyError          3   the text was read to its end, and there is none
     |-- FileFormatError     4   a .pt file is corrupt, unsafe, or not what it must be
     |-- VocabularyError     5   a vocabulary is unknown, missing or fails its hash
     |-- RefusedError        6   an existing file would be lost
@@ -52,7 +53,13 @@ class UsageError(LlmprepError):
 
 
 class DataError(LlmprepError):
-    """The text was read but cannot become windows: not UTF-8, empty, too short."""
+    """The text was read but cannot become windows: not UTF-8, too short."""
+
+    exit_code = 3
+
+
+class EmptyError(LlmprepError):
+    """There is no token: no error for one input among others, which `tokenize --count` counts as 0."""
 
     exit_code = 3
 

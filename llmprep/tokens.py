@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from llmprep.backends import BackendName, Encoder
 from llmprep.documents import BLOCK_BYTES, Block, Newlines, Source, read_blocks
-from llmprep.errors import DataError, LlmprepError
+from llmprep.errors import DataError, EmptyError, LlmprepError
 from llmprep.ptfile import temporary_file
 from llmprep.vocabulary import END_OF_TEXT, Announce, Vocabulary, load_vocabulary
 
@@ -221,7 +221,7 @@ def _encode_all(
             block.source.n_tokens += len(ids) - block.seams
             yield ids[ids != eot_id] if block.seams and options.separator == "none" else ids
     if not begun:
-        raise DataError(f"{stream.name}: empty: 0 tokens")
+        raise EmptyError(f"{stream.name}: empty: 0 tokens")
 
 
 def _in_parts(blocks: Iterator[Block], n_bytes: int) -> Iterator[list[Block]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -497,6 +498,61 @@ def test_ids_are_a_line_per_input(call: Call, tmp_path: Path) -> None:
 
     assert ended.lines == [" ".join(map(str, encode(text))) for text in texts]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.txt", "1.txt", "2.txt"]
+
+
+WORDS = b"one two three " * 100_000
+"""More text than one block holds."""
+
+UNUSABLE: dict[str, tuple[str, bytes, str]] = {
+    "Latin-1": ("a.txt", b"caf\xe9 au lait", "not valid UTF-8 at byte 3 (0xe9)"),
+    "Latin-1 at the end": ("a.txt", WORDS + b"caf\xe9", f"not valid UTF-8 at byte {len(WORDS) + 3} (0xe9)"),
+    "a cut character at the end": ("a.txt", WORDS + b"caf\xc3", f"not valid UTF-8 at byte {len(WORDS) + 3} (0xc3)"),
+    "PDF": ("a.txt", b"%PDF-1.7\nstream", "looks like a PDF document"),
+    "a special token": ("a.txt", b"one <|endoftext|> two", "special token <|endoftext|> in the text at byte 4"),
+    "a special token at the end": ("a.txt", WORDS + b"<|endoftext|>", f"in the text at byte {len(WORDS)}"),
+    "no JSON": ("a.jsonl", b'{"text": "one"}\n{"text": ', "line 2: not valid JSON"),
+    "no text": ("a.jsonl", b'{"text": "one"}\n{"text": 7}', "line 2: field text is a int, not a string"),
+    "no field": ("a.jsonl", b'{"body": "one"}', "line 1: has no field text"),
+    "cut gzip data": ("a.gz", gzip.compress(WORDS)[:-9], "the gzip data is cut short"),
+    "damaged gzip data": ("a.gz", gzip.compress(b"words")[:-9] + b"\xff" * 9, "the gzip data is damaged"),
+    "no Parquet": ("a.parquet", b"PAR1 no Parquet PAR1", "damaged near row 1"),
+}
+
+
+@pytest.mark.parametrize("backend", [["--backend", "tiktoken", "--jobs", "1"], ["--jobs", "2"]])
+@pytest.mark.parametrize("printed", ["--count", "--ids"])
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_what_cannot_be_read_is_not_counted(
+    what: str, printed: str, backend: list[str], tmp_path: Path, call: Call
+) -> None:
+    """Whatever keeps a text from being read to its end ends the run, alone or among others; no count is printed."""
+    name, data, reason = UNUSABLE[what]
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "good.txt").write_bytes(b"some words")
+    (tmp_path / "empty.txt").touch()
+
+    for inputs in ([name], ["good.txt", name], ["empty.txt", name]):
+        if printed == "--ids" and "empty.txt" in inputs:
+            continue
+        ended = call("tokenize", printed, "--special", "error", *backend, *inputs)
+
+        assert ended.code == 3
+        assert ended.notes[-1].startswith(f"llmprep: error: {name}: ")
+        assert reason in ended.notes[-1]
+        assert printed == "--ids" or ended.lines == []
+
+
+def test_only_what_is_empty_counts_as_0(tmp_path: Path, call: Call) -> None:
+    """An empty text, one with only a mark, records without text and an empty compressed file are 0 tokens each."""
+    inputs = {"a.txt": b"", "b.txt": b"\xef\xbb\xbf", "c.jsonl": b'{"text": ""}\n\n', "d.gz": gzip.compress(b"")}
+    for name, data in {**inputs, "e.txt": b"some words"}.items():
+        (tmp_path / name).write_bytes(data)
+
+    ended = call("tokenize", "--count", *inputs, "e.txt")
+
+    assert ended.code == 0
+    assert [line.split() for line in ended.lines] == [*(["0", name] for name in inputs), ["2", "e.txt"], ["2", "total"]]
+    assert call("tokenize", "--count", *inputs).code == 3
 
 
 def test_ids_and_counts_report_special_tokens(call: Call) -> None:

@@ -114,6 +114,7 @@ def cause(name: str, folder: Path) -> list[str]:
     (folder / "good.txt").write_text("one two three four five six")
     (folder / "bad.txt").write_bytes(b"one \xff")
     (folder / "bad.pt").write_bytes(b"PK\x03\x04 no zip")
+    (folder / "empty.txt").touch()
     (folder / "no_files").mkdir()
     window = ["window", "good.txt", "--max-length", "2"]
     return {
@@ -121,6 +122,7 @@ def cause(name: str, folder: Path) -> list[str]:
         "OutputError": [*window, "-o", "missing/out.pt"],
         "UsageError": ["pairs", "no_files"],
         "DataError": ["tokenize", "bad.txt"],
+        "EmptyError": ["tokenize", "empty.txt"],
         "FileFormatError": ["window", "bad.pt"],
         "VocabularyError": [*window, "--encoding", "gtp2"],
         "RefusedError": [*window, "-o", "bad.txt"],

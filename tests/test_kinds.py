@@ -20,7 +20,7 @@ from conftest import Call
 
 from llmprep import __version__
 from llmprep.backends import BackendName
-from llmprep.errors import DataError, FileFormatError, UsageError
+from llmprep.errors import EmptyError, FileFormatError, UsageError
 from llmprep.inputs import Reading, open_tokens, open_windows
 from llmprep.kinds import (
     check_dtype,
@@ -621,7 +621,7 @@ def test_tokens_must_be_one_row_of_whole_numbers(tmp_path: Path) -> None:
     ):
         with pytest.raises(FileFormatError, match=said):
             file_tokens(saved(path, **values))
-    with pytest.raises(DataError, match="empty: 0 tokens"):
+    with pytest.raises(EmptyError, match="empty: 0 tokens"):
         file_tokens(saved(path, token_ids=row[:0]))
 
 

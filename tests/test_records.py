@@ -26,7 +26,7 @@ from strategies import adversarial_text
 
 from llmprep.backends import Encoder
 from llmprep.documents import find_sources, records
-from llmprep.errors import DataError, InputError, UsageError
+from llmprep.errors import DataError, EmptyError, InputError, UsageError
 from llmprep.kinds import write_tokens
 from llmprep.tokens import Effort, TextOptions, TokenStream, stream_text
 from llmprep.vocabulary import END_OF_TEXT, Vocabulary, load_vocabulary
@@ -272,7 +272,7 @@ def test_records_without_any_text_are_empty(format_: str, tmp_path: Path, gpt2: 
     """A file whose records are all empty, or that has none, is an empty input."""
     for texts in ([], ["", ""]):
         path = WRITERS[format_](tmp_path / f"empty.{format_}", texts)
-        with pytest.raises(DataError, match="empty: 0 tokens"):
+        with pytest.raises(EmptyError, match="empty: 0 tokens"):
             ids_of(read(path, gpt2))
 
 
@@ -530,7 +530,7 @@ def test_a_columns_name_must_be_utf8(field: str, tmp_path: Path, call: Call) -> 
     data = (tmp_path / "a.parquet").read_bytes()
     (tmp_path / "a.parquet").write_bytes(data.replace(field.encode(), field[:2].encode() + b"\xff\xfe"))
 
-    for options in (["-o", "x.pt"], ["--dry-run"], ["-o", "store/"]):
+    for options in (["-o", "x.pt"], ["--count"], ["--dry-run"], ["-o", "store/"]):
         ended = call("tokenize", "a.parquet", *options)
 
         assert ended.code == 3

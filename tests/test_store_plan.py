@@ -21,7 +21,7 @@ from strategies import adversarial_text
 from llmprep.documents import Source, find_sources, read_blocks
 from llmprep.documents import blocks as blocks_room
 from llmprep.documents.blocks import BOM
-from llmprep.errors import DataError, InputError, UsageError
+from llmprep.errors import DataError, EmptyError, InputError, UsageError
 from llmprep.store.build import ShardJob, begun_documents, make_jobs
 from llmprep.store.plan import Piece, Plan, make_plan
 from llmprep.tokens import Effort, TextOptions, TokenStream, stream_text
@@ -115,8 +115,8 @@ def test_shards_join_to_the_one_stream(contents: list[Contents], shard_bytes: in
         paths = write(Path(folder), contents)
         try:
             expected = single(paths, options)
-        except DataError:
-            with pytest.raises(DataError, match="empty: 0 tokens"):
+        except EmptyError:
+            with pytest.raises(EmptyError, match="empty: 0 tokens"):
                 plan_of(paths, shard_bytes, options)
             return
 
@@ -353,7 +353,7 @@ def test_a_corpus_without_text_is_refused(tmp_path: Path) -> None:
     """A corpus that holds no text at all has no plan."""
     paths = write(tmp_path, [contents for before in FIRST.values() for contents in before])
 
-    with pytest.raises(DataError, match=f"^{len(paths)} inputs: empty: 0 tokens$"):
+    with pytest.raises(EmptyError, match=f"^{len(paths)} inputs: empty: 0 tokens$"):
         plan_of(paths, 10)
 
 

@@ -19,7 +19,7 @@ from strategies import adversarial_text
 
 from llmprep.backends import BackendName, Encoder
 from llmprep.documents import Block, Newlines, Source, find_sources
-from llmprep.errors import DataError, VocabularyError
+from llmprep.errors import DataError, EmptyError, VocabularyError
 from llmprep.tokens import (
     Effort,
     Separator,
@@ -232,7 +232,7 @@ def test_a_separator_is_no_text(tmp_path: Path, gpt2: Vocabulary) -> None:
 @pytest.mark.parametrize("documents", [[""], ["", ""], ["\ufeff"]])
 def test_no_text_at_all_is_an_error(documents: list[str], tmp_path: Path, gpt2: Vocabulary) -> None:
     """Documents that are all empty give one error, at the end."""
-    with pytest.raises(DataError, match="empty: 0 tokens"):
+    with pytest.raises(EmptyError, match="empty: 0 tokens"):
         all_ids(stream_text(write(tmp_path, documents), gpt2, TextOptions()))
 
 

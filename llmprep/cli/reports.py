@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llmprep.errors import DataError, UsageError, VocabularyError
+from llmprep.errors import EmptyError, UsageError, VocabularyError
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def print_counts(show: Show, streams: Iterable[TokenStream]) -> None:
             say_notes(show, stream)
     total = sum(count for count, _ in counts)
     if not total:
-        raise DataError(f"{', '.join(name for _, name in counts)}: empty: 0 tokens")
+        raise EmptyError(f"{', '.join(name for _, name in counts)}: empty: 0 tokens")
     width = len(str(total))
     rows = [*counts, (total, "total")] if len(counts) > 1 else counts
     show.lines(f"{count:>{width}} {name}" for count, name in rows)
@@ -132,13 +132,12 @@ def print_counts(show: Show, streams: Iterable[TokenStream]) -> None:
 
 
 def _count(stream: TokenStream) -> int:
-    """Return how many tokens a stream has; a text read to its end without any is empty, no error among others."""
+    """Return how many tokens a stream has; an empty input has 0, and is no error among others."""
     try:
         for _ in stream:
             pass
-    except DataError:
-        if not stream.documents or not all(source.sha256 for source in stream.documents):
-            raise
+    except EmptyError:
+        return 0
     return stream.n_tokens
 
 

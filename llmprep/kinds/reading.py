@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmprep.errors import DataError, FileFormatError, UsageError
+from llmprep.errors import DataError, EmptyError, FileFormatError, UsageError
 from llmprep.ptfile import PtFile
 from llmprep.vocabulary import resolve_encoding
 from llmprep.windows import stream_of
@@ -113,7 +113,7 @@ def file_tokens(file: PtFile) -> Array:
             f"{file.name}: token_ids has shape {ids.shape} and dtype {file.dtypes['token_ids']}; need (n,) integers"
         )
     if not len(ids):
-        raise DataError(f"{file.name}: empty: 0 tokens")
+        raise EmptyError(f"{file.name}: empty: 0 tokens")
     return ids
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmprep import __version__
-from llmprep.errors import DataError, FileFormatError
+from llmprep.errors import EmptyError, FileFormatError
 from llmprep.kinds import hash_ids
 from llmprep.store.folder import read_plan, sound_receipts, write_sealed
 from llmprep.store.form import FORMAT, find_faults, shard_name, store_dtype
@@ -60,13 +60,13 @@ def merge(folder: Path, n_threads: int = 1) -> Manifest:
 def write_manifest(folder: Path, told: Mapping[str, Any], receipts: Receipts, content_sha256: str) -> Manifest:
     """Write the manifest of a store whose shards are all finished; ``told`` is its plan, from `read_plan`.
 
-    Raises `FileFormatError` that names the shards still missing, `DataError` if there is no token.
+    Raises `FileFormatError` that names the shards still missing, `EmptyError` if there is no token.
     """
     _require_all(folder, len(told["shards"]), receipts)
     ordered = [receipts[number] for number in range(len(told["shards"]))]
     n_tokens = sum(receipt["tokens"] for receipt in ordered)
     if not n_tokens:
-        raise DataError(f"{folder}: empty: 0 tokens")
+        raise EmptyError(f"{folder}: empty: 0 tokens")
     shards = [_entry(receipt, pieces) for receipt, pieces in zip(ordered, told["shards"], strict=True)]
     values: dict[str, Any] = {
         "format": FORMAT,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from llmprep import __version__
 from llmprep.documents import STDIN, Source, close_source, read_blocks
 from llmprep.documents.opening import is_compressed
-from llmprep.errors import DataError, UsageError
+from llmprep.errors import EmptyError, UsageError
 
 if TYPE_CHECKING:
     from llmprep.tokens import TextOptions
@@ -57,7 +57,7 @@ def make_plan(
 ) -> Plan:
     """Plan a store of shards of ``shard_bytes`` text, by default what `choose_shard_bytes` says.
 
-    Raises `UsageError` for inputs without a size, `DataError` for a corpus without text.
+    Raises `UsageError` for inputs without a size, `EmptyError` for a corpus without text.
     """
     for source in sources:
         if source.path == STDIN or source.size is None:
@@ -105,7 +105,7 @@ def _first_with_text(sources: Sequence[Source], pieces: Iterable[Piece]) -> Piec
             close_source(part)
             return piece
     name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
-    raise DataError(f"{name}: empty: 0 tokens")
+    raise EmptyError(f"{name}: empty: 0 tokens")
 
 
 def _fill_shards(sources: Sequence[Source], shard_bytes: int) -> list[list[Piece]]:
