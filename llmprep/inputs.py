@@ -17,6 +17,7 @@ from llmprep.kinds import (
     checked_meta,
     checked_stream,
     encoding_of,
+    file_tokens,
     file_windows,
     id_blocks,
 )
@@ -156,6 +157,7 @@ def open_pt(sources: Sequence[Source]) -> PtFile | None:
 
 def stream_file(file: PtFile, reading: Reading | None = None) -> TokenStream:
     """Stream the ids of a tokens file, or the token stream that a windows file was cut from."""
+    (file_windows if "input_ids" in file.tensors else file_tokens)(file)  # what holds no ids needs no vocabulary
     stream = _stream_of_meta(file, reading or Reading())
     stream.blocks = id_blocks(checked_stream(file, stream.n_vocab))
     stream.options = {key: value for key, value in stream.options.items() if key in TEXT_OPTIONS}
@@ -165,9 +167,10 @@ def stream_file(file: PtFile, reading: Reading | None = None) -> TokenStream:
 def _stream_of_meta(file: PtFile, reading: Reading) -> TokenStream:
     """A stream with the figures that a file states of itself, and no blocks."""
     _refuse_text_choices(file.name, reading)
-    meta, name = file.meta, encoding_of(file, reading.encoding)
+    meta = file.meta
     if meta:
         checked_meta(file)
+    name = encoding_of(file, reading.encoding)
     vocabulary = None if meta else load_vocabulary(name, reading.vocab_dir, reading.announce)
     return TokenStream(
         name=file.name,

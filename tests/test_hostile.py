@@ -1349,7 +1349,8 @@ def test_35_a_memory_limit_names_what_to_lower_for_dense_windows(tmp_path: Path)
     before = tree(tmp_path)
 
     with running(
-        "window", "ids.pt", "--dense", "--max-length", str(n_tokens - 1), "-o", "o.pt", cwd=tmp_path,
+        "window", "ids.pt", "--encoding", "gpt2", "--dense", "--max-length", str(n_tokens - 1), "-o", "o.pt",
+        cwd=tmp_path,
         preexec_fn=limited(400_000_000),
     ) as child:  # fmt: skip
         stdout, stderr = child.communicate(timeout=60)

@@ -33,6 +33,7 @@ from conftest import Call, Ended, Run, clean_environment
 
 from llmprep.inputs import open_tokens
 from llmprep.kinds import write_tokens
+from llmprep.ptfile import read_pt
 
 OLD = b"PK\x03\x04 the old file"
 TEXT = "It was the best of times, it was the worst of times. " * 40
@@ -965,7 +966,7 @@ def test_39_an_id_beyond_the_vocabulary_in_windows(call: Call, tmp_path: Path) -
     saved(tmp_path / "y.pt", input_ids=ROWS, target_ids=rows)
 
     for name in ("x.pt", "y.pt"):
-        error = one_error(call("embed", name, "--dim", "2"), 4)
+        error = one_error(call("embed", name, "--dim", "2", "--encoding", "gpt2"), 4)
         assert error == f"llmprep: error: {name}: id 50300 at [3, 17] >= vocabulary 50257"
 
 
@@ -979,15 +980,43 @@ def test_39_a_wrong_id_in_a_stream(command: list[str], wrong: int, words: str, c
     ids[42] = wrong
     saved(tmp_path / "x.pt", token_ids=ids)
 
-    assert f"x.pt: id {wrong} at [42] {words}" in one_error(call(*command, "x.pt"), 4)
+    assert f"x.pt: id {wrong} at [42] {words}" in one_error(call(*command, "x.pt", "--encoding", "gpt2"), 4)
     assert names(tmp_path) == {"x.pt"}
+
+
+@pytest.mark.parametrize("command", TAKERS, ids=lambda command: command[0])
+@pytest.mark.parametrize("held", ["token_ids", "input_ids"])
+def test_39_a_file_that_does_not_tell_its_vocabulary(
+    held: str, command: list[str], call: Call, llmprep: Run, tmp_path: Path
+) -> None:
+    """Ids of another program are nobody's until --encoding says whose: no vocabulary is guessed, also not of a pipe."""
+    rows = dict.fromkeys(("input_ids", "target_ids"), IDS[:20].view(5, 4))
+    saved(tmp_path / "x.pt", **rows if held == "input_ids" else {"token_ids": IDS})
+
+    error = one_error(call(*command, "x.pt"), 2)
+    piped = llmprep(*command, "-", "-o", "out.pt", stdin=(tmp_path / "x.pt").read_bytes())
+
+    told = "does not tell which vocabulary its ids are of; name it with --encoding"
+    assert error == f"llmprep: error: x.pt: {told}"
+    assert (piped.returncode, piped.stderr.decode()) == (2, f"llmprep: error: -: {told}\n")
+    assert names(tmp_path) == {"x.pt"}
+
+
+def test_39_a_vocabulary_that_is_named_is_the_files(call: Call, vocab_dir: Path, tmp_path: Path) -> None:
+    """With --encoding the ids are checked against that vocabulary, shown by it, and the output says so."""
+    saved(tmp_path / "x.pt", token_ids=torch.tensor([40, 473, 1846, 100256, 7]))
+    named = ["--encoding", "cl100k_base", "--vocab-dir", str(vocab_dir)]
+
+    assert call("window", "x.pt", "--max-length", "2", *named, "-o", "w.pt").code == 0
+    assert read_pt(tmp_path / "w.pt").meta["encoding"] == "cl100k_base"
+    assert "id 100256 at [3] >= vocabulary 50257" in one_error(call("pairs", "x.pt", "--encoding", "gpt2"), 4)
 
 
 def test_39_the_largest_id_is_right(call: Call, tmp_path: Path) -> None:
     """Id 50256, the end of text, is the last one that is right."""
     saved(tmp_path / "x.pt", token_ids=torch.full((9,), 50256))
 
-    assert call("embed", "x.pt", "--max-length", "4", "--dim", "2", "-q").code == 0
+    assert call("embed", "x.pt", "--encoding", "gpt2", "--max-length", "4", "--dim", "2", "-q").code == 0
 
 
 TABLES = {"token_embedding.weight": torch.zeros(200, 3), "pos_embedding.weight": torch.zeros(20, 3)}
@@ -1021,7 +1050,7 @@ def test_39_weights_that_do_not_fit(
     saved(tmp_path / "x.pt", input_ids=ROWS, target_ids=ROWS)
     saved(tmp_path / "w.pt", **{key: table for key, table in (TABLES | changed).items() if table is not None})
 
-    assert reason in one_error(call("embed", "x.pt", "--weights", "w.pt"), 4)
+    assert reason in one_error(call("embed", "x.pt", "--encoding", "gpt2", "--weights", "w.pt"), 4)
     assert names(tmp_path) == {"x.pt", "w.pt"}
 
 

@@ -427,10 +427,11 @@ def test_windows_know_their_shape(call: Call, make: Make, story: Path, tmp_path:
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint16])
 def test_a_tokens_file_of_another_program(make: Make, dtype: torch.dtype, tmp_path: Path) -> None:
-    """A dict of ``token_ids`` that torch saved needs no ``meta``: its ids are taken for GPT-2's."""
+    """A dict of ``token_ids`` that torch saved needs no ``meta``: --encoding says whose its ids are."""
     torch.save({"token_ids": torch.tensor([5, 50256, 7, 8]).to(dtype)}, tmp_path / "x.pt")
 
-    loaded = make(tmp_path / "y.pt", "window", tmp_path / "x.pt", "--max-length", "2", "--stride", "1")
+    shape = ("--max-length", "2", "--stride", "1")
+    loaded = make(tmp_path / "y.pt", "window", tmp_path / "x.pt", *shape, "--encoding", "gpt2")
 
     assert loaded["input_ids"].tolist() == [[5, 50256], [50256, 7]]
     assert (loaded["meta"]["encoding"], loaded["meta"]["n_tokens"]) == ("gpt2", 4)

@@ -69,11 +69,16 @@ def _missing(values: object, wanted: Mapping[str, type]) -> list[str]:
 
 
 def encoding_of(file: PtFile, encoding: str | None = None) -> str:
-    """Return the encoding a file was made with; one that is asked for must be the same."""
+    """Return the encoding a file was made with; one that is asked for must be the same.
+
+    Raises `UsageError` for a file of another program, which does not tell, where none is asked for.
+    """
     own = file.meta.get("encoding")
-    if not isinstance(own, str):
-        return resolve_encoding(encoding) if encoding else "gpt2"
-    return check_encoding(file.name, own, encoding)
+    if isinstance(own, str):
+        return check_encoding(file.name, own, encoding)
+    if not encoding:
+        raise UsageError(f"{file.name}: does not tell which vocabulary its ids are of; name it with --encoding")
+    return resolve_encoding(encoding)
 
 
 def check_encoding(name: str, own: str, encoding: str | None) -> str:
