@@ -6,8 +6,10 @@ once and widened to int64 per batch, so a uint16 file stays uint16 in memory.
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +20,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from llmprep.documents import close_source, find_sources, peek
-from llmprep.errors import UsageError
-from llmprep.kinds import file_tokens, file_windows
-from llmprep.ptfile import is_zip, read_pt
+from llmprep.errors import InputError, UsageError
+from llmprep.kinds import check_encoding, check_file_ids, file_tokens, file_windows, to_ids
+from llmprep.ptfile import PtFile, is_zip, read_pt
 from llmprep.sampler import WindowSampler
 from llmprep.store.reading import TokenStore
-from llmprep.tokens import encode_text, stream_text
+from llmprep.tokens import encode_text, spool, stream_text
 from llmprep.vocabulary import load_vocabulary
 from llmprep.windows import check_window, require_windows
 
@@ -31,14 +33,40 @@ Array = npt.NDArray[Any]
 Places = npt.NDArray[np.int64]
 Batch = tuple[Tensor, Tensor]
 
+MAX_NAME = 4096
+NAME_ENDINGS = (
+    ".txt", ".md", ".pt", ".json", ".jsonl", ".ndjson", ".parquet", ".gz", ".bz2", ".xz", ".zst", ".py", ".csv", "/",
+)  # fmt: skip
+"""What a text that is no word of its own ends with, if it was meant as a path."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What a data set is made of, and all that another process needs to make it again.
+
+    ``source`` is an absolute path or ids (n,). ``content_sha256`` is that of the ids of a text, once it was encoded.
+    """
+
+    source: Path | Array
+    max_length: int | None
+    stride: int | None
+    split: str | None
+    encoding: str | None
+    check: bool
+    content_sha256: str = ""
+
 
 class WindowDataset(Dataset[Batch]):
     """Windows of one token stream; item k is (input, target), each (max_length,) int64.
 
-    ``source`` is a 1-d array of ids, or the path of a text, a tokens .pt, a windows .pt or a token store; ``split``
-    chooses a part of a store that has them. A windows file knows its max_length and stride; of all others, they are
-    chosen here, so nothing is rebuilt to try another. Pickles by path, where it has one. Raises `DataError` if there
-    is no window.
+    ``source`` is the path (str or `Path`) of a text, a tokens .pt, a windows .pt or a token store, or ids: a 1-d array,
+    Tensor or list. ``split`` chooses a part of a store that has them. A windows file knows its max_length and stride;
+    of all others, they are chosen here, so nothing is rebuilt to try another. ``encoding`` is that of a text (gpt2
+    unless given); ids are checked against it where it is given, and those of a file against the file's own.
+
+    Checksums and ids are checked: of a file at once, of a store's shards when first touched, in each process. That
+    reads every byte once; ``check=False`` leaves it out. Pickles by path, where it has one; a text is then encoded
+    again, and refused if it has changed. Raises `DataError` if there is no window.
 
     >>> dataset = WindowDataset(np.arange(6), max_length=4, stride=1)
     >>> len(dataset), dataset[1][1].tolist()
@@ -47,49 +75,58 @@ class WindowDataset(Dataset[Batch]):
 
     def __init__(
         self,
-        source: Path | Array,
+        source: str | os.PathLike[str] | Array | Tensor | Sequence[int],
         max_length: int | None = None,
         stride: int | None = None,
         *,
         split: str | None = None,
-        encoding: str = "gpt2",
+        encoding: str | None = None,
+        check: bool = True,
     ) -> None:
-        if isinstance(source, Path) and not source.is_dir():
-            (found,) = find_sources([str(source)])
-            if not is_zip(peek(found, 4)):
-                source = np.concatenate(list(stream_text([found], load_vocabulary(encoding))))
-            close_source(found)
-        self._origin = (source, max_length, stride, split)
-        self._rows = self._open(check_crc=True)
+        taken = _absolute(source) if isinstance(source, str | os.PathLike) else _as_ids(source, encoding, check=check)
+        self._origin = _Origin(taken, max_length, stride, split, encoding, check)
+        self._rows = self._open()
 
-    def _open(self, *, check_crc: bool) -> _Rows:
-        source, max_length, stride, split = self._origin
-        name = str(source) if isinstance(source, Path) else "ids"
-        if split is not None and not (isinstance(source, Path) and source.is_dir()):
-            raise UsageError(f"split {split}: only a token store has splits")
+    def _open(self, *, again: bool = False) -> _Rows:
+        """Open the rows; ``again`` after they were opened, and what must be checked at once was, in another process."""
+        origin = self._origin
+        source, max_length, stride = origin.source, origin.max_length, origin.stride
         ids: TokenStore | Array
-        if isinstance(source, Path) and source.is_dir():
-            ids = TokenStore(source, split)
-        elif isinstance(source, Path):
-            file = read_pt(source, check_crc=check_crc)
-            if "input_ids" in file.tensors:
-                return _FileRows(*file_windows(file, max_length, stride))
-            ids = file_tokens(file)
-        else:
+        if origin.split is not None and not (isinstance(source, Path) and source.is_dir()):
+            raise UsageError(f"split {origin.split}: only a token store has splits")
+        if not isinstance(source, Path):
             ids = source
+        elif source.is_dir():
+            ids = _open_store(source, origin)
+        elif (file := _read_if_pt(source, origin.encoding, check=origin.check and not again)) is None:
+            ids = self._encode(source)
+        elif "input_ids" in file.tensors:
+            return _FileRows(*file_windows(file, max_length, stride))
+        else:
+            ids = file_tokens(file)
         if max_length is None:
             raise UsageError("max_length: needed, as the source is not a windows file")
         stride = max_length if stride is None else stride
         check_window(max_length, stride)
+        name = str(source) if isinstance(source, Path) else "ids"
         count = require_windows(len(ids), max_length, stride, name)
         return _StreamRows(ids, max_length, stride, count)
+
+    def _encode(self, path: Path) -> Array:
+        """Encode a text into a temporary file; what was encoded before must give the same ids."""
+        stream = stream_text(find_sources([str(path)]), load_vocabulary(self._origin.encoding or "gpt2"))
+        ids = spool(iter(stream))
+        if self._origin.content_sha256 not in ("", stream.content_sha256):
+            raise InputError(f"{path}: has changed since the data set was made of it")
+        self._origin = replace(self._origin, content_sha256=stream.content_sha256)
+        return ids
 
     def __getstate__(self) -> dict[str, Any]:
         return {"origin": self._origin}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._origin = state["origin"]
-        self._rows = self._open(check_crc=False)
+        self._rows = self._open(again=True)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -109,6 +146,37 @@ class WindowDataset(Dataset[Batch]):
         if outside.any():
             raise IndexError(f"window {places[outside][0]} of {len(self)}")
         return places % len(self)
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    """Where a path leads now: the current folder may be another when it is opened again."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps ..
+
+
+def _as_ids(source: object, encoding: str | None, *, check: bool) -> Array:
+    """Return ids (n,) as an array. Raises `UsageError` that names the first thing that is no token id."""
+    held = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
+    n_vocab = load_vocabulary(encoding).n_vocab if encoding is not None else None
+    return to_ids(held, n_vocab, check=check)
+
+
+def _open_store(folder: Path, origin: _Origin) -> TokenStore:
+    store = TokenStore(folder, origin.split, check=origin.check)
+    check_encoding(str(folder), store.manifest.values["encoding"], origin.encoding)
+    return store
+
+
+def _read_if_pt(path: Path, encoding: str | None, *, check: bool) -> PtFile | None:
+    """Read and check a tokens or windows file; None for a text."""
+    (source,) = find_sources([str(path)])
+    is_pt = is_zip(peek(source, 4))
+    close_source(source)
+    if not is_pt:
+        return None
+    file = read_pt(path, check_crc=check)
+    if check and ("input_ids" in file.tensors or "token_ids" in file.tensors):
+        check_file_ids(file, encoding)
+    return file
 
 
 class _Rows(Protocol):
@@ -180,26 +248,24 @@ def collate_windows(batch: Any) -> Any:
     return [batch.inputs, batch.targets] if isinstance(batch, WindowBatch) else default_collate(batch)
 
 
-def load_windows(path: str | Path) -> Batch:
+def load_windows(path: str | os.PathLike[str], *, dense: bool = False) -> Batch:
     """Return (input_ids, target_ids) of a windows file, each (N, L), as ``torch.load`` with ``mmap=True`` would.
 
-    Unlike it, the file's checksums and sizes are checked first. The tensors are views of one storage: read them, or
-    ``clone()`` them before writing.
+    Unlike it, the file's checksums, sizes and ids are checked first. The tensors are views of one storage, mapped from
+    the file: a token stands there once, however many windows hold it, as input and as target. To write into one changes
+    it in all of them, in this process's memory, and never in the file. With ``dense=True`` the tensors are copies, each
+    with numbers of its own, to be written into freely.
     """
-    inputs, targets = file_windows(read_pt(Path(path)))
-    return _view_as_tensor(inputs), _view_as_tensor(targets)
-
-
-def _view_as_tensor(array: Array) -> Tensor:
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array)
+    file = read_pt(_absolute(path), private=not dense)
+    inputs, targets = file_windows(file)
+    check_file_ids(file)
+    if dense:
+        inputs, targets = inputs.copy(), targets.copy()
+    return torch.from_numpy(inputs), torch.from_numpy(targets)
 
 
 def create_dataloader(  # noqa: PLR0913 - the reference's parameters
-    txt: str | Path | Array,
+    txt: str | os.PathLike[str] | Array | Tensor | Sequence[int],
     batch_size: int = 4,
     max_length: int = 256,
     stride: int = 128,
@@ -207,21 +273,25 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     drop_last: bool = True,
     num_workers: int = 0,
     *,
-    encoding: str = "gpt2",
+    encoding: str | None = None,
     split: str | None = None,
 ) -> DataLoader[Batch]:
     """Return a DataLoader of [inputs, targets], each (batch_size, max_length) int64.
 
     Parameters, defaults and batches are those of ``create_dataloader_v1`` in rasbt/LLMs-from-scratch: under the
     same ``torch.manual_seed`` it yields the same batches. A str is the text itself; a `Path` names a file (text,
-    tokens .pt or windows .pt, or a token store); an array holds ids. The windows of a store are shuffled by a
-    `WindowSampler`, which needs no memory for them, under a seed drawn from torch's generator.
+    tokens .pt or windows .pt, or a token store); an array, Tensor or list holds ids. The windows of a store are
+    shuffled by a `WindowSampler`, which needs no memory for them, under a seed drawn from torch's generator.
+
+    Raises `UsageError` for a str that is a path rather than a text. Warns if there is no batch at all.
     """
-    source = encode_text(txt, encoding) if isinstance(txt, str) else txt
+    if isinstance(txt, str):
+        _refuse_path(txt)
+    source = encode_text(txt, encoding or "gpt2") if isinstance(txt, str) else txt
     dataset = WindowDataset(source, max_length, stride, split=split, encoding=encoding)
-    own_order = shuffle and isinstance(source, Path) and source.is_dir()
+    own_order = shuffle and isinstance(source, os.PathLike) and Path(source).is_dir()
     seed = int(torch.empty((), dtype=torch.int64).random_()) if own_order else 0
-    return DataLoader(
+    loader = DataLoader(
         dataset,
         batch_size=batch_size,
         shuffle=shuffle and not own_order,
@@ -230,6 +300,25 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
         num_workers=num_workers,
         collate_fn=collate_windows,
     )
+    if not len(loader):
+        n_windows = f"{len(dataset)} window{'s' * (len(dataset) != 1)}"
+        warnings.warn(
+            f"no batch: {n_windows} of {max_length}, batch_size {batch_size}, and drop_last leaves out what fills no "
+            f"batch; lower batch_size or stride, or give drop_last=False",
+            stacklevel=2,
+        )
+    return loader
+
+
+def _refuse_path(text: str) -> None:
+    """Raise `UsageError` for a text that is one line and the name of a file, as it is there or by its ending."""
+    if "\n" in text or len(text) > MAX_NAME:
+        return
+    named = text.lower().endswith(NAME_ENDINGS) and not any(map(str.isspace, text))
+    if named or os.path.exists(text):  # noqa: PTH110 - a text need not be a path
+        raise UsageError(
+            f"{text!r:.80}: a str is the text itself, as in the reference; did you mean Path({text!r:.80})?"
+        )
 
 
 class RowDataset(Dataset[Tensor]):

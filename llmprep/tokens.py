@@ -9,6 +9,7 @@ blocks, and so every byte, stays the same.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import queue
 import re
@@ -19,16 +20,16 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from llmprep.backends import BackendName, Encoder
 from llmprep.documents import BLOCK_BYTES, Block, Newlines, Source, read_blocks
-from llmprep.errors import DataError, EmptyError, LlmprepError
+from llmprep.errors import DataError, EmptyError, LlmprepError, UsageError
 from llmprep.ptfile import temporary_file
-from llmprep.vocabulary import END_OF_TEXT, Announce, Vocabulary, load_vocabulary
+from llmprep.vocabulary import END_OF_TEXT, Announce, Vocabulary, load_vocabulary, resolve_encoding
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -343,19 +344,31 @@ def count_special(block: Block, specials: re.Pattern[bytes], special: str) -> in
 
 
 def encode_text(text: str, encoding: str = "gpt2", *, special: Special = "allow") -> npt.NDArray[np.int64]:
-    """Encode a text; returns ids (n,) int64, equal to tiktoken's.
+    """Encode a text; returns ids (n,) int64, equal to tiktoken's. Encoders are kept, so later calls are quick.
+
+    Raises `UsageError` for what is no text and no choice, `VocabularyError` for an unknown encoding.
 
     >>> encode_text("I HAD always").tolist()
     [40, 367, 2885, 1464]
     """
-    vocabulary = load_vocabulary(encoding)
+    if not isinstance(text, str):
+        raise UsageError(f"text: must be a str, not {type(text).__name__}")
+    if special not in get_args(Special):
+        raise UsageError(f"special {special!r:.40}: must be {', '.join(get_args(Special))}")
+    encoder, specials = _text_encoder(resolve_encoding(encoding), special)
     if not text.isascii():
         # Halves of surrogate pairs, which no UTF-8 file can hold: joined or replaced, as tiktoken's ``encode`` does.
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     data = text.encode()
     block = Block(Source("text", "text"), data, data, 0)
-    count_special(block, special_pattern(vocabulary), special)
-    return Encoder(vocabulary, special, "tiktoken").encode(block).astype(np.int64)
+    count_special(block, specials, special)
+    return encoder.encode(block).astype(np.int64)
+
+
+@functools.lru_cache(maxsize=8)
+def _text_encoder(encoding: str, special: Special) -> tuple[Encoder, re.Pattern[bytes]]:
+    vocabulary = load_vocabulary(encoding)
+    return Encoder(vocabulary, special, "tiktoken"), special_pattern(vocabulary)
 
 
 def token_table(vocabulary: Vocabulary) -> dict[int, bytes]:

@@ -86,6 +86,8 @@ def resolve_encoding(name: str) -> str:
     """
     from tiktoken.model import MODEL_PREFIX_TO_ENCODING, MODEL_TO_ENCODING
 
+    if not isinstance(name, str):
+        raise VocabularyError(f"encoding: must be the name of an encoding or a model, not a {type(name).__name__}")
     encodings = _definitions().ENCODING_CONSTRUCTORS
     if name in encodings:
         return name

@@ -25,8 +25,14 @@ MAX_WINDOW = 2**31 - 1
 def check_window(max_length: int, stride: int) -> None:
     """Raise `UsageError` unless both are in 1..`MAX_WINDOW`."""
     for name, value in (("max_length", max_length), ("stride", stride)):
+        if not _is_whole(value):
+            raise UsageError(f"{name} {value!r:.40}: must be a whole number")
         if not 1 <= value <= MAX_WINDOW:
             raise UsageError(f"{name} {value}: must be from 1 to {MAX_WINDOW}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def count_windows(n_tokens: int, max_length: int, stride: int) -> int:

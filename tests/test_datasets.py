@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
-from collections.abc import Iterable
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,12 +19,24 @@ from torch import Tensor
 from torch.utils.data import DataLoader, random_split
 
 from llmprep import WindowDataset, create_dataloader, load_windows
+from llmprep.cli.boundary import run
 from llmprep.datasets import create_row_loader
 from llmprep.errors import DataError, FileFormatError, InputError, UsageError
 from llmprep.inputs import open_tokens
 from llmprep.kinds import write_tokens, write_windows
 from llmprep.ptfile import check_output, open_output
 from llmprep.tokens import encode_text
+
+
+class FakePath:
+    """Something that stands for a path, as py.path and others do."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __fspath__(self) -> str:
+        return str(self._path)
+
 
 SEED = 123
 LENGTH = 16
@@ -324,6 +339,225 @@ def test_a_damaged_file_is_not_loaded(files: Path, tmp_path: Path) -> None:
     for load in (load_windows, WindowDataset):
         with pytest.raises(FileFormatError, match="checksum"):
             load(tmp_path / "damaged.pt")
+
+
+WRITE = """
+import sys
+from llmprep import load_windows
+x, y = load_windows(sys.argv[1], dense=len(sys.argv) > 2)
+before = x.clone()
+y[y == y[3, 2].item()] = -100
+x[-1] = 7
+print((y == -100).sum().item() > 0, x[:-1].equal(before[:-1]))
+"""
+
+
+@pytest.mark.parametrize("name", ["int64.windows.pt", "int32.windows.pt", "int64.dense.windows.pt", "apart.windows.pt"])
+@pytest.mark.parametrize("dense", [False, True])
+def test_loaded_windows_may_be_written_to(dense: bool, name: str, files: Path) -> None:
+    """Client code that masks targets in place ends well; views share the change, ``dense`` tensors do not.
+
+    The file is never changed.
+    """
+    before = (files / name).read_bytes()
+
+    ended = subprocess.run(
+        [sys.executable, "-c", WRITE, files / name, *(["dense"] if dense else [])], capture_output=True, check=False
+    )
+
+    shared = not dense and ".dense." not in name
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"True {not shared}\n".encode(), b"")
+    assert (files / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "windows" in name])
+def test_dense_windows_are_copies(name: str, files: Path) -> None:
+    """``dense=True`` gives the same numbers in two contiguous tensors that share nothing."""
+    views, copies = load_windows(files / name), load_windows(files / name, dense=True)
+
+    for view, copy in zip(views, copies, strict=True):
+        assert copy.equal(view)
+        assert copy.is_contiguous()
+    assert copies[0].untyped_storage().data_ptr() != copies[1].untyped_storage().data_ptr()
+
+
+def test_a_windows_file_of_wrong_ids_is_not_loaded(tmp_path: Path) -> None:
+    """Ids that are not in the file's own vocabulary are an error, by every way to open it."""
+    stream = open_tokens([str(Path(__file__).parent.parent / "sample_texts" / "story.txt")])
+    with open_output(check_output(str(tmp_path / "w.pt"))) as sink:
+        stream.n_vocab = 1000
+        write_windows(sink, stream, LENGTH, STRIDE, dtype="int64")
+
+    for load in (load_windows, WindowDataset, create_dataloader):
+        with pytest.raises(FileFormatError, match=r"w\.pt: id \d+ at \[\d+, \d+\] >= vocabulary 1000"):
+            load(tmp_path / "w.pt")
+    assert len(WindowDataset(tmp_path / "w.pt", check=False)) > 5
+
+
+# --- what a source may be -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given_as", [str, Path, os.fspath, FakePath])
+@pytest.mark.parametrize("name", ["story.txt", "int32.tokens.pt", "int32.windows.pt", "store"])
+def test_a_path_is_a_path(name: str, given_as: Callable[[Path], Any], story: Path, files: Path, tmp_path: Path) -> None:
+    """A str, a Path and anything that stands for a path are the same path."""
+    path = {"story.txt": story, "store": tmp_path / "store"}.get(name, files / name)
+    if name == "store":
+        assert run(["tokenize", str(story), "-o", f"{path}/", "-q"]) == 0
+
+    dataset = WindowDataset(given_as(path), LENGTH, STRIDE)
+
+    assert all(map(torch.equal, dataset[3], WindowDataset(files / "int64.tokens.pt", LENGTH, STRIDE)[3]))
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        list(range(20)),
+        tuple(range(20)),
+        range(20),
+        torch.arange(20),
+        torch.arange(20).to(torch.uint16),
+        torch.arange(20, dtype=torch.int32),
+        np.arange(20),
+        np.arange(20, dtype=">i4"),
+        np.arange(40)[::2] // 2,
+        np.arange(20, dtype=np.uint8),
+        np.arange(20, dtype=np.uint64),
+        [np.int64(k) for k in range(20)],
+    ],
+    ids=lambda ids: type(ids).__name__,
+)
+def test_ids_are_given_in_many_ways(ids: Any) -> None:
+    """Lists, ranges, Tensors and arrays of any integer dtype and layout hold ids."""
+    dataset = WindowDataset(ids, 4, 2)
+
+    assert dataset[1][0].tolist() == [2, 3, 4, 5]
+    assert dataset[1][1].dtype == torch.int64
+    assert next(iter(create_dataloader(ids, 2, 4, 4, shuffle=False)))[1].tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+
+
+NO_IDS: dict[str, tuple[Any, str]] = {
+    "floats": (np.arange(9.0), r"ids: shape \(9,\), dtype float64; need \(n,\) whole numbers"),
+    "float list": ([1.0, 2.5], "dtype float64"),
+    "float tensor": (torch.rand(9), "dtype float32"),
+    "bools": (np.ones(9, bool), "dtype bool"),
+    "bool list": ([True, False], "dtype bool"),
+    "two dimensions": (np.ones((3, 3), int), r"ids: shape \(3, 3\)"),
+    "a matrix": (torch.ones(3, 3, dtype=torch.int64), r"ids: shape \(3, 3\)"),
+    "no dimension": (np.int64(7), "ids: a int64 holds no token ids"),
+    "ragged lists": ([[1, 2], [3]], "ids: must be one list of whole numbers"),
+    "objects": (np.array([1, None]), "dtype object"),
+    "words": (["one", "two"], "dtype <U3"),
+    "bytes": (b"words", "ids: a bytes holds no token ids"),
+    "a bytearray": (bytearray(b"words"), "ids: a bytearray holds no token ids"),
+    "nothing": (None, "ids: a NoneType holds no token ids"),
+    "a number": (7, "ids: a int holds no token ids"),
+    "a set": ({1, 2, 3}, "ids: a set holds no token ids"),
+    "an iterator": (iter([1, 2, 3]), "ids: a list_iterator holds no token ids"),
+    "a negative id": ([1, 2, -3], r"ids: id -3 at \[2\] is negative"),
+    "a huge id": (np.array([1, 2**63], np.uint64), r"ids: id 9223372036854775808 at \[1\] >= vocabulary 9223372036854775808"),
+    "a number beyond all": ([1, 2**70], "ids: "),
+}
+
+
+@pytest.mark.parametrize("make", [WindowDataset, create_dataloader])
+@pytest.mark.parametrize("what", NO_IDS)
+def test_what_holds_no_ids_is_refused(what: str, make: Callable[..., Any]) -> None:
+    """Anything else than whole numbers from 0 on, in one row, is refused at once with what it is."""
+    source, reason = NO_IDS[what]
+
+    with pytest.raises(UsageError, match=reason):
+        make(source, max_length=1, stride=1)
+
+
+def test_ids_are_checked_against_a_vocabulary_that_is_known(files: Path, tmp_path: Path) -> None:
+    """With ``encoding`` ids must be in it; a file's must be in its own; ``check=False`` takes both as they are."""
+    ids = np.array([5, 50257, 7])
+    torch.save({"token_ids": torch.from_numpy(ids)}, tmp_path / "x.pt")
+
+    assert len(WindowDataset(ids, 1)) == len(WindowDataset(tmp_path / "x.pt", 1)) == 2
+    with pytest.raises(UsageError, match=r"ids: id 50257 at \[1\] >= vocabulary 50257"):
+        WindowDataset(ids, 1, encoding="gpt2")
+    with pytest.raises(FileFormatError, match=r"x\.pt: id 50257 at \[1\] >= vocabulary 50257"):
+        WindowDataset(tmp_path / "x.pt", 1, encoding="gpt2")
+    with pytest.raises(UsageError, match="was made with gpt2"):
+        WindowDataset(files / "int64.tokens.pt", 1, encoding="p50k_base")
+    assert len(WindowDataset(ids, 1, encoding="gpt2", check=False)) == 2
+
+
+@pytest.mark.parametrize("text", ["the-verdict.txt", "data/x.PT", "a.jsonl", "corpus/", "/", "~/x.parquet", "x.txt.gz"])
+def test_a_path_is_no_text(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A str that is a path rather than a text is refused, with what was probably meant."""
+    with pytest.raises(UsageError, match=r"a str is the text itself, as in the reference; did you mean Path\("):
+        create_dataloader(text)
+
+
+def test_the_name_of_a_file_that_is_there_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file's name is refused whatever its ending is, and with white space in it too."""
+    monkeypatch.chdir(tmp_path)
+    Path("my story").write_text("some words")
+
+    with pytest.raises(UsageError, match=r"did you mean Path\('my story'\)"):
+        create_dataloader("my story")
+
+
+@pytest.mark.parametrize(
+    "text", ["I had a look at it.txt and at more", "one two three", "x.txt\ny.txt", "a/b or c/d", "."]
+)
+def test_a_short_text_is_a_text(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text of a few words, names of files among them, is a text."""
+    monkeypatch.chdir(tmp_path)
+    if text == ".":
+        text = "a . b . c"
+
+    assert len(list(create_dataloader(text, 1, 1, 1))) == len(encode_text(text)) - 1
+
+
+def test_no_batch_at_all_warns() -> None:
+    """Where the reference's loader silently yields nothing, ours says so, and what to do."""
+    with pytest.warns(UserWarning, match=r"no batch: 3 windows of 4, batch_size 4, .* lower batch_size or stride"):
+        assert list(create_dataloader(range(13), 4, 4, 4)) == []
+    assert len(list(create_dataloader(range(13), 4, 4, 4, drop_last=False))) == 1
+
+
+@pytest.mark.parametrize("wrong", [4.0, "4", True, None, [4]])
+@pytest.mark.parametrize("name", ["max_length", "stride"])
+def test_sizes_are_whole_numbers(name: str, wrong: Any) -> None:
+    """A size of another type is refused, also one that counts as a number."""
+    if name == "stride" and wrong is None:
+        return  # stands for max_length
+
+    with pytest.raises(UsageError, match=f"{name}.*(must be a whole number|needed)"):
+        WindowDataset(range(50), **{"max_length": 4, name: wrong})
+
+
+# --- travelling -----------------------------------------------------------------------------------
+
+
+def test_a_texts_dataset_pickles_by_path(story: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pickled dataset of a text is its path, wherever the current folder is; it comes back the same."""
+    monkeypatch.chdir(tmp_path)
+    Path("story.txt").write_bytes(story.read_bytes())
+    dataset = WindowDataset("story.txt", LENGTH, STRIDE)
+
+    pickled = pickle.dumps(dataset)
+    monkeypatch.chdir("/")
+    back = pickle.loads(pickled)  # noqa: S301 - our own
+
+    assert len(pickled) < 1000
+    assert all(map(torch.equal, back[7], dataset[7]))
+
+
+def test_a_text_that_has_changed_is_refused(story: Path, tmp_path: Path) -> None:
+    """A worker that would encode another text than its parent says so."""
+    path = tmp_path / "story.txt"
+    path.write_bytes(story.read_bytes())
+    pickled = pickle.dumps(WindowDataset(path, LENGTH, STRIDE))
+    path.write_bytes(story.read_bytes() + b"more")
+
+    with pytest.raises(InputError, match=r"story\.txt: has changed since the data set was made of it"):
+        pickle.loads(pickled)  # noqa: S301 - our own
 
 
 # --- errors ---------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from llmprep.kinds.reading import (
     FORMAT,
     Array,
     check_encoding,
+    check_file_ids,
     check_ids,
     check_window_ids,
     checked_meta,
@@ -25,6 +26,7 @@ from llmprep.kinds.reading import (
     file_tokens,
     file_windows,
     id_blocks,
+    to_ids,
 )
 from llmprep.kinds.verify import hash_ids, verify_file
 from llmprep.kinds.writing import (
@@ -43,6 +45,7 @@ __all__ = [
     "Array",
     "check_dtype",
     "check_encoding",
+    "check_file_ids",
     "check_ids",
     "check_window_ids",
     "checked_meta",
@@ -54,6 +57,7 @@ __all__ = [
     "id_blocks",
     "make_meta",
     "split_stream",
+    "to_ids",
     "verify_file",
     "write_embeddings",
     "write_pairs",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from llmprep.errors import DataError, EmptyError, FileFormatError, UsageError
 from llmprep.ptfile import PtFile
-from llmprep.vocabulary import resolve_encoding
+from llmprep.vocabulary import load_vocabulary, resolve_encoding
 from llmprep.windows import stream_of
 
 Array = npt.NDArray[Any]
@@ -18,6 +18,8 @@ Array = npt.NDArray[Any]
 FORMAT = "llmprep/1"
 IDS_PER_BLOCK = 1 << 18
 MAX_VOCAB = 1 << 24
+MAX_ID = (1 << 63) - 1
+"""The largest id that an int64 holds."""
 META: dict[str, type] = {
     "format": str,
     "kind": str,
@@ -154,6 +156,49 @@ def check_window_ids(file: PtFile, n_vocab: int) -> None:
             check_ids(storage, n_vocab, file.name)
         except FileFormatError:
             check_ids(file.tensors[key], n_vocab, file.name)
+
+
+def check_file_ids(file: PtFile, encoding: str | None = None) -> None:
+    """Check the ids of a tokens or windows file: they are in the vocabulary that the file, or else ``encoding``, names.
+
+    Where neither does, none may be negative. Raises `FileFormatError`, and `UsageError` for another encoding.
+    """
+    if file.meta:
+        n_vocab = checked_meta(file)["n_vocab"]
+        encoding_of(file, encoding)
+    else:
+        n_vocab = MAX_ID + 1 if encoding is None else load_vocabulary(encoding).n_vocab
+    if "input_ids" in file.tensors:
+        file_windows(file)
+        check_window_ids(file, n_vocab)
+    else:
+        check_ids(file_tokens(file), n_vocab, file.name)
+
+
+def to_ids(source: object, n_vocab: int | None = None, *, check: bool = True) -> Array:
+    """Return ids (n,) of any integer dtype, from an array or a sequence of whole numbers.
+
+    Raises `UsageError` for anything else, and, unless ``check`` is false, for an id that is negative or not in a
+    vocabulary of ``n_vocab``.
+    """
+    if isinstance(source, bytes | bytearray | memoryview | str) or not isinstance(source, np.ndarray | Sequence):
+        raise UsageError(f"ids: a {type(source).__name__} holds no token ids; give a path, an array or a list of ids")
+    try:
+        ids: Array = np.asarray(source)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"ids: must be one list of whole numbers: {error}") from error
+    if ids.ndim != 1 or (ids.dtype.kind not in "iu" and ids.size):
+        raise UsageError(f"ids: shape {ids.shape}, dtype {ids.dtype}; need (n,) whole numbers")
+    if not ids.size:
+        return np.empty(0, np.int64)
+    if not ids.dtype.isnative:
+        ids = ids.astype(ids.dtype.newbyteorder("="))
+    if check:
+        try:
+            check_ids(ids, n_vocab or MAX_ID + 1, "ids")
+        except FileFormatError as error:
+            raise UsageError(str(error)) from error
+    return ids
 
 
 def check_ids(ids: Array, n_vocab: int, name: str) -> None:

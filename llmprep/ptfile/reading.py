@@ -414,7 +414,7 @@ def _tensor(
     if len(shape) != 2 and math.prod(shape) > have:  # rows may overlap, as windows do; nothing else may
         raise _UnsafeError(f"a tensor of shape {shape} overlaps itself over {have} elements"[:120])
     flat = np.frombuffer(storage.data, code)
-    # How far it is to a second element matters to nobody where there is none; torch keeps such a stride as it came.
-    steps = tuple(step * code.itemsize if size > 1 else 0 for size, step in zip(shape, strides, strict=True))
+    # A stride beyond the record is one that no element needs, and may be too large for numpy.
+    steps = tuple(step * code.itemsize if step <= have else 0 for step in strides)
     array = np.lib.stride_tricks.as_strided(flat[offset:], shape, steps, writeable=flat.flags.writeable)
     return _Tensor(array, flat, dtype)
