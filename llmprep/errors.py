@@ -19,6 +19,8 @@ names and text as they are: whoever prints them makes control characters visible
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class LlmprepError(Exception):
     """Base of all errors below; catch it to catch them all.
@@ -86,3 +88,18 @@ class ReaderGoneError(LlmprepError):
     """Standard output was closed by the program that read it, as ``| head -1`` does."""
 
     exit_code = 141
+
+
+NAMES_SHOWN = 8
+NAME_LENGTH = 40
+
+
+def list_names(names: Iterable[str]) -> str:
+    """Return names that stand in a file, for a message: some of them, each cut to a length that a line can take.
+
+    >>> list_names(["text", "k" * 99]), list_names([])
+    ('text, kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk...', 'none')
+    """
+    held = list(names)
+    shown = [name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}..." for name in held[:NAMES_SHOWN]]
+    return ", ".join(shown + ["..."] * (len(held) > NAMES_SHOWN)) or "none"

@@ -456,7 +456,10 @@ NO_IDS: dict[str, tuple[Any, str]] = {
     "a set": ({1, 2, 3}, "ids: a set holds no token ids"),
     "an iterator": (iter([1, 2, 3]), "ids: a list_iterator holds no token ids"),
     "a negative id": ([1, 2, -3], r"ids: id -3 at \[2\] is negative"),
-    "a huge id": (np.array([1, 2**63], np.uint64), r"ids: id 9223372036854775808 at \[1\] >= vocabulary 9223372036854775808"),
+    "a huge id": (
+        np.array([1, 2**63], np.uint64),
+        r"ids: id 9223372036854775808 at \[1\] >= vocabulary 9223372036854775808",
+    ),
     "a number beyond all": ([1, 2**70], "ids: "),
 }
 

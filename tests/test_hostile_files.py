@@ -27,6 +27,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import torch
 from conftest import Call, Ended, Run, clean_environment
@@ -1093,3 +1095,23 @@ def test_39_text_in_meta_is_shown_inert(call: Call, tokens: Path, tmp_path: Path
             assert ended.code in (0, 5)
             said = (ended.stdout + ended.stderr).decode()
             assert said.replace("\n", "").isprintable()
+
+
+# --- names in files -------------------------------------------------------------------------------
+
+
+def test_long_and_many_names_in_a_file_are_cut_short(call: Call, tmp_path: Path) -> None:
+    """However many and long the names are that a file holds, a message about them stays one short line."""
+    long = [f"{number}{'k' * 12_000}" for number in range(200)]
+    (tmp_path / "a.jsonl").write_text(json.dumps(dict.fromkeys(long, "")), encoding="utf-8")
+    pa.parquet.write_table(pa.table({name: ["x"] for name in long}), tmp_path / "a.parquet")
+    saved(tmp_path / "tensors.pt", **{name: torch.zeros(1) for name in long})
+    saved(tmp_path / "values.pt", **dict.fromkeys(long, 1))
+    with zipfile.ZipFile(tmp_path / "records.pt", "w") as archive:
+        archive.writestr("x" * 60_000, b"")
+
+    for name, code in {"a.jsonl": 3, "a.parquet": 3, "tensors.pt": 4, "values.pt": 4, "records.pt": 4}.items():
+        for command in (["tokenize", name, "-o", "out.pt"], ["inspect", name]):
+            ended = call(*command)
+            assert ended.code in (code, 4)
+            assert len(ended.stderr) < 600

@@ -22,7 +22,7 @@ from llmprep.documents.blocks import (
 )
 from llmprep.documents.opening import open_content, open_source
 from llmprep.documents.sources import Source
-from llmprep.errors import DataError, UsageError
+from llmprep.errors import DataError, UsageError, list_names
 
 JOINT = b"<|endoftext|>"
 SPECIAL = b"<|"
@@ -162,7 +162,7 @@ def _parse(source: Source, line: bytes, place: str) -> dict[str, Any]:
 
 def _text_of(source: Source, record: dict[str, Any], place: str) -> str:
     if source.text_field not in record:
-        known = ", ".join(sorted(record)[:8]) or "none"
+        known = list_names(sorted(record))
         raise DataError(f"{source.path}: {place}: has no field {source.text_field}; its fields: {known} (see --field)")
     text = record[source.text_field]
     if not isinstance(text, str):
@@ -184,7 +184,7 @@ def _parquet_rows(source: Source) -> Documents:
     try:
         with ParquetFile(source.path, page_checksum_verification=True) as file:
             if source.text_field not in file.schema_arrow.names:
-                known = ", ".join(file.schema_arrow.names[:8])
+                known = list_names(file.schema_arrow.names)
                 raise DataError(f"{source.path}: has no column {source.text_field}; its columns: {known} (see --field)")
             for batch in file.iter_batches(batch_size=1024, columns=[source.text_field]):
                 for value in batch.column(0):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmprep.errors import DataError, EmptyError, FileFormatError, UsageError
+from llmprep.errors import DataError, EmptyError, FileFormatError, UsageError, list_names
 from llmprep.ptfile import PtFile
 from llmprep.vocabulary import load_vocabulary, resolve_encoding
 from llmprep.windows import stream_of
@@ -44,10 +44,10 @@ def checked_meta(file: PtFile) -> dict[str, Any]:
     """Return a file's meta. Raises `FileFormatError` with what it lacks of all that llmprep counts on."""
     meta, name = file.meta, file.name
     if not meta:
-        keys = ", ".join([*file.values, *file.tensors]) or "none"
+        keys = list_names([*file.values, *file.tensors])
         raise FileFormatError(f"{name}: has no meta: llmprep did not write it; its keys: {keys}")
     if "format" in meta and meta["format"] != FORMAT:
-        raise FileFormatError(f"{name}: format is {meta['format']!r}, this llmprep reads {FORMAT!r}")
+        raise FileFormatError(f"{name}: format is {meta['format']!r:.40}, this llmprep reads {FORMAT!r}")
     wrong = _missing(meta, META) or [
         f"sources: {each}" for source in meta["sources"] for each in _missing(source, SOURCE)
     ]
@@ -113,7 +113,7 @@ def file_tokens(file: PtFile) -> Array:
     """Return ``token_ids`` (n,) of a tokens file, or raise `FileFormatError`."""
     ids = file.tensors.get("token_ids")
     if ids is None:
-        held = ", ".join(file.tensors) or "no tensor"
+        held = list_names(file.tensors) if file.tensors else "no tensor"
         raise FileFormatError(f"{file.name}: holds {held}; a tokens file has token_ids (n,), a windows file input_ids")
     if ids.ndim != 1 or file.dtypes["token_ids"] not in ("int64", "int32", "uint16"):
         raise FileFormatError(

@@ -98,7 +98,7 @@ def _read_mapped(file: BinaryIO, name: str, *, check_crc: bool, private: bool) -
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeDecodeError, struct.error) as error:
-        raise FileFormatError(f"{name}: not a .pt file, or cut short: {error}") from error
+        raise FileFormatError(f"{name}: not a .pt file, or cut short: {error!s:.120}") from error
     records = _locate(entries, map_file(file, private=private), name)
     if check_crc:
         for entry, record in records.values():
@@ -118,9 +118,9 @@ def _locate(entries: list[ZipInfo], data: memoryview, name: str) -> dict[str, tu
         folder, _, key = entry.filename.partition("/")
         folders.add(folder)
         if not key or ".." in entry.filename.split("/") or key in records:
-            raise FileFormatError(f"{name}: unsafe or duplicate record name {entry.filename!r}")
+            raise FileFormatError(f"{name}: unsafe or duplicate record name {entry.filename!r:.80}")
         if entry.compress_type != STORED or entry.flag_bits & 1:
-            raise FileFormatError(f"{name}: record {entry.filename!r} is compressed or encrypted")
+            raise FileFormatError(f"{name}: record {entry.filename!r:.80} is compressed or encrypted")
         records[key] = entry, _record_bytes(entry, data, name)
     if len(folders) != 1 or "data.pkl" not in records:
         raise FileFormatError(f"{name}: a zip, but not a .pt file: it has no data.pkl")
@@ -132,10 +132,10 @@ def _locate(entries: list[ZipInfo], data: memoryview, name: str) -> dict[str, tu
 def _record_bytes(entry: ZipInfo, data: memoryview, name: str) -> memoryview:
     header = bytes(data[entry.header_offset : entry.header_offset + 30])
     if len(header) < 30 or not is_zip(header):
-        raise FileFormatError(f"{name}: record {entry.filename!r} has no header where it should be")
+        raise FileFormatError(f"{name}: record {entry.filename!r:.80} has no header where it should be")
     start = entry.header_offset + 30 + sum(struct.unpack("<HH", header[26:30]))
     if entry.compress_size != entry.file_size or start + entry.file_size > len(data):
-        raise FileFormatError(f"{name}: record {entry.filename!r} reaches past the end of the file")
+        raise FileFormatError(f"{name}: record {entry.filename!r:.80} reaches past the end of the file")
     return data[start : start + entry.file_size]
 
 
@@ -144,7 +144,7 @@ def _check_crc(entry: ZipInfo, record: memoryview, name: str) -> None:
     for start in range(0, len(record), _CRC_BLOCK):
         crc = zlib.crc32(record[start : start + _CRC_BLOCK], crc)
     if crc != entry.CRC:
-        raise FileFormatError(f"{name}: checksum of record {entry.filename!r} does not match: the file is damaged")
+        raise FileFormatError(f"{name}: checksum of record {entry.filename!r:.80} does not match: the file is damaged")
 
 
 def _interpret(records: Mapping[str, memoryview], name: str) -> PtFile:
@@ -156,7 +156,7 @@ def _interpret(records: Mapping[str, memoryview], name: str) -> PtFile:
     except _UnsafeError as error:
         raise FileFormatError(f"{name}: refused, nothing was run: {error}") from error
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise FileFormatError(f"{name}: its pickle is malformed: {error}") from error
+        raise FileFormatError(f"{name}: its pickle is malformed: {error!s:.120}") from error
     if not isinstance(top, dict):
         raise FileFormatError(f"{name}: holds {_kind(top)}, not a dict of tensors")
     tensors = {key: value for key, value in top.items() if isinstance(value, _Tensor)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmprep.errors import FileFormatError, InputError
+from llmprep.errors import FileFormatError, InputError, list_names
 from llmprep.store.form import find_faults
 
 NAME = "manifest.json"
@@ -48,9 +48,7 @@ class Manifest:
             return 0, self.n_tokens
         splits = self.values["splits"]
         if split not in splits:
-            raise InputError(
-                f"split {split}: this store has {', '.join(splits) or 'none'}; build it with --val-fraction"
-            )
+            raise InputError(f"split {split}: this store has {list_names(splits)}; build it with --val-fraction")
         first, behind = splits[split]
         return first, behind
 
