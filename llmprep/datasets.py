@@ -279,9 +279,10 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     """Return a DataLoader of [inputs, targets], each (batch_size, max_length) int64.
 
     Parameters, defaults and batches are those of ``create_dataloader_v1`` in rasbt/LLMs-from-scratch: under the
-    same ``torch.manual_seed`` it yields the same batches. A str is the text itself; a `Path` names a file (text,
-    tokens .pt or windows .pt, or a token store); an array, Tensor or list holds ids. The windows of a store are
-    shuffled by a `WindowSampler`, which needs no memory for them, under a seed drawn from torch's generator.
+    same ``torch.manual_seed`` it yields the same batches, and, but for a store, draws from torch's generator what that
+    loader draws, so tables made before or after it begins are the same too. A str is the text itself; a `Path` names
+    a file (text, tokens .pt or windows .pt, or a token store); an array, Tensor or list holds ids. The windows of a
+    store are shuffled by a `WindowSampler`, which needs no memory for them, under a seed drawn from torch's generator.
 
     Raises `UsageError` for a str that is a path rather than a text. Warns if there is no batch at all.
     """

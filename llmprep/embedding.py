@@ -1,13 +1,14 @@
 """Ids -> token + positional embeddings. Imports torch.
 
-The tables and the order in which random numbers are drawn are those of the data-loading chapter of
-rasbt/LLMs-from-scratch: seed, token table, positional table, then the loader. Under one seed the result is equal to
-the reference's, bit for bit.
+The tables, and the order in which they and the loader draw random numbers, are those of the data-loading chapter of
+rasbt/LLMs-from-scratch, which has two: ``dataloader`` is that of its dataloader.ipynb, ``ch02`` that of its ch02.ipynb,
+run from the top. With the same torch, seed, sizes and loader's options the result is the notebook's, bit for bit.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,9 @@ TOKEN_KEY = "token_embedding.weight"  # noqa: S105 - a tensor's name
 POSITION_KEY = "pos_embedding.weight"
 DIM = 256
 CONTEXT_LENGTH = 1024
+ORDER = "dataloader"
+CH02_EXAMPLE = (6, 3)
+"""The small layer that ch02.ipynb makes between its seed and its tables; it draws from the same generator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +126,41 @@ def _check_sizes(n_vocab: int, dim: int, context_length: int, max_length: int) -
         )
 
 
-def create_tables(plan: Plan, *, seed: int, weights: PtFile | None = None) -> Tables:
-    """Seed torch's global generator, create the token table, then the positional one; fill them from ``weights``.
+def choose_order(order: str | None, *, shuffle: bool, weights: str | None) -> str:
+    """Return the order of drawing, which is ``dataloader`` where none is given.
 
-    The numbers that the tables draw are drawn in any case, so weights do not change the order of shuffled windows.
+    Raises `UsageError` where nothing drawn is used: tables of a file, windows in their own order.
+    """
+    if order is not None and weights is not None and not shuffle:
+        raise UsageError(f"--order {order}: --weights has both tables and nothing is shuffled; leave it out")
+    return order or ORDER
+
+
+def create_tables(
+    plan: Plan, loader: Iterable[Tensor], *, seed: int, order: str = ORDER, weights: PtFile | None = None
+) -> tuple[Tables, Iterator[Tensor]]:
+    """Seed torch's global generator and draw from it; return the tables and the planned batches of ids (B, L).
+
+    ``dataloader`` draws the token table, the positional table, then what the loader needs. ``ch02`` draws a layer of
+    (6, 3), the token table, what the loader needs up to its first batch, then the positional table.
+    Tables given as ``weights`` are drawn all the same, so that windows are shuffled alike.
     """
     torch.manual_seed(seed)
-    tables = Tables(Embedding(plan.n_vocab, plan.dim), Embedding(plan.context_length, plan.dim))
+    if order == "ch02":
+        Embedding(*CH02_EXAMPLE)
+    token = Embedding(plan.n_vocab, plan.dim)
+    batches = _begin(loader) if order == "ch02" else loader
+    tables = Tables(token, Embedding(plan.context_length, plan.dim))
     if weights is not None:
         _load_tables(tables, weights)
-    return tables
+    return tables, itertools.islice(batches, plan.n_batches)
+
+
+def _begin(loader: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Take the first batch, for which a loader draws its seeds, and yield it with all others."""
+    batches = iter(loader)
+    first = next(batches)
+    return itertools.chain([first], batches)
 
 
 def _load_tables(tables: Tables, file: PtFile) -> None:
@@ -185,8 +214,8 @@ def weight_arrays(tables: Tables) -> dict[str, npt.NDArray[np.float32]]:
     return {key: table.weight.detach().to("cpu").numpy() for key, table in named.items()}
 
 
-def describe(plan: Plan, *, seed: int, shuffle: bool, weights: PtFile | None) -> dict[str, object]:
-    """Return the options that decide an embeddings file, for its ``meta``."""
+def describe(plan: Plan, *, seed: int, shuffle: bool, order: str = ORDER, weights: PtFile | None) -> dict[str, object]:
+    """Return the options that decide an embeddings file, for its ``meta``; ``order`` only if not the default."""
     hashed = hashlib.sha256()
     for key in (TOKEN_KEY, POSITION_KEY) if weights else ():
         hashed.update(np.ascontiguousarray(weights.tensors[key]).data if weights else b"")
@@ -199,4 +228,5 @@ def describe(plan: Plan, *, seed: int, shuffle: bool, weights: PtFile | None) ->
         "shuffle": shuffle,
         "dtype": plan.dtype,
         "weights_sha256": hashed.hexdigest() if weights else None,
+        **({} if order == ORDER else {"order": order}),
     }

@@ -53,6 +53,13 @@ class ExecutorName(StrEnum):
     ray = "ray"
 
 
+class DrawOrder(StrEnum):
+    """Which of the course's notebooks draws its random numbers in this order."""
+
+    dataloader = "dataloader"
+    ch02 = "ch02"
+
+
 class FloatDtype(StrEnum):
     """Dtype of embeddings in a file."""
 
@@ -160,6 +167,14 @@ ContextSize: TypeAlias = Annotated[
 ]
 Preview: TypeAlias = Annotated[int, typer.Option("--preview", min=0, metavar="N", help="Windows to show.")]
 Seed: TypeAlias = Annotated[int, typer.Option("--seed", min=0, max=2**64 - 1, metavar="INT", help="Random seed.")]
+OrderOption: TypeAlias = Annotated[
+    DrawOrder | None,
+    typer.Option(
+        "--order",
+        help="Draw random numbers as the course's dataloader.ipynb (both tables, then the loader) or its ch02.ipynb "
+        "run from the top (a 6 x 3 example, token table, loader, positional table). Default: dataloader.",
+    ),
+]
 ShardBytes: TypeAlias = Annotated[
     int | None,
     typer.Option(

@@ -10,6 +10,7 @@ import base64
 import functools
 import gzip
 import hashlib
+import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
@@ -175,12 +176,44 @@ def embeddings(
     context_length: int = 1024,
     shuffle: bool = False,
     drop_last: bool = False,
+    make_loader: Callable[..., DataLoader[Batch]] = dataloader,
 ) -> Iterator[Tensor]:
-    """Token + positional embeddings (B, L, 256) of each batch: seed, token table, positional table, loader."""
+    """Token + positional embeddings (B, L, 256) of each batch: seed, token table, positional table, loader.
+
+    The order of dataloader.ipynb, which has no seed of its own: it is set before the tables are made.
+    """
     import torch
 
     torch.manual_seed(seed)
     token = torch.nn.Embedding(50257, 256)
     position = torch.nn.Embedding(context_length, 256)
-    for inputs, _ in dataloader(text, batch_size, max_length, stride, shuffle=shuffle, drop_last=drop_last):
+    for inputs, _ in make_loader(text, batch_size, max_length, stride, shuffle=shuffle, drop_last=drop_last):
         yield (token(inputs) + position(torch.arange(max_length))).detach()
+
+
+def chapter_embeddings(
+    text: str,
+    *,
+    seed: int = 123,
+    batch_size: int = 8,
+    max_length: int = 4,
+    stride: int = 4,
+    context_length: int = 4,
+    shuffle: bool = False,
+    drop_last: bool = False,
+    make_loader: Callable[..., DataLoader[Batch]] = dataloader,
+) -> Iterator[Tensor]:
+    """Token + positional embeddings (B, L, 256) of each batch, as ch02.ipynb makes them when run from the top.
+
+    After its seed: a small layer of (6, 3), the token table, the loader's first batch, the positional table.
+    """
+    import torch
+
+    torch.manual_seed(seed)
+    torch.nn.Embedding(6, 3)
+    token = torch.nn.Embedding(50257, 256)
+    batches = iter(make_loader(text, batch_size, max_length, stride, shuffle=shuffle, drop_last=drop_last))
+    inputs, _ = next(batches)
+    position = torch.nn.Embedding(context_length, 256)
+    for batch in itertools.chain([inputs], (later for later, _ in batches)):
+        yield (token(batch) + position(torch.arange(max_length))).detach()

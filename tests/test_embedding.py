@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from llmprep.cli.boundary import run
+from llmprep.datasets import create_dataloader
 from llmprep.embedding import CONTEXT_LENGTH, DIM, check_device, make_plan
 from llmprep.errors import UsageError
 
@@ -53,6 +54,11 @@ def expected(path: Path, **options: Any) -> Tensor:
     return torch.cat(list(reference.embeddings(path.read_text(encoding="utf-8"), **options)))
 
 
+def chapter(path: Path, **options: Any) -> Tensor:
+    """All of the reference's batches, as ch02.ipynb makes them."""
+    return torch.cat(list(reference.chapter_embeddings(path.read_text(encoding="utf-8"), **options)))
+
+
 def fails(capsys: pytest.CaptureFixture[str], code: int, *arguments: str | Path) -> str:
     """Run ``llmprep embed``, which must end with this code, one line and no output; returns the line."""
     assert run(["embed", *map(str, arguments), "-o", "none.pt"]) == code
@@ -76,6 +82,46 @@ def test_embeddings_are_the_courses(source: str, shuffle: bool, request: pytest.
     ours = embed(path, "--seed", "123", *(["--shuffle"] if shuffle else []))
 
     assert torch.equal(ours, expected(path, shuffle=shuffle))
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("source", ["story", "verdict"])
+def test_the_chapters_own_order_is_given_too(
+    source: str, shuffle: bool, drop_last: bool, request: pytest.FixtureRequest
+) -> None:
+    """--order ch02 gives, bit for bit, what ch02.ipynb gives when run from the top, with its positional table of 4."""
+    path: Path = request.getfixturevalue(source)
+    options = [*(["--drop-last"] if drop_last else []), *(["--shuffle"] if shuffle else [])]
+
+    ours = embed(path, "--order", "ch02", "--context-length", "4", *options)
+
+    assert torch.equal(ours, chapter(path, shuffle=shuffle, drop_last=drop_last))
+    assert not torch.equal(ours, expected(path, shuffle=shuffle, drop_last=drop_last))
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("batches", [1, 2, 1000])
+def test_batches_are_counted_alike_in_both_orders(batches: int, shuffle: bool, few: Path) -> None:
+    """--batches N takes the batch that ch02.ipynb takes before its positional table is made, and N - 1 more."""
+    options = ["--batches", str(batches), "--seed", "7", *(["--shuffle"] if shuffle else [])]
+
+    ours = embed(few, "--order", "ch02", *options)
+
+    assert torch.equal(ours, chapter(few, seed=7, shuffle=shuffle)[: 8 * batches])
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("notebook", [reference.embeddings, reference.chapter_embeddings])
+def test_the_notebooks_cells_run_with_create_dataloader(
+    notebook: Callable[..., Iterator[Tensor]], shuffle: bool, few: Path
+) -> None:
+    """With `create_dataloader` in place of their own loader, either notebook's lines give the same embeddings."""
+    text = few.read_text(encoding="utf-8")
+
+    ours = torch.cat(list(notebook(text, shuffle=shuffle, make_loader=create_dataloader)))
+
+    assert torch.equal(ours, torch.cat(list(notebook(text, shuffle=shuffle))))
 
 
 @pytest.mark.parametrize(("seed", "shuffle"), [(0, False), (7, True)])
@@ -180,6 +226,20 @@ def test_saved_weights_are_the_courses_tables(few: Path) -> None:
     assert torch.equal(weights["pos_embedding.weight"], position.weight)
 
 
+def test_saved_weights_are_the_chapters_tables(few: Path) -> None:
+    """With --order ch02 they are the tables that ch02.ipynb has at its end."""
+    embed(few, "--order", "ch02", "--context-length", "4", "--save-weights", "weights.pt")
+
+    weights = torch.load("weights.pt", weights_only=True)
+
+    torch.manual_seed(123)
+    torch.nn.Embedding(6, 3)
+    token = torch.nn.Embedding(50257, 256)
+    next(iter(reference.dataloader(few.read_text(encoding="utf-8"), 8, 4, 4, shuffle=False)))
+    assert torch.equal(weights["token_embedding.weight"], token.weight)
+    assert torch.equal(weights["pos_embedding.weight"], torch.nn.Embedding(4, 256).weight)
+
+
 def test_weights_come_back_under_another_seed(few: Path) -> None:
     """Saved tables give the same embeddings again, whatever the seed."""
     first = embed(few, "--save-weights", "weights.pt")
@@ -193,6 +253,22 @@ def test_weights_do_not_change_the_order(few: Path) -> None:
 
     assert torch.equal(embed(few, "--shuffle", "--weights", "weights.pt"), first)
     assert not torch.equal(embed(few, "--shuffle", "--weights", "weights.pt", "--seed", "7"), first)
+
+
+def test_weights_are_shuffled_in_the_order_of_drawing(few: Path) -> None:
+    """Given tables do not change how --order ch02 shuffles, which is not how the other order does."""
+    first = embed(few, "--shuffle", "--order", "ch02", "--save-weights", "weights.pt")
+
+    assert torch.equal(embed(few, "--shuffle", "--order", "ch02", "--weights", "weights.pt"), first)
+    assert not torch.equal(embed(few, "--shuffle", "--weights", "weights.pt"), first)
+
+
+@pytest.mark.parametrize("order", ["ch02", "dataloader"])
+def test_an_order_of_drawing_nothing_is_refused(order: str, few: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With given tables and windows in their own order nothing drawn is used: --order does not apply."""
+    line = fails(capsys, 2, few, "--weights", "missing.pt", "--order", order)
+
+    assert line.endswith(f"--order {order}: --weights has both tables and nothing is shuffled; leave it out")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
@@ -307,6 +383,19 @@ def test_the_file_says_what_it_was_made_with(few: Path) -> None:
     chosen = {"seed": 7, "shuffle": False, "dtype": "float16", "dim": 256, "context_length": 1024, "max_length": 4}
     assert meta["options"].items() >= chosen.items()
     assert len(meta["options"]["weights_sha256"]) == 64
+
+
+def test_the_file_says_in_which_order_it_was_drawn(few: Path) -> None:
+    """Another order than the default stands in meta; the default, named or not, gives the same bytes as before."""
+    embed(few, "--order", "ch02")
+    options = torch.load("out.pt", weights_only=True)["meta"]["options"]
+    embed(few)
+    unnamed = Path("out.pt").read_bytes()
+    embed(few, "--order", "dataloader")
+
+    assert options["order"] == "ch02"
+    assert Path("out.pt").read_bytes() == unnamed
+    assert "order" not in torch.load("out.pt", weights_only=True)["meta"]["options"]
 
 
 def test_defaults_are_the_courses_sizes() -> None:

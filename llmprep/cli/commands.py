@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import itertools
 import os
 import resource
 from contextlib import ExitStack, nullcontext
@@ -264,6 +263,7 @@ def embed(
         int | None, typer.Option("--batches", metavar="N", min=1, help="Batches to embed. Default: all.")
     ] = None,
     seed: options.Seed = 123,
+    order: options.OrderOption = None,
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Take windows in a random order.")] = False,
     drop_last: Annotated[bool, typer.Option("--drop-last", help="Leave out an incomplete last batch.")] = False,
     dtype: Annotated[
@@ -307,6 +307,7 @@ def embed(
     weights_target = check_output(save_weights, taken, force=force) if save_weights else None
     if weights_target and weights_target.path == target.path:
         raise UsageError(f"--save-weights {save_weights}: is also the output; name another file")
+    drawn = embedding.choose_order(order and order.value, shuffle=shuffle, weights=weights)
     where = embedding.check_device(device)
     with progress:
         source = open_windows(paths, max_length, stride, reading)
@@ -325,10 +326,11 @@ def embed(
     check_ids(source.rows, plan.n_vocab, source.stream.name)
     check_space(target, plan.n_bytes)
     reports.say_size(show, plan, target.name)
-    tables = embedding.create_tables(plan, seed=seed, weights=given)
     loader = create_row_loader(source.rows, batch_size=batch_size, shuffle=shuffle, drop_last=drop_last)
-    embedded = embedding.embed_batches(itertools.islice(loader, plan.n_batches), tables, device=where, dtype=plan.dtype)
-    meta = make_meta("embeddings", source.stream, **embedding.describe(plan, seed=seed, shuffle=shuffle, weights=given))
+    tables, rows = embedding.create_tables(plan, loader, seed=seed, order=drawn, weights=given)
+    embedded = embedding.embed_batches(rows, tables, device=where, dtype=plan.dtype)
+    chosen_here = embedding.describe(plan, seed=seed, shuffle=shuffle, order=drawn, weights=given)
+    meta = make_meta("embeddings", source.stream, **chosen_here)
     with ExitStack() as stack:
         write_embeddings(
             stack.enter_context(open_output(target)),
