@@ -36,6 +36,7 @@ demo: install  ## install, then window a short story and show it
 	$(BIN)/llmprep window build/story.tokens.pt --max-length 4 --stride 4 --explain -o build/story.windows.pt
 	@echo
 	$(BIN)/llmprep embed build/story.windows.pt -o build/story.embeddings.pt
+	@printf '\nTo have llmprep on the path of this shell:\n. $(BIN)/activate\n'
 
 test: .venv/installed-dev  ## install what the tests need, then run them
 	$(BIN)/python -m pytest -q -n auto -m "not slow"

@@ -1,60 +1,132 @@
-"""README shows what the program does today."""
+"""README shows what the program does today: each of its blocks is run, in order, as a reader would type it."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import venv
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SAMPLES, clean_environment
+from conftest import ROOT, clean_environment
 from picture import PICTURE, draw
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONSOLES = re.findall(r"^```console\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+BLOCKS: list[tuple[str, str]] = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
+
+NOT_RUN = {
+    "make test ": "runs these tests",
+    "--executor ray": "takes a Ray cluster; tests/test_executors.py builds on Ray here",
+    "sbatch --parsable": "takes Slurm; the array's tasks and the merge that it wraps are run here by hand",
+}
+"""Words that stand in one block each, which is not run, and why."""
+
+NOT_IN_A_CLONE = (".*", "build", "dist", "__pycache__", "*.egg-info", "*.pt")
 
 
-def _session(block: str) -> list[tuple[str, str]]:
+@dataclass(slots=True)
+class Reader:
+    """Someone in a fresh clone, typing block by block; ``kept`` is what the shell has sourced so far."""
+
+    folder: Path
+    kept: list[str] = field(default_factory=list)
+
+    def type(self, script: str, **variables: str) -> str:
+        """Run a script in bash; it must succeed, and what it printed on standard output is returned."""
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", "\n".join([*self.kept, script])],
+            cwd=self.folder,
+            env=clean_environment({"PATH": os.defpath, **variables}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+        self.kept += [line for line in script.splitlines() if line.startswith(". ")]
+        return done.stdout
+
+    def sh(self, block: str) -> None:
+        """A shell block runs as it is; the script of a Slurm array runs once for each of its tasks."""
+        array = re.search(r"^#SBATCH --array=1-(\d+)", block, re.MULTILINE)
+        for task in range(1, int(array[1]) + 1) if array else [0]:
+            self.type(block, SLURM_ARRAY_TASK_ID=str(task))
+
+    def console(self, block: str) -> None:
+        """Every command of a console block prints exactly what README shows."""
+        for command, shown in session(block):
+            assert self.type(command) == shown, command
+
+    def python(self, block: str) -> None:
+        """A Python block is a whole script."""
+        (self.folder / "block.py").write_text(block, encoding="utf-8")
+        self.type("python block.py")
+
+    def make(self, block: str) -> None:
+        """A make block's first line names its file and the command that uses it."""
+        name, command = re.fullmatch(r"# (\S+): (make .*)", block.splitlines()[0]).groups()  # type: ignore[union-attr]
+        (self.folder / name).write_text(block, encoding="utf-8")
+        self.type(command)
+
+
+def session(block: str) -> list[tuple[str, str]]:
     """Return each command of a console block with the output that README shows for it."""
     parts = re.split(r"^\$ (.*)\n", block, flags=re.MULTILINE)[1:]
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
-@pytest.fixture(scope="module")
-def user_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a user stands, with the sample texts and an llmprep command."""
-    folder = tmp_path_factory.mktemp("user")
-    (folder / "sample_texts").symlink_to(SAMPLES)
-    bin_folder = folder / "bin"
-    bin_folder.mkdir()
-    command = bin_folder / "llmprep"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m llmprep "$@"\n')
+def reason_not_to_run(block: str) -> str | None:
+    """Why this block is not run, if it is not."""
+    return next((reason for words, reason in NOT_RUN.items() if words in block), None)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Reader:
+    """A reader of a fresh clone, with what `make install` would install: a .venv that has llmprep from that clone."""
+    folder = tmp_path / "clone"
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NOT_IN_A_CLONE))
+    venv.create(folder / ".venv")
+    (packages,) = (folder / ".venv").glob("lib/python*/site-packages")
+    installed = [path for path in sys.path if path.endswith("-packages")]
+    (packages / "installed.pth").write_text("\n".join([str(folder), *installed]), encoding="utf-8")
+    command = folder / ".venv" / "bin" / "llmprep"
+    command.write_text(f"#!{command.with_name('python')}\nimport sys\nfrom llmprep.cli import main\nsys.exit(main())\n")
     command.chmod(0o755)
-    return folder
+    (folder / ".venv" / "installed").touch()
+    return Reader(folder)
 
 
-def test_console_blocks_show_real_output(user_folder: Path) -> None:
-    """Every command in a console block prints, in order, exactly what README shows."""
-    path = f"{user_folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    for block in CONSOLES:
-        for command, shown in _session(block):
-            done = subprocess.run(
-                ["bash", "-c", command],
-                cwd=user_folder,
-                env=clean_environment({"PATH": path}),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.stdout == shown, command
+def test_every_block_works_as_typed(reader: Reader) -> None:
+    """In a fresh clone each block runs, in README's order, and consoles print what README shows."""
+    run: dict[str, Callable[[str], None]] = {
+        "sh": reader.sh, "console": reader.console, "python": reader.python, "make": reader.make
+    }  # fmt: skip
+    for language, block in BLOCKS:
+        if reason_not_to_run(block) is None:
+            run[language](block)
+        for wrapped in re.findall(r'--wrap "(.*)"', block):
+            reader.type(wrapped)
 
 
-def test_readme_shows_some_sessions() -> None:
-    """There are console blocks to check, so the test above cannot pass for want of them."""
-    assert sum(len(_session(block)) for block in CONSOLES) >= 5
+def test_all_blocks_are_found_and_each_exception_is_one() -> None:
+    """No block escapes the test above, there are many, and each reason not to run one is for one that is there."""
+    assert README.count("```") == 2 * len(BLOCKS)
+    assert {language for language, _ in BLOCKS} == {"sh", "console", "python", "make"}
+    assert sum(len(session(block)) for language, block in BLOCKS if language == "console") >= 5
+    assert [sum(words in block for _, block in BLOCKS) for words in NOT_RUN] == [1] * len(NOT_RUN)
+
+
+def test_the_demo_ends_with_what_to_type_next(reader: Reader) -> None:
+    """The last line that `make demo` prints is the one that README has next, and llmprep is a command after it."""
+    *_, last = reader.type("make demo").splitlines()
+
+    assert f"\n{last} " in README
+    assert reader.type(f"{last}\nllmprep --version").startswith("llmprep ")
 
 
 def test_every_file_named_in_readme_exists() -> None:
