@@ -18,7 +18,6 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -27,7 +26,7 @@ import numpy.typing as npt
 from llmprep.documents import SECOND_CUT, Block, last_safe_cut
 from llmprep.errors import BackendsDifferError, DataError, UsageError
 from llmprep.ptfile import temporary_file
-from llmprep.vocabulary import END_OF_TEXT, Vocabulary
+from llmprep.vocabulary import EMBEDDED, END_OF_TEXT, R50K_SHA256, Vocabulary
 
 Ids = npt.NDArray[np.uint32]
 BackendName: TypeAlias = Literal["auto", "tiktoken", "gigatoken"]
@@ -242,17 +241,20 @@ class _Gigatoken:
         return ids
 
     def _build(self, *, special: bool) -> Any:
+        """Build a tokenizer; it reads the ranks from a file, one that is as it was when they were verified."""
         from gigatoken import Tokenizer
 
         vocabulary = self._vocabulary
+        options: dict[str, Any] = {
+            "pretokenizer": SCHEMES[vocabulary.name],
+            "special_tokens": {END_OF_TEXT: vocabulary.eot_id} if special else {},
+        }
+        if vocabulary.sha256 == R50K_SHA256:
+            return Tokenizer.from_tiktoken(EMBEDDED, **options)
         with temporary_file(suffix=".tiktoken") as file:
-            path = vocabulary.path
-            if path is None:
-                file.write(vocabulary.rank_file())
-                file.flush()
-                path = Path(file.name)
-            tokens = {END_OF_TEXT: vocabulary.eot_id} if special else {}
-            return Tokenizer.from_tiktoken(path, pretokenizer=SCHEMES[vocabulary.name], special_tokens=tokens)
+            file.write(vocabulary.rank_file)
+            file.flush()
+            return Tokenizer.from_tiktoken(file.name, **options)
 
 
 def require_memory(n_bytes: int) -> None:

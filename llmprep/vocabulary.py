@@ -19,7 +19,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,7 +45,7 @@ Tried = dict[str, bool]
 class Vocabulary:
     """A byte-pair vocabulary. ``sha256`` is of its rank file; ``n_vocab`` is the largest id plus one.
 
-    ``path`` is where that rank file lies, if it lies somewhere unchanged.
+    ``rank_file`` is that file's content as it was verified: whoever may write where it lies cannot change it any more.
     """
 
     name: str
@@ -54,16 +54,12 @@ class Vocabulary:
     special_tokens: dict[str, int]
     sha256: str
     n_vocab: int
-    path: Path | None = None
+    rank_file: bytes = field(repr=False)
 
     @property
     def is_embedded(self) -> bool:
         """Whether every installation of llmprep has it."""
         return self.sha256 in (R50K_SHA256, P50K_SHA256)
-
-    def rank_file(self) -> bytes:
-        """Return the ranks as a file in tiktoken's format."""
-        return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in self.ranks.items())
 
     @property
     def eot_id(self) -> int:
@@ -116,29 +112,28 @@ def load_vocabulary(
 def rebuild_vocabulary(name: str, ranks: bytes | None) -> Vocabulary:
     """Build a vocabulary in another process from a rank file's bytes, verified again; None for an embedded one."""
 
-    def given(address: str, sha256: str) -> tuple[bytes, Path | None]:
+    def given(address: str, sha256: str) -> bytes:
         if ranks is None:
             return _rank_file(address, sha256, None, None)
         if hashlib.sha256(ranks).hexdigest() != sha256:
             raise VocabularyError(f"{name}: the ranks that were sent do not have the sha256 {sha256}")
-        return ranks, None
+        return ranks
 
     return _build(name, given)
 
 
-def _build(encoding: str, rank_file: Callable[[str, str], tuple[bytes, Path | None]]) -> Vocabulary:
+def _build(encoding: str, rank_file: Callable[[str, str], bytes]) -> Vocabulary:
     """Run tiktoken's definition of an encoding with ``rank_file(address, sha256)`` in the place of its downloader."""
     definitions = _load_definitions()  # a copy of our own: what is set in it is seen by no other thread
-    found: list[tuple[str, Path | None]] = []
+    found: list[tuple[str, bytes]] = []
 
     def load(address: str, expected_hash: str) -> Ranks:
-        data, path = rank_file(address, expected_hash)
-        found.append((expected_hash, path))
+        data = rank_file(address, expected_hash)
+        found.append((expected_hash, data))
         return parse_ranks(data)
 
     def load_gpt2(**_: str) -> Ranks:
-        found.append((R50K_SHA256, EMBEDDED))
-        return parse_ranks(_embedded(R50K_SHA256))
+        return load("", R50K_SHA256)
 
     definitions.load_tiktoken_bpe = load  # type: ignore[attr-defined]
     definitions.data_gym_to_mergeable_bpe_ranks = load_gpt2  # type: ignore[attr-defined]
@@ -152,7 +147,7 @@ def _build(encoding: str, rank_file: Callable[[str, str], tuple[bytes, Path | No
         special_tokens=special_tokens,
         sha256=found[-1][0],
         n_vocab=max(itertools.chain(ranks.values(), special_tokens.values())) + 1,
-        path=found[-1][1],
+        rank_file=found[-1][1],
     )
 
 
@@ -186,10 +181,10 @@ def parse_ranks(data: bytes) -> Ranks:
 
 def _rank_file(
     address: str, sha256: str, folder: str | None, announce: Announce | None, *, download: bool = True
-) -> tuple[bytes, Path | None]:
-    """Return a verified rank file, and where it lies if it lies somewhere as it is."""
+) -> bytes:
+    """Return a verified rank file."""
     if sha256 in (R50K_SHA256, P50K_SHA256):
-        return _embedded(sha256), EMBEDDED if sha256 == R50K_SHA256 else None
+        return _embedded(sha256)
     tried: Tried = {}
     found = next(filter(None, (_from_folder(place, address, sha256, tried) for place in _places(folder))), None)
     if found is None and not download:
@@ -197,7 +192,7 @@ def _rank_file(
     for unusable in (what for what, was_there in tried.items() if was_there):
         if announce is not None:
             announce(f"not used: {unusable}")
-    return found or (_download(address, sha256, tried, announce), None)
+    return found or _download(address, sha256, tried, announce)
 
 
 def _not_found(address: str, tried: Tried) -> VocabularyError:
@@ -242,7 +237,7 @@ def _file_names(address: str) -> tuple[str, str]:
     return urlsplit(address).path.rpartition("/")[2], key
 
 
-def _from_folder(place: _Place, address: str, sha256: str, tried: Tried) -> tuple[bytes, Path] | None:
+def _from_folder(place: _Place, address: str, sha256: str, tried: Tried) -> bytes | None:
     plain, key = _file_names(address)
     for name in (plain, key):
         path = place.folder / name
@@ -254,7 +249,7 @@ def _from_folder(place: _Place, address: str, sha256: str, tried: Tried) -> tupl
             tried[f"{path} ({getattr(error, 'strerror', None) or error})"] = True
             continue
         if hashlib.sha256(data).hexdigest() == sha256:
-            return data, path
+            return data
         tried[f"{path} (wrong sha256: damaged or another file)"] = True
         if place.required:
             raise VocabularyError(f"{path}: its sha256 is not {sha256}, the one of {plain}; replace it")

@@ -469,12 +469,11 @@ def test_a_pipe_changes_over_too(tmp_path: Path, gpt2: Vocabulary, monkeypatch: 
 def test_no_room_for_the_ranks_is_named(vocab_dir: Path, tmp_path: Path) -> None:
     """Where gigatoken's rank file cannot be written, the error names the temporary folder and how to choose another."""
     script = f"""
-from dataclasses import replace
 from llmprep.backends import Encoder
 from llmprep.documents import Block, Source
 from llmprep.errors import OutputError
 from llmprep.vocabulary import load_vocabulary
-vocabulary = replace(load_vocabulary("cl100k_base", {str(vocab_dir)!r}), path=None)
+vocabulary = load_vocabulary("cl100k_base", {str(vocab_dir)!r})
 try:
     Encoder(vocabulary, backend="gigatoken").encode(Block(Source("a", "a"), b"words", b"words", 0))
 except OutputError as error:
@@ -487,3 +486,16 @@ except OutputError as error:
     assert ended.stdout.decode() == f"temporary file in {tmp_path}: file too large; TMPDIR names another folder\n"
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rank_file_that_changes_after_it_was_verified_changes_no_id(vocab_dir: Path, tmp_path: Path) -> None:
+    """What lies in a folder that others may write to is read once: gigatoken encodes with what was verified."""
+    path = tmp_path / "cl100k_base.tiktoken"
+    path.write_bytes((vocab_dir / path.name).read_bytes())
+    encoder = Encoder(load_vocabulary("cl100k_base", str(tmp_path)), backend="gigatoken")
+    path.write_bytes(path.read_bytes().replace(b"IHdvcmRz ", b"IHdvcmRx ", 1))
+
+    ids = encoder.encode(Block(Source("a", "a"), b"some words", b"some words", 0))
+
+    assert encoder.used == {"gigatoken": 1}
+    assert ids.tolist() == encode("some words", "cl100k_base")

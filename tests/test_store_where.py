@@ -35,7 +35,7 @@ SMALL = type(GPT2)(
     special_tokens={END_OF_TEXT: 600},
     sha256=GPT2.sha256,
     n_vocab=601,
-    path=GPT2.path,
+    rank_file=GPT2.rank_file,
 )
 """GPT-2's pattern with its first merges, so that a tokenizer is built in no time."""
 

@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import ClassVar
@@ -143,15 +144,13 @@ def test_a_vocabulary_is_tiktokens(name: str, vocab_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*EMBEDDED, *FROM_FILES])
-def test_the_path_is_that_of_the_rank_file(name: str, vocab_dir: Path) -> None:
-    """``path`` names a file that holds the ranks as they are; p50k's are derived, so that they lie nowhere."""
+def test_the_rank_file_is_as_it_was_verified(name: str, vocab_dir: Path) -> None:
+    """``rank_file`` holds the very bytes whose hash tiktoken pins."""
     loaded = load_vocabulary(name, str(vocab_dir))
 
-    if PINNED[name] == PINNED["p50k_base"]:
-        assert loaded.path is None
-    else:
-        assert loaded.path is not None
-        assert hashlib.sha256(loaded.path.read_bytes()).hexdigest() == PINNED[name]
+    assert hashlib.sha256(loaded.rank_file).hexdigest() == PINNED[name]
+    assert parse_ranks(loaded.rank_file) == loaded.ranks
+    assert "rank_file" not in repr(replace(loaded, ranks={}))
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
@@ -734,12 +733,12 @@ def test_threads_load_their_own() -> None:
     names = EMBEDDED * 8
     begin = threading.Barrier(len(names))
 
-    def load(name: str) -> tuple[str, int, Path | None]:
+    def load(name: str) -> tuple[str, int, bytes]:
         begin.wait()
         loaded = load_vocabulary(name)
-        return loaded.sha256, loaded.n_vocab, loaded.path
+        return loaded.sha256, loaded.n_vocab, loaded.rank_file
 
-    expected = {name: (v.sha256, v.n_vocab, v.path) for name in EMBEDDED for v in [load_vocabulary(name)]}
+    expected = {name: (v.sha256, v.n_vocab, v.rank_file) for name in EMBEDDED for v in [load_vocabulary(name)]}
     kept = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # threads change places as often as they can
     try:

@@ -53,7 +53,7 @@ class ShardJob:
 
 def make_jobs(plan: Plan, folder: Path, vocabulary: Vocabulary, options: TextOptions, effort: Effort) -> list[ShardJob]:
     """Return one job for every shard of the plan."""
-    ranks = None if vocabulary.is_embedded else vocabulary.rank_file()
+    ranks = None if vocabulary.is_embedded else vocabulary.rank_file
     stamps = [stamp(source) for source in plan.sources]
     return [
         ShardJob(
