@@ -707,6 +707,19 @@ def test_receipts_are_the_stores_own(begun: bool, arguments: list[str], corpus: 
         assert {path: path.read_bytes() for path in before} == before
 
 
+def test_a_lock_of_another_program_is_left_alone(corpus: Path, call: Call) -> None:
+    """A file named as the lock that llmprep did not write, a hard link to one elsewhere, keeps what it holds."""
+    Path("victim.txt").write_text("precious")
+    Path("st").mkdir()
+    Path("st/.lock").hardlink_to("victim.txt")
+
+    ended = call("tokenize", corpus, "-o", "st/", "--jobs", "1")
+
+    assert ended.code == 1
+    assert error_of(ended) == "st/.lock: llmprep did not write it; remove it, or name another folder"
+    assert Path("victim.txt").read_text() == "precious"
+
+
 def test_a_lock_that_cannot_be_written_is_named(corpus: Path, llmprep: Run) -> None:
     """Where no byte can be written, the lock is the first file to say so, by its name."""
     limited = ("bash", "-c", 'ulimit -f 0 && exec "$@"', "bash")

@@ -26,6 +26,8 @@ from llmprep.vocabulary import Vocabulary
 
 RECEIPTS = "receipts"
 LOCK = ".lock"
+SIGNED = b"process "
+"""What a lock file begins with, if it is not empty."""
 SAMPLE_BYTES = 4096
 
 
@@ -39,16 +41,20 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
     if (folder / RECEIPTS).is_symlink():
         raise OutputError(f"{folder / RECEIPTS}: is a link, and what it leads to is not the store's; remove it")
     with _open_lock(folder / LOCK) as file:
+        held = file.read(256)
+        if not held.startswith(SIGNED[: len(held)]):
+            raise OutputError(f"{folder / LOCK}: llmprep did not write it; remove it, or name another folder")
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = file.read(200).decode("utf-8", "replace").strip() or "another process"
+            holder = held.decode("utf-8", "replace").strip() or "another process"
             raise RefusedError(f"{folder}: is being built by {holder}; wait for it, or stop it") from error
         except OSError as error:
             raise OutputError(f"{folder}: cannot be locked: {error.strerror}") from error
         try:
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            file.seek(0)
+            file.write(SIGNED + f"{os.getpid()} on {socket.gethostname()}\n".encode())
         except OSError as error:
             raise OutputError(f"{folder / LOCK}: {error.strerror}") from error
         yield
