@@ -555,6 +555,24 @@ def test_only_what_is_empty_counts_as_0(tmp_path: Path, call: Call) -> None:
     assert call("tokenize", "--count", *inputs).code == 3
 
 
+def test_an_empty_input_among_others_has_no_ids(tmp_path: Path, call: Call) -> None:
+    """``--ids`` gives an empty input an empty line, in its place; where all are empty it prints nothing."""
+    for name, data in {"a.txt": "", "b.txt": "some words", "c.txt": "", "d.txt": "one"}.items():
+        (tmp_path / name).write_text(data, encoding="utf-8")
+    names = ["a.txt", "b.txt", "c.txt", "d.txt"]
+
+    ended = call("tokenize", "--ids", *names)
+
+    rows = [encode((tmp_path / name).read_text(encoding="utf-8")) for name in names]
+    assert (ended.code, ended.lines) == (0, [" ".join(map(str, row)) for row in rows])
+    assert call("tokenize", "--ids", "--json", *names).value["ids"] == [
+        {"name": name, "token_ids": row} for name, row in zip(names, rows, strict=True)
+    ]
+    refused = call("tokenize", "--ids", "a.txt", "c.txt")
+    assert (refused.code, refused.stdout) == (3, b"")
+    assert refused.notes == ["llmprep: error: a.txt, c.txt: empty: 0 tokens"]
+
+
 def test_ids_and_counts_report_special_tokens(call: Call) -> None:
     """How many end-of-text strings a text holds is told on these runs too, on standard error."""
     Path("a.txt").write_text("a<|endoftext|>b")
