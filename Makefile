@@ -26,7 +26,7 @@ install: .venv/installed  ## make .venv and install llmprep into it
 	@touch $@
 
 .venv/installed-bench: .venv/installed
-	$(PIP) -e '.[bench]' || $(PIP) -e '.[fast]'  # what is not installed is listed as failed
+	$(PIP) -e '.[bench]' || $(PIP) -e '.[fast]'  # what is not installed is listed as such
 	@touch $@
 
 demo: install  ## install, then window a short story and show it

@@ -1,8 +1,8 @@
 """The ways to turn a text into training data that are compared: `python contestants.py NAME TEXT OUT`.
 
-Each is a function from a text and an output path to `(seconds, tokens)`. The seconds run from the moment when libraries
-and tokenizer are loaded to the moment when the result is written; they and the tokens are printed as one line of JSON.
-Libraries are imported inside the functions, so each pays for its own. Worker processes: as many as there are cores.
+llmprep is run as the command that it is; any other way is a function from a text and an output path to the number of
+tokens, run in a process of its own. Either prints one line of JSON with `n_tokens`. Libraries are imported inside the
+functions, so each pays for its own. Worker processes: as many as there are cores.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ import itertools
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +24,17 @@ MAX_LENGTH, STRIDE = 256, 128
 PIECE_BYTES = 1 << 18
 CORES = len(os.sched_getaffinity(0))
 
-Outcome = tuple[float, int]
-clock = time.perf_counter
+Way = Callable[[Path, Path], int]
 
 
 # --- the textbook way: rasbt/LLMs-from-scratch, chapter 2 -----------------------------------------
 
 
-def textbook(text: Path, out: Path) -> Outcome:
+def textbook(text: Path, out: Path) -> int:
     """Do what the course's GPTDatasetV1 does, then stack and save its rows."""
     import torch
 
     encoding = gpt2.encoding()
-    started = clock()
     inputs, targets = [], []
     token_ids = encoding.encode(text.read_text(encoding="utf-8"), allowed_special={gpt2.END_OF_TEXT})
     for i in range(0, len(token_ids) - MAX_LENGTH, STRIDE):
@@ -46,50 +43,7 @@ def textbook(text: Path, out: Path) -> Outcome:
         inputs.append(torch.tensor(input_chunk))
         targets.append(torch.tensor(target_chunk))
     torch.save({"input_ids": torch.stack(inputs), "target_ids": torch.stack(targets)}, out)
-    return clock() - started, len(token_ids)
-
-
-# --- llmprep --------------------------------------------------------------------------------------
-
-
-def llmprep(*options: str) -> Callable[[Path, Path], Outcome]:
-    """Return `llmprep window` with some options."""
-    return functools.partial(llmprep_window, options=options)
-
-
-def llmprep_window(text: Path, out: Path, *, options: tuple[str, ...]) -> Outcome:
-    """Run the command as it is. Its clock starts when texts are opened and the vocabulary is loaded, and stands still
-    while the first gigatoken tokenizer is made."""
-    from llmprep.cli import boundary
-
-    backends: Any = import_module("llmprep.backends")
-    kinds: Any = import_module("llmprep.kinds")
-    moments: dict[str, float] = {}
-    stream: list[Any] = []
-    stream_text, encode, build = kinds.stream_text, backends._Gigatoken.encode, backends._Gigatoken._build
-
-    def timed_stream_text(*arguments: Any) -> Any:
-        stream.append(stream_text(*arguments))
-        moments["start"] = clock()
-        return stream[0]
-
-    def timed_encode(*arguments: Any, **choices: Any) -> Any:
-        moments.setdefault("building", clock())
-        return encode(*arguments, **choices)
-
-    def timed_build(*arguments: Any, **choices: Any) -> Any:
-        tokenizer = build(*arguments, **choices)
-        moments.setdefault("built", clock())
-        return tokenizer
-
-    kinds.stream_text = timed_stream_text
-    backends._Gigatoken.encode, backends._Gigatoken._build = timed_encode, timed_build
-    sizes = ("--max-length", str(MAX_LENGTH), "--stride", str(STRIDE))
-    code = boundary.run(["window", str(text), "-o", str(out), *sizes, "--preview", "0", *options])
-    if code:
-        sys.exit(code)
-    waited = moments.get("built", 0.0) - moments.get("building", 0.0)
-    return clock() - moments["start"] - waited, stream[0].n_tokens
+    return len(token_ids)
 
 
 # --- bare tokenizers: nothing is written ----------------------------------------------------------
@@ -107,67 +61,58 @@ def pieces(text: Path, size: int = PIECE_BYTES) -> Iterator[bytes]:
     yield rest
 
 
-def bare_tiktoken(text: Path, _: Path) -> Outcome:
+def bare_tiktoken(text: Path, _: Path) -> int:
     """Call `encode_to_numpy` piece by piece."""
     encoding = gpt2.encoding()
-    encoding.encode_to_numpy("a")  # the first call imports numpy
-    started = clock()
-    tokens = sum(len(encoding.encode_to_numpy(piece.decode(), disallowed_special=())) for piece in pieces(text))
-    return clock() - started, tokens
+    return sum(len(encoding.encode_to_numpy(piece.decode(), disallowed_special=())) for piece in pieces(text))
 
 
-def bare_gigatoken(text: Path, _: Path) -> Outcome:
+def bare_gigatoken(text: Path, _: Path) -> int:
     """Call `Tokenizer.encode` piece by piece."""
     tokenizer = gpt2.giga_tokenizer()
-    tokenizer.encode(b"a")  # the first call imports numpy
-    started = clock()
-    tokens = sum(len(tokenizer.encode(piece)) for piece in pieces(text))
-    return clock() - started, tokens
+    return sum(len(tokenizer.encode(piece)) for piece in pieces(text))
 
 
-def bare_gigatoken_padded(text: Path, _: Path) -> Outcome:
+def bare_gigatoken_padded(text: Path, _: Path) -> int:
     """Call `encode_batch_padded` piece by piece, which is what llmprep calls."""
     from gigatoken import BytesSource
 
     tokenizer = gpt2.giga_tokenizer()
-    tokenizer.encode(b"a")
-    started, tokens = clock(), 0
+    tokens = 0
     for piece in filter(None, pieces(text)):
         _rows, lengths = tokenizer.encode_batch_padded(BytesSource([piece]), 0, parallel=False)
         tokens += int(lengths[0])
-    return clock() - started, tokens
+    return tokens
 
 
 # --- what else one would take ---------------------------------------------------------------------
 
 
-def gigatoken_files(text: Path, out: Path) -> Outcome:
+def gigatoken_files(text: Path, out: Path) -> int:
     """Let gigatoken encode the file on all cores, and save the ids as one array."""
     import awkward
     import numpy as np
 
     tokenizer = gpt2.giga_tokenizer()
-    started = clock()
     ids = awkward.to_numpy(awkward.flatten(tokenizer.encode_files(text)))
     with out.open("wb") as file:
         np.save(file, ids.astype(np.int64))
-    return clock() - started, len(ids)
+    return len(ids)
 
 
-def nanogpt(text: Path, out: Path) -> Outcome:
+def nanogpt(text: Path, out: Path) -> int:
     """Do what nanoGPT's data scripts do: encode the whole text to a list, write uint16 into a memory-mapped file."""
     import numpy as np
 
     encoding = gpt2.encoding()
-    started = clock()
     ids = encoding.encode_ordinary(text.read_text(encoding="utf-8"))
     mapped = np.memmap(out, dtype=np.uint16, mode="w+", shape=(len(ids),))
     mapped[:] = ids
     mapped.flush()
-    return clock() - started, len(ids)
+    return len(ids)
 
 
-def hugging_face(text: Path, out: Path) -> Outcome:
+def hugging_face(text: Path, out: Path) -> int:
     """Do what transformers' run_clm.py does: map lines to ids, group those into blocks with labels; save to disk."""
     import datasets
 
@@ -182,12 +127,11 @@ def hugging_face(text: Path, out: Path) -> Outcome:
         return {"input_ids": blocks, "labels": blocks.copy()}
 
     datasets.disable_progress_bars()
-    started = clock()
     lines = datasets.load_dataset("text", data_files=str(text), split="train", keep_linebreaks=True)
     ids = lines.map(encode, batched=True, remove_columns=["text"], num_proc=CORES)
     blocks = ids.map(group, batched=True, num_proc=CORES)
     blocks.save_to_disk(out)
-    return clock() - started, len(blocks) * MAX_LENGTH
+    return len(blocks) * MAX_LENGTH
 
 
 def litdata_encode(span: tuple[int, int], *, text: str) -> Iterator[Any]:
@@ -200,11 +144,10 @@ def litdata_encode(span: tuple[int, int], *, text: str) -> Iterator[Any]:
     yield torch.tensor(gpt2.encoding().encode_ordinary(piece), dtype=torch.int32)
 
 
-def litdata_optimize(text: Path, out: Path) -> Outcome:
+def litdata_optimize(text: Path, out: Path) -> int:
     """Let litdata's workers encode pieces into chunks for its `TokensLoader`."""
     from litdata import TokensLoader, optimize
 
-    started = clock()
     sizes = [len(piece) for piece in pieces(text)]
     spans = list(zip(itertools.accumulate(sizes, initial=0), sizes, strict=False))
     optimize(
@@ -219,12 +162,11 @@ def litdata_optimize(text: Path, out: Path) -> Outcome:
         start_method="fork",
         verbose=False,
     )
-    seconds = clock() - started
     index = json.loads((out / "index.json").read_text(encoding="utf-8"))
-    return seconds, sum(chunk["dim"] for chunk in index["chunks"])
+    return sum(chunk["dim"] for chunk in index["chunks"])
 
 
-def datatrove_tokenizer(text: Path, out: Path) -> Outcome:
+def datatrove_tokenizer(text: Path, out: Path) -> int:
     """Let datatrove's workers encode pieces of 4 KiB, the size of a web page, with Hugging Face tokenizers."""
     from datatrove.data import Document
     from datatrove.executor import LocalPipelineExecutor
@@ -235,13 +177,11 @@ def datatrove_tokenizer(text: Path, out: Path) -> Outcome:
             if number % world_size == rank and piece:
                 yield Document(text=piece.decode(), id=str(number))
 
-    started = clock()
     writer = DocumentTokenizer(str(out), str(gpt2.TOKENIZER_JSON), shuffle_documents=False)
     LocalPipelineExecutor(
         [read, writer], tasks=CORES, workers=CORES, logging_dir=str(out.with_name("logs")), skip_completed=False
     ).run()
-    seconds = clock() - started
-    return seconds, sum(file.stat().st_size for file in out.glob("*.ds")) // 2
+    return sum(file.stat().st_size for file in out.glob("*.ds")) // 2
 
 
 # --- the list -------------------------------------------------------------------------------------
@@ -249,51 +189,95 @@ def datatrove_tokenizer(text: Path, out: Path) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """One way, and what to know of it. ``processes``: it has workers; ``writes``: it leaves a result on disk."""
+    """One way, and what to know of it.
 
-    run: Callable[[Path, Path], Outcome]
+    ``run`` is a function, or options of `llmprep window`. ``needs``: packages that llmprep does without;
+    ``processes``: it has workers; ``writes``: it leaves a result on disk.
+    """
+
+    run: Way | tuple[str, ...]
     what: str
+    needs: tuple[str, ...] = ()
     processes: bool = False
     writes: bool = True
     plotted: bool = True
 
+    @property
+    def missing(self) -> str:
+        """The packages that it needs and that are not installed."""
+        return ", ".join(name for name in self.needs if find_spec(name) is None)
 
+    @property
+    def must_run(self) -> bool:
+        """Whether a failure is ours: it is llmprep, or needs no more than llmprep does."""
+        return not self.missing and (not self.needs or not callable(self.run))
+
+
+GIGATOKEN = ("gigatoken",)
 CONTESTANTS = {
     "textbook": Contestant(textbook, "tiktoken to a list, a loop of slices, torch.save; windows of 256, stride 128"),
-    "llmprep": Contestant(llmprep(), "llmprep window --max-length 256 --stride 128"),
-    "llmprep gigatoken": Contestant(llmprep("--backend", "gigatoken"), "--backend gigatoken", plotted=False),
-    "llmprep tiktoken": Contestant(llmprep("--backend", "tiktoken"), "--backend tiktoken"),
-    "llmprep uint16": Contestant(llmprep("--dtype", "uint16"), "--dtype uint16", plotted=False),
-    "llmprep one job": Contestant(llmprep("--jobs", "1"), "--jobs 1", plotted=False),
+    "llmprep": Contestant((), "llmprep window --max-length 256 --stride 128"),
+    "llmprep gigatoken": Contestant(("--backend", "gigatoken"), "--backend gigatoken", GIGATOKEN, plotted=False),
+    "llmprep tiktoken": Contestant(("--backend", "tiktoken"), "--backend tiktoken"),
+    "llmprep uint16": Contestant(("--dtype", "uint16"), "--dtype uint16", plotted=False),
+    "llmprep one job": Contestant(("--jobs", "1"), "--jobs 1", plotted=False),
     "bare tiktoken": Contestant(
         bare_tiktoken, "encode_to_numpy on pieces of 256 KiB, one thread, nothing written", writes=False
     ),
     "bare gigatoken": Contestant(
-        bare_gigatoken, "Tokenizer.encode on pieces of 256 KiB, one thread, nothing written", writes=False
+        bare_gigatoken, "Tokenizer.encode on pieces of 256 KiB, one thread, nothing written", GIGATOKEN, writes=False
     ),
     "bare gigatoken padded": Contestant(
         bare_gigatoken_padded,
         "encode_batch_padded(BytesSource([piece])), otherwise the same",
+        GIGATOKEN,
         writes=False,
         plotted=False,
     ),
-    "gigatoken files": Contestant(gigatoken_files, "encode_files on all cores, numpy.save as int64; ids, no windows"),
+    "gigatoken files": Contestant(
+        gigatoken_files, "encode_files on all cores, numpy.save as int64; ids, no windows", ("gigatoken", "awkward")
+    ),
     "nanoGPT": Contestant(nanogpt, "tiktoken to a list, uint16 memmap; ids, no windows"),
     "datasets": Contestant(
         hugging_face,
         "load text, map tiktoken, group into blocks of 256, save_to_disk; encodes line by line",
+        ("datasets",),
         processes=True,
     ),
-    "litdata": Contestant(litdata_optimize, "optimize with tiktoken for TokensLoader, int32; ids", processes=True),
+    "litdata": Contestant(
+        litdata_optimize, "optimize with tiktoken for TokensLoader, int32; ids", ("litdata",), processes=True
+    ),
     "datatrove": Contestant(
         datatrove_tokenizer,
         "DocumentTokenizer with tokenizers' BPE on documents of 4 KiB, uint16; ids, no windows",
+        ("datatrove", "tokenizers"),
         processes=True,
     ),
 }
 
 
+def command_of(name: str, text: Path, out: Path) -> list[str]:
+    """Return the command that runs a contestant."""
+    run = CONTESTANTS[name].run
+    if callable(run):
+        return [sys.executable, __file__, name, str(text), str(out)]
+    sizes = ("--max-length", str(MAX_LENGTH), "--stride", str(STRIDE))
+    return [
+        sys.executable,
+        "-m",
+        "llmprep",
+        "window",
+        str(text),
+        "-o",
+        str(out),
+        *sizes,
+        "--preview",
+        "0",
+        "--json",
+        *run,
+    ]
+
+
 if __name__ == "__main__":
     name, source, target = sys.argv[1:]
-    taken, n_tokens = CONTESTANTS[name].run(Path(source), Path(target))
-    print(json.dumps({"seconds": taken, "tokens": n_tokens}), flush=True)
+    print(json.dumps({"n_tokens": CONTESTANTS[name].run(Path(source), Path(target))}), flush=True)

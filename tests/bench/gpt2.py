@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-RANKS = ROOT / "llmprep" / "vocab" / "r50k_base.tiktoken"
-TOKENIZER_JSON = ROOT / "build" / "bench" / "tokenizer.json"
+RANKS = next((ROOT / "llmprep").rglob("r50k_base.tiktoken"))
+BUILD = Path.cwd() / "build"
+TOKENIZER_JSON = BUILD / "bench" / "tokenizer.json"
 END_OF_TEXT = "<|endoftext|>"
 
 

@@ -11,14 +11,13 @@ import shutil
 import signal
 import statistics
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from contestants import CONTESTANTS
+from contestants import CONTESTANTS, command_of
 
 HERE = Path(__file__).parent
 LIMIT_SECONDS = 1200
@@ -28,22 +27,22 @@ DROPPED = ("LLMPREP", "TIKTOKEN", "DATA_GYM", "PYTHONDONTWRITEBYTECODE")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run. ``wall`` is from the start of the process to its end, ``seconds`` is without start-up."""
+    """One run. ``wall`` is in seconds, from the start of the process to its end."""
 
-    wall: float
-    seconds: float
-    tokens: int
-    peak: int
-    n_bytes: int
+    wall: float = 0.0
+    tokens: int = 0
+    peak: int = 0
+    n_bytes: int = 0
     error: str = ""
 
 
 @dataclass(slots=True)
 class Result:
-    """A contestant's runs on one text."""
+    """A contestant's runs on one text; ``must_run``: without an error, or the whole bench has failed."""
 
     name: str
     text_bytes: int
+    must_run: bool = False
     runs: list[Run] = field(default_factory=list)
 
     @property
@@ -57,14 +56,14 @@ class Result:
         return statistics.median(run.wall for run in self.runs)
 
     @property
-    def seconds(self) -> float:
-        """Median without start-up."""
-        return statistics.median(run.seconds for run in self.runs)
+    def rate(self) -> float:
+        """Megabytes of text a second, by that clock."""
+        return self.text_bytes / 1e6 / self.wall
 
     @property
-    def rate(self) -> float:
-        """Megabytes of text a second, start-up left out."""
-        return self.text_bytes / 1e6 / self.seconds
+    def tokens(self) -> int:
+        """Tokens of the text."""
+        return self.runs[-1].tokens
 
     @property
     def peak(self) -> int:
@@ -77,21 +76,24 @@ def measure(name: str, text: Path, scratch: Path) -> Run:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     os.sync()  # no contestant waits for another one's bytes
-    command = [sys.executable, str(HERE / "contestants.py"), name, str(text), str(scratch / "out")]
     said, complained = scratch / "stdout", scratch / "stderr"
     with said.open("wb") as out, complained.open("wb") as err:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment(scratch), start_new_session=True
+            command_of(name, text, scratch / "out"),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=environment(scratch),
+            start_new_session=True,
         )
         with Watch(process.pid, of_all=CONTESTANTS[name].processes) as watch:
             _, status, usage = os.wait4(process.pid, 0)
             wall = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     error = what_went_wrong(process.returncode, wall, complained)
-    told: dict[str, Any] = {"seconds": 0.0, "tokens": 0} if error else json.loads(said.read_text().splitlines()[-1])
-    peak = max(usage.ru_maxrss * 1024, watch.peak)
-    run = Run(wall, told["seconds"], told["tokens"], peak, size_of(scratch / "out"), error)
+    tokens = 0 if error else json.loads(said.read_text().splitlines()[-1])["n_tokens"]
+    run = Run(wall, tokens, max(usage.ru_maxrss * 1024, watch.peak), size_of(scratch / "out"), error)
     shutil.rmtree(scratch)
     return run
 

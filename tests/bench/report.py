@@ -15,11 +15,11 @@ from figures import TEXTBOOK, Figure, Measured
 from measure import Result
 
 LIBRARIES = ("llmprep", "tiktoken", "gigatoken", "numpy", "torch", "datasets", "litdata", "datatrove", "tokenizers")
-COLUMNS = ("s", "x textbook", "work s", "work MB/s", "peak MB", "file MB", "tokens", "rounds")
+COLUMNS = ("s", "MB/s", "x textbook", "peak MB", "file MB", "tokens", "rounds")
 MET = {True: "yes", False: "no", None: "not measured"}
 NOTE = """\
-s: wall clock from the start of the process to the result on disk; x textbook: how many times faster, by that clock
-work, *: without loading libraries and the tokenizer; peak: of all of a contestant's processes together
+s: wall clock from the start of the process to the result on disk; MB/s, x textbook: speed by that clock
+peak: of all of a contestant's processes together
 """
 
 
@@ -52,16 +52,14 @@ def row(name: str, result: Result, base: Result) -> list[str]:
     """Return a contestant's line; if it failed, its name and the reason."""
     if result.error:
         return [f"{name}: {result.error}"]
-    last = result.runs[-1]
     return [
         name,
         f"{result.wall:.2f}",
-        "" if base.error else f"{base.wall / result.wall:.1f}",
-        f"{result.seconds:.3f}",
         f"{result.rate:.1f}",
+        "" if base.error else f"{base.wall / result.wall:.1f}",
         f"{result.peak / 1e6:.0f}",
-        f"{last.n_bytes / 1e6:.1f}" if CONTESTANTS[name].writes else "-",
-        f"{last.tokens:,}",
+        f"{result.runs[-1].n_bytes / 1e6:.1f}" if CONTESTANTS[name].writes else "-",
+        f"{result.tokens:,}",
         str(len(result.runs)),
     ]
 
@@ -96,7 +94,7 @@ def summary(result: Result) -> dict[str, Any]:
     known = {"name": result.name, "text_bytes": result.text_bytes, "error": result.error}
     if result.error:
         return known
-    medians = {"wall_seconds": result.wall, "work_seconds": result.seconds, "peak_bytes": result.peak}
+    medians = {"wall_seconds": result.wall, "peak_bytes": result.peak}
     return {**known, **medians, "runs": [asdict(run) for run in result.runs]}
 
 
