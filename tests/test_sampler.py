@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -101,12 +102,12 @@ def test_the_next_pass_is_the_next_epoch() -> None:
 
 
 def test_one_integer_resumes() -> None:
-    """`start` is how many windows this rank has taken; the length is what is left."""
+    """`start` is how many windows this rank has taken; the length is a whole epoch's, as trainers count."""
     full = list(WindowSampler(windows(100), seed=2, rank=1, world_size=3))
 
     resumed = WindowSampler(windows(100), seed=2, rank=1, world_size=3, start=20)
 
-    assert len(resumed) == 13
+    assert len(resumed) == 33
     assert list(resumed) == full[20:]
 
 
@@ -246,6 +247,171 @@ def test_a_loaded_place_survives_set_epoch() -> None:
         sampler.load_state_dict(state)
         sampler.set_epoch(epoch)
         assert len(list(sampler)) == left
+
+
+def events(sampler: WindowSampler, script: str) -> tuple[int, int]:
+    """Let things happen to a sampler, and return the epoch and place where its next pass begins.
+
+    A number takes so many windows of a new pass; ``+number`` goes on in it; ``iter`` makes an iterator that nothing is
+    taken from; ``set:e`` is set_epoch; ``load:e.s`` loads a state of that epoch and start.
+    """
+    here: Iterator[int] = iter(())
+    for event in script.split():
+        word, _, value = event.partition(":")
+        if word == "set":
+            sampler.set_epoch(int(value))
+        elif word == "load":
+            epoch, start = map(int, value.split("."))
+            sampler.load_state_dict(WindowSampler(windows(10), epoch=epoch, start=start).state_dict())
+        elif word == "iter":
+            iter(sampler)
+        else:
+            here = here if word.startswith("+") else iter(sampler)
+            assert len(list(itertools.islice(here, int(word)))) == int(word)
+    coming = list(sampler)
+    return next(
+        (epoch, start)
+        for epoch in range(9)
+        for start in range(10)
+        if coming == list(WindowSampler(windows(10), epoch=epoch))[start:]
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "epoch", "start"),
+    [
+        ("", 0, 0),
+        ("iter iter", 0, 0),  # a loader that makes two iterators and uses one
+        ("10", 1, 0),
+        ("4", 1, 0),
+        ("4 iter", 1, 0),
+        ("10 iter 10 iter", 2, 0),
+        # set_epoch says which epoch is next; in a pass of that epoch it says nothing new
+        ("set:3", 3, 0),
+        ("set:3 set:3", 3, 0),
+        ("set:3 set:1", 1, 0),
+        ("4 set:0", 0, 0),
+        ("4 set:0 +6", 1, 0),
+        ("4 set:0 +6 set:1", 1, 0),
+        ("10 set:0", 0, 0),
+        ("10 10 10 set:1", 1, 0),
+        ("4 set:2", 2, 0),
+        ("4 set:2 +6", 2, 0),  # that pass no longer counts
+        # a loaded place wins over a trainer that counts from 0 again, which goes on from it
+        ("load:1.6", 1, 6),
+        ("load:1.6 set:1", 1, 6),
+        ("load:1.6 set:0", 1, 6),
+        ("load:1.6 set:0 set:0 set:0", 1, 6),
+        ("load:1.6 set:0 4 set:1", 2, 0),
+        ("load:1.6 set:0 4 set:1 10 set:2", 3, 0),
+        ("load:1.6 set:0 2 set:1", 2, 0),
+        ("load:3.6 set:1 4 set:2", 4, 0),
+        ("load:3.6 set:3 4 set:4", 4, 0),
+        ("load:0.6 set:0 4 set:1", 1, 0),
+        # ... also where a loader has read ahead before the trainer says it: Lightning with workers
+        ("load:1.6 3 set:0 +1", 2, 0),
+        ("load:1.6 4 set:0 set:1", 2, 0),
+        ("load:1.6 4 set:1 set:2", 2, 0),
+        # ... or where the trainer says it before the state is loaded: accelerate with a StatefulDataLoader
+        ("set:0 load:1.6 4 set:1", 2, 0),
+        ("set:0 load:1.6 load:1.6 4 set:1", 2, 0),
+        ("set:1 load:1.6 4 set:2", 2, 0),
+        ("2 set:0 load:1.6 4 set:1", 2, 0),
+        ("set:0 load:1.6 4 10 set:1", 3, 0),
+        ("set:0 load:2.6 set:2 4 set:3", 3, 0),
+        ("set:5 load:2.6 4 set:6", 3, 0),
+        # what was said of windows that were taken since was not said of the loaded place
+        ("set:0 3 load:1.6 4 set:1 set:2", 2, 0),
+        # an epoch beyond the loaded one leaves it
+        ("load:1.6 set:2", 2, 0),
+        ("load:1.6 set:5 set:2", 2, 0),
+        ("load:1.6 4 set:2", 2, 0),
+        ("load:1.6 4 10 10 set:0", 0, 0),
+        # the end of an epoch is the start of the next
+        ("load:1.10", 2, 0),
+        ("load:1.10 set:2", 2, 0),
+        ("load:1.10 set:0 10 set:1", 3, 0),
+    ],
+)
+def test_the_next_pass_is_where_the_contract_says(script: str, epoch: int, start: int) -> None:
+    """Whatever iterators, set_epoch and load_state_dict come before it, the next pass begins where the class says."""
+    assert events(WindowSampler(windows(10)), script) == (epoch, start)
+
+
+@pytest.mark.parametrize(("epoch", "start"), [(1, 0), (1, 6), (0, 6)])
+def test_a_place_given_when_made_is_kept_as_a_loaded_one(epoch: int, start: int) -> None:
+    """``epoch`` and ``start`` win over a trainer that counts from 0, and the next epoch follows."""
+    sampler = WindowSampler(windows(10), epoch=epoch, start=start)
+    rest = list(WindowSampler(windows(10), epoch=epoch))[start:]
+
+    sampler.set_epoch(0)
+
+    assert list(sampler) == rest
+    sampler.set_epoch(1)
+    assert list(sampler) == list(WindowSampler(windows(10), epoch=epoch + 1))
+
+
+def test_set_epoch_in_a_pass_keeps_its_place() -> None:
+    """The state goes on being that of the pass under way, however often its own epoch is set."""
+    sampler = WindowSampler(windows(10))
+    pass_under_way = iter(sampler)
+    for taken in range(1, 10):
+        next(pass_under_way)
+        sampler.set_epoch(0)
+
+        assert (sampler.epoch, sampler.start) == (0, taken)
+
+
+def test_an_iterator_has_a_state_of_its_own() -> None:
+    """It is where that iterator is, or would begin, and a new iterator goes on there, whatever other passes do."""
+    sampler = WindowSampler(windows(10), seed=3)
+    outer, inner = iter(sampler), iter(sampler)
+    list(itertools.islice(outer, 6))
+    next(inner)
+    states = [pass_.state_dict() for pass_ in (outer, inner, iter(sampler))]  # type: ignore[attr-defined]
+    rest = [list(outer), list(inner), list(sampler)]
+
+    assert [(state["epoch"], state["start"]) for state in states] == [(0, 6), (1, 1), (2, 0)]
+    for state, expected in zip(states, rest, strict=True):
+        resumed = iter(WindowSampler(windows(10)))
+        resumed.load_state_dict(json.loads(json.dumps(state)))  # type: ignore[attr-defined]
+        assert list(resumed) == expected
+
+
+def test_a_pass_given_back_at_its_end_is_at_its_end() -> None:
+    """It gives nothing, begins no pass, and the next pass is the next epoch."""
+    sampler = WindowSampler(windows(10))
+    over = iter(sampler)
+    list(over)
+    resumed = WindowSampler(windows(10))
+
+    again = iter(resumed)
+    again.load_state_dict(over.state_dict())  # type: ignore[attr-defined]
+
+    assert list(again) == []
+    assert list(resumed) == list(WindowSampler(windows(10), epoch=1))
+    assert list(again) == []
+
+
+def test_a_sampler_and_its_passes_pickle() -> None:
+    """A copy of a sampler, taken in the middle of a pass, and of the pass, go on as they would have."""
+    sampler = WindowSampler(windows(2 * CHUNK), seed=1)
+    under_way = iter(sampler)
+    list(itertools.islice(under_way, 7))
+
+    copy, copied = pickle.loads(pickle.dumps((sampler, under_way)))  # noqa: S301 - our own bytes
+
+    assert copy.state_dict() == sampler.state_dict()
+    assert list(copied) == list(under_way)
+    assert list(copy) == list(sampler)
+
+
+def test_a_rank_without_windows_has_empty_passes() -> None:
+    """Where there are more ranks than windows, the last have none in any epoch."""
+    sampler = WindowSampler(windows(2), rank=2, world_size=3)
+
+    assert [list(sampler) for _ in range(3)] == [[], [], []]
+    assert len(sampler) == 0
 
 
 def test_more_cannot_be_consumed_than_there_is() -> None:
