@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from llmprep.documents import close_source, find_sources, peek
-from llmprep.errors import InputError, UsageError
+from llmprep.documents import Source, close_source, find_sources, peek
+from llmprep.errors import EmptyError, InputError, UsageError
 from llmprep.kinds import check_encoding, check_file_ids, file_tokens, file_windows, to_ids
 from llmprep.ptfile import PtFile, is_zip, read_pt
 from llmprep.sampler import WindowSampler
@@ -101,7 +101,10 @@ class WindowDataset(Dataset[Batch]):
         elif (file := _read_if_pt(source, origin.encoding, check=origin.check and not again)) is None:
             ids = self._encode(source)
         elif "input_ids" in file.tensors:
-            return _FileRows(*file_windows(file, max_length, stride))
+            inputs, targets = file_windows(file, max_length, stride)
+            if not inputs.size:
+                raise EmptyError(f"{source}: empty: {len(inputs)} windows of {inputs.shape[1]} tokens")
+            return _FileRows(inputs, targets)
         else:
             ids = file_tokens(file)
         if max_length is None:
@@ -114,7 +117,7 @@ class WindowDataset(Dataset[Batch]):
 
     def _encode(self, path: Path) -> Array:
         """Encode a text into a temporary file; what was encoded before must give the same ids."""
-        stream = stream_text(find_sources([str(path)]), load_vocabulary(self._origin.encoding or "gpt2"))
+        stream = stream_text([_source_of(path)], load_vocabulary(self._origin.encoding or "gpt2"))
         ids = spool(iter(stream))
         if self._origin.content_sha256 not in ("", stream.content_sha256):
             raise InputError(f"{path}: has changed since the data set was made of it")
@@ -150,7 +153,11 @@ class WindowDataset(Dataset[Batch]):
 
 def _absolute(path: str | os.PathLike[str]) -> Path:
     """Where a path leads now: the current folder may be another when it is opened again."""
-    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps ..
+    name = os.fsdecode(path)
+    try:
+        return Path(os.path.abspath(name))  # noqa: PTH100 - Path.absolute keeps ..
+    except FileNotFoundError as error:
+        raise InputError(f"{name}: the current folder is gone; give the whole path") from error
 
 
 def _as_ids(source: object, encoding: str | None, *, check: bool) -> Array:
@@ -166,9 +173,17 @@ def _open_store(folder: Path, origin: _Origin) -> TokenStore:
     return store
 
 
+def _source_of(path: Path) -> Source:
+    """The one file of that name, whatever signs of a pattern are in it."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file or directory")
+    (source,) = find_sources([str(path)])
+    return source
+
+
 def _read_if_pt(path: Path, encoding: str | None, *, check: bool) -> PtFile | None:
     """Read and check a tokens or windows file; None for a text."""
-    (source,) = find_sources([str(path)])
+    source = _source_of(path)
     is_pt = is_zip(peek(source, 4))
     close_source(source)
     if not is_pt:

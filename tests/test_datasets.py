@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import array
 import os
 import pickle
 import subprocess
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +24,7 @@ from torch.utils.data import DataLoader, random_split
 from llmprep import WindowDataset, create_dataloader, load_windows
 from llmprep.cli.boundary import run
 from llmprep.datasets import create_row_loader
-from llmprep.errors import DataError, FileFormatError, InputError, UsageError
+from llmprep.errors import DataError, EmptyError, FileFormatError, InputError, UsageError
 from llmprep.inputs import open_tokens
 from llmprep.kinds import write_tokens, write_windows
 from llmprep.ptfile import check_output, open_output
@@ -36,6 +39,16 @@ class FakePath:
 
     def __fspath__(self) -> str:
         return str(self._path)
+
+
+class Column:
+    """What other libraries have: something that becomes an array."""
+
+    def __init__(self, ids: Iterable[int]) -> None:
+        self._ids = list(ids)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
+        return np.array(self._ids)
 
 
 SEED = 123
@@ -425,6 +438,9 @@ def test_a_path_is_a_path(name: str, given_as: Callable[[Path], Any], story: Pat
         np.arange(20, dtype=np.uint8),
         np.arange(20, dtype=np.uint64),
         [np.int64(k) for k in range(20)],
+        deque(range(20)),
+        array.array("i", range(20)),
+        Column(range(20)),
     ],
     ids=lambda ids: type(ids).__name__,
 )
@@ -439,16 +455,17 @@ def test_ids_are_given_in_many_ways(ids: Any) -> None:
 
 NO_IDS: dict[str, tuple[Any, str]] = {
     "floats": (np.arange(9.0), r"ids: shape \(9,\), dtype float64; need \(n,\) whole numbers"),
-    "float list": ([1.0, 2.5], "dtype float64"),
+    "float list": ([1, 2.5], "ids: item 1 is a float; need whole numbers"),
     "float tensor": (torch.rand(9), "dtype float32"),
     "bools": (np.ones(9, bool), "dtype bool"),
-    "bool list": ([True, False], "dtype bool"),
+    "bool list": ([1, 2, True], "ids: item 2 is a bool; need whole numbers"),
+    "a list of None": ([1, None], "ids: item 1 is a NoneType"),
     "two dimensions": (np.ones((3, 3), int), r"ids: shape \(3, 3\)"),
     "a matrix": (torch.ones(3, 3, dtype=torch.int64), r"ids: shape \(3, 3\)"),
     "no dimension": (np.int64(7), "ids: a int64 holds no token ids"),
-    "ragged lists": ([[1, 2], [3]], "ids: must be one list of whole numbers"),
+    "lists": ([[1, 2], [3]], "ids: item 0 is a list"),
     "objects": (np.array([1, None]), "dtype object"),
-    "words": (["one", "two"], "dtype <U3"),
+    "words": (["one", "two"], "ids: item 0 is a str"),
     "bytes": (b"words", "ids: a bytes holds no token ids"),
     "a bytearray": (bytearray(b"words"), "ids: a bytearray holds no token ids"),
     "nothing": (None, "ids: a NoneType holds no token ids"),
@@ -460,7 +477,7 @@ NO_IDS: dict[str, tuple[Any, str]] = {
         np.array([1, 2**63], np.uint64),
         r"ids: id 9223372036854775808 at \[1\] >= vocabulary 9223372036854775808",
     ),
-    "a number beyond all": ([1, 2**70], "ids: "),
+    "a number beyond all": ([1, 2**70], "ids: one of them is larger than any vocabulary: 1180591620717411303424"),
 }
 
 
@@ -472,6 +489,48 @@ def test_what_holds_no_ids_is_refused(what: str, make: Callable[..., Any]) -> No
 
     with pytest.raises(UsageError, match=reason):
         make(source, max_length=1, stride=1)
+
+
+def test_a_map_that_can_hold_no_wrong_id_is_not_read(tmp_path: Path) -> None:
+    """A memmap stays one: 64 GB of uint16 make a dataset at once, where no such number can be wrong."""
+    with (tmp_path / "train.bin").open("wb") as file:
+        file.truncate(1 << 36)
+    started = time.process_time()
+
+    dataset = WindowDataset(np.memmap(tmp_path / "train.bin", np.uint16, "r"), 1024)
+
+    assert time.process_time() - started < 5
+    assert len(dataset) == (1 << 35) // 1024 - 1
+    assert dataset[-1][0].tolist() == [0] * 1024
+
+
+def test_a_name_is_never_a_pattern(story: Path, tmp_path: Path) -> None:
+    """A name with signs of a pattern is that file, or an error; it never stands for another."""
+    (tmp_path / "a.txt").write_bytes(story.read_bytes())
+
+    with pytest.raises(InputError, match=r"\[a\]\.txt: no such file or directory"):
+        WindowDataset(tmp_path / "[a].txt", 4)
+    (tmp_path / "[a].txt").write_text("I HAD always thought", encoding="utf-8")
+    assert len(WindowDataset(tmp_path / "[a].txt", 1)) == 4
+
+
+def test_a_relative_path_needs_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the current folder is gone, a relative path is llmprep's own error."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    with pytest.raises(InputError, match=r"a\.txt: the current folder is gone"):
+        WindowDataset("a.txt", 4)
+
+
+def test_a_file_of_no_windows_is_an_error(tmp_path: Path) -> None:
+    """A windows file without a window, or without a token in one, is empty."""
+    for shape in ((0, 4), (3, 0)):
+        torch.save(dict.fromkeys(("input_ids", "target_ids"), torch.zeros(shape, dtype=torch.int64)), tmp_path / "w.pt")
+
+        with pytest.raises(EmptyError, match=r"w\.pt: empty: \d windows of \d tokens"):
+            WindowDataset(tmp_path / "w.pt")
 
 
 def test_ids_are_checked_against_a_vocabulary_that_is_known(files: Path, tmp_path: Path) -> None:

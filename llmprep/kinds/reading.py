@@ -176,24 +176,15 @@ def check_file_ids(file: PtFile, encoding: str | None = None) -> None:
 
 
 def to_ids(source: object, n_vocab: int | None = None, *, check: bool = True) -> Array:
-    """Return ids (n,) of any integer dtype, from an array or a sequence of whole numbers.
+    """Return ids (n,) of any integer dtype: an array as it is, what becomes an array, or a sequence of whole numbers.
 
     Raises `UsageError` for anything else, and, unless ``check`` is false, for an id that is negative or not in a
     vocabulary of ``n_vocab``.
     """
-    if isinstance(source, bytes | bytearray | memoryview | str) or not isinstance(source, np.ndarray | Sequence):
-        raise UsageError(f"ids: a {type(source).__name__} holds no token ids; give a path, an array or a list of ids")
-    try:
-        ids: Array = np.asarray(source)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(f"ids: must be one list of whole numbers: {error}") from error
+    ids = _as_array(source)
     if ids.ndim != 1 or (ids.dtype.kind not in "iu" and ids.size):
         raise UsageError(f"ids: shape {ids.shape}, dtype {ids.dtype}; need (n,) whole numbers")
-    if not ids.size:
-        return np.empty(0, np.int64)
-    if not ids.dtype.isnative:
-        ids = ids.astype(ids.dtype.newbyteorder("="))
-    if check:
+    if check and ids.size:
         try:
             check_ids(ids, n_vocab or MAX_ID + 1, "ids")
         except FileFormatError as error:
@@ -201,8 +192,28 @@ def to_ids(source: object, n_vocab: int | None = None, *, check: bool = True) ->
     return ids
 
 
+def _as_array(source: object) -> Array:
+    if isinstance(source, np.ndarray):
+        return source
+    if hasattr(source, "__array__") and not isinstance(source, np.generic):
+        return np.asarray(source)
+    if isinstance(source, bytes | bytearray | memoryview | str) or not isinstance(source, Sequence):
+        raise UsageError(f"ids: a {type(source).__name__} holds no token ids; give a path, an array or a list of ids")
+    kinds = set(map(type, source))
+    wrong = {kind for kind in kinds if issubclass(kind, bool) or not issubclass(kind, int | np.integer)}
+    if wrong:
+        place, kind = next((place, type(item)) for place, item in enumerate(source) if type(item) in wrong)
+        raise UsageError(f"ids: item {place} is a {kind.__name__}; need whole numbers")
+    try:
+        return np.fromiter(source, np.int64, len(source))
+    except OverflowError as error:
+        raise UsageError(f"ids: one of them is larger than any vocabulary: {max(source)}") from error
+
+
 def check_ids(ids: Array, n_vocab: int, name: str) -> None:
     """Raise `FileFormatError` that names the first id outside 0..n_vocab-1 and where it stands."""
+    if ids.dtype.kind == "u" and np.iinfo(ids.dtype).max < n_vocab:
+        return  # no such number can be wrong: bytes of any amount need not be read
     rows = max(1, IDS_PER_BLOCK // max(1, ids[0].size if len(ids) else 1))
     for start in range(0, len(ids), rows):
         part = ids[start : start + rows]
