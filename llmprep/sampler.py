@@ -139,11 +139,11 @@ class _Turns:
         self._given, self._name, self._ahead = True, None, 0
 
     def begin(self, this: _Pass) -> None:
-        """A pass takes its first window."""
+        """A pass is asked for its first window."""
         if self._given:
             self._name = self._called if self.latest is None else self._name
             if self._name is not None:
-                # A loader that drops the last windows may begin two passes for one number: the second is meant.
+                # A loader that is loaded at its end may begin two passes for one number: the second is meant.
                 self._ahead = this.epoch - self._name
             self._given = self._name is not None or self.latest is None
         self.latest, self.upcoming = this, (this.epoch + 1, 0)
@@ -205,8 +205,7 @@ class _Pass(Iterator[int]):
     def _begin(self) -> Permutation:
         self.epoch, self._read = self._first()
         self._order = Permutation(self._sampler.n_windows, self._sampler.seed, self.epoch)
-        if not self.complete:
-            self._turns.begin(self)
+        self._turns.begin(self)
         return self._order
 
     def _first(self) -> Place:
