@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -739,6 +740,124 @@ def test_a_pipe_in_the_stores_folder_hangs_nobody(name: str, store: Path, corpus
 
     assert ended.returncode in (1, 4)
     assert b"is no regular file" in ended.stderr
+
+
+OWN_FILES = [
+    "tokens-00001.pt",
+    "tokens-99999.pt",
+    "manifest.json",
+    "plan.json",
+    ".lock",
+    ".llmprep-0123456789abcdef.tmp",
+    "receipts/00001.json",
+    "receipts/99999.json",
+    "receipts/.llmprep-0123456789abcdef.tmp",
+]
+
+
+def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """What lies in a folder: of each thing its type and, of a regular file, its bytes. Nothing is followed."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        mode = path.lstat().st_mode
+        found[str(path.relative_to(folder))] = mode, path.read_bytes() if stat.S_ISREG(mode) else b""
+    return found
+
+
+def put(kind: str, path: Path, victim: Path) -> None:
+    """Put something that is not the store's in the place of a file or folder of it."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    match kind:
+        case "a link to a file":
+            path.symlink_to(victim / "x.json")
+        case "a link to a folder":
+            path.symlink_to(victim)
+        case "a link to nothing":
+            path.symlink_to(victim / "none")
+        case "a folder":
+            path.mkdir()
+        case "a file":
+            path.write_bytes(b"precious")
+        case _:
+            os.mkfifo(path)
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A folder beside the store, with things in it that are named as a store's are."""
+    folder = tmp_path / "victim"
+    folder.mkdir()
+    for name in ("x.json", "00001.json", ".llmprep-a.tmp", "tokens-00000.pt"):
+        (folder / name).write_bytes(b"precious")
+    return folder
+
+
+def refuse_all(corpus: Path, call: Call, tmp_path: Path, path: str) -> None:
+    """Every command that writes into the store names the path, and changes nothing anywhere."""
+    before = everything(tmp_path)
+    commands: list[list[str]] = [[], ["--restart"], ["--task", "1/2"], ["--dry-run"]]
+
+    for ended in (*(again(call, corpus, *options) for options in commands), call("merge", "store")):
+        assert ended.code in (1, 4)
+        assert error_of(ended).startswith(f"store/{path}: is ")
+        assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", ["a link to a file", "a link to a folder", "a link to nothing", "a folder", "a pipe"])
+@pytest.mark.parametrize("name", OWN_FILES)
+def test_only_files_of_the_stores_own_are_written_or_removed(
+    name: str, kind: str, store: Path, victim: Path, corpus: Path, tmp_path: Path, call: Call
+) -> None:
+    """What stands under a name of the store's and is no regular file is refused before anything is touched."""
+    put(kind, store / name, victim)
+
+    refuse_all(corpus, call, tmp_path, name)
+
+
+@pytest.mark.parametrize("kind", ["a link to a folder", "a link to nothing", "a file", "a pipe"])
+def test_receipts_lie_in_a_folder_of_the_stores_own(
+    kind: str, store: Path, victim: Path, corpus: Path, tmp_path: Path, call: Call
+) -> None:
+    """The folder of the receipts is neither followed nor emptied if it is a link, and named if it is no folder."""
+    put(kind, store / "receipts", victim)
+
+    refuse_all(corpus, call, tmp_path, "receipts")
+
+
+def test_a_link_to_receipts_in_a_new_store_is_not_followed(
+    victim: Path, corpus: Path, tmp_path: Path, call: Call
+) -> None:
+    """In a folder that is no store yet a link may wait for one; nothing is removed or written where it leads."""
+    Path("store").mkdir()
+    Path("store/receipts").symlink_to(victim)
+
+    refuse_all(corpus, call, tmp_path, "receipts")
+
+
+def test_the_folder_itself_may_be_a_link(store: Path, built: Path, corpus: Path, tmp_path: Path, call: Call) -> None:
+    """Whoever names a link as the store's folder means the folder it leads to."""
+    store.rename(tmp_path / "elsewhere")
+    store.symlink_to("elsewhere")
+    (store / "tokens-00001.pt").unlink()
+
+    assert again(call, corpus).code == 0
+
+    assert store.is_symlink()
+    assert contents(tmp_path / "elsewhere") == contents(built)
+
+
+@pytest.mark.parametrize("link", ["receipts", "receipts/00000.json", "plan.json"])
+def test_verifying_follows_no_link(link: str, store: Path, victim: Path, call: Call) -> None:
+    """What is said of a store's history is not taken from where a link leads; the link is named."""
+    put("a link to a folder" if link == "receipts" else "a link to a file", store / link, victim)
+
+    ended = call("inspect", "store", "--verify")
+
+    assert ended.code == 4
+    kind = "a folder" if link == "receipts" else "a file"
+    assert ended.notes[-1] == f"llmprep: error: store/{link}: is a link, not {kind} of the store's; remove it"
 
 
 @pytest.mark.parametrize("beside", ["manifest.json", "receipts/a.txt", "plan.json"])

@@ -202,6 +202,7 @@ def check_folder(output: str | None, paths: list[str], sources: list[Source]) ->
     if output is None or output == "-":
         raise UsageError("--shard-bytes, --shard-tokens: name the store's folder with -o FOLDER/")
     from llmprep.store.manifest import is_store
+    from llmprep.store.own import require_own
 
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
@@ -213,6 +214,8 @@ def check_folder(output: str | None, paths: list[str], sources: list[Source]) ->
         foreign = [name for name in names if name not in ("receipts", ".lock") and not name.startswith(".llmprep-")]
         if foreign:
             raise OutputError(f"{output}: has other things in it ({foreign[0]}, ...); name a new folder")
+    if folder.is_dir():
+        require_own(folder)
     _refuse_own(folder, paths, sources)
     return folder
 
@@ -240,8 +243,11 @@ def merge_store(show: Show, name: str, n_threads: int) -> None:
     """Check the shards of a store that tasks have built, and write its manifest."""
     from llmprep.store.folder import clear_temporaries, locked, read_plan
     from llmprep.store.merge import merge
+    from llmprep.store.own import require_own
 
     folder = Path(name)
+    if folder.is_dir():
+        require_own(folder)
     read_plan(folder)  # what is no store is left alone
     with locked(folder):
         clear_temporaries(folder)

@@ -2,6 +2,7 @@
 
 plan.py       corpus and options -> which bytes go into which shard; nothing of workers
 folder.py     the folder while it is built: who holds it, which plan it follows, which shards are done
+own.py        what may lie in that folder, and nothing that leads elsewhere
 build.py      plan -> shards with receipts, wherever they are built
 merge.py      the receipts of all shards -> the manifest
 form.py       the form of a manifest, and what is wrong with one

@@ -21,11 +21,10 @@ from llmprep.ptfile import check_output, open_output
 from llmprep.ptfile.writing import Sink
 from llmprep.store.form import is_plan, is_receipt, shard_name
 from llmprep.store.manifest import NAME, PLAN, read_sealed, seal
+from llmprep.store.own import LOCK, RECEIPTS, require_own
 from llmprep.store.plan import Plan
 from llmprep.vocabulary import Vocabulary
 
-RECEIPTS = "receipts"
-LOCK = ".lock"
 SIGNED = b"process "
 """What a lock file begins with, if it is not empty."""
 SAMPLE_BYTES = 4096
@@ -33,13 +32,16 @@ SAMPLE_BYTES = 4096
 
 @contextmanager
 def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold the store's folder; `RefusedError` names who holds it. Several ``--task`` runs share it."""
+    """Hold the store's folder; `RefusedError` names who holds it. Several ``--task`` runs share it.
+
+    Raises `OutputError` if there is anything in it, under a name of the store's, that is not the store's own.
+    """
     try:
-        (folder / RECEIPTS).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        require_own(folder)
+        (folder / RECEIPTS).mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"{error.filename or folder}: {error.strerror}") from error
-    if (folder / RECEIPTS).is_symlink():
-        raise OutputError(f"{folder / RECEIPTS}: is a link, and what it leads to is not the store's; remove it")
     with _open_lock(folder / LOCK) as file:
         held = file.read(256)
         if not held.startswith(SIGNED[: len(held)]):

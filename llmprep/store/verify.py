@@ -8,23 +8,31 @@ from pathlib import Path
 from llmprep.errors import FileFormatError
 from llmprep.kinds import check_ids
 from llmprep.ptfile import read_pt
-from llmprep.store.folder import RECEIPTS, file_sha256, read_plan, receipt_path
+from llmprep.store.folder import file_sha256, read_plan, receipt_path
 from llmprep.store.manifest import PLAN, Manifest, check_files, read_manifest, read_sealed
 from llmprep.store.merge import KEPT, ContentHash
+from llmprep.store.own import RECEIPTS, found_at
 from llmprep.store.reading import shard_ids
 
 
 def _verify_history(folder: Path, manifest: Manifest) -> None:
     """Check that plan and receipts are of this store; one that was copied elsewhere needs neither."""
-    if (folder / RECEIPTS).is_symlink():
-        raise FileFormatError(f"{folder / RECEIPTS}: is a link; what it leads to is not this store's")
+    _require(folder / PLAN, "a file")
+    _require(folder / RECEIPTS, "a folder")
     if (folder / PLAN).exists() and read_plan(folder)["plan_sha256"] != manifest.values["plan_sha256"]:
         raise FileFormatError(f"{folder / PLAN}: is of another store than the manifest")
     own = {receipt_path(folder, number): shard for number, shard in enumerate(manifest.shards)}
     for path in sorted((folder / RECEIPTS).glob("*.json")):
+        _require(path, "a file")
         receipt, shard = read_sealed(path), own.get(path, {})
         if not isinstance(receipt, dict) or any(receipt.get(key) != shard.get(key) for key in KEPT):
             raise FileFormatError(f"{path}: is not the receipt of the shard in the manifest")
+
+
+def _require(path: Path, kind: str) -> None:
+    what = found_at(path)
+    if what not in ("nothing", kind):
+        raise FileFormatError(f"{path}: is {what}, not {kind} of the store's; remove it")
 
 
 def verify_store(folder: Path) -> Iterator[str]:
