@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import difflib
+import errno
 import functools
 import hashlib
 import itertools
@@ -72,6 +73,7 @@ class _Place:
     folder: Path
     what: str
     required: bool = False
+    shared: bool = False
 
 
 def resolve_encoding(name: str) -> str:
@@ -228,7 +230,7 @@ def _places(folder: str | None) -> Iterator[_Place]:
             return
     import tempfile
 
-    yield _Place(Path(tempfile.gettempdir()) / "data-gym-cache", "tiktoken's cache")
+    yield _Place(Path(tempfile.gettempdir()) / "data-gym-cache", "tiktoken's cache", shared=True)
 
 
 def _file_names(address: str) -> tuple[str, str]:
@@ -253,6 +255,8 @@ def _from_folder(place: _Place, address: str, sha256: str, tried: Tried) -> byte
         tried[f"{path} (wrong sha256: damaged or another file)"] = True
         if place.required:
             raise VocabularyError(f"{path}: its sha256 is not {sha256}, the one of {plain}; replace it")
+    if place.required and any(tried.values()):  # what the user named is not passed over for a cache
+        raise _not_found(address, tried)
     tried[f"{place.what} {place.folder} (no {plain} in it)"] = False
     return None
 
@@ -260,19 +264,21 @@ def _from_folder(place: _Place, address: str, sha256: str, tried: Tried) -> byte
 def _read_regular(path: Path) -> bytes:
     """Read a file that others may have put there: no pipe that never ends, no device, nothing of any size.
 
-    Raises OSError, and ValueError for what is no vocabulary.
+    Raises OSError, and ValueError for what is no vocabulary. It is looked at before it is opened, as opening a device
+    may do something, and after, as it may have been exchanged.
     """
+    _require_regular(path.stat())
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # without waiting for a pipe's writer
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("is a directory" if stat.S_ISDIR(status.st_mode) else "no regular file")
-        if status.st_size > MAX_FILE_BYTES:
-            raise ValueError(f"{status.st_size} bytes, larger than any vocabulary")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(MAX_FILE_BYTES)
-    finally:
-        os.close(descriptor)
+    with os.fdopen(descriptor, "rb") as file:
+        _require_regular(os.fstat(descriptor))
+        return file.read(MAX_FILE_BYTES) or b""  # None from a file of /proc that has nothing to say yet
+
+
+def _require_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("is a directory" if stat.S_ISDIR(status.st_mode) else "no regular file")
+    if status.st_size > MAX_FILE_BYTES:
+        raise ValueError(f"{status.st_size} bytes, larger than any vocabulary")
 
 
 def _download(address: str, sha256: str, tried: Tried, announce: Announce | None) -> bytes:
@@ -318,6 +324,8 @@ def _keep(data: bytes, address: str, announce: Announce | None) -> None:
     target = place.folder / _file_names(address)[1]
     temporary = target.with_name(f"{target.name}.{secrets.token_hex(8)}.tmp")
     try:
+        if place.shared and place.folder.is_symlink():  # in a folder of everybody, where anybody may have put it
+            raise OSError(errno.ELOOP, "is a link")
         place.folder.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:  # with the permissions of any new file: others may share the cache
             file.write(data)

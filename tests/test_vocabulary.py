@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import replace
 from http.client import HTTPResponse
 from pathlib import Path
+from types import FrameType
 from typing import ClassVar
 
 import pytest
@@ -423,6 +424,39 @@ def test_an_unreadable_file_is_named(
         load_vocabulary(CL100K, str(blocked) if where == "folder" else None)
 
 
+@pytest.mark.parametrize("make", UNUSABLE)
+def test_what_is_no_file_where_the_user_points_is_an_error(
+    make: Callable[[Path], None], tmp_path: Path, cl100k: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands in the folder of ``--vocab-dir`` is not passed over, even if a cache has the right file."""
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(place(tmp_path / "cache", PLAIN, cl100k)))
+    (tmp_path / "mine").mkdir()
+    make(tmp_path / "mine" / PLAIN)
+
+    with pytest.raises(VocabularyError) as raised:
+        load_vocabulary(CL100K, str(tmp_path / "mine"))
+    assert f"mine/{PLAIN} ({UNUSABLE[make]}); put the file" in str(raised.value)
+
+
+def test_a_device_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening some devices does something, as rewinding a tape: what a link in a cache leads to is looked at before."""
+    name = reference.cache_name(reference.rank_address(CL100K))
+    default_cache(tmp_path).mkdir()
+    make_endless(default_cache(tmp_path) / name)
+    opened: list[object] = []
+    real = os.open
+
+    def watch(path: str, *rest: int) -> int:
+        opened.append(path)
+        return real(path, *rest)
+
+    monkeypatch.setattr(os, "open", watch)
+    with pytest.raises(VocabularyError, match="no regular file"):
+        load_vocabulary(CL100K)
+
+    assert default_cache(tmp_path) / name not in opened
+
+
 # --- downloads ------------------------------------------------------------------------------------
 
 
@@ -523,6 +557,33 @@ def test_two_users_can_share_what_was_kept(site: type[Site], tmp_path: Path) -> 
 
     (kept,) = default_cache(tmp_path).iterdir()
     assert kept.stat().st_mode == ordinary.stat().st_mode
+
+
+def test_a_download_is_not_kept_through_a_link(site: type[Site], tmp_path: Path) -> None:
+    """The default cache lies in a folder of everybody: a link in its place may lead anywhere, and is not followed."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    default_cache(tmp_path).symlink_to(victim)
+    said: list[str] = []
+
+    load_vocabulary(CL100K, announce=said.append)
+
+    assert list(victim.iterdir()) == []
+    assert said[-1].endswith("not kept there (is a link); the next run downloads again")
+
+
+def test_a_download_replaces_a_link_in_the_cache(site: type[Site], tmp_path: Path) -> None:
+    """What a link under the cached file's name leads to stays as it is."""
+    (tmp_path / "victim").write_bytes(b"theirs")
+    cached = default_cache(tmp_path) / reference.cache_name(reference.rank_address(CL100K))
+    cached.parent.mkdir()
+    cached.symlink_to(tmp_path / "victim")
+
+    load_vocabulary(CL100K)
+
+    assert (tmp_path / "victim").read_bytes() == b"theirs"
+    assert not cached.is_symlink()
+    assert cached.read_bytes() == site.body
 
 
 def test_nothing_is_kept_where_caching_is_off(
@@ -757,3 +818,31 @@ def test_tiktokens_own_loaders_stay_as_they_are(vocab_dir: Path) -> None:
 
     assert openai_public.load_tiktoken_bpe is tiktoken.load.load_tiktoken_bpe
     assert openai_public.data_gym_to_mergeable_bpe_ranks is tiktoken.load.data_gym_to_mergeable_bpe_ranks
+
+
+def test_a_load_that_is_overtaken_is_its_own() -> None:
+    """A load that stands still just before it asks for its file gets that file, whatever is loaded meanwhile."""
+    inside, overtaken = threading.Event(), threading.Event()
+
+    def stand_still(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "p50k_base":  # tiktoken's definition
+            inside.set()
+            overtaken.wait(30)
+
+    def load_slowly() -> Vocabulary:
+        before = sys.gettrace()
+        sys.settrace(stand_still)
+        try:
+            return load_vocabulary("p50k_base")
+        finally:
+            sys.settrace(before)
+
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(load_slowly)
+        assert inside.wait(30)
+        fast = load_vocabulary("r50k_base")
+        overtaken.set()
+        loaded = slow.result()
+
+    assert (fast.name, fast.sha256, fast.n_vocab) == ("r50k_base", PINNED["r50k_base"], 50257)
+    assert (loaded.name, loaded.sha256, loaded.n_vocab) == ("p50k_base", PINNED["p50k_base"], 50281)
