@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from llmprep.documents import Source, close_source, find_sources, peek
-from llmprep.errors import EmptyError, InputError, UsageError
+from llmprep.errors import DataError, EmptyError, InputError, UsageError
 from llmprep.kinds import check_encoding, check_file_ids, file_tokens, file_windows, to_ids
 from llmprep.ptfile import PtFile, is_zip, read_pt
 from llmprep.sampler import WindowSampler
@@ -98,15 +98,17 @@ class WindowDataset(Dataset[Batch]):
             ids = source
         elif source.is_dir():
             ids = _open_store(source, origin)
-        elif (file := _read_if_pt(source, origin.encoding, check=origin.check and not again)) is None:
-            ids = self._encode(source)
-        elif "input_ids" in file.tensors:
-            inputs, targets = file_windows(file, max_length, stride)
-            if not inputs.size:
-                raise EmptyError(f"{source}: empty: {len(inputs)} windows of {inputs.shape[1]} tokens")
-            return _FileRows(inputs, targets)
         else:
-            ids = file_tokens(file)
+            found = _find(source)
+            file = _read_if_pt(found, origin.encoding, check=origin.check and not again)
+            if again and (file is None) != bool(origin.content_sha256):
+                raise _changed(source)
+            if file and "input_ids" in file.tensors:
+                inputs, targets = file_windows(file, max_length, stride)
+                if not inputs.size:
+                    raise EmptyError(f"{source}: empty: {len(inputs)} windows of {inputs.shape[1]} tokens")
+                return _FileRows(inputs, targets)
+            ids = file_tokens(file) if file else self._encode(found)
         if max_length is None:
             raise UsageError("max_length: needed, as the source is not a windows file")
         stride = max_length if stride is None else stride
@@ -115,13 +117,23 @@ class WindowDataset(Dataset[Batch]):
         count = require_windows(len(ids), max_length, stride, name)
         return _StreamRows(ids, max_length, stride, count)
 
-    def _encode(self, path: Path) -> Array:
-        """Encode a text into a temporary file; what was encoded before must give the same ids."""
-        stream = stream_text([_source_of(path)], load_vocabulary(self._origin.encoding or "gpt2"))
-        ids = spool(iter(stream))
-        if self._origin.content_sha256 not in ("", stream.content_sha256):
-            raise InputError(f"{path}: has changed since the data set was made of it")
-        self._origin = replace(self._origin, content_sha256=stream.content_sha256)
+    def _encode(self, source: Source) -> Array:
+        """Encode a text into a temporary file; what was encoded before must give the same ids.
+
+        What comes through a pipe comes once: its ids take the place of its path.
+        """
+        origin = self._origin
+        stream = stream_text([source], load_vocabulary("gpt2" if origin.encoding is None else origin.encoding))
+        try:
+            ids = spool(iter(stream))
+        except (DataError, EmptyError) as error:
+            if not origin.content_sha256:
+                raise
+            raise _changed(source.path) from error
+        if origin.content_sha256 not in ("", stream.content_sha256):
+            raise _changed(source.path)
+        piped = {"source": ids} if source.size is None else {"content_sha256": stream.content_sha256}
+        self._origin = replace(origin, **piped)
         return ids
 
     def __getstate__(self) -> dict[str, Any]:
@@ -152,19 +164,30 @@ class WindowDataset(Dataset[Batch]):
 
 
 def _absolute(path: str | os.PathLike[str]) -> Path:
-    """Where a path leads now: the current folder may be another when it is opened again."""
+    """Where a path leads now: the current folder may be another when it is opened again.
+
+    A ``..`` stays: behind a link to a folder it does not lead back.
+    """
     name = os.fsdecode(path)
     try:
-        return Path(os.path.abspath(name))  # noqa: PTH100 - Path.absolute keeps ..
-    except FileNotFoundError as error:
+        return Path(name).absolute()
+    except OSError as error:
         raise InputError(f"{name}: the current folder is gone; give the whole path") from error
 
 
 def _as_ids(source: object, encoding: str | None, *, check: bool) -> Array:
     """Return ids (n,) as an array. Raises `UsageError` that names the first thing that is no token id."""
-    held = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
+    held = _array_of(source) if isinstance(source, Tensor) else source
     n_vocab = load_vocabulary(encoding).n_vocab if encoding is not None else None
     return to_ids(held, n_vocab, check=check)
+
+
+def _array_of(tensor: Tensor) -> Array:
+    try:
+        array: Array = tensor.detach().cpu().numpy()
+    except (TypeError, RuntimeError) as error:  # bfloat16, sparse, without data, ...
+        raise UsageError(f"ids: a tensor of {tensor.dtype} is no array: {str(error).splitlines()[0]:.80}") from error
+    return array
 
 
 def _open_store(folder: Path, origin: _Origin) -> TokenStore:
@@ -173,22 +196,26 @@ def _open_store(folder: Path, origin: _Origin) -> TokenStore:
     return store
 
 
-def _source_of(path: Path) -> Source:
-    """The one file of that name, whatever signs of a pattern are in it."""
-    if not path.exists():
+def _changed(path: str | Path) -> InputError:
+    return InputError(f"{path}: has changed since the data set was made of it")
+
+
+def _find(path: Path) -> Source:
+    """The one input of that name, which here is never a pattern."""
+    if not os.path.lexists(path):
         raise InputError(f"{path}: no such file or directory")
     (source,) = find_sources([str(path)])
     return source
 
 
-def _read_if_pt(path: Path, encoding: str | None, *, check: bool) -> PtFile | None:
-    """Read and check a tokens or windows file; None for a text."""
-    source = _source_of(path)
-    is_pt = is_zip(peek(source, 4))
-    close_source(source)
-    if not is_pt:
+def _read_if_pt(source: Source, encoding: str | None, *, check: bool) -> PtFile | None:
+    """Read and check a tokens or windows file; None for a text, of which nothing is taken."""
+    if not is_zip(peek(source, 4)):
         return None
-    file = read_pt(path, check_crc=check)
+    close_source(source)
+    if source.size is None:
+        raise UsageError(f"{source.path}: a .pt file is mapped, which a pipe cannot be; save it first")
+    file = read_pt(Path(source.path), check_crc=check)
     if check and ("input_ids" in file.tensors or "token_ids" in file.tensors):
         check_file_ids(file, encoding)
     return file

@@ -5,8 +5,10 @@ from __future__ import annotations
 import array
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -356,6 +358,7 @@ def test_a_damaged_file_is_not_loaded(files: Path, tmp_path: Path) -> None:
 
 WRITE = """
 import sys
+import threading
 from llmprep import load_windows
 x, y = load_windows(sys.argv[1], dense=len(sys.argv) > 2)
 before = x.clone()
@@ -461,6 +464,8 @@ NO_IDS: dict[str, tuple[Any, str]] = {
     "bool list": ([1, 2, True], "ids: item 2 is a bool; need whole numbers"),
     "a list of None": ([1, None], "ids: item 1 is a NoneType"),
     "two dimensions": (np.ones((3, 3), int), r"ids: shape \(3, 3\)"),
+    "a tensor that is no array": (torch.ones(9, dtype=torch.bfloat16), "ids: a tensor of torch.bfloat16 is no array"),
+    "a sparse tensor": (torch.ones(9, dtype=torch.int64).to_sparse(), "ids: a tensor of torch.int64 is no array"),
     "a matrix": (torch.ones(3, 3, dtype=torch.int64), r"ids: shape \(3, 3\)"),
     "no dimension": (np.int64(7), "ids: a int64 holds no token ids"),
     "lists": ([[1, 2], [3]], "ids: item 0 is a list"),
@@ -502,16 +507,6 @@ def test_a_map_that_can_hold_no_wrong_id_is_not_read(tmp_path: Path) -> None:
     assert time.process_time() - started < 5
     assert len(dataset) == (1 << 35) // 1024 - 1
     assert dataset[-1][0].tolist() == [0] * 1024
-
-
-def test_a_name_is_never_a_pattern(story: Path, tmp_path: Path) -> None:
-    """A name with signs of a pattern is that file, or an error; it never stands for another."""
-    (tmp_path / "a.txt").write_bytes(story.read_bytes())
-
-    with pytest.raises(InputError, match=r"\[a\]\.txt: no such file or directory"):
-        WindowDataset(tmp_path / "[a].txt", 4)
-    (tmp_path / "[a].txt").write_text("I HAD always thought", encoding="utf-8")
-    assert len(WindowDataset(tmp_path / "[a].txt", 1)) == 4
 
 
 def test_a_relative_path_needs_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -594,6 +589,40 @@ def test_sizes_are_whole_numbers(name: str, wrong: Any) -> None:
         WindowDataset(range(50), **{"max_length": 4, name: wrong})
 
 
+def test_a_name_is_never_a_pattern(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with signs of a pattern is that name: the file if it is there, else an error, not another file."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(files / "int64.windows.pt", "w.pt")
+    shutil.copy(files / "int64.windows.pt", "[w]*.pt")
+
+    assert len(WindowDataset("[w]*.pt")) > 0
+    for name in ("*.pt", "w?pt", "[x]*.pt"):
+        with pytest.raises(InputError, match="no such file"):
+            WindowDataset(name)
+
+
+def test_a_step_back_behind_a_link_is_taken(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``..`` behind a link to a folder leads where the system says, not back past the link."""
+    monkeypatch.chdir(tmp_path)
+    Path("real/inner").mkdir(parents=True)
+    Path("link").symlink_to("real/inner")
+    shutil.copy(files / "int64.windows.pt", "real/w.pt")
+
+    assert len(WindowDataset("link/../w.pt")) == len(WindowDataset(files / "int64.windows.pt"))
+    assert load_windows("link/../w.pt")[0].shape[1] == LENGTH
+
+
+def test_a_path_in_a_folder_that_is_gone_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no current folder, a relative name is llmprep's own error."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    for load in (WindowDataset, load_windows):
+        with pytest.raises(InputError, match=r"a\.pt: the current folder is gone"):
+            load("a.pt")
+
+
 # --- travelling -----------------------------------------------------------------------------------
 
 
@@ -620,6 +649,63 @@ def test_a_text_that_has_changed_is_refused(story: Path, tmp_path: Path) -> None
 
     with pytest.raises(InputError, match=r"story\.txt: has changed since the data set was made of it"):
         pickle.loads(pickled)  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize(
+    "other",
+    [b"Another text. " * 3000, b"", b"caf\xe9 " * 3000, b"%PDF-1.7"],
+    ids=["another text", "nothing", "latin-1", "pdf"],
+)
+def test_a_text_that_became_another_is_refused(other: bytes, story: Path, tmp_path: Path) -> None:
+    """Whatever stands in the text's place now, the error is that it has changed."""
+    path = Path(shutil.copy(story, tmp_path / "text.txt"))
+    pickled = pickle.dumps(WindowDataset(path, LENGTH))
+    path.write_bytes(other)
+
+    with pytest.raises(InputError, match=r"text\.txt: has changed since"):
+        pickle.loads(pickled)  # noqa: S301 - our own
+
+
+def test_a_text_that_became_a_file_of_tokens_is_refused(story: Path, files: Path, tmp_path: Path) -> None:
+    """What was a text and is a .pt now is another source, and the other way round."""
+    text, tokens = shutil.copy(story, tmp_path / "a"), shutil.copy(files / "int64.tokens.pt", tmp_path / "b")
+    pickled = [pickle.dumps(WindowDataset(path, LENGTH)) for path in (text, tokens)]
+    shutil.copy(files / "int64.tokens.pt", text)
+    shutil.copy(story, tokens)
+
+    for data in pickled:
+        with pytest.raises(InputError, match="has changed since"):
+            pickle.loads(data)  # noqa: S301 - our own
+
+
+def through_a_pipe(path: Path, data: bytes) -> threading.Thread:
+    """A named pipe that data comes through once."""
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(data,), daemon=True)
+    writer.start()
+    return writer
+
+
+def test_a_text_through_a_pipe_is_kept(story: Path, tmp_path: Path) -> None:
+    """A pipe is opened once, so none of the text is lost or waited for; the dataset travels with its ids."""
+    writer = through_a_pipe(tmp_path / "pipe", story.read_bytes())
+
+    dataset = WindowDataset(tmp_path / "pipe", LENGTH)
+    writer.join(10)
+    back = pickle.loads(pickle.dumps(dataset))  # noqa: S301 - our own
+
+    expected = WindowDataset(story, LENGTH)
+    assert len(dataset) == len(back) == len(expected)
+    assert all(map(torch.equal, back[-1], expected[-1]))
+
+
+def test_a_file_of_tokens_through_a_pipe_is_refused(files: Path, tmp_path: Path) -> None:
+    """A .pt file is mapped, which a pipe cannot be: one line, and no waiting for more."""
+    writer = through_a_pipe(tmp_path / "pipe", (files / "int64.tokens.pt").read_bytes())
+
+    with pytest.raises(UsageError, match="which a pipe cannot be; save it first"):
+        WindowDataset(tmp_path / "pipe", LENGTH)
+    writer.join(10)
 
 
 # --- errors ---------------------------------------------------------------------------------------

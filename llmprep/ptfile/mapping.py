@@ -8,6 +8,9 @@ import sys
 import weakref
 from typing import Any, BinaryIO
 
+_NO_RESERVE: int = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
+"""The flag, which Python does not name in every version, is this number on Linux."""
+
 
 def map_file(file: BinaryIO, *, private: bool = False) -> memoryview:
     """Map a whole file; the view keeps the map alive, and no file descriptor is held.
@@ -21,7 +24,7 @@ def map_file(file: BinaryIO, *, private: bool = False) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY if private else mmap.ACCESS_READ))
     protection = mmap.PROT_READ | mmap.PROT_WRITE if private else mmap.PROT_READ
     # What is never written needs no memory of its own, so none is reserved: a file may be larger than memory.
-    flags = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", 0) if private else mmap.MAP_SHARED
+    flags = mmap.MAP_PRIVATE | _NO_RESERVE if private else mmap.MAP_SHARED
     if sys.version_info >= (3, 13):
         return memoryview(mmap.mmap(file.fileno(), size, flags, protection, trackfd=False))
     view = memoryview(_map(file.fileno(), size, protection, flags)).cast("B")
