@@ -114,15 +114,16 @@ def test_25_no_space_left_at_a_write(
 ) -> None:
     """However little fits, the error says so, the old file is intact and nothing is left behind."""
     (tmp_path / "x.pt").write_bytes(OLD)
-    opened = Path.open
+    opened = os.fdopen
 
-    def open_on_small_disk(self: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
-        if mode != "xb":
-            return opened(self, mode, *rest, **more)
-        return io.BufferedWriter(SmallDisk(self, mode), buffer_size=64)  # so that any write may be the one that fails
+    def open_on_small_disk(descriptor: int, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        if mode != "wb":
+            return opened(descriptor, mode, *rest, **more)
+        # a small buffer, so that any write may be the one that fails
+        return io.BufferedWriter(SmallDisk(descriptor, mode), buffer_size=64)
 
     monkeypatch.setattr(SmallDisk, "room", room)
-    monkeypatch.setattr(Path, "open", open_on_small_disk)
+    monkeypatch.setattr(os, "fdopen", open_on_small_disk)
 
     ended = call(*command, tokens, "-o", "x.pt", "-q")
 
@@ -459,11 +460,11 @@ def watched(function):
         return function(*a, **k)
     return call
 
-def opened(path, mode="r", *rest, real=Path.open, **more):
-    if mode != "xb":
-        return real(path, mode, *rest, **more)
+def opened(descriptor, mode="r", *rest, real=os.fdopen, **more):
+    if mode != "wb":
+        return real(descriptor, mode, *rest, **more)
     step()
-    return io.BufferedWriter(Raw(path, mode), buffer_size=1)
+    return io.BufferedWriter(Raw(descriptor, mode), buffer_size=1)
 
 def child(killed_at):
     global fatal
@@ -476,7 +477,7 @@ def child(killed_at):
 def content(name):
     return hashlib.sha256(Path(name).read_bytes()).hexdigest() if Path(name).exists() else ""
 
-Path.open = opened
+os.fdopen = opened
 os.fsync, os.replace, os.unlink = watched(os.fsync), watched(os.replace), watched(os.unlink)
 fatal = -1
 run(arguments)  # imports everything once, for all children
@@ -488,7 +489,8 @@ while status != 0:
     status = child(limit)
     left = [content(name) for name in outputs]
     again = child(-1)
-    print(json.dumps([status, left, again, [content(name) for name in outputs]]))
+    rubbish = [path.name for path in Path().glob(".llmprep-*")]
+    print(json.dumps([status, left, again, [content(name) for name in outputs], rubbish]))
 '''
 
 
@@ -500,7 +502,7 @@ while status != 0:
 def test_32_killed_at_every_step(more: list[str], outputs: list[str], call: Call, tokens: Path, tmp_path: Path) -> None:
     """Killed at any write, in its middle, or at any sync or rename: the old file or the new one, whole.
 
-    The next run succeeds, over whatever the killed one left.
+    The next run succeeds, over whatever the killed one left, and removes it.
     """
     command = ["window", "tokens.pt", "--max-length", "9", "-o", "x.pt", "-q", *more]
     old, new = {}, {}
@@ -521,12 +523,13 @@ def test_32_killed_at_every_step(more: list[str], outputs: list[str], call: Call
     runs = [json.loads(line) for line in driven.stdout.splitlines()]
     assert len(runs) > 10 * len(outputs)
     assert [status for status, *_ in runs] == [9] * (len(runs) - 1) + [0]
-    for _, left, again, after in runs:
+    for _, left, again, after, rubbish in runs:
         assert again == 0
+        assert rubbish == []
         assert after == list(new.values())
         for name, found in zip(outputs, left, strict=True):
             assert found in (old[name], new[name])
-    seen = {tuple(left) for _, left, _, _ in runs}
+    seen = {tuple(left) for _, left, *_ in runs}
     assert {tuple(old.values()), tuple(new.values())} <= seen
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
 import re
@@ -277,10 +278,9 @@ def test_a_failing_step_is_one_clear_error(
 ) -> None:
     """A system call that fails gives the output's name and the system's reason; the old file stays."""
     output = check_output(str(old))
-    owner: Any = Path if step == "open" else os
 
     with monkeypatch.context() as patched:
-        patched.setattr(owner, step, raising(OSError(number, os.strerror(number))))
+        patched.setattr(os, step, raising(OSError(number, os.strerror(number))))
         with pytest.raises(OutputError, match=re.escape(f"{old}: {words}")):
             write(output)
 
@@ -328,7 +328,7 @@ def test_a_replaced_file_keeps_its_permissions(mode: int, old: Path) -> None:
 
     with open_output(check_output(str(old))) as sink:
         (temporary,) = set(old.parent.iterdir()) - {old}
-        assert stat.S_IMODE(temporary.stat().st_mode) == mode & 0o777
+        assert stat.S_IMODE(temporary.stat().st_mode) == 0o600
         sink.write(NEW)
 
     assert stat.S_IMODE(old.stat().st_mode) == mode & 0o777
@@ -433,6 +433,50 @@ def test_two_writers_do_not_meet(tmp_path: Path) -> None:
         second.write(b"2" * 5)
 
     assert (tmp_path / "x.pt").read_bytes() == b"1" * 9
+    assert names(tmp_path) == ["x.pt"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400])
+def test_a_private_file_is_private_from_its_first_moment(
+    mode: int, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opened it before it is made private could go on reading: it is never open to others, not even empty."""
+    old.chmod(mode)
+    seen: list[int] = []
+    flock = fcntl.flock
+
+    def watch(descriptor: int, operation: int) -> None:
+        seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", watch)
+    write(check_output(str(old)))
+
+    assert seen == [0o600]
+    assert stat.S_IMODE(old.stat().st_mode) == mode
+
+
+CROWD = """
+import sys
+from llmprep.ptfile import check_output, open_output
+for k in range(int(sys.argv[3])):
+    with open_output(check_output(sys.argv[1])) as sink:
+        for _ in range(3):
+            sink.write(sys.argv[2].encode() * 1000)
+"""
+
+
+def test_many_writers_clean_up_and_never_after_each_other(tmp_path: Path) -> None:
+    """Eight processes that write one output again and again each end well; the file is one's, whole, and alone."""
+    target = tmp_path / "x.pt"
+    target.write_bytes(OLD)
+    command = [sys.executable, "-c", CROWD, str(target)]
+
+    crowd = [subprocess.Popen([*command, f"PK\3\4{k}", "40"], stderr=subprocess.PIPE) for k in range(8)]
+    errors = [writer.communicate(timeout=60)[1] for writer in crowd]
+
+    assert [writer.returncode for writer in crowd] == [0] * 8, errors
+    assert target.read_bytes() in [f"PK\3\4{k}".encode() * 3000 for k in range(8)]
     assert names(tmp_path) == ["x.pt"]
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from llmprep.errors import OutputError, ReaderGoneError, RefusedError, UsageError
-from llmprep.ptfile.temporary import open_temporary
+from llmprep.ptfile.temporary import keep_mode, open_temporary
 from llmprep.ptfile.writing import Sink
 
 SYNC_BYTES = 16 << 20
@@ -194,6 +194,7 @@ def _replaced(path: Path, name: str) -> Iterator[Sink]:
             yield _EarlySync(sink, file.fileno())
             with _named(name):
                 file.flush()
+                keep_mode(file, path)
                 os.fsync(file.fileno())
         with _named(name):
             temporary.replace(path)

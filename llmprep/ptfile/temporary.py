@@ -30,14 +30,13 @@ _under_way: dict[int, Path] = {}
 def open_temporary(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """Open a new file in the target's folder, for the caller to fill and to rename to the target. Raises OSError.
 
-    Its permissions are those of the file that it will replace, if there is one. On any exception it is removed.
+    Where there is a file to be replaced, whose permissions it gets by `keep_mode` when it is whole, it is private until
+    then: nobody may read it early, and its owner can always remove it. On any exception it is removed.
     """
     path, file = _create(target)
     kept = os.dup(file.fileno())  # the lock lasts until the file has its name, which is after it is closed
     _under_way[kept] = path
     try:
-        with suppress(FileNotFoundError, AttributeError):  # a new output; a system without such permissions
-            os.fchmod(kept, stat.S_IMODE(target.stat().st_mode) & 0o777)
         yield path, file
     except BaseException:
         _remove(path, kept)
@@ -45,6 +44,12 @@ def open_temporary(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
     finally:
         del _under_way[kept]
         os.close(kept)
+
+
+def keep_mode(file: BinaryIO, target: Path) -> None:
+    """Give a file the permissions of the one that it replaces; bits that lend rights to whoever runs it go."""
+    with suppress(FileNotFoundError, AttributeError):  # a new output; a system without such permissions
+        os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode) & 0o777)
 
 
 @contextmanager
@@ -82,19 +87,24 @@ def _remove(path: Path, descriptor: int) -> None:
 
 def _create(target: Path) -> tuple[Path, BinaryIO]:
     """Create and lock the file, under the first name that no other writer has."""
+    mode = 0o600 if target.exists() else 0o666
     mark = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]  # a target's own name may use all 255 bytes
     for number in range(PLACES):
         path = target.parent / f".llmprep-{mark}-{number}.tmp"
         _remove_if_left(path)
         try:
-            file = path.open("xb")
+            file = _open_new(path, mode)
         except FileExistsError:
             continue
         if _lock(file.fileno()) is not False and _is_at(file.fileno(), path):
             return path, file
         file.close()  # another writer took it for a leftover, before it was locked
     path = target.parent / f".llmprep-{secrets.token_hex(8)}.tmp"
-    return path, path.open("xb")
+    return path, _open_new(path, mode)
+
+
+def _open_new(path: Path, mode: int) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
 
 
 def _remove_if_left(path: Path) -> None:
