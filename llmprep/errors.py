@@ -94,6 +94,15 @@ NAMES_SHOWN = 8
 NAME_LENGTH = 40
 
 
+def shorten(text: str, length: int = NAME_LENGTH) -> str:
+    """Return what stands in a file, for a message: cut, and shown to be cut, where it is longer than that.
+
+    >>> shorten("k" * 99, 8)
+    'kkkkkkk...'
+    """
+    return text if len(text) <= length else f"{text[: length - 1]}..."
+
+
 def list_names(names: Iterable[str]) -> str:
     """Return names that stand in a file, for a message: some of them, each cut to a length that a line can take.
 
@@ -101,5 +110,5 @@ def list_names(names: Iterable[str]) -> str:
     ('text, kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk...', 'none')
     """
     held = list(names)
-    shown = [name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}..." for name in held[:NAMES_SHOWN]]
+    shown = [shorten(name) for name in held[:NAMES_SHOWN]]
     return ", ".join(shown + ["..."] * (len(held) > NAMES_SHOWN)) or "none"

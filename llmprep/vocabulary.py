@@ -26,7 +26,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmprep.errors import VocabularyError
+from llmprep.errors import VocabularyError, shorten
 
 END_OF_TEXT = "<|endoftext|>"
 EMBEDDED = Path(__file__).parent / "vocab" / "r50k_base.tiktoken"
@@ -96,7 +96,7 @@ def resolve_encoding(name: str) -> str:
             return encoding
     near = difflib.get_close_matches(name.lower(), {**encodings, **MODEL_TO_ENCODING}, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(encodings)} and model names"
-    raise VocabularyError(f"--encoding {name}: unknown; {hint}")
+    raise VocabularyError(f"--encoding {shorten(name)}: unknown; {hint}")
 
 
 def load_vocabulary(

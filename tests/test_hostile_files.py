@@ -36,6 +36,7 @@ from conftest import Call, Ended, Run, clean_environment
 from llmprep.inputs import open_tokens
 from llmprep.kinds import write_tokens
 from llmprep.ptfile import read_pt
+from llmprep.store.manifest import seal
 
 OLD = b"PK\x03\x04 the old file"
 TEXT = "It was the best of times, it was the worst of times. " * 40
@@ -1118,3 +1119,58 @@ def test_long_and_many_names_in_a_file_are_cut_short(call: Call, tmp_path: Path)
             ended = call(*command)
             assert ended.code in (code, 4)
             assert len(ended.stderr) < 600
+
+
+LONG = "k\x1b[2J" * 3000
+Forge = Callable[[dict[str, Any]], object]
+
+
+def forge_meta(key: str) -> Forge:
+    """Put a long text into a field of a file's meta."""
+    return lambda held: held["meta"].__setitem__(key, LONG)
+
+
+FORGED: dict[str, Forge] = {
+    "a tensor's name": lambda held: held.__setitem__(LONG, held["token_ids"]),
+    "an option": lambda held: held["meta"]["options"].__setitem__(LONG, LONG),
+    "many options": lambda held: held["meta"]["options"].update(dict.fromkeys(map(str, range(5000)), 1)),
+    "an input's name": lambda held: held["meta"]["sources"][0].__setitem__("name", LONG),
+    "a number": lambda held: held["meta"].__setitem__("n_vocab", 10**600),
+    **{key: forge_meta(key) for key in ("format", "kind", "encoding", "vocab_sha256", "content_sha256")},
+}
+
+
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+def test_what_a_file_says_of_itself_is_told_in_short_lines(forge: Forge, call: Call, tmp_path: Path) -> None:
+    """However long a file's own words are, and whatever is in them, each line about it is short and inert."""
+    (tmp_path / "a.txt").write_text("a few words")
+    call("tokenize", "a.txt", "-o", "x.pt")
+    held = torch.load(tmp_path / "x.pt", weights_only=True)
+    forge(held)
+    torch.save(held, tmp_path / "x.pt")
+
+    for command in (["window", "--max-length", "2", "-o", "out.pt"], ["inspect"], ["inspect", "--verify"], ["pairs"]):
+        ended = call(*command, "x.pt")
+
+        assert max(map(len, [*ended.lines, *ended.notes])) < 600
+        assert b"\x1b" not in ended.stdout + ended.stderr
+
+
+def test_what_a_store_says_of_itself_is_told_in_short_lines(call: Call, tmp_path: Path) -> None:
+    """The same of a manifest and a plan that were changed and sealed again."""
+    (tmp_path / "a.txt").write_text("a few words")
+    arguments = ["tokenize", "a.txt", "-o", "st/", "--jobs", "1", "--val-fraction", "0.5"]
+    assert call(*arguments).code == 0
+    for name, part in (("plan.json", "options"), ("manifest.json", "options"), ("manifest.json", "splits")):
+        path = tmp_path / "st" / name
+        kept = path.read_bytes()
+        values = json.loads(kept)
+        del values["seal_sha256"]
+        values[part][LONG] = [0, 0] if part == "splits" else LONG
+        path.write_bytes(seal(values))
+
+        for command in (["inspect", "st"], ["inspect", "st", "--verify"], arguments):
+            ended = call(*command)
+            assert max(map(len, [*ended.lines, *ended.notes])) < 600
+            assert b"\x1b" not in ended.stdout + ended.stderr
+        path.write_bytes(kept)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmprep.errors import OutputError, UsageError
+from llmprep.errors import OutputError, UsageError, shorten
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def _show_store(show: Show, folder: Path, manifest: Manifest) -> None:
     values = manifest.values
     empty = [values["sources"][number][0] for number in values["empty"]]
     if empty:
-        names = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+        names = ", ".join(shorten(name, 200) for name in empty[:5]) + (", ..." if len(empty) > 5 else "")
         show.note(f"{plain.plural(len(empty), 'empty input')} skipped: {names}")
     if values["n_boms"]:
         show.note(f"{plain.plural(values['n_boms'], 'input')} began with a byte order mark, which was dropped")

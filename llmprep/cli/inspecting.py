@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmprep.errors import DataError, UsageError, VocabularyError
+from llmprep.errors import DataError, UsageError, VocabularyError, shorten
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from llmprep.store.where import Piece
 
 SHOWN_IDS = 24
+SHOWN_CHARS = 200
+"""Of what a file says of itself; ``--json`` has all of it."""
 BLOCK = 1 << 18
 
 
@@ -69,7 +72,10 @@ def inspect_path(show: Show, name: str, look: Look) -> None:
     path = Path(name)
     opened = _open(path, look)
     report: dict[str, Any] = {"command": "inspect", "path": name, **opened.facts}
-    show.lines(f"{key.removeprefix('n_'):<16} {plain.visible(_worded(value))}" for key, value in opened.facts.items())
+    show.lines(
+        f"{plain.visible(shorten(key.removeprefix('n_'))):<16} {plain.visible(_worded(value))}"
+        for key, value in opened.facts.items()
+    )
     if look.verify:
         report["verified"] = list(_verify(path))
         show.lines(f"verified: {plain.visible(line)}" for line in report["verified"])
@@ -80,10 +86,11 @@ def inspect_path(show: Show, name: str, look: Look) -> None:
 
 def _worded(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_worded(held)}" for key, held in value.items()) or "none"
+        items = [f"{shorten(str(key))} {_worded(held)}" for key, held in islice(value.items(), SHOWN_IDS)]
+        return ", ".join(items + ["..."] * (len(value) > SHOWN_IDS)) or "none"
     if isinstance(value, list):
         return " to ".join(map(_worded, value))
-    return plain.number(value) if type(value) is int else str(value)
+    return plain.number(value) if type(value) is int else shorten(str(value), SHOWN_CHARS)
 
 
 def _verify(path: Path) -> Iterator[str]:
@@ -276,7 +283,9 @@ def _show_window(show: Show, opened: Opened, number: int, look: Look) -> dict[st
 def _told(place: Mapping[str, Any]) -> str:
     what = "bytes" if place["exact"] else "bytes of its text"
     document = "one of its documents" if place["document"] is None else f"document {place['document']}"
-    return f"{plain.visible(place['name'])}, {document}, {what} {place['begin']} to {place['end']}"
+    return (
+        f"{plain.visible(shorten(place['name'], SHOWN_CHARS))}, {document}, {what} {place['begin']} to {place['end']}"
+    )
 
 
 def _marked(ids: list[int], table: Mapping[int, bytes], eot_id: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmprep.errors import DataError, EmptyError, FileFormatError, UsageError, list_names
+from llmprep.errors import DataError, EmptyError, FileFormatError, UsageError, list_names, shorten
 from llmprep.ptfile import PtFile
 from llmprep.vocabulary import load_vocabulary, resolve_encoding
 from llmprep.windows import stream_of
@@ -52,9 +52,9 @@ def checked_meta(file: PtFile) -> dict[str, Any]:
         f"sources: {each}" for source in meta["sources"] for each in _missing(source, SOURCE)
     ]
     if not wrong and not 1 <= meta["n_vocab"] <= MAX_VOCAB:
-        wrong.append(f"n_vocab {meta['n_vocab']} is out of range")
+        wrong.append(f"n_vocab {shorten(str(meta['n_vocab']))} is out of range")
     if not wrong and meta["n_tokens"] < 0:
-        wrong.append(f"n_tokens {meta['n_tokens']} is out of range")
+        wrong.append(f"n_tokens {shorten(str(meta['n_tokens']))} is out of range")
     if "input_ids" in file.tensors and not wrong:
         wrong = _missing(meta["options"], WINDOW_OPTIONS)
         wrong = wrong or [f"{key} is less than 1" for key in ("max_length", "stride") if meta["options"][key] < 1]
@@ -86,7 +86,7 @@ def encoding_of(file: PtFile, encoding: str | None = None) -> str:
 def check_encoding(name: str, own: str, encoding: str | None) -> str:
     """Return ``own``, or raise `UsageError` if another encoding is asked for."""
     if encoding and resolve_encoding(encoding) != own:
-        raise UsageError(f"--encoding {encoding}: {name} was made with {own}")
+        raise UsageError(f"--encoding {encoding}: {name} was made with {shorten(own)}")
     return own
 
 

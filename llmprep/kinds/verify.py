@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from llmprep.errors import FileFormatError
+from llmprep.errors import FileFormatError, shorten
 from llmprep.kinds.reading import Array, check_ids, checked_meta, file_tokens, file_windows
 from llmprep.ptfile import PtFile, read_pt
 from llmprep.windows import count_windows
@@ -69,7 +69,7 @@ def hash_ids(ids: Array, digest: Any = None) -> str:
 
 def _compare(name: str, what: str, found: object, stated: object) -> None:
     if found != stated:
-        raise FileFormatError(f"{name}: {what} is {found}, meta says {stated}")
+        raise FileFormatError(f"{name}: {what} is {found}, meta says {shorten(str(stated), 80)}")
 
 
 def _all(name: str, start: int, holds: Array, what: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llmprep.documents import Source
-from llmprep.errors import FileFormatError, InputError, OutputError, RefusedError
+from llmprep.errors import FileFormatError, InputError, OutputError, RefusedError, shorten
 from llmprep.ptfile import check_output, open_output
 from llmprep.ptfile.writing import Sink
 from llmprep.store.form import is_plan, is_receipt, shard_name
@@ -107,7 +107,7 @@ def prepare(
 
 def require_same(folder: Path, old: Mapping[str, Any], told: Mapping[str, Any]) -> None:
     """Raise `RefusedError` with the list of what differs between the plan of a folder and what is told now."""
-    differences = _differences(old, told)
+    differences = [shorten(each, 200) for each in _differences(old, told)]
     if differences:
         more = "; ..." if len(differences) > 8 else ""
         raise RefusedError(
