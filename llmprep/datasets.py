@@ -27,7 +27,7 @@ from llmprep.sampler import WindowSampler
 from llmprep.store.reading import TokenStore
 from llmprep.tokens import encode_text, spool, stream_text
 from llmprep.vocabulary import load_vocabulary
-from llmprep.windows import check_window, require_windows
+from llmprep.windows import check_size, require_windows
 
 Array = npt.NDArray[Any]
 Places = npt.NDArray[np.int64]
@@ -84,6 +84,8 @@ class WindowDataset(Dataset[Batch]):
         check: bool = True,
     ) -> None:
         taken = _absolute(source) if isinstance(source, str | os.PathLike) else _as_ids(source, encoding, check=check)
+        max_length = None if max_length is None else check_size("max_length", max_length)
+        stride = None if stride is None else check_size("stride", stride)
         self._origin = _Origin(taken, max_length, stride, split, encoding, check)
         self._rows = self._open()
 
@@ -104,15 +106,11 @@ class WindowDataset(Dataset[Batch]):
             if again and (file is None) != bool(origin.content_sha256):
                 raise _changed(source)
             if file and "input_ids" in file.tensors:
-                inputs, targets = file_windows(file, max_length, stride)
-                if not inputs.size:
-                    raise EmptyError(f"{source}: empty: {len(inputs)} windows of {inputs.shape[1]} tokens")
-                return _FileRows(inputs, targets)
+                return _FileRows(*file_windows(file, max_length, stride))
             ids = file_tokens(file) if file else self._encode(found)
         if max_length is None:
             raise UsageError("max_length: needed, as the source is not a windows file")
         stride = max_length if stride is None else stride
-        check_window(max_length, stride)
         name = str(source) if isinstance(source, Path) else "ids"
         count = require_windows(len(ids), max_length, stride, name)
         return _StreamRows(ids, max_length, stride, count)

@@ -353,7 +353,7 @@ def encode_text(text: str, encoding: str = "gpt2", *, special: Special = "allow"
     """
     if not isinstance(text, str):
         raise UsageError(f"text: must be a str, not {type(text).__name__}")
-    if special not in get_args(Special):
+    if str(special) not in get_args(Special):
         raise UsageError(f"special {special!r:.40}: must be {', '.join(get_args(Special))}")
     encoder, specials = _text_encoder(resolve_encoding(encoding), special)
     if not text.isascii():

@@ -24,15 +24,17 @@ MAX_WINDOW = 2**31 - 1
 
 def check_window(max_length: int, stride: int) -> None:
     """Raise `UsageError` unless both are in 1..`MAX_WINDOW`."""
-    for name, value in (("max_length", max_length), ("stride", stride)):
-        if not _is_whole(value):
-            raise UsageError(f"{name} {value!r:.40}: must be a whole number")
-        if not 1 <= value <= MAX_WINDOW:
-            raise UsageError(f"{name} {value}: must be from 1 to {MAX_WINDOW}")
+    check_size("max_length", max_length)
+    check_size("stride", stride)
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+def check_size(name: str, value: object) -> int:
+    """Return a max_length or stride as an int. Raises `UsageError` unless it is a whole number in 1..`MAX_WINDOW`."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        raise UsageError(f"{name} {value!r:.40}: must be a whole number")
+    if not 1 <= value <= MAX_WINDOW:
+        raise UsageError(f"{name} {value}: must be from 1 to {MAX_WINDOW}")
+    return int(value)
 
 
 def count_windows(n_tokens: int, max_length: int, stride: int) -> int:

@@ -524,8 +524,11 @@ def test_a_file_of_no_windows_is_an_error(tmp_path: Path) -> None:
     for shape in ((0, 4), (3, 0)):
         torch.save(dict.fromkeys(("input_ids", "target_ids"), torch.zeros(shape, dtype=torch.int64)), tmp_path / "w.pt")
 
-        with pytest.raises(EmptyError, match=r"w\.pt: empty: \d windows of \d tokens"):
-            WindowDataset(tmp_path / "w.pt")
+        for load in (WindowDataset, load_windows):
+            with pytest.raises(EmptyError, match=r"w\.pt: empty: \d windows of \d tokens"):
+                load(tmp_path / "w.pt")
+        assert run(["embed", str(tmp_path / "w.pt"), "--encoding", "gpt2", "-o", str(tmp_path / "e.pt")]) == 3
+        assert not (tmp_path / "e.pt").exists()
 
 
 def test_ids_are_checked_against_a_vocabulary_that_is_known(files: Path, tmp_path: Path) -> None:
@@ -576,6 +579,26 @@ def test_no_batch_at_all_warns() -> None:
     with pytest.warns(UserWarning, match=r"no batch: 3 windows of 4, batch_size 4, .* lower batch_size or stride"):
         assert list(create_dataloader(range(13), 4, 4, 4)) == []
     assert len(list(create_dataloader(range(13), 4, 4, 4, drop_last=False))) == 1
+
+
+@pytest.mark.parametrize("wrong", [4.0, "4", True, torch.tensor(4), [4]], ids=repr)
+def test_sizes_are_whole_numbers_also_of_windows(wrong: Any, tmp_path: Path) -> None:
+    """A windows file, whose sizes they must be, is no reason to take 4.0 for 4."""
+    ids = torch.arange(12).view(3, 4)
+    torch.save({"input_ids": ids, "target_ids": ids}, tmp_path / "w.pt")
+
+    assert len(WindowDataset(tmp_path / "w.pt", 4)) == 3
+    for sizes in ((wrong, None), (4, wrong)):
+        with pytest.raises(UsageError, match="must be a whole number"):
+            WindowDataset(tmp_path / "w.pt", *sizes)
+
+
+def test_sizes_may_be_numpys() -> None:
+    """A whole number of numpy's is one, and small as its dtype may be, it is reckoned with as Python's are."""
+    dataset = WindowDataset(np.arange(9000), np.uint8(255), np.int16(300))  # type: ignore[arg-type]
+
+    assert len(dataset) == 30
+    assert dataset[-1][1].tolist() == list(range(8701, 8956))
 
 
 @pytest.mark.parametrize("wrong", [4.0, "4", True, None, [4]])

@@ -128,7 +128,7 @@ def file_windows(file: PtFile, max_length: int | None = None, stride: int | None
     """Return ``input_ids`` and ``target_ids`` (N, L) of a windows file.
 
     Raises `FileFormatError` for wrong keys, shapes or dtypes, `UsageError` if max_length or stride is given and is
-    not the file's. The ids themselves are for `check_ids`.
+    not the file's, `EmptyError` if there is no token in it. The ids themselves are for `check_ids`.
     """
     pair = []
     for key in ("input_ids", "target_ids"):
@@ -140,6 +140,8 @@ def file_windows(file: PtFile, max_length: int | None = None, stride: int | None
     inputs, targets = pair
     if inputs.shape != targets.shape:
         raise FileFormatError(f"{file.name}: input_ids {inputs.shape} and target_ids {targets.shape} differ in shape")
+    if not inputs.size:
+        raise EmptyError(f"{file.name}: empty: {len(inputs)} windows of {inputs.shape[1]} tokens")
     options = file.meta.get("options")
     own_stride = options.get("stride") if isinstance(options, dict) else None
     for name, wanted, own in (("max_length", max_length, inputs.shape[1]), ("stride", stride, own_stride)):
