@@ -19,8 +19,6 @@ names and text as they are: whoever prints them makes control characters visible
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 
 class LlmprepError(Exception):
     """Base of all errors below; catch it to catch them all.
@@ -103,12 +101,11 @@ def shorten(text: str, length: int = NAME_LENGTH) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}..."
 
 
-def list_names(names: Iterable[str]) -> str:
+def list_names(names: list[str]) -> str:
     """Return names that stand in a file, for a message: some of them, each cut to a length that a line can take.
 
     >>> list_names(["text", "k" * 99]), list_names([])
     ('text, kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk...', 'none')
     """
-    held = list(names)
-    shown = [shorten(name) for name in held[:NAMES_SHOWN]]
-    return ", ".join(shown + ["..."] * (len(held) > NAMES_SHOWN)) or "none"
+    shown = [shorten(name) for name in names[:NAMES_SHOWN]]
+    return ", ".join(shown + ["..."] * (len(names) > NAMES_SHOWN)) or "none"

@@ -795,7 +795,7 @@ def test_37_the_tensor_without_a_lie(call: Call, tokens: Path, tmp_path: Path) -
     """What the tests below change is sound before: the same file with true sizes is read."""
     path = pt_of(tmp_path / "x.pt", tensors("token_ids", shape=(10,), strides=(1,), offset=0))
 
-    assert call("window", path, "--max-length", "4", "-q").code == 0
+    assert call("window", path, "--encoding", "gpt2", "--max-length", "4", "-q").code == 0
 
 
 @pytest.mark.parametrize(

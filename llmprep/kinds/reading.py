@@ -113,7 +113,7 @@ def file_tokens(file: PtFile) -> Array:
     """Return ``token_ids`` (n,) of a tokens file, or raise `FileFormatError`."""
     ids = file.tensors.get("token_ids")
     if ids is None:
-        held = list_names(file.tensors) if file.tensors else "no tensor"
+        held = list_names([*file.tensors]) if file.tensors else "no tensor"
         raise FileFormatError(f"{file.name}: holds {held}; a tokens file has token_ids (n,), a windows file input_ids")
     if ids.ndim != 1 or file.dtypes["token_ids"] not in ("int64", "int32", "uint16"):
         raise FileFormatError(

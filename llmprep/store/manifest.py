@@ -48,7 +48,7 @@ class Manifest:
             return 0, self.n_tokens
         splits = self.values["splits"]
         if split not in splits:
-            raise InputError(f"split {split}: this store has {list_names(splits)}; build it with --val-fraction")
+            raise InputError(f"split {split}: this store has {list_names([*splits])}; build it with --val-fraction")
         first, behind = splits[split]
         return first, behind
 
