@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import shutil
+import time
+import urllib.request
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,13 +23,14 @@ from strategies import adversarial_text
 
 from llmprep.backends import BackendName, Encoder
 from llmprep.documents import Block, Newlines, Source, find_sources
-from llmprep.errors import DataError, EmptyError, VocabularyError
+from llmprep.errors import DataError, EmptyError, UsageError, VocabularyError
 from llmprep.tokens import (
     Effort,
     Separator,
     Special,
     TextOptions,
     TokenStream,
+    _text_encoder,
     decode_ids,
     encode_text,
     spool,
@@ -469,6 +474,73 @@ def test_encode_text_names_an_unknown_encoding() -> None:
     """An unknown encoding is llmprep's own error."""
     with pytest.raises(VocabularyError, match="did you mean gpt2"):
         encode_text("text", "gtp2")
+
+
+@pytest.mark.parametrize("text", [b"text", Path("story.txt"), None, ["text"], 5, np.array(["text"])])
+def test_encode_text_refuses_what_is_no_text(text: Any) -> None:
+    """What is no str is llmprep's own error, which says what it is."""
+    with pytest.raises(UsageError, match=f"text: must be a str, not {type(text).__name__}$"):
+        encode_text(text)
+
+
+@pytest.mark.parametrize("special", ["all", "", None, {"<|endoftext|>"}, ["allow"], np.array(["allow", "text"])])
+def test_encode_text_refuses_an_unknown_special(special: Any) -> None:
+    """A choice that there is not is refused, not taken for another; the error lists those there are."""
+    with pytest.raises(UsageError, match=r"special .*: must be allow, text, error"):
+        encode_text("text", special=special)
+
+
+@pytest.mark.parametrize("encoding", [None, 5, b"gpt2", ["gpt2"], reference.tiktoken_encoding("gpt2")], ids=repr)
+def test_encode_text_refuses_what_is_no_name_of_an_encoding(encoding: Any) -> None:
+    """An Encoding object, or anything else that is no name, is llmprep's own error."""
+    with pytest.raises(
+        VocabularyError, match=f"must be the name of an encoding or a model, not a {type(encoding).__name__}"
+    ):
+        encode_text("text", encoding)
+
+
+def test_encode_text_builds_its_encoder_once(gpt2: Vocabulary) -> None:
+    """Later calls with an encoding and a ``special`` cost what the text costs: many take less than one building."""
+    for special in get_args(Special):
+        encode_text("text", special=special)
+    started = time.process_time()
+    Encoder(gpt2, "allow", "tiktoken")
+    built = time.process_time()
+
+    for special in get_args(Special) * 10:
+        encode_text("I HAD always thought", "gpt-2", special=special)
+
+    assert time.process_time() - built < built - started
+
+
+def test_encode_text_tries_again_where_a_vocabulary_was_missing(
+    vocab_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That a vocabulary is not to be had is not remembered: once it is there, it is taken."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no network in tests")
+
+    _text_encoder.cache_clear()
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+
+    with pytest.raises(VocabularyError, match="no network in tests"):
+        encode_text("text", "cl100k_base")
+    shutil.copy(vocab_dir / "cl100k_base.tiktoken", tmp_path)
+
+    assert encode_text("text", "cl100k_base").tolist() == reference.encode("text", "cl100k_base")
+
+
+def test_encode_text_may_be_called_from_threads() -> None:
+    """Calls at the same time, the first among them, give each text its own ids."""
+    texts = [f"{number} HAD always {'x' * number}" for number in range(200)]
+    _text_encoder.cache_clear()
+
+    with ThreadPoolExecutor(8) as threads:
+        found = [ids.tolist() for ids in threads.map(encode_text, texts)]
+
+    assert found == [reference.encode(text) for text in texts]
 
 
 # --- decoding -------------------------------------------------------------------------------------
