@@ -92,6 +92,7 @@ def test_what_rooms_raise_is_in_the_tree() -> None:
         "MemoryError",
         "BrokenExecutor",
         "SystemExit",
+        "StopIteration",
         "AttributeError",
         "IndexError",
         "BadParameter",
