@@ -133,4 +133,4 @@ def _beginning(source: Source, count: int, encoder: Encoder, options: TextOption
 
 
 def _fresh(source: Source) -> Source:
-    return replace(source, n_bytes=0, n_chars=0, n_text=0, n_tokens=0, n_documents=0, stream=None)
+    return replace(source, n_bytes=0, n_chars=0, n_text=0, n_tokens=0, n_documents=0, n_empty=0, stream=None)

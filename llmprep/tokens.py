@@ -73,7 +73,8 @@ class Effort:
 class TokenStream:
     """Ids in blocks of uint32, to be read once; the figures fill up on the way.
 
-    ``sources`` are records of name, bytes, sha256, tokens and documents (separators belong to no source).
+    ``sources`` are records of name, bytes, sha256, tokens and documents (separators belong to no source), and where
+    there are such, of the number of empty records and the gaps that they leave (as `Source` has them).
     ``n_special`` counts the end-of-text strings that stood in the texts themselves. ``head`` keeps the first
     ``head_size`` ids, for a preview. ``used`` says which backend encoded how many blocks.
     """
@@ -125,13 +126,18 @@ class TokenStream:
 
 def source_record(source: Source) -> dict[str, Any]:
     """Return what ``meta`` says of one input."""
-    return {
+    record: dict[str, Any] = {
         "name": source.name,
         "bytes": source.n_bytes,
         "sha256": source.sha256,
         "tokens": source.n_tokens,
         "documents": source.n_documents,
     }
+    return (
+        record
+        | ({"empty": source.n_empty} if source.n_empty else {})
+        | ({} if source.gaps == [] else {"gaps": source.gaps})
+    )
 
 
 def sum_sources(sources: Sequence[Source]) -> dict[str, Any]:
@@ -145,7 +151,7 @@ def sum_sources(sources: Sequence[Source]) -> dict[str, Any]:
         "sha256": listing.hexdigest(),
         "tokens": sum(source.n_tokens for source in sources),
         "documents": sum(source.n_documents for source in sources),
-    }
+    } | ({"empty": n_empty} if (n_empty := sum(source.n_empty for source in sources)) else {})
 
 
 def stream_text(

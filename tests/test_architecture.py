@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "estimate": {"backends", "documents", "tokens", "vocabulary"},
     "windows": {"errors"},
     "ptfile": {"errors"},
-    "kinds": {"__init__", "errors", "ptfile", "tokens", "vocabulary", "windows"},
+    "kinds": {"__init__", "documents", "errors", "ptfile", "tokens", "vocabulary", "windows"},
     "executors": {"errors", "ptfile"},
     "permutation": set(),
     "store": {"__init__", "backends", "documents", "errors", "executors", "kinds", "ptfile", "tokens", "vocabulary"},

@@ -507,7 +507,7 @@ UNUSABLE: dict[str, tuple[str, bytes, str]] = {
     "Latin-1": ("a.txt", b"caf\xe9 au lait", "not valid UTF-8 at byte 3 (0xe9)"),
     "Latin-1 at the end": ("a.txt", WORDS + b"caf\xe9", f"not valid UTF-8 at byte {len(WORDS) + 3} (0xe9)"),
     "a cut character at the end": ("a.txt", WORDS + b"caf\xc3", f"not valid UTF-8 at byte {len(WORDS) + 3} (0xc3)"),
-    "PDF": ("a.txt", b"%PDF-1.7\nstream", "looks like a PDF document"),
+    "PDF": ("a.txt", b"%PDF-1.7\n1 0 obj\nstream", "looks like a PDF document"),
     "a special token": ("a.txt", b"one <|endoftext|> two", "special token <|endoftext|> in the text at byte 4"),
     "a special token at the end": ("a.txt", WORDS + b"<|endoftext|>", f"in the text at byte {len(WORDS)}"),
     "no JSON": ("a.jsonl", b'{"text": "one"}\n{"text": ', "line 2: not valid JSON"),

@@ -676,7 +676,7 @@ def test_a_text_that_has_changed_is_refused(story: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "other",
-    [b"Another text. " * 3000, b"", b"caf\xe9 " * 3000, b"%PDF-1.7"],
+    [b"Another text. " * 3000, b"", b"caf\xe9 " * 3000, b"%PDF-1.7\n1 0 obj"],
     ids=["another text", "nothing", "latin-1", "pdf"],
 )
 def test_a_text_that_became_another_is_refused(other: bytes, story: Path, tmp_path: Path) -> None:

@@ -359,9 +359,9 @@ SAMPLE = "It is not UTF-8, though it is text. " * 40
         pytest.param(SAMPLE.encode("utf-32-be"), "UTF-32 text (big-endian, without a mark)", id="32-be-bare"),
         pytest.param(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "a PNG image", id="png"),
         pytest.param(b"\xff\xd8\xff\xe0\x00\x10JFIF", "a JPEG image", id="jpeg"),
-        pytest.param(b"%PDF-1.7\n", "a PDF document", id="pdf"),
+        pytest.param(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj", "a PDF document", id="pdf"),
         pytest.param(b"PK\x03\x04rest of a zip", "a zip archive", id="zip"),
-        pytest.param(b"PAR1\x15\x04", "a Parquet file that is not named .parquet", id="parquet"),
+        pytest.param(b"PAR1\x15\x04", "a Parquet file", id="parquet"),
         pytest.param(b"\x00" * 257 + b"ustar\x0000", "a tar archive", id="tar"),
         pytest.param(b"\x7fELF\x02\x01", "a program", id="elf"),
         pytest.param(b"SQLite format 3\x00", "an SQLite database", id="sqlite"),
@@ -396,7 +396,7 @@ PACKS: dict[str, Callable[[bytes], bytes]] = {
 def test_what_is_no_text_is_named_in_compressed_data_too(tmp_path: Path, kind: str) -> None:
     """Compressed bytes are looked at as others are: a kind of file is named, a bad byte with its offset in the text."""
     with pytest.raises(DataError, match="looks like a PDF document, not UTF-8 text"):
-        read(tmp_path / "pdf.txt", PACKS[kind](b"%PDF-1.7\n"))
+        read(tmp_path / "pdf.txt", PACKS[kind](b"%PDF-1.7\n1 0 obj\n"))
     with pytest.raises(DataError, match=r"not valid UTF-8 at byte 4 \(0x92\)"):
         read(tmp_path / "bad.txt", PACKS[kind](b"one \x92two"), block_bytes=2)
 

@@ -39,8 +39,8 @@ from conftest import SAMPLES, Call, Ended, Run, clean_environment
 from reference import cache_name, encode, rank_address, rank_file, tiktoken_encoding, window_rows
 
 from llmprep.documents import BLOCK_BYTES, Newlines, find_sources, read_blocks
-from llmprep.documents.blocks import BOM
 from llmprep.documents.opening import HEAD_BYTES
+from llmprep.documents.sources import BOM
 from llmprep.errors import DataError, InputError
 from llmprep.inputs import Reading, open_tokens
 from llmprep.preview.plain import visible
@@ -416,7 +416,7 @@ NOT_TEXT = {
     "UTF-32 text (big-endian, without a mark)": LATIN.encode("utf-32-be"),
     "binary data": b"\x00\x01\x02\x00" * 50,
     "a PNG image": b"\x89PNG\r\n\x1a\n" + bytes(100),
-    "a PDF document": gzip.compress(b"%PDF-1.7 some text " * 100),
+    "a PDF document": gzip.compress(b"%PDF-1.7\n1 0 obj " * 100),
     "gzip data inside compressed data": gzip.compress(gzip.compress(b"some text " * 100)),
 }
 

@@ -127,7 +127,10 @@ def test_links_in_a_folder(tmp_path: Path) -> None:
     found = find_sources([str(folder)], announce=said.append)
 
     assert [source.name for source in found] == ["link.txt", "sub/a.txt"]
-    assert said == [f"{folder}: 2 links to folders in it are not followed; name them to follow them"]
+    assert said == [
+        f"{folder}: 2 links to folders in it are not followed; name them to follow them",
+        f"{folder}/sub/a.txt: is the same file as {folder}/link.txt; its tokens are taken each time",
+    ]
 
 
 def test_a_link_to_a_folder_that_is_named_is_walked(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from strategies import adversarial_text
 
 from llmprep.documents import Source, find_sources, read_blocks
 from llmprep.documents import blocks as blocks_room
-from llmprep.documents.blocks import BOM
+from llmprep.documents.sources import BOM
 from llmprep.errors import DataError, EmptyError, InputError, UsageError
 from llmprep.store.build import ShardJob, begun_documents, make_jobs
 from llmprep.store.plan import Piece, Plan, make_plan
@@ -314,7 +314,7 @@ def test_the_plan_follows_from_corpus_and_options(tmp_path: Path) -> None:
 
     def hash_of(paths: Sequence[str], vocabulary: Vocabulary = GPT2, shard_bytes: int = 8, **chosen: str) -> str:
         options = TextOptions(**chosen)  # type: ignore[arg-type]
-        return make_plan(find_sources(paths, "text"), vocabulary, options, shard_bytes).sha256
+        return make_plan(find_sources(paths), vocabulary, options, shard_bytes).sha256
 
     hashes = [
         hash_of(paths),
@@ -327,8 +327,9 @@ def test_the_plan_follows_from_corpus_and_options(tmp_path: Path) -> None:
         hash_of(paths, newlines="keep"),
         hash_of(paths, separator="none"),
         hash_of(paths, special="text"),
-        make_plan(find_sources(paths, "body"), GPT2, TextOptions(), 8).sha256,
     ]
+    records = write(tmp_path / "d", [(".jsonl", b'{"text": "one", "body": "two"}')])
+    hashes += [make_plan(find_sources(records, name), GPT2, TextOptions(), 8).sha256 for name in ("text", "body")]
 
     assert len(set(hashes)) == len(hashes)
     assert hash_of(paths) == hashes[0]

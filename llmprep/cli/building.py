@@ -176,6 +176,7 @@ def _build_store(site: _Site, sources: list[Source], reading: Reading, choices: 
 def _build_missing(site: _Site, jobs: list[ShardJob], finished: Callable[[int, int], None]) -> Receipts:
     """Build the shards without a sound receipt; return the receipts of all, telling number and tokens of each."""
     from llmprep.cli.progress import shard_bar
+    from llmprep.cli.reports import say_remarks
     from llmprep.store.build import run_jobs
     from llmprep.store.folder import sound_receipts
 
@@ -192,8 +193,11 @@ def _build_missing(site: _Site, jobs: list[ShardJob], finished: Callable[[int, i
             receipts[job.number] = receipt
             finished(job.number, receipt["tokens"])
             advance(_job_bytes(job), receipt["tokens"], receipt["file"])
+            remarks.extend(receipt.get("remarks", []))
 
+        remarks: list[list[str]] = []
         run_jobs(missing, site.workers, done)
+    say_remarks(site.show, sorted((name, remark) for name, remark in remarks))
     return receipts
 
 
@@ -267,11 +271,14 @@ def _show_built(show: Show, folder: Path, built: _Built, choices: StoreChoices) 
 
 def _show_store(show: Show, folder: Path, manifest: Manifest) -> None:
     """Say what a finished store holds."""
+    from llmprep.cli.reports import say_empty_records
+
     values = manifest.values
     empty = [values["sources"][number][0] for number in values["empty"]]
     if empty:
         names = ", ".join(shorten(name, 200) for name in empty[:5]) + (", ..." if len(empty) > 5 else "")
         show.note(f"{plain.plural(len(empty), 'empty input')} skipped: {names}")
+    say_empty_records(show, values.get("n_empty", 0))
     if values["n_boms"]:
         show.note(f"{plain.plural(values['n_boms'], 'input')} began with a byte order mark, which was dropped")
     for split, (first, behind) in values["splits"].items():

@@ -36,16 +36,33 @@ def decoder(show: Show, stream: TokenStream) -> plain.Decode | None:
 
 def say_notes(show: Show, stream: TokenStream) -> None:
     """Say what was dropped, skipped or found while reading."""
-    empty = [source.path for source in stream.documents if not source.n_tokens]
+    empty = [source.path for source in stream.documents if not source.n_tokens and source.sha256]
     if empty:
         names = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
         show.note(f"{plain.plural(len(empty), 'empty input')} skipped: {names}")
+    say_empty_records(show, sum(source.n_empty for source in stream.documents))
     for source in stream.documents:
         if source.bom:
             show.note(f"{source.path}: byte order mark dropped")
+    say_remarks(show, [(source.path, remark) for source in stream.documents for remark in source.remarks])
     if stream.n_special:
         taken = {"allow": "taken as its id", "text": "taken as plain text"}[stream.options["special"]]
         show.note(f"<|endoftext|> stands {stream.n_special} times in the text itself, {taken} (--special)")
+
+
+def say_empty_records(show: Show, count: int) -> None:
+    """Say that there were records without text."""
+    if count:
+        show.note(f"{plain.plural(count, 'empty record')} skipped; the others keep their numbers")
+
+
+def say_remarks(show: Show, remarks: Iterable[tuple[str, str]]) -> None:
+    """Say what a person should know of inputs, each thing once with the first input that it is true of."""
+    found: dict[str, list[str]] = {}
+    for name, remark in remarks:
+        found.setdefault(remark, []).append(name)
+    for remark, names in found.items():
+        show.note(f"{names[0]}{f' (and {len(names) - 1} more)' if len(names) > 1 else ''}: {remark}")
 
 
 def special_lines(stream: TokenStream) -> list[str]:

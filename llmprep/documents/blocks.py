@@ -21,7 +21,7 @@ from itertools import chain
 from typing import Literal, TypeAlias
 
 from llmprep.documents.opening import HEAD_BYTES, ByteStream, Run, close_source, open_content, open_source, run_now
-from llmprep.documents.sources import Source
+from llmprep.documents.sources import BOM, Source
 from llmprep.errors import DataError, FileFormatError, InputError
 
 Newlines: TypeAlias = Literal["universal", "keep"]
@@ -31,8 +31,6 @@ UNCUT_BYTES = 1 << 20
 """From here on text without a safe cut is cut at a second cut."""
 MAX_UNCUT_BYTES = 64 << 20
 """The longest text that is encoded in one piece: that takes up to 51 bytes of memory a byte, measured with tiktoken."""
-BOM = b"\xef\xbb\xbf"
-
 _LETTERS = (
     rb"[A-Za-z0-9]",
     rb"\xc3[\x80-\x96\x98-\xb6\xb8-\xbf]|[\xc4\xc5][\x80-\xbf]",  # Latin, U+00C0 to U+017F without the two signs
@@ -55,24 +53,40 @@ LOOK_BYTES = 1 << 16
 _REACH = 5
 """Bytes before a place that may belong to a safe cut which needs bytes behind it to be seen: 3 + 3 - 1."""
 
-_SIGNATURES = (
-    (b"\xff\xfe\x00\x00", "UTF-32 text (little-endian)"),
-    (b"\x00\x00\xfe\xff", "UTF-32 text (big-endian)"),
-    (b"\xff\xfe", "UTF-16 text (little-endian)"),
-    (b"\xfe\xff", "UTF-16 text (big-endian)"),
-    (b"\x89PNG\r\n", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
-    (b"%PDF-", "a PDF document"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"PAR1", "a Parquet file that is not named .parquet"),
-    (b"\x1f\x8b", "gzip data inside compressed data"),
-    (b"BZh", "bzip2 data inside compressed data"),
-    (b"\xfd7zXZ\x00", "xz data inside compressed data"),
-    (b"\x28\xb5\x2f\xfd", "zstandard data inside compressed data"),
-    (b"\x7fELF", "a program"),
-    (b"SQLite format 3\x00", "an SQLite database"),
+_UNPACK = "unpack it first: {} | llmprep ... -"
+_CONVERT = "convert it first"
+_SIGNATURES = tuple(
+    (re.compile(pattern, re.DOTALL), what, advice)
+    for pattern, what, advice in (
+        (rb"\xff\xfe\x00\x00", "UTF-32 text (little-endian)", _CONVERT),
+        (rb"\x00\x00\xfe\xff", "UTF-32 text (big-endian)", _CONVERT),
+        (rb"\xff\xfe", "UTF-16 text (little-endian)", _CONVERT),
+        (rb"\xfe\xff", "UTF-16 text (big-endian)", _CONVERT),
+        (rb"\x89PNG\r\n", "a PNG image", _CONVERT),
+        (rb"\xff\xd8\xff", "a JPEG image", _CONVERT),
+        (rb"GIF8[79]a.{0,64}\x00", "a GIF image", _CONVERT),
+        (rb"%PDF-[12]\.\d[ \t]*[\r\n]+(?:%[^\r\n]{0,16}[\x80-\xff]|.{0,2048}\d \d+ obj)", "a PDF document", _CONVERT),
+        (rb"PK\x03\x04.{26,90}/data\.pkl", "a .pt file", "it goes alone, not with other inputs"),
+        (rb"PK\x03\x04", "a zip archive", _UNPACK.format("unzip -p FILE")),
+        (rb"PAR1.{0,64}[\x00-\x08\x0e-\x1f\x80-\xff]", "a Parquet file", "give it a name that ends in .parquet"),
+        (rb"\x1f\x8b", "gzip data inside compressed data", _CONVERT),
+        (rb"BZh[1-9]1AY&SY", "bzip2 data inside compressed data", _CONVERT),
+        (rb"\xfd7zXZ\x00", "xz data inside compressed data", _CONVERT),
+        (rb"\x28\xb5\x2f\xfd", "zstandard data inside compressed data", _CONVERT),
+        (rb"\x1f\x9d", "data of compress (.Z)", _UNPACK.format("gzip -dc FILE")),
+        (rb"\x04\x22\x4d\x18", "lz4 data", _UNPACK.format("lz4 -dc FILE")),
+        (rb"LZIP\x01", "lzip data", _UNPACK.format("lzip -dc FILE")),
+        (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK.format("7z x -so FILE")),
+        (rb"Rar!\x1a\x07", "a RAR archive", _UNPACK.format("unrar p -inul FILE")),
+        (rb"\x7fELF", "a program", _CONVERT),
+        (rb"SQLite format 3\x00", "an SQLite database", _CONVERT),
+        (rb".{257}ustar", "a tar archive", _UNPACK.format("tar -xOf FILE")),
+    )
 )
+"""What is no text, by its first bytes: those that a text might begin with too are asked for more than these."""
+
+_RECORD = re.compile(rb'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:')
+"""The first bytes of a JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,19 +350,28 @@ def checked_head(source: Source, read: Callable[[int], bytes]) -> Callable[[int]
 def _check_head(source: Source, head: bytes) -> None:
     if source.path.endswith(".pt") and not head.startswith(b"PK\x03\x04"):
         raise FileFormatError(f"{source.path}: not a .pt file, by its first bytes; rename it if it is a text")
-    what = _looks_like(head)
+    what, advice = _looks_like(head)
     if what:
-        raise DataError(f"{source.path}: looks like {what}, not UTF-8 text; convert it first")
+        raise DataError(f"{source.path}: looks like {what}, not UTF-8 text; {advice}")
+    if source.format == "text" and _begins_with_record(head):
+        source.remark("begins with a JSON object and is read as plain text; --field NAME reads its records")
 
 
-def _looks_like(head: bytes) -> str:
-    for signature, what in _SIGNATURES:
-        if head.startswith(signature):
-            return what
-    if head[257:262] == b"ustar":
-        return "a tar archive"
+def _looks_like(head: bytes) -> tuple[str, str]:
+    """Return what the first bytes are of, and what to do with it; nothing of a text."""
+    for signature, what, advice in _SIGNATURES:
+        if signature.match(head):
+            return what, advice
     nuls = head.count(0)
-    return _with_nuls(head) if nuls > 1 and nuls * 20 >= len(head) else ""
+    return (_with_nuls(head) if nuls > 1 and nuls * 20 >= len(head) else ""), _CONVERT
+
+
+def _begins_with_record(head: bytes) -> bool:
+    """Tell whether the first line is a JSON object; of a line longer than the head, whether it begins like one."""
+    line, end, _ = head.removeprefix(BOM).partition(b"\n")
+    if not _RECORD.match(line):
+        return False
+    return line.rstrip().endswith(b"}") if end or len(head) < HEAD_BYTES else True
 
 
 def _with_nuls(head: bytes) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import sys
 import zlib
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
-from llmprep.documents.sources import STDIN, Source, input_error
+from llmprep.documents.sources import STDIN, Source, input_error, promises_compression
 from llmprep.errors import DataError, InputError, UsageError
 
 Run: TypeAlias = Callable[..., None]
@@ -19,7 +20,20 @@ Run: TypeAlias = Callable[..., None]
 HEAD_BYTES = 4096
 PART_BYTES = 1 << 18
 
-_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstandard"}
+_MAGIC = {
+    "gzip": re.compile(rb"\x1f\x8b"),
+    "bzip2": re.compile(rb"BZh(?:[1-9](?:1AY&SY|\x17rE8P\x90|1?A?Y?&?S?\Z)|\Z)"),  # a text may begin with BZh
+    "xz": re.compile(rb"\xfd7zXZ\x00"),
+    "lzma": re.compile(rb"\x5d\x00\x00..(?:\xff{8}|.{5}\x00{3})", re.DOTALL),
+    "zstandard": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),  # a frame, or one to be skipped first
+}
+MAGIC_BYTES = 16
+"""So many first bytes tell how a file is compressed."""
+PADDED = {"gzip": 1, "xz": 4}
+"""What may be padded with NULs, by how many each time."""
+MAX_WINDOW_LOG = 31
+"""The largest window of zstd, 2 GiB, which is what ``zstd --long=31`` writes."""
+USUAL_WINDOW = 8 << 20
 
 
 def run_now(function: Callable[..., object], *arguments: object) -> None:
@@ -125,21 +139,35 @@ def peek(source: Source, count: int = HEAD_BYTES) -> bytes:
 
 def is_compressed(source: Source) -> bool:
     """Tell by its first bytes whether a source is compressed; it is opened and closed for that."""
-    head = peek(source, 8)
+    head = peek(source, MAGIC_BYTES)
     close_source(source)
-    return any(head.startswith(magic) for magic in _MAGIC)
+    return compression(head) is not None
 
 
 def open_content(source: Source) -> Callable[[int], bytes]:
     """Return a function that reads up to n bytes of a source's content: what it holds, decompressed if need be."""
     stream = open_source(source)
-    kind = compression(stream.peek(8))
-    return stream.read if kind is None else _Decompressed(source, stream, kind).read
+    head = stream.peek(MAGIC_BYTES)
+    kind = compression(head)
+    if kind is not None:
+        return _Decompressed(source, stream, kind).read
+    if head and promises_compression(source.path):
+        source.remark("is not compressed, though its name says so; read as it is")
+    return stream.read
 
 
 def compression(head: bytes) -> str | None:
     """Tell from its first bytes how a file is compressed, if it is."""
-    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+    return next((name for name, magic in _MAGIC.items() if magic.match(head)), None)
+
+
+def zstd_window(head: bytes) -> int:
+    """Return how many bytes back a zstd frame may reach, 0 where its header does not tell (RFC 8878, 3.1.1.1)."""
+    if len(head) < 6 or not head.startswith(b"\x28\xb5\x2f\xfd") or head[4] & 0x20:  # a single segment
+        return 0
+    exponent, mantissa = head[5] >> 3, head[5] & 7
+    base = 1 << (10 + exponent)
+    return base + base // 8 * mantissa
 
 
 class _Decompressor(Protocol):
@@ -157,6 +185,9 @@ class _Decompressed:
         self._source = source
         self._stream = stream
         self._kind = kind
+        window = zstd_window(stream.peek(MAGIC_BYTES)) if kind == "zstandard" else 0
+        if window > USUAL_WINDOW * 16:
+            source.remark(f"was compressed with a window of {window >> 20} MiB, which takes as much memory")
         self._new = _decompressor(kind)
         self._member: _Decompressor = self._new()
         self._input = b""
@@ -168,27 +199,46 @@ class _Decompressed:
             if self._member.needs_input and not self._input:
                 self._input = self._stream.read(PART_BYTES)
                 if not self._input:
-                    raise DataError(f"{self._source.path}: the {self._kind} data is cut short")
+                    raise DataError(f"{self._source.path}: the {self._kind} data is cut short; get the whole file")
             try:
                 data = self._member.decompress(self._input, count)
             except MemoryError:
                 raise
             except Exception as error:
-                raise DataError(
-                    f"{self._source.path}: the {self._kind} data is damaged before byte {self._source.n_bytes}: {error}"
-                ) from error
+                raise self._refused(error) from error
             self._input = b""
             if data:
                 return data
 
+    def _refused(self, error: Exception) -> DataError:
+        """The error for what the decompressor does not take, with its reason."""
+        path, words = self._source.path, str(error)
+        if self._kind == "zstandard" and "dictionary" in words.lower():
+            return DataError(
+                f"{path}: needs the zstd dictionary it was made with: zstd -dc -D DICTIONARY {path} | ... -"
+            )
+        return DataError(f"{path}: the {self._kind} data is damaged before byte {self._source.n_bytes}: {words}")
+
     def _next_member(self) -> bool:
         rest = self._member.unused_data or self._stream.read(PART_BYTES)
-        while rest and self._kind == "gzip" and not rest.strip(b"\0"):  # gzip files may be padded with NULs
-            rest = self._stream.read(PART_BYTES)
+        if self._kind in PADDED:
+            rest = self._without_padding(rest)
         if not rest:
             return False
         self._member, self._input = self._new(), rest
         return True
+
+    def _without_padding(self, data: bytes) -> bytes:
+        """Pass over the NULs between members and at the end. What is no whole number of them stays, as damage."""
+        n_nuls = 0
+        while data and not data.strip(b"\0"):
+            n_nuls += len(data)
+            data = self._stream.read(PART_BYTES)
+        rest = data.lstrip(b"\0")
+        n_nuls += len(data) - len(rest)
+        if n_nuls % PADDED[self._kind]:
+            raise DataError(f"{self._source.path}: the {self._kind} data is damaged where it ends: {n_nuls} NUL bytes")
+        return rest
 
 
 class _Gzip:
@@ -222,13 +272,14 @@ def _decompressor(kind: str) -> Callable[[], Any]:
             import bz2
 
             return bz2.BZ2Decompressor
-        case "xz":
+        case "xz" | "lzma":
             import lzma
 
             return lzma.LZMADecompressor
         case _:
-            made: Callable[[], Any] = _zstd().ZstdDecompressor
-            return made
+            zstd = _zstd()
+            options = {zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG}
+            return lambda: zstd.ZstdDecompressor(options=options)
 
 
 def _zstd() -> Any:

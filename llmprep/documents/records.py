@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from llmprep.documents.blocks import (
-    BOM,
     Block,
     Newlines,
     checked_head,
@@ -21,7 +20,7 @@ from llmprep.documents.blocks import (
     open_span,
 )
 from llmprep.documents.opening import open_content, open_source
-from llmprep.documents.sources import Source
+from llmprep.documents.sources import BOM, Source
 from llmprep.errors import DataError, UsageError, list_names
 
 JOINT = b"<|endoftext|>"
@@ -31,21 +30,18 @@ SMALL_BYTES = 1 << 16
 MAX_LINE_BYTES = 256 << 20
 """The longest line: a record is parsed as a whole, which takes up to 12 bytes of memory a byte."""
 
-Documents = Iterator[tuple[str, str]]
-"""(text, where it stood) of each record."""
+MAX_GAPS = 1 << 16
+"""So many runs of records without text have their numbers kept."""
+
+Documents = Iterator[tuple[str | None, str]]
+"""(text, where it stood) of each record; a blank line has no text."""
 
 
 def read_records(source: Source, newlines: Newlines, block_bytes: int) -> Iterator[Block]:
     """Yield the documents of a JSON Lines or Parquet source, small ones joined, in order."""
-    documents = _json_lines(source) if source.format == "jsonl" else _parquet_rows(source)
     batch: list[bytes] = []
     size, where = 0, ""
-    for text, place in documents:
-        encoded = _utf8(source, text, place)
-        data = normalise(encoded, newlines)
-        source.n_chars += len(text) - (len(encoded) - len(data))
-        if not data:
-            continue
+    for data, place in _with_text(source, newlines):
         if len(data) > SMALL_BYTES or SPECIAL in data:
             yield from _batch(source, batch, where)
             yield from _alone(source, data, place, block_bytes)
@@ -58,6 +54,27 @@ def read_records(source: Source, newlines: Newlines, block_bytes: int) -> Iterat
             yield from _batch(source, batch, where)
             batch, size = [], 0
     yield from _batch(source, batch, where)
+
+
+def _with_text(source: Source, newlines: Newlines) -> Iterator[tuple[bytes, str]]:
+    """Yield (UTF-8, place) of the records that hold text, counting the others and keeping their numbers."""
+    documents = _json_lines(source) if source.format == "jsonl" else _parquet_rows(source)
+    gaps: list[list[int]] = []
+    source.gaps = gaps
+    for number, (text, place) in enumerate(documents, 1):
+        encoded = _utf8(source, text, place) if text else b""
+        data = normalise(encoded, newlines)
+        if data:
+            source.n_chars += len(text or "") - (len(encoded) - len(data))
+            yield data, place
+            continue
+        source.n_empty += text is not None
+        if gaps and sum(gaps[-1]) == number:
+            gaps[-1][1] += 1
+        elif len(gaps) < MAX_GAPS:
+            gaps.append([number, 1])
+        else:
+            source.gaps = None
 
 
 def _batch(source: Source, batch: list[bytes], place: str) -> Iterator[Block]:
@@ -97,8 +114,7 @@ def _json_lines(source: Source) -> Documents:
     for begin, place, whole in _lines(source, read, start):
         source.bom |= begin == 0 and whole.startswith(BOM)
         line = whole.removeprefix(BOM) if begin == 0 else whole
-        if line.strip():
-            yield _text_of(source, _parse(source, line, place), place), place
+        yield _text_of(source, _parse(source, line, place), place) if line.strip() else None, place
 
 
 def _find_line(data: bytes, after: int) -> int | None:
@@ -125,7 +141,8 @@ def _lines(source: Source, read: Callable[[int], bytes], begin: int) -> Iterator
         if held > MAX_LINE_BYTES:
             place = _line_place(source, number, begin)
             raise DataError(f"{source.path}: {place}: longer than {MAX_LINE_BYTES} bytes; is it JSON Lines?")
-    yield begin, _line_place(source, number, begin), b"".join(parts)
+    if any(parts):
+        yield begin, _line_place(source, number, begin), b"".join(parts)
 
 
 def _line_place(source: Source, number: int, begin: int) -> str:
@@ -144,11 +161,15 @@ def _parse(source: Source, line: bytes, place: str) -> dict[str, Any]:
     try:
         # A field that stands once, spelt plainly, cannot stand twice: the common case needs no look at every pair.
         once = line.count(f'"{source.text_field}"'.encode()) == 1 and b"\\u" not in line
-        record = json.loads(line.decode()) if once else json.loads(line.decode(), object_pairs_hook=check)
+        record = _load(line.decode(), None if once else check)
     except UnicodeDecodeError as error:
         raise DataError(f"{source.path}: {place}: not valid UTF-8 at byte {error.start} of the line") from error
     except (ValueError, RecursionError) as error:
+        if line.lstrip().startswith(b"["):
+            raise _is_array(source, place) from error
         raise DataError(f"{source.path}: {place}: not valid JSON: {error}") from error
+    if isinstance(record, list):
+        raise _is_array(source, place)
     if not isinstance(record, dict):
         raise DataError(
             f"{source.path}: {place}: holds a {type(record).__name__}, not an object with field {source.text_field}"
@@ -158,6 +179,22 @@ def _parse(source: Source, line: bytes, place: str) -> dict[str, Any]:
             f"{source.path}: {place}: field {source.text_field} stands twice; which one is meant is not clear"
         )
     return record
+
+
+def _load(line: str, hook: Callable[[list[tuple[str, Any]]], Any] | None) -> Any:
+    try:
+        return json.loads(line, object_pairs_hook=hook)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # a number of more digits than Python makes an int of; no number is of use here
+        return json.loads(line, object_pairs_hook=hook, parse_int=lambda _: 0)
+
+
+def _is_array(source: Source, place: str) -> DataError:
+    return DataError(
+        f"{source.path}: {place}: holds a JSON array, and JSON Lines has an object on each line; "
+        f"write one on each, for example with: jq -c '.[]'"
+    )
 
 
 def _text_of(source: Source, record: dict[str, Any], place: str) -> str:
@@ -183,9 +220,7 @@ def _parquet_rows(source: Source) -> Documents:
     row = 0
     try:
         with ParquetFile(source.path, page_checksum_verification=True) as file:
-            if source.text_field not in file.schema_arrow.names:
-                known = list_names(file.schema_arrow.names)
-                raise DataError(f"{source.path}: has no column {source.text_field}; its columns: {known} (see --field)")
+            _require_column(source, file.schema_arrow.names)
             for batch in file.iter_batches(batch_size=1024, columns=[source.text_field]):
                 for value in batch.column(0):
                     row += 1
@@ -197,9 +232,24 @@ def _parquet_rows(source: Source) -> Documents:
     open_source(source).read(1)  # at the end again: an error if the file has changed since it was hashed
 
 
+def _require_column(source: Source, names: list[str]) -> None:
+    if source.text_field not in names:
+        raise DataError(
+            f"{source.path}: has no column {source.text_field}; its columns: {list_names(names)} (see --field)"
+        )
+    if names.count(source.text_field) > 1:
+        raise DataError(
+            f"{source.path}: has {names.count(source.text_field)} columns {source.text_field}; which one is meant is "
+            f"not clear; rename one"
+        )
+
+
 def _cell(source: Source, scalar: Any, place: str) -> str:
+    """Return a cell's text; some writers store text as bytes without saying that it is text."""
     try:
         value = scalar.as_py()
+        if isinstance(value, bytes):
+            return value.decode()
     except UnicodeDecodeError as error:
         raise DataError(f"{source.path}: {place}: column {source.text_field} is not valid UTF-8") from error
     if not isinstance(value, str):

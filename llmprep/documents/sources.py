@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fnmatch
 import glob
 import os
+import re
 import stat
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +21,32 @@ if TYPE_CHECKING:
     from llmprep.documents.opening import ByteStream
 
 STDIN = "-"
+BOM = b"\xef\xbb\xbf"
+MAX_RECORDS = 1 << 62
 FIELD = "text"
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+COMPRESSED = (".gz", ".gzip", ".bz2", ".bz", ".xz", ".lzma", ".zst", ".zstd")
+"""Endings of names that promise compressed content. Whether it is, its first bytes tell."""
+BESIDE = ("_metadata", "_common_metadata", "_SUCCESS")
+"""Files that Parquet's writers leave beside the data; they hold none."""
 
+Identity: TypeAlias = tuple[int, int]
 Format: TypeAlias = Literal["text", "jsonl", "parquet"]
-_FORMATS: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+_FORMATS: dict[str, Format] = {
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".jsonlines": "jsonl", ".jl": "jsonl", ".parquet": "parquet",
+}  # fmt: skip
+
+_POINTER_BYTES = 1024
+_POINTERS = (
+    (
+        re.compile(rb"version https://git-lfs\.github\.com/spec/v1\r?\n(?s:.*)^oid ", re.MULTILINE),
+        "is a Git LFS pointer, not the data; fetch it with: git lfs pull",
+    ),
+    (
+        re.compile(rb"/annex/objects/[!-~]+\s*\Z"),
+        "is a git-annex pointer, not the data; fetch it with: git annex get",
+    ),
+)
+"""Small files that stand for large ones which were not fetched."""
 
 
 @dataclass(slots=True)
@@ -34,6 +59,10 @@ class Source:
     text as it is encoded, with newlines as chosen and without a mark. A ``span`` names a part of a plain text or
     of JSON Lines by two byte positions, each of which means the first safe cut, or begin of a line, at or after it;
     ``begin`` is where it really begins.
+
+    ``n_documents`` counts those with text, ``n_empty`` the records without. ``gaps`` are runs [number, count] of the
+    numbers, from 1 on, of records without text and of blank lines; None where they are too many. ``remarks`` are what a
+    person should know of the input: each goes on a sentence that begins with its name.
     """
 
     path: str
@@ -48,9 +77,31 @@ class Source:
     n_text: int = 0
     n_tokens: int = 0
     n_documents: int = 0
+    n_empty: int = 0
+    gaps: list[list[int]] | None = field(default_factory=list)
     bom: bool = False
     sha256: str = ""
+    remarks: tuple[str, ...] = ()
     stream: ByteStream | None = field(default=None, repr=False)
+
+    def remark(self, text: str) -> None:
+        """Keep a remark, once."""
+        if text not in self.remarks:
+            self.remarks += (text,)
+
+
+def are_gaps(value: object) -> bool:
+    """Tell runs [number, count], each behind the one before, or None, from any other value."""
+    if value is None:
+        return True
+    behind = 1
+    for run in value if isinstance(value, list) else [None]:
+        if not isinstance(run, list) or len(run) != 2 or any(type(each) is not int for each in run):
+            return False
+        if run[0] < behind or not 1 <= run[1] <= MAX_RECORDS - run[0]:
+            return False
+        behind = run[0] + run[1] + 1
+    return True
 
 
 def find_sources(
@@ -59,14 +110,60 @@ def find_sources(
     """Return one source per file: ``-`` is standard input, folders are walked, patterns expanded.
 
     Files of a folder or pattern come in byte order of their path, on every machine. ``.jsonl`` and ``.parquet`` files
-    hold records, whose ``field_name`` is the text; with a ``field_name``, so does standard input (JSON Lines).
-    Raises `InputError` for what is missing or unreadable, `UsageError` for a folder without files or a terminal.
+    hold records, whose ``field_name`` is the text; with a ``field_name`` every input that is not Parquet is JSON Lines.
+    Where several have one name, each gets as many of its folders as tell it from the others.
+    Raises `InputError` for what is missing or unreadable, `UsageError` for a folder without files or a terminal,
+    `DataError` for a pointer that stands for a file.
     """
     if list(paths).count(STDIN) > 1:
         raise UsageError("-: standard input can be read only once")
     if field_name is not None and not _is_utf8(field_name):
         raise UsageError(f"--field {field_name}: is not valid UTF-8, as the name of every field is")
-    return [_check(path, name, field_name) for path, name in expand_paths(paths, announce)]
+    found = [_check(path, name, field_name) for path, name in expand_paths(paths, announce)]
+    sources = [source for source, _ in found]
+    _tell_apart(sources)
+    if announce is not None:
+        _say_twice(found, announce)
+    return sources
+
+
+def _tell_apart(sources: Sequence[Source]) -> None:
+    """Lengthen names that several files share, folder by folder, until they differ. One file keeps one name."""
+    if len({source.name for source in sources}) == len(sources):
+        return
+    parts = {s.path: os.path.abspath(s.path).strip("/").split("/") for s in sources if s.path != STDIN}  # noqa: PTH100
+    depths = {s.path: s.name.count("/") + 1 for s in sources if s.path != STDIN}
+    while True:
+        sharing: defaultdict[tuple[str, ...], set[tuple[str, ...]]] = defaultdict(set)
+        for path, depth in depths.items():
+            sharing[tuple(parts[path][-depth:])].add(tuple(parts[path]))
+        longer = [
+            path
+            for path, depth in depths.items()
+            if len(sharing[tuple(parts[path][-depth:])]) > 1 and depth < len(parts[path])
+        ]
+        if not longer:
+            break
+        for path in longer:
+            depths[path] += 1
+    for source in sources:
+        if source.path != STDIN:
+            source.name = _shown("/".join(parts[source.path][-depths[source.path] :]))
+
+
+def _say_twice(found: Sequence[tuple[Source, Identity | None]], announce: Callable[[str], None]) -> None:
+    """Say which files are inputs more than once: by another path, a link, a folder and a name."""
+    first: dict[Identity, Source] = {}
+    again: list[tuple[Source, Source]] = []
+    for source, identity in found:
+        if identity is not None and source.size:
+            before = first.setdefault(identity, source)
+            again += [(source, before)] if before is not source else []
+    for source, before in again[:5]:
+        same = "was named before" if source.path == before.path else f"is the same file as {before.path}"
+        announce(f"{source.path}: {same}; its tokens are taken each time")
+    if len(again) > 5:
+        announce(f"{len(again) - 5} more inputs are files that came before; their tokens are taken each time")
 
 
 def expand_paths(paths: Sequence[str], announce: Callable[[str], None] | None = None) -> Iterator[tuple[str, str]]:
@@ -104,7 +201,7 @@ def _walk(folder: str, announce: Callable[[str], None] | None) -> list[tuple[str
         announce(f"{folder}: {hidden} hidden files or folders in it are left out; name them to take them")
     if links and announce is not None:
         announce(f"{folder}: {links} links to folders in it are not followed; name them to follow them")
-    taken = _leave_out_endless(folder, found, announce)
+    taken = _leave_out(folder, found, announce)
     if not taken:
         raise UsageError(f"{folder}: there is no file in this folder")
     named = [(path, os.path.relpath(path, folder)) for path in taken]
@@ -112,23 +209,28 @@ def _walk(folder: str, announce: Callable[[str], None] | None) -> list[tuple[str
 
 
 def _expand(pattern: str, announce: Callable[[str], None] | None) -> list[tuple[str, str]]:
-    matching = [path for path in set(_matches(pattern)) if not os.path.isdir(path)]  # noqa: PTH112
-    found = _leave_out_endless(pattern, matching, announce)
+    matching = set(_matches(pattern))
+    folders = [path for path in matching if os.path.isdir(path)]  # noqa: PTH112
+    found = _leave_out(pattern, sorted(matching.difference(folders)), announce)
     if not found:
         raise InputError(f"{pattern}: no file matches")
+    if folders and announce is not None and "**" not in pattern.split("/"):
+        announce(f"{pattern}: {len(folders)} folders that match it are left out; ** stands for folders and all in them")
     return [(path, Path(path).name) for path in sorted(found, key=os.fsencode)]
 
 
-def _leave_out_endless(where: str, paths: list[str], announce: Callable[[str], None] | None) -> list[str]:
-    """Return the paths without pipes, sockets and devices, which are named; what is missing has its own error."""
-    endless = sorted(filter(_is_endless, paths), key=os.fsencode)
-    if not endless:
-        return paths
+def _leave_out(where: str, paths: list[str], announce: Callable[[str], None] | None) -> list[str]:
+    """Return the paths without what holds no text, which is named: pipes and devices, Parquet's notes on its files."""
+    beside = [path for path in paths if path.endswith(BESIDE) and os.path.basename(path) in BESIDE]  # noqa: PTH119
+    endless = list(filter(_is_endless, paths))  # what is missing has its own error
     if announce is not None:
-        more = f" and {len(endless) - 5} more" if len(endless) > 5 else ""
-        announce(f"{where}: left out, as no regular file: {', '.join(endless[:5])}{more}; name one to read it")
-    left_out = set(endless)
-    return [path for path in paths if path not in left_out]
+        for left, reason in ((endless, "as no regular file"), (beside, "as it is about other files")):
+            left.sort(key=os.fsencode)
+            more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+            if left:
+                announce(f"{where}: left out, {reason}: {', '.join(left[:5])}{more}; name one to read it")
+    left_out = {*endless, *beside}
+    return [path for path in paths if path not in left_out] if left_out else paths
 
 
 def _is_endless(path: str) -> bool:
@@ -136,19 +238,77 @@ def _is_endless(path: str) -> bool:
 
 
 def _matches(pattern: str) -> Iterator[str]:
-    """Yield what a pattern matches; unlike glob's own, a ``**`` in it follows no links, so a loop cannot trap us."""
-    before, rest = pattern, ""
-    if "**" in (parts := pattern.split("/")):
-        place = parts.index("**")
-        before, rest = "".join(f"{part}/" for part in parts[:place]), "/".join(parts[place + 1 :]) or "*"
-    if not rest:
-        yield from glob.iglob(pattern)  # noqa: PTH207
+    """Yield what a pattern matches, as Python's glob does but for two things.
+
+    A ``**`` follows no links, so a loop cannot trap us; and a folder that cannot be entered or read is an error, as it
+    is where a folder is named.
+    """
+    root = "/" * (len(pattern) - len(pattern.lstrip("/")))
+    if not pattern.endswith("/"):
+        yield from _match(root, [part for part in pattern.split("/") if part])
+
+
+def _match(base: str, parts: Sequence[str]) -> Iterator[str]:
+    """Yield what ``parts`` match below ``base``, which is empty or ends with a slash."""
+    part, rest = parts[0], parts[1:]
+    if part == "**":
+        yield from _match_below(base, rest or ["*"])
+    elif rest:
+        for folder in _named(base, part):
+            if _is_folder(folder):
+                yield from _match(f"{folder}/", rest)
+    else:
+        yield from _named(base, part)
+
+
+def _named(base: str, part: str) -> Iterator[str]:
+    """Yield what is in a folder by a name or a pattern of names."""
+    if not glob.has_magic(part):
+        yield from [base + part] if _exists(base + part) else []
         return
-    for base in glob.iglob(before) if before else ["."]:  # noqa: PTH207
-        for folder, folders, _ in os.walk(base):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            for path in _matches(os.path.join(glob.escape(folder), rest)):  # noqa: PTH118
-                yield path if before else path.removeprefix("./")
+    matches = re.compile(fnmatch.translate(part)).match
+    for entry in _entries(base):
+        if matches(entry.name) and (part.startswith(".") or not entry.name.startswith(".")):
+            yield base + entry.name
+
+
+def _match_below(base: str, rest: Sequence[str]) -> Iterator[str]:
+    """Yield what ``rest`` matches in ``base`` and every folder below it that is neither hidden nor a link."""
+    yield from _match(base, rest)
+    for entry in _entries(base):
+        if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+            yield from _match_below(f"{base}{entry.name}/", rest)
+
+
+def _is_folder(path: str) -> bool:
+    """Tell a folder, also one behind a link; where that may not be known is an error."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116 - there may be many
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise input_error(path, error) from error
+
+
+def _entries(base: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(base or ".") as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise input_error(base, error) from error
+
+
+def _exists(path: str) -> bool:
+    """Tell whether there is something of that name; where that may not be known is an error."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise input_error(path, error) from error
+    return True
 
 
 def read_names(path: str, *, nul_separated: bool) -> list[str]:
@@ -159,16 +319,24 @@ def read_names(path: str, *, nul_separated: bool) -> list[str]:
         data = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
     except OSError as error:
         raise input_error(path, error) from error
-    names = [os.fsdecode(name) for name in data.split(b"\0" if nul_separated else b"\n") if name]
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{path}: is UTF-16 text; write the list as UTF-8")
+    parts = data.split(b"\0") if nul_separated else map(_without_return, data.removeprefix(BOM).split(b"\n"))
+    names = [os.fsdecode(name) for name in parts if name]
     if not names:
         raise DataError(f"{path}: names no file")
     return names
 
 
-def _check(path: str, name: str, field_name: str | None) -> Source:
+def _without_return(line: bytes) -> bytes:
+    """Drop the CR of a line end of Windows, unless there is a file of that very name."""
+    return line if line.endswith(b"\r") and os.path.lexists(line) else line.removesuffix(b"\r")
+
+
+def _check(path: str, name: str, field_name: str | None) -> tuple[Source, Identity | None]:
     if path == STDIN:
         _check_stdin()
-        return Source(path, name, format="jsonl" if field_name else "text", text_field=field_name or FIELD)
+        return Source(path, name, format="jsonl" if field_name else "text", text_field=field_name or FIELD), None
     try:
         status = Path(path).stat()
     except (OSError, ValueError) as error:
@@ -176,22 +344,36 @@ def _check(path: str, name: str, field_name: str | None) -> Source:
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: permission denied")
     size = status.st_size if stat.S_ISREG(status.st_mode) else None
-    if size == 0 and _holds_any(path):
-        size = None  # as files of /proc, and some of network file systems: it is known when they have been read
+    if size is not None and size < _POINTER_BYTES:
+        head = _read_head(path)
+        _refuse_pointer(path, head)
+        if size == 0 and head:
+            size = None  # as files of /proc, and some of network file systems: it is known when they have been read
     kind = _format_of(path)
+    if field_name is not None and kind == "text":
+        kind = "jsonl"
     if kind == "parquet" and size is None:
         raise UsageError(f"{path}: a Parquet file is read by seeking; it cannot come through a pipe")
-    shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return Source(path, shown, size, format=kind, text_field=field_name or FIELD)
+    identity = None if size is None else (status.st_dev, status.st_ino)
+    return Source(path, _shown(name), size, format=kind, text_field=field_name or FIELD), identity
 
 
-def _holds_any(path: str) -> bool:
-    """Tell a file that says it is empty, and is not, from an empty one."""
+def _shown(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _read_head(path: str) -> bytes:
     try:
-        with Path(path).open("rb") as file:
-            return bool(file.read(1))
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - there may be many
+            return file.read(_POINTER_BYTES) or b""
     except OSError as error:
         raise input_error(path, error) from error
+
+
+def _refuse_pointer(path: str, head: bytes) -> None:
+    for pointer, advice in _POINTERS:
+        if pointer.match(head):
+            raise DataError(f"{path}: {advice}")
 
 
 def _is_utf8(text: str) -> bool:
@@ -211,10 +393,15 @@ def _check_stdin() -> None:
 
 
 def _format_of(path: str) -> Format:
-    plain = Path(path)
-    if plain.suffix.lower() in COMPRESSED:
-        plain = plain.with_suffix("")
-    return _FORMATS.get(plain.suffix.lower(), "text")
+    name = path.lower()
+    if promises_compression(name):
+        name = os.path.splitext(name)[0]  # noqa: PTH122 - there may be many
+    return _FORMATS.get(os.path.splitext(name)[1], "text")  # noqa: PTH122
+
+
+def promises_compression(path: str) -> bool:
+    """Tell by its name whether a file should be compressed."""
+    return path.lower().endswith(COMPRESSED)
 
 
 def input_error(path: str, error: OSError | ValueError) -> InputError:

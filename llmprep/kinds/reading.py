@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from llmprep.documents import are_gaps
 from llmprep.errors import DataError, EmptyError, FileFormatError, UsageError, list_names, shorten
 from llmprep.ptfile import PtFile
 from llmprep.vocabulary import load_vocabulary, resolve_encoding
@@ -51,6 +52,8 @@ def checked_meta(file: PtFile) -> dict[str, Any]:
     wrong = _missing(meta, META) or [
         f"sources: {each}" for source in meta["sources"] for each in _missing(source, SOURCE)
     ]
+    if not wrong and not all(are_gaps(source.get("gaps", [])) for source in meta["sources"]):
+        wrong.append("sources: gaps are no runs [number, count] in order")
     if not wrong and not 1 <= meta["n_vocab"] <= MAX_VOCAB:
         wrong.append(f"n_vocab {shorten(str(meta['n_vocab']))} is out of range")
     if not wrong and meta["n_tokens"] < 0:

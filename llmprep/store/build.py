@@ -29,6 +29,7 @@ from llmprep.tokens import Effort, TextOptions, stream_text
 from llmprep.vocabulary import Vocabulary, rebuild_vocabulary
 
 ATTEMPTS = 2
+MAX_REMARKS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,14 @@ def build_shard(job: ShardJob) -> dict[str, Any]:
         "documents": sum(map(begun_documents, job.sources)),
         "special": stream.n_special,
         "boms": sum(source.bom for source in job.sources),
-        "pieces": [[s.begin, s.begin + s.n_bytes, s.n_tokens, begun_documents(s), s.n_text] for s in job.sources],
+        "pieces": [_figures(source) for source in job.sources],
     }
+    n_empty = sum(source.n_empty for source in job.sources)
+    if n_empty:
+        receipt["empty"] = n_empty
+    remarks = [[source.path, remark] for source in job.sources for remark in source.remarks]
+    if remarks:
+        receipt["remarks"] = remarks[:MAX_REMARKS]
     write_sealed(receipt_path(Path(job.folder), job.number), receipt)
     return receipt
 
@@ -128,6 +135,13 @@ def begun_documents(source: Source) -> int:
     """Return how many documents begin in what was read of a source: a later span of a text only goes on with one."""
     goes_on = source.format == "text" and source.span is not None and source.span[0] > 0
     return 0 if goes_on else source.n_documents
+
+
+def _figures(source: Source) -> list[Any]:
+    """What a receipt says of a piece: where it lies in its source, what came of it, and the numbers that it skips."""
+    end = source.begin + source.n_bytes
+    gaps = [] if source.gaps == [] else [source.gaps]
+    return [source.begin, end, source.n_tokens, begun_documents(source), source.n_text, *gaps]
 
 
 class _HashingSink:

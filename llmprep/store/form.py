@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from llmprep.documents import are_gaps
+
 FORMAT = "llmprep-store/1"
 MAX_INT = 1 << 62
 KEYS: dict[str, type] = {
@@ -121,7 +123,9 @@ def is_receipt(values: object, n_pieces: int) -> bool:
     if not isinstance(values, dict) or _of_types(values, RECEIPT_KEYS, "") or len(values["pieces"]) != n_pieces:
         return False
     figures = [values[key] for key in ("bytes", "tokens", "documents", "special", "boms")]
-    return all(map(is_count, figures)) and all(_is_piece([0, *_listed(piece)], [None]) for piece in values["pieces"])
+    return all(map(is_count, [*figures, values.get("empty", 0)])) and all(
+        _is_piece([0, *_listed(piece)], [None]) for piece in values["pieces"]
+    )
 
 
 def _listed(value: object) -> list[Any]:
@@ -135,6 +139,8 @@ def is_count(value: object) -> bool:
 
 def _figures(values: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{key} is out of range" for key in COUNTS if not is_count(values[key]))
+    if not is_count(values.get("n_empty", 0)):
+        yield "n_empty is out of range"
     if not 1 <= values["n_vocab"] <= 1 << 31:
         yield "n_vocab is out of range"
     elif values["dtype"] != store_dtype(values["n_vocab"]):
@@ -160,11 +166,13 @@ def _shards(values: Mapping[str, Any]) -> Iterator[str]:
         if not all(is_count(shard[key]) for key in ("tokens", "documents", "bytes")):
             yield f"shard {number}: tokens, documents or bytes are out of range"
         if not all(_is_piece(piece, values["sources"]) for piece in shard["pieces"]):
-            yield f"shard {number}: a piece is no [source, begin, end, tokens, documents, text]"
+            yield f"shard {number}: a piece is no [source, begin, end, tokens, documents, text, gaps if any]"
 
 
 def _is_piece(piece: object, sources: list[Any]) -> bool:
-    if type(piece) is not list or len(piece) != PIECE_LENGTH or not all(map(is_count, piece)):
+    if type(piece) is not list or not all(map(is_count, piece[:PIECE_LENGTH])):
+        return False
+    if len(piece) != PIECE_LENGTH and not (len(piece) == PIECE_LENGTH + 1 and are_gaps(piece[-1])):
         return False
     source, begin, end = piece[:3]
     return bool(source < len(sources) and begin <= end)
@@ -179,7 +187,7 @@ def _totals(values: Mapping[str, Any]) -> Iterator[str]:
     begun = False
     for number, shard in enumerate(values["shards"]):
         tokens = documents = 0
-        for _, _, _, n_tokens, n_documents, _ in shard["pieces"]:
+        for _, _, _, n_tokens, n_documents, *_ in shard["pieces"]:
             tokens += n_tokens + count_separators(n_documents, values["options"], begun=begun)
             documents += n_documents
             begun = begun or n_documents > 0

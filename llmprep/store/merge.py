@@ -87,6 +87,9 @@ def write_manifest(folder: Path, told: Mapping[str, Any], receipts: Receipts, co
         "shards": shards,
         "splits": _splits(n_tokens, told["val_fraction"]),
     }
+    n_empty = sum(receipt.get("empty", 0) for receipt in ordered)
+    if n_empty:
+        values["n_empty"] = n_empty
     wrong = find_faults(values)
     if wrong:  # plan or receipts were sealed anew after a change
         raise FileFormatError(f"{folder}: plan and receipts do not fit together: {wrong[0]}; build with --restart")
@@ -112,7 +115,7 @@ def _entry(receipt: Mapping[str, Any], pieces: list[list[Any]]) -> dict[str, Any
 
 def _empty(shards: list[dict[str, Any]], n_sources: int) -> list[int]:
     """The numbers of the sources in which no document begins."""
-    begun = {source for shard in shards for source, _, _, _, documents, _ in shard["pieces"] if documents}
+    begun = {source for shard in shards for source, _, _, _, documents, *_ in shard["pieces"] if documents}
     return [number for number in range(n_sources) if number not in begun]
 
 

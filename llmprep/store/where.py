@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,8 @@ class Piece:
 
     ``first`` is its first token's place in the stream, ``n_ids`` how many there are. ``begin`` and ``end`` are the
     bytes of the source that it is made of, ``text_begin`` where it begins in the source's text, and
-    ``documents_before`` how many of the source's documents begin before it.
+    ``documents_before`` how many of the source's documents begin before it, those without text included, -1 if
+    that is not known. ``gaps`` are runs [number, count] of the documents in it that have no text, None if not known.
     """
 
     name: str
@@ -36,11 +37,12 @@ class Piece:
     n_separators: int
     n_documents: int
     documents_before: int
+    gaps: list[list[int]] | None = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a run of tokens came from. ``document`` counts from 1 within the file.
+    """Where a run of tokens came from. ``document`` counts from 1 within the file: the line of JSON Lines, the row.
 
     ``begin`` to ``end`` are bytes of the file; ``exact`` is false where newlines were normalised or the file holds
     records or is compressed: they then count bytes of its text, in a file of several documents from the start of that
@@ -57,29 +59,55 @@ class Place:
 def store_pieces(manifest: Manifest) -> list[Piece]:
     """Return the pieces of a store, in order of the stream."""
     sources = manifest.values["sources"]
-    entries = [(sources[n][0], n, *rest) for shard in manifest.shards for n, *rest in shard["pieces"]]
+    entries = [_Entry(sources[n][0], n, *rest) for shard in manifest.shards for n, *rest in shard["pieces"]]
     return _lay_out(entries, manifest.values["options"])
 
 
 def file_pieces(meta: Mapping[str, Any]) -> list[Piece]:
     """Return the pieces of a tokens or windows file: one for each of its sources."""
-    entries = [(s["name"], n, 0, s["bytes"], s["tokens"], s["documents"], 0) for n, s in enumerate(meta["sources"])]
+    entries = [
+        _Entry(s["name"], n, 0, s["bytes"], s["tokens"], s["documents"], 0, s.get("gaps", []))
+        for n, s in enumerate(meta["sources"])
+    ]
     return _lay_out(entries, meta["options"])
 
 
-def _lay_out(entries: Sequence[tuple[str, int, int, int, int, int, int]], options: Mapping[str, Any]) -> list[Piece]:
+class _Entry(NamedTuple):
+    name: str
+    number: int
+    begin: int
+    end: int
+    tokens: int
+    documents: int
+    text: int
+    gaps: list[list[int]] | None = []  # noqa: RUF012 - never written to
+
+
+def _lay_out(entries: Sequence[_Entry], options: Mapping[str, Any]) -> list[Piece]:
     pieces: list[Piece] = []
     first, begun = 0, False
     source, text_begin, before = -1, 0, 0
-    for name, number, begin, end, tokens, documents, text in entries:
+    for name, number, begin, end, tokens, documents, text, gaps in entries:
         if number != source:
             source, text_begin, before = number, 0, 0
         separators = count_separators(documents, options, begun=begun)
         begun = begun or documents > 0
-        pieces.append(Piece(name, first, tokens + separators, begin, end, text_begin, separators, documents, before))
+        pieces.append(
+            Piece(name, first, tokens + separators, begin, end, text_begin, separators, documents, before, gaps)
+        )
         first += tokens + separators
-        text_begin, before = text_begin + text, before + documents
+        text_begin += text
+        before = -1 if gaps is None or before < 0 else before + documents + sum(count for _, count in gaps)
     return pieces
+
+
+def _number(piece: Piece, nth: int) -> int | None:
+    """Return the number in its source of a piece's ``nth`` document that has text (0: one that begins before it)."""
+    if piece.gaps is None or piece.documents_before < 0:
+        return None
+    for first, count in piece.gaps if nth else ():
+        nth += count if nth >= first else 0
+    return max(1, piece.documents_before + nth)
 
 
 def find_places(
@@ -120,9 +148,7 @@ def _place(read: Read, piece: Piece, first: int, behind: int, lengths: npt.NDArr
     origin = -piece.begin if exact else start if several and told_apart else -piece.text_begin
     return Place(
         name=piece.name,
-        document=max(1, piece.documents_before + skipped + (piece.n_separators < piece.n_documents))
-        if told_apart
-        else None,
+        document=_number(piece, skipped + (piece.n_separators < piece.n_documents)) if told_apart else None,
         begin=begin - origin,
         end=end - origin,
         exact=exact,
