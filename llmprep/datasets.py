@@ -6,6 +6,8 @@ once and widened to int64 per batch, so a uint16 file stays uint16 in memory.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from llmprep.documents import Source, close_source, find_sources, peek
 from llmprep.errors import DataError, EmptyError, InputError, UsageError
-from llmprep.kinds import check_encoding, check_file_ids, file_tokens, file_windows, to_ids
+from llmprep.kinds import check_encoding, check_file_ids, file_tokens, file_windows, hash_ids, to_ids
 from llmprep.ptfile import PtFile, is_zip, read_pt
 from llmprep.sampler import WindowSampler
 from llmprep.store.reading import TokenStore
@@ -33,6 +35,7 @@ Array = npt.NDArray[Any]
 Places = npt.NDArray[np.int64]
 Batch = tuple[Tensor, Tensor]
 
+ROWS = 1024
 MAX_NAME = 4096
 NAME_ENDINGS = (
     ".txt", ".md", ".pt", ".json", ".jsonl", ".ndjson", ".parquet", ".gz", ".bz2", ".xz", ".zst", ".py", ".csv", "/",
@@ -96,24 +99,27 @@ class WindowDataset(Dataset[Batch]):
         ids: TokenStore | Array
         if origin.split is not None and not (isinstance(source, Path) and source.is_dir()):
             raise UsageError(f"split {origin.split}: only a token store has splits")
+        stated = ""
         if not isinstance(source, Path):
             ids = source
         elif source.is_dir():
             ids = _open_store(source, origin)
+            stated = ids.content_sha256
         else:
             found = _find(source)
             file = _read_if_pt(found, origin.encoding, check=origin.check and not again)
             if again and (file is None) != bool(origin.content_sha256):
                 raise _changed(source)
             if file and "input_ids" in file.tensors:
-                return _FileRows(*file_windows(file, max_length, stride))
+                return _FileRows(*file_windows(file, max_length, stride), _stated(file), _own_stride(file))
             ids = file_tokens(file) if file else self._encode(found)
+            stated = _stated(file) if file else self._origin.content_sha256
         if max_length is None:
             raise UsageError("max_length: needed, as the source is not a windows file")
         stride = max_length if stride is None else stride
         name = str(source) if isinstance(source, Path) else "ids"
         count = require_windows(len(ids), max_length, stride, name)
-        return _StreamRows(ids, max_length, stride, count)
+        return _StreamRows(ids, max_length, stride, count, stated)
 
     def _encode(self, source: Source) -> Array:
         """Encode a text into a temporary file; what was encoded before must give the same ids.
@@ -140,6 +146,24 @@ class WindowDataset(Dataset[Batch]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._origin = state["origin"]
         self._rows = self._open(again=True)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what these windows are, in plain values: those of two data sets are equal only where this is.
+
+        ``content_sha256`` is of the ids as little-endian uint32: as the file or store states it, else worked out when
+        first asked for. A split of a store is told by its name and its first token in the store.
+        """
+        return {
+            "content_sha256": self._content_sha256,
+            "split": self._origin.split,
+            "first_token": self._rows.first,
+            "max_length": self._rows.max_length,
+            "stride": self._rows.stride,
+        }
+
+    @functools.cached_property
+    def _content_sha256(self) -> str:
+        return self._rows.stated or self._rows.content_sha256()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -219,9 +243,38 @@ def _read_if_pt(source: Source, encoding: str | None, *, check: bool) -> PtFile 
     return file
 
 
+def _stated(file: PtFile) -> str:
+    """The content_sha256 that a file states of itself, if it does."""
+    stated = file.meta.get("content_sha256")
+    return stated if isinstance(stated, str) else ""
+
+
+def _own_stride(file: PtFile) -> int | None:
+    options = file.meta.get("options")
+    stride = options.get("stride") if isinstance(options, dict) else None
+    return stride if isinstance(stride, int) else None
+
+
 class _Rows(Protocol):
+    @property
+    def stated(self) -> str:
+        """The hash of the ids that their source states; empty where it states none."""
+
+    @property
+    def first(self) -> int:
+        """The place of the first token in what is hashed."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of an input."""
+
+    @property
+    def stride(self) -> int | None:
+        """Tokens from a window to the next, where that is known."""
+
     def __len__(self) -> int: ...
     def gather(self, places: Places) -> Batch: ...
+    def content_sha256(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +283,24 @@ class _FileRows:
 
     inputs: Array
     targets: Array
+    stated: str
+    stride: int | None
+
+    @property
+    def first(self) -> int:
+        return 0
+
+    @property
+    def max_length(self) -> int:
+        return int(self.inputs.shape[1])
+
+    def content_sha256(self) -> str:
+        """The hash of all inputs, then all targets: what stream they were cut from is not known."""
+        digest = hashlib.sha256()
+        for rows in (self.inputs, self.targets):
+            for start in range(0, len(rows), ROWS):
+                hash_ids(rows[start : start + ROWS].reshape(-1), digest)
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -246,6 +317,14 @@ class _StreamRows:
     max_length: int
     stride: int
     count: int
+    stated: str
+
+    @property
+    def first(self) -> int:
+        return self.ids.first if isinstance(self.ids, TokenStore) else 0
+
+    def content_sha256(self) -> str:
+        return self.ids.content_sha256 if isinstance(self.ids, TokenStore) else hash_ids(self.ids)
 
     def __len__(self) -> int:
         return self.count

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+import hashlib
+from collections.abc import Iterator, Mapping, Sized
+from typing import Any
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import ConcatDataset, Sampler, Subset
 
-from llmprep.errors import UsageError
+from llmprep.errors import UsageError, shorten
 from llmprep.permutation import Permutation
 
 CHUNK = 4096
@@ -15,6 +17,11 @@ CHUNK = 4096
 
 Place = tuple[int, int]
 """An epoch, and how many of its windows a rank has taken."""
+
+Identity = dict[str, Any]
+"""What a data set is, in plain values: equal only where its windows are."""
+
+NUMBERS = ("seed", "epoch", "start", "n_windows", "world_size")
 
 
 class WindowSampler(Sampler[int]):
@@ -35,6 +42,11 @@ class WindowSampler(Sampler[int]):
     what the trainer calls the given epoch: x + k is then the given epoch + k. Only a number beyond the given epoch
     leaves it. A place at the end of an epoch is the start of the next.
 
+    **The state** tells what the data set is, and is refused by a sampler of another one, also of one that has as many
+    windows. A `WindowDataset` tells it by `WindowDataset.identity`, a Subset or ConcatDataset of some does too, and a
+    data set of your own may have such a method. Of anything else only the number of windows is known: its state tells
+    ``None``, which a sampler of a data set that does tell refuses.
+
     **len()** is this rank's windows of a whole epoch, so that ``len(loader)`` is its batches, also after a resume:
     Lightning counts an epoch's batches from its start, those before the resume included, and asks for their number
     once. If it were that of the rest, each later epoch would be cut to it.
@@ -53,6 +65,8 @@ class WindowSampler(Sampler[int]):
         if not 0 <= rank < world_size:
             raise UsageError(f"rank {rank}: must be from 0 to world_size - 1 ({world_size - 1})")
         self.n_windows = len(dataset)
+        self._dataset: Sized | None = dataset
+        self._identity: Identity | None = None
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self._turns = _Turns((epoch, self._checked(start)))
 
@@ -61,6 +75,17 @@ class WindowSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return _Pass(self, self._turns)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel with what the data set is, and without it."""
+        return {**self.__dict__, "_identity": self.identity, "_dataset": None}
+
+    @property
+    def identity(self) -> Identity | None:
+        """What the data set is, or None where it does not tell; worked out when first asked for."""
+        if self._dataset is not None:
+            self._identity, self._dataset = _identify(self._dataset), None
+        return self._identity
 
     @property
     def epoch(self) -> int:
@@ -81,7 +106,7 @@ class WindowSampler(Sampler[int]):
         """Say which epoch the next pass is, or what a trainer calls the epoch that was given; see the class."""
         self._turns.call(epoch)
 
-    def state_dict(self, consumed: int | None = None) -> dict[str, int]:
+    def state_dict(self, consumed: int | None = None) -> dict[str, Any]:
         """Return where this rank is, to go on from.
 
         A DataLoader with workers asks ahead: pass how many windows of this epoch were really ``consumed``, those before
@@ -93,14 +118,49 @@ class WindowSampler(Sampler[int]):
             start = self._checked(consumed)
         return _state(self, _settled((epoch, start), len(self)))
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where `state_dict` was taken. Raises `UsageError` for a state of other windows or another world."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken.
+
+        Raises `UsageError` for a state of another data set, of another number of windows or of another world.
+        """
+        for key in NUMBERS:
+            if type(state.get(key)) is not int:
+                raise UsageError(f"state: {key} is missing or no whole number; it is no state of a WindowSampler")
         for key in ("n_windows", "world_size"):
-            if state[key] != getattr(self, key):
-                raise UsageError(f"{key} {state[key]}: this sampler has {getattr(self, key)}; the state is another's")
+            _compare(key, state[key], getattr(self, key))
+        _compare_identities(state.get("dataset"), self.identity)
         start = self._checked(state["start"])
         self.seed = state["seed"]
         self._turns.give((state["epoch"], start))
+
+
+def _identify(dataset: object) -> Identity | None:
+    if isinstance(dataset, Subset):
+        indices = np.asarray(dataset.indices, "<i8")
+        return {"subset_sha256": hashlib.sha256(indices.data).hexdigest(), "of": _identify(dataset.dataset)}
+    if isinstance(dataset, ConcatDataset):
+        return {"parts": [_identify(part) for part in dataset.datasets]}
+    tell = getattr(dataset, "identity", None)
+    return dict(tell()) if callable(tell) else None
+
+
+def _compare(what: str, stated: object, own: object) -> None:
+    if stated != own:
+        told = f"{what} {shorten(str(stated))}: this sampler has {shorten(str(own))}"
+        raise UsageError(f"{told}; the state is another's")
+
+
+def _compare_identities(stated: object, own: Identity | None) -> None:
+    """Raise `UsageError` that names the first thing in which two data sets differ."""
+    if stated is None and own is not None:
+        raise UsageError(
+            "state: does not tell which data set it is of; if it is of this sampler's, put what that is under its key "
+            "'dataset': dataset.identity()"
+        )
+    if isinstance(stated, Mapping) and own is not None:
+        for key, value in own.items():
+            _compare(key, stated.get(key), value)
+    _compare("dataset", stated, own)
 
 
 def _settled(place: Place, share: int) -> Place:
@@ -109,8 +169,8 @@ def _settled(place: Place, share: int) -> Place:
     return (epoch + 1, 0) if start == share > 0 else place
 
 
-def _state(sampler: WindowSampler, place: Place) -> dict[str, int]:
-    whose = {"n_windows": sampler.n_windows, "world_size": sampler.world_size}
+def _state(sampler: WindowSampler, place: Place) -> dict[str, Any]:
+    whose = {"n_windows": sampler.n_windows, "world_size": sampler.world_size, "dataset": sampler.identity}
     return {"seed": sampler.seed, "epoch": place[0], "start": place[1], **whose}
 
 
@@ -214,11 +274,11 @@ class _Pass(Iterator[int]):
         place = self._turns.place if latest is not None and latest.complete else self._turns.upcoming
         return place if self._resumed else _settled(place, len(self._sampler))
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         """Return where this pass is, or, where it has not begun, where it would."""
         return _state(self._sampler, self._first() if self._order is None else (self.epoch, self.taken))
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Begin where another pass was. Raises as `WindowSampler.load_state_dict` does."""
         self._sampler.load_state_dict(state)
         self._resumed = True

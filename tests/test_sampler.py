@@ -8,13 +8,16 @@ import pickle
 import time
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from llmprep.datasets import WindowDataset, collate_windows
 from llmprep.errors import UsageError
@@ -124,7 +127,14 @@ def test_the_state_counts_what_was_consumed() -> None:
 
     resumed = WindowSampler(dataset)
     resumed.load_state_dict(state)
-    assert state == {"seed": 4, "epoch": 0, "start": 35, "n_windows": 100, "world_size": 1}
+    assert state == {
+        "seed": 4,
+        "epoch": 0,
+        "start": 35,
+        "n_windows": 100,
+        "world_size": 1,
+        "dataset": dataset.identity(),
+    }
     assert seen + list(resumed) == full
 
 
@@ -170,6 +180,79 @@ def test_a_state_of_another_order_is_refused(n: int, world_size: int, message: s
         sampler.load_state_dict(WindowSampler(windows(100), start=5).state_dict())
 
     assert sampler.state_dict() == before
+
+
+def data_of_ten(folder: Path) -> dict[str, Any]:
+    """Data sets that differ in one thing each, and have ten windows each."""
+    ids = np.arange(300)
+    whole = WindowDataset(ids, 10, 10)
+    for name, targets in (("a", ids[1:51]), ("b", ids[2:52])):
+        tensors = {"input_ids": torch.from_numpy(ids[:50]), "target_ids": torch.from_numpy(targets)}
+        torch.save({key: tensor.reshape(10, 5).clone() for key, tensor in tensors.items()}, folder / f"{name}.pt")
+    torch.save({"token_ids": torch.from_numpy(ids[150:260].copy())}, folder / "c.pt")
+    (folder / "text").write_text("a" + " a" * 109)
+    return {
+        "ids": WindowDataset(ids[:110], 10, 10),
+        "max_length": WindowDataset(ids[:110], 9, 10),
+        "stride": WindowDataset(ids[:110], 10, 11),
+        "other ids": WindowDataset(ids[1:111], 10, 10),
+        "a text": WindowDataset(folder / "text", 10, 10),
+        "a tokens file": WindowDataset(folder / "c.pt", 10, 10),
+        "a windows file": WindowDataset(folder / "a.pt"),
+        "other targets": WindowDataset(folder / "b.pt"),
+        "a part": Subset(whole, range(10)),
+        "another part": Subset(whole, range(1, 11)),
+        "parts": ConcatDataset([Subset(whole, range(5)), Subset(whole, range(5, 10))]),
+        "other parts": ConcatDataset([Subset(whole, range(5)), Subset(whole, range(6, 11))]),
+        "a number": windows(10),
+    }
+
+
+def test_a_state_of_another_data_set_is_refused(tmp_path: Path) -> None:
+    """As many windows are not the same windows: a sampler takes a state of its own data set, and no other's."""
+    data = data_of_ten(tmp_path)
+    states = {name: json.loads(json.dumps(WindowSampler(each, start=3).state_dict())) for name, each in data.items()}
+
+    taken = set()
+    for name, of in itertools.product(data, states):
+        sampler = WindowSampler(data[name])
+        with suppress(UsageError):
+            sampler.load_state_dict(states[of])
+            taken.add((name, of))
+        assert sampler.start == 3 * (name == of)
+
+    assert taken == {(name, name) for name in data}
+
+
+def test_a_state_tells_what_differs() -> None:
+    """The first difference is said, with both values; where the state does not tell, how to say it."""
+    ids = np.arange(110)
+    state = WindowSampler(WindowDataset(ids, 10, 10)).state_dict()
+    dataset = WindowDataset(ids.astype(np.uint16), 10, 11)
+    sampler = WindowSampler(dataset)
+    old = {key: value for key, value in state.items() if key != "dataset"}
+
+    with pytest.raises(UsageError, match=r"^stride 10: this sampler has 11; the state is another's"):
+        sampler.load_state_dict(state)
+    with pytest.raises(UsageError, match="does not tell which data set it is of"):
+        sampler.load_state_dict(old)
+    sampler.load_state_dict({**old, "dataset": dataset.identity()})
+    with pytest.raises(UsageError, match=r"^state: start is missing or no whole number"):
+        sampler.load_state_dict({"seed": 1, "epoch": 0})
+
+
+def test_a_data_set_may_tell_what_it_is() -> None:
+    """One of another maker, with an `identity`, is compared by that; the sampler travels with it, not with the data."""
+
+    class Told(list[int]):
+        def identity(self) -> dict[str, Any]:
+            return {"name": self[0]}
+
+    state = pickle.loads(pickle.dumps(WindowSampler(Told([1, 2, 3]), start=2))).state_dict()  # noqa: S301
+
+    WindowSampler(Told([1, 5, 6])).load_state_dict(state)
+    with pytest.raises(UsageError, match=r"^name 1: this sampler has 2"):
+        WindowSampler(Told([2, 2, 3])).load_state_dict(state)
 
 
 def numbered(n: int) -> WindowDataset:

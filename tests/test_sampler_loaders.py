@@ -438,7 +438,7 @@ def test_a_fresh_lightning_goes_on_with_a_loaded_sampler(loading: Loading, start
     """A Trainer that counts from 0 goes on at the loaded place, and then from epoch to epoch."""
     order = list(WindowSampler(range(PARTIAL), seed=SEED, epoch=1))[start:]
     loader: Any = made(DataLoader, PARTIAL, seed=9, **loading)
-    loader.sampler.load_state_dict(WindowSampler(range(PARTIAL), seed=SEED, epoch=1, start=start).state_dict())
+    loader.sampler.load_state_dict(WindowSampler(numbered(PARTIAL), seed=SEED, epoch=1, start=start).state_dict())
 
     seen = fit(loader)
 
@@ -596,7 +596,7 @@ def test_a_fresh_accelerate_goes_on_with_a_loaded_sampler(
 ) -> None:
     """A plain loader, whose count starts from 0, goes on at the loaded place, and then from epoch to epoch."""
     loader: Any = made(DataLoader, PARTIAL, seed=9, **loading)
-    loader.sampler.load_state_dict(WindowSampler(range(PARTIAL), seed=SEED, epoch=1, start=28).state_dict())
+    loader.sampler.load_state_dict(WindowSampler(numbered(PARTIAL), seed=SEED, epoch=1, start=28).state_dict())
 
     _, loader = prepared(loader)
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from reference import window_rows
 from torch.utils.data import DataLoader
 
-from llmprep import WindowDataset, create_dataloader
+from llmprep import WindowDataset, WindowSampler, create_dataloader
 from llmprep.errors import DataError, FileFormatError, InputError, UsageError
 from llmprep.kinds import write_tokens
 from llmprep.store.folder import file_sha256
@@ -199,6 +199,24 @@ def test_parts_are_windowed_on_their_own(shards: list[list[int]], fraction: floa
             if inputs:
                 gathered = WindowDataset(path, *shape, split=split).__getitems__(list(range(len(inputs))))
                 assert ([x.tolist() for x, _ in gathered], [y.tolist() for _, y in gathered]) == (inputs, targets)
+
+
+def test_a_samplers_state_knows_its_store(tmp_path: Path) -> None:
+    """A state is of these ids and this part, whatever their shards; as many windows of others are refused."""
+    ids = list(range(99))
+    path = make_store(tmp_path / "a", [ids[:30], ids[30:]], val_fraction=0.5)
+    other_cut = make_store(tmp_path / "b", [ids], val_fraction=0.48)
+    state = WindowSampler(WindowDataset(path, 10, split="val"), start=2).state_dict()
+
+    for folder, split, told in [
+        (path, "train", "split val: this sampler has train"),
+        (other_cut, "val", "first_token 50: this sampler has 52"),
+        (make_store(tmp_path / "c", [ids[::-1]], val_fraction=0.5), "val", "content_sha256"),
+    ]:
+        with pytest.raises(UsageError, match=told):
+            WindowSampler(WindowDataset(folder, 10, split=split)).load_state_dict(state)
+    WindowSampler(WindowDataset(make_store(tmp_path / "d", [ids], 0.5), 10, split="val")).load_state_dict(state)
+    WindowSampler(WindowDataset(path, 10)).load_state_dict(WindowSampler(WindowDataset(np.array(ids), 10)).state_dict())
 
 
 def test_a_part_that_is_not_there_is_refused(tmp_path: Path, story: Path) -> None:

@@ -44,7 +44,7 @@ class TokenStore:
         self._check = check
         self.manifest: Manifest = read_manifest(folder)
         check_files(folder, self.manifest)
-        self._first, self._behind = self.manifest.span(split)
+        self.first, self._behind = self.manifest.span(split)
         ends = np.cumsum([0, *(shard["tokens"] for shard in self.manifest.shards)])
         self._starts: list[int] = ends.tolist()
         self._mapped: dict[int, Array] = {}
@@ -53,8 +53,13 @@ class TokenStore:
     def __reduce__(self) -> tuple[Callable[..., TokenStore], tuple[Path, str | None]]:
         return partial(TokenStore, check=self._check), (self.folder, self.split)
 
+    @property
+    def content_sha256(self) -> str:
+        """The hash of the whole store's ids, as its manifest states it."""
+        return str(self.manifest.values["content_sha256"])
+
     def __len__(self) -> int:
-        return self._behind - self._first
+        return self._behind - self.first
 
     def shard(self, number: int) -> Array:
         """The ids of one shard, mapped. Raises `FileFormatError` if it is damaged."""
@@ -77,7 +82,7 @@ class TokenStore:
 
     def locate(self, position: int) -> tuple[int, int]:
         """Return (shard, place in it) of a token of this sequence."""
-        at = position + self._first
+        at = position + self.first
         number = bisect.bisect_right(self._starts, at) - 1
         return number, at - self._starts[number]
 
