@@ -10,10 +10,11 @@ import functools
 import hashlib
 import os
 import warnings
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from llmprep.errors import DataError, EmptyError, InputError, UsageError
 from llmprep.kinds import check_encoding, check_file_ids, file_tokens, file_windows, hash_ids, to_ids
 from llmprep.ptfile import PtFile, is_zip, read_pt
 from llmprep.sampler import WindowSampler
-from llmprep.store.reading import TokenStore
+from llmprep.store.reading import FileState, TokenStore, file_state
 from llmprep.tokens import encode_text, spool, stream_text
 from llmprep.vocabulary import load_vocabulary
 from llmprep.windows import check_size, require_windows
@@ -47,7 +48,8 @@ NAME_ENDINGS = (
 class _Origin:
     """What a data set is made of, and all that another process needs to make it again.
 
-    ``source`` is an absolute path or ids (n,). ``content_sha256`` is that of the ids of a text, once it was encoded.
+    ``source`` is an absolute path or ids (n,). ``made_of`` is the kind of a path's source and a hash of what was read
+    of it, once it was opened, and ``state`` that of a .pt file: while it stays, the file need not be checked again.
     """
 
     source: Path | Array
@@ -56,7 +58,8 @@ class _Origin:
     split: str | None
     encoding: str | None
     check: bool
-    content_sha256: str = ""
+    made_of: str = ""
+    state: FileState | None = None
 
 
 class WindowDataset(Dataset[Batch]):
@@ -68,8 +71,10 @@ class WindowDataset(Dataset[Batch]):
     unless given); ids are checked against it where it is given, and those of a file against the file's own.
 
     Checksums and ids are checked: of a file at once, of a store's shards when first touched, in each process. That
-    reads every byte once; ``check=False`` leaves it out. Pickles by path, where it has one; a text is then encoded
-    again, and refused if it has changed. Raises `DataError` if there is no window.
+    reads every byte once; ``check=False`` leaves it out. Pickles by path, where it has one, and by what was read there:
+    a text is encoded again, and what holds something else by then is refused with `InputError`. A store that is rebuilt
+    while it is open is refused where a new shard would be touched (`FileFormatError`). Raises `DataError` if there is
+    no window.
 
     >>> dataset = WindowDataset(np.arange(6), max_length=4, stride=1)
     >>> len(dataset), dataset[1][1].tolist()
@@ -92,37 +97,64 @@ class WindowDataset(Dataset[Batch]):
         self._origin = _Origin(taken, max_length, stride, split, encoding, check)
         self._rows = self._open()
 
-    def _open(self, *, again: bool = False) -> _Rows:
-        """Open the rows; ``again`` after they were opened, and what must be checked at once was, in another process."""
-        origin = self._origin
-        source, max_length, stride = origin.source, origin.max_length, origin.stride
-        ids: TokenStore | Array
-        if origin.split is not None and not (isinstance(source, Path) and source.is_dir()):
-            raise UsageError(f"split {origin.split}: only a token store has splits")
-        stated = ""
+    def _open(self) -> _Rows:
+        """Open the rows; of a source that was open before, in another process, only if they are still the same."""
+        source, split = self._origin.source, self._origin.split
+        if split is not None and not (isinstance(source, Path) and source.is_dir()):
+            raise UsageError(f"split {split}: only a token store has splits")
         if not isinstance(source, Path):
-            ids = source
-        elif source.is_dir():
-            ids = _open_store(source, origin)
-            stated = ids.content_sha256
-        else:
-            found = _find(source)
-            file = _read_if_pt(found, origin.encoding, check=origin.check and not again)
-            if again and (file is None) != bool(origin.content_sha256):
-                raise _changed(source)
-            if file and "input_ids" in file.tensors:
-                return _FileRows(*file_windows(file, max_length, stride), _stated(file), _own_stride(file))
-            ids = file_tokens(file) if file else self._encode(found)
-            stated = _stated(file) if file else self._origin.content_sha256
-        if max_length is None:
-            raise UsageError("max_length: needed, as the source is not a windows file")
-        stride = max_length if stride is None else stride
-        name = str(source) if isinstance(source, Path) else "ids"
-        count = require_windows(len(ids), max_length, stride, name)
-        return _StreamRows(ids, max_length, stride, count, stated)
+            return self._cut(source)
+        if source.is_dir():
+            self._require("store")
+            store = _open_store(source, self._origin)
+            self._require("store", store.contents)
+            return self._cut(store, store.content_sha256)
+        found = _find(source)
+        is_pt = is_zip(peek(found, 4))
+        self._require("pt" if is_pt else "text")
+        return self._open_pt(found) if is_pt else self._cut(*self._encode(found))
 
-    def _encode(self, source: Source) -> Array:
-        """Encode a text into a temporary file; what was encoded before must give the same ids.
+    def _require(self, kind: str, contents: str = "") -> None:
+        """Note what was read. Raises `InputError` if it was another kind before, or other contents of that kind."""
+        told, before = f"{kind} {contents}", self._origin.made_of
+        if before and not (before == told if contents else before.startswith(told)):
+            raise _changed(self._origin.source)
+        if contents:
+            self._origin = replace(self._origin, made_of=told)
+
+    def _cut(self, ids: TokenStore | Array, stated: str = "") -> _StreamRows:
+        origin = self._origin
+        if origin.max_length is None:
+            raise UsageError("max_length: needed, as the source is not a windows file")
+        stride = origin.max_length if origin.stride is None else origin.stride
+        name = str(origin.source) if isinstance(origin.source, Path) else "ids"
+        count = require_windows(len(ids), origin.max_length, stride, name)
+        return _StreamRows(ids, origin.max_length, stride, count, stated)
+
+    def _open_pt(self, source: Source) -> _Rows:
+        """Map a tokens or windows file; it is checked, unless it is the very file that was checked before."""
+        close_source(source)
+        if source.size is None:
+            raise UsageError(f"{source.path}: a .pt file is mapped, which a pipe cannot be; save it first")
+        origin = self._origin
+        try:
+            with Path(source.path).open("rb") as opened:
+                state = file_state(os.fstat(opened.fileno()))
+                check = origin.check and state != origin.state
+                file = read_pt(opened, source.path, check_crc=check)
+                self._require("pt", _records_sha256(opened))
+        except OSError as error:
+            raise InputError(f"{source.path}: {error.strerror or error}") from error
+        if check and ("input_ids" in file.tensors or "token_ids" in file.tensors):
+            check_file_ids(file, origin.encoding)
+        self._origin = replace(self._origin, state=state)
+        if "input_ids" in file.tensors:
+            rows = file_windows(file, origin.max_length, origin.stride)
+            return _FileRows(*rows, _stated(file), _own_stride(file))
+        return self._cut(file_tokens(file), _stated(file))
+
+    def _encode(self, source: Source) -> tuple[Array, str]:
+        """Encode a text into a temporary file; return the ids, which must be those of before, and their hash.
 
         What comes through a pipe comes once: its ids take the place of its path.
         """
@@ -131,21 +163,21 @@ class WindowDataset(Dataset[Batch]):
         try:
             ids = spool(iter(stream))
         except (DataError, EmptyError) as error:
-            if not origin.content_sha256:
+            if not origin.made_of:
                 raise
             raise _changed(source.path) from error
-        if origin.content_sha256 not in ("", stream.content_sha256):
-            raise _changed(source.path)
-        piped = {"source": ids} if source.size is None else {"content_sha256": stream.content_sha256}
-        self._origin = replace(origin, **piped)
-        return ids
+        if source.size is None:
+            self._origin = replace(origin, source=ids)
+        else:
+            self._require("text", stream.content_sha256)
+        return ids, stream.content_sha256
 
     def __getstate__(self) -> dict[str, Any]:
         return {"origin": self._origin}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._origin = state["origin"]
-        self._rows = self._open(again=True)
+        self._rows = self._open()
 
     def identity(self) -> dict[str, Any]:
         """Return what these windows are, in plain values: those of two data sets are equal only where this is.
@@ -218,7 +250,7 @@ def _open_store(folder: Path, origin: _Origin) -> TokenStore:
     return store
 
 
-def _changed(path: str | Path) -> InputError:
+def _changed(path: object) -> InputError:
     return InputError(f"{path}: has changed since the data set was made of it")
 
 
@@ -230,17 +262,11 @@ def _find(path: Path) -> Source:
     return source
 
 
-def _read_if_pt(source: Source, encoding: str | None, *, check: bool) -> PtFile | None:
-    """Read and check a tokens or windows file; None for a text, of which nothing is taken."""
-    if not is_zip(peek(source, 4)):
-        return None
-    close_source(source)
-    if source.size is None:
-        raise UsageError(f"{source.path}: a .pt file is mapped, which a pipe cannot be; save it first")
-    file = read_pt(Path(source.path), check_crc=check)
-    if check and ("input_ids" in file.tensors or "token_ids" in file.tensors):
-        check_file_ids(file, encoding)
-    return file
+def _records_sha256(file: BinaryIO) -> str:
+    """The hash of a .pt file's list of records: their names, sizes and checksums, which tell what is in them."""
+    with zipfile.ZipFile(file) as archive:
+        entries = [(entry.filename, entry.file_size, entry.CRC) for entry in archive.infolist()]
+    return hashlib.sha256(repr(entries).encode()).hexdigest()
 
 
 def _stated(file: PtFile) -> str:

@@ -701,6 +701,39 @@ def test_a_text_that_became_a_file_of_tokens_is_refused(story: Path, files: Path
             pickle.loads(data)  # noqa: S301 - our own
 
 
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("name", ["int64.tokens.pt", "int64.windows.pt", "plain.pt"])
+def test_a_file_that_became_another_is_refused(name: str, check: bool, files: Path, tmp_path: Path) -> None:
+    """A worker takes a copy of the file, and no other of that name: of other ids, or of the same in other windows."""
+    path, other = tmp_path / name, tmp_path / "other"
+    torch.save({"token_ids": torch.arange(99)}, path) if name == "plain.pt" else shutil.copy(files / name, path)
+    dataset = WindowDataset(path, LENGTH, check=check)
+    pickled = pickle.dumps(dataset)
+    Path(shutil.copy(path, other)).replace(path)
+    assert all(map(torch.equal, pickle.loads(pickled)[5], dataset[5]))  # noqa: S301 - our own
+
+    if name == "int64.windows.pt":
+        shutil.copy(files / "apart.windows.pt", other)
+    else:
+        torch.save({"token_ids": torch.arange(99) + 1}, other)
+    other.replace(path)
+
+    with pytest.raises(InputError, match=r"\.pt: has changed since the data set was made of it"):
+        pickle.loads(pickled)  # noqa: S301 - our own
+
+
+def test_a_copy_is_checked_where_it_is_opened(files: Path, tmp_path: Path) -> None:
+    """The very file that was checked is not read through again by a worker; another with its list of records is."""
+    path = Path(shutil.copy(files / "int64.tokens.pt", tmp_path / "t.pt"))
+    pickled = pickle.dumps(WindowDataset(path, LENGTH))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+    with pytest.raises(FileFormatError, match=r"t\.pt: checksum"):
+        pickle.loads(pickled)  # noqa: S301 - our own
+
+
 def through_a_pipe(path: Path, data: bytes) -> threading.Thread:
     """A named pipe that data comes through once."""
     os.mkfifo(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -530,6 +531,91 @@ def test_the_check_can_be_left_out(damaged: Path) -> None:
     assert pickle.loads(pickle.dumps(store)).read(79, 1).tolist() == [79 ^ 4]  # noqa: S301
     with pytest.raises(FileFormatError):
         pickle.loads(pickle.dumps(TokenStore(damaged))).read(79, 1)  # noqa: S301
+
+
+# --- a store that is built anew while it is open
+
+
+OLD, NEW = [range(40), range(40, 80), range(80, 120)], [range(200, 240), range(240, 280), range(280, 320)]
+
+
+def rebuild(folder: Path, shards: Sequence[Sequence[int]]) -> None:
+    """Put another store in the place of one, as a build does: new files, and the manifest last."""
+    new = make_store(folder.with_name("new"), shards)
+    for path in sorted(new.glob("tokens-*.pt")):
+        path.replace(folder / path.name)
+    (new / "manifest.json").replace(folder / "manifest.json")
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_store_built_anew_is_not_read_as_the_old_one(check: bool, tmp_path: Path) -> None:
+    """What was touched stays as it was; a shard not yet touched is refused, whatever is left unchecked."""
+    folder = make_store(tmp_path / "store", OLD)
+    dataset = WindowDataset(folder, 8, check=check)
+    assert dataset[0][0].tolist() == list(range(8))
+
+    rebuild(folder, NEW)
+
+    assert dataset[1][0].tolist() == list(range(8, 16))
+    with pytest.raises(FileFormatError, match=r"tokens-00001\.pt: its sha256 is not the one in the manifest"):
+        dataset[9]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_shard_that_is_mapped_again_is_the_same(check: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where maps are given up, a shard that was replaced meanwhile is refused, also one that was checked before."""
+    monkeypatch.setattr("llmprep.store.reading.MAX_MAPS", 1)
+    folder = make_store(tmp_path / "store", OLD)
+    store = TokenStore(folder, check=check)
+    assert [store.read(place, 1)[0] for place in (0, 40)] == [0, 40]
+
+    rebuild(folder, NEW)
+
+    with pytest.raises(FileFormatError, match=r"tokens-00000\.pt: its sha256"):
+        store.read(0, 1)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_shard_that_was_only_copied_is_read(check: bool, tmp_path: Path) -> None:
+    """Content decides: a file of other times and place that holds the same goes on."""
+    folder = make_store(tmp_path / "store", OLD)
+    store = TokenStore(folder, check=check)
+
+    rebuild(folder, OLD)
+
+    assert [store.read(place, 1)[0] for place in (0, 40, 119)] == [0, 40, 119]
+
+
+@pytest.mark.parametrize("fraction", [None, 0.4])
+def test_who_gets_a_store_refuses_another(fraction: float | None, tmp_path: Path) -> None:
+    """A pickle says which ids and which part were read; a store of other ids, or cut elsewhere, is refused."""
+    folder = make_store(tmp_path / "store", OLD, fraction)
+    split = "val" if fraction else None
+    pickles = [pickle.dumps(thing) for thing in (TokenStore(folder, split), WindowDataset(folder, 8, split=split))]
+
+    shutil.rmtree(folder)
+    make_store(folder, [range(120)], fraction)
+    for data in pickles:  # other shards of the same ids are no other store
+        assert len(pickle.loads(data))  # noqa: S301 - our own bytes
+    shutil.rmtree(folder)
+    make_store(folder, NEW if fraction is None else OLD, fraction and 0.41)
+
+    for data in pickles:
+        with pytest.raises(InputError, match="store: has changed since"):
+            pickle.loads(data)  # noqa: S301 - our own bytes
+
+
+def test_a_source_that_became_another_kind_is_refused(story: Path, tmp_path: Path) -> None:
+    """A store whose place a text takes, and the other way round, is said to have changed."""
+    text, store = Path(shutil.copy(story, tmp_path / "text")), make_store(tmp_path / "store", OLD)
+    pickles = [pickle.dumps(WindowDataset(path, 8)) for path in (text, store)]
+    text.rename(tmp_path / "kept")
+    store.rename(text)
+    (tmp_path / "kept").rename(store)
+
+    for data in pickles:
+        with pytest.raises(InputError, match="has changed since"):
+            pickle.loads(data)  # noqa: S301 - our own bytes
 
 
 @pytest.mark.parametrize("command", [["window", "--max-length", "8", "-o", "x.pt"], ["inspect", "--max-length", "8"]])

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import bisect
+import hashlib
+import os
 from collections.abc import Callable, Iterator
-from functools import partial
+from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from llmprep.errors import FileFormatError
+from llmprep.errors import FileFormatError, InputError
 from llmprep.kinds import check_ids
-from llmprep.ptfile import read_pt
+from llmprep.ptfile import PtFile, read_pt
 from llmprep.store.manifest import Manifest, check_files, read_manifest
 
 Array = npt.NDArray[Any]
@@ -22,20 +25,39 @@ MAX_MAPS = 16_384
 """Shards mapped at the same time: a system allows a process some 65,000 maps."""
 
 
+FileState = tuple[int, ...]
+
+
+def file_state(status: os.stat_result) -> FileState:
+    """What a system says of a file: while it stays the same, the file was neither replaced nor written to.
+
+    The other way round nothing follows: a copy elsewhere has another state, and so has a file under another mount.
+    """
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def shard_ids(path: Path, n_tokens: int, *, check_crc: bool = False) -> Array:
     """Return the ids of one shard, mapped. Raises `FileFormatError` if they are not as many as stated."""
-    ids = read_pt(path, check_crc=check_crc).tensors.get("token_ids")
+    return _stated_ids(read_pt(path, check_crc=check_crc), n_tokens)
+
+
+def _stated_ids(file: PtFile, n_tokens: int) -> Array:
+    ids = file.tensors.get("token_ids")
     if ids is None or ids.shape != (n_tokens,):
-        raise FileFormatError(f"{path}: does not hold the {n_tokens} token_ids that are stated")
+        raise FileFormatError(f"{file.name}: does not hold the {n_tokens} token_ids that are stated")
     return ids
 
 
 class TokenStore:
     """The ids of a store, or of a split of it, as one sequence of length n.
 
-    Shards are mapped when first touched, and never copied. Each is then read through once, to see that its checksum
-    holds and its ids are in the vocabulary; ``check=False`` leaves that out. Pickles as its path: another process
-    checks what it touches itself. Raises `FileFormatError` for a store that is not whole and sound.
+    Shards are mapped when first touched, and never copied. Each is then read through once, to see that its sha256 is
+    the one in the manifest *as it was opened*, and its ids are in the vocabulary. ``check=False`` leaves that out for a
+    shard whose file is still the one that was there at opening (device, inode, size, times); another is read through
+    all the same, so a store that is rebuilt meanwhile is never read as this one.
+
+    Pickles as its path and what it is: another process checks what it touches itself, and refuses a store of other ids
+    with `InputError`. Raises `FileFormatError` for a store that is not whole and sound.
     """
 
     def __init__(self, folder: Path, split: str | None = None, *, check: bool = True) -> None:
@@ -48,10 +70,23 @@ class TokenStore:
         ends = np.cumsum([0, *(shard["tokens"] for shard in self.manifest.shards)])
         self._starts: list[int] = ends.tolist()
         self._mapped: dict[int, Array] = {}
-        self._checked: set[int] = set()
+        self._known: dict[int, FileState] = {} if check else self._states()
+        """The files that need not be read through: they were, or the caller vouches for what is there now."""
 
-    def __reduce__(self) -> tuple[Callable[..., TokenStore], tuple[Path, str | None]]:
-        return partial(TokenStore, check=self._check), (self.folder, self.split)
+    def _states(self) -> dict[int, FileState]:
+        known = {}
+        for number, shard in enumerate(self.manifest.shards):
+            with suppress(OSError):  # gone since: said when it is touched
+                known[number] = file_state((self.folder / shard["file"]).stat())
+        return known
+
+    @property
+    def contents(self) -> str:
+        """What is read here, in a line: the hash of the store's ids, and the part of them."""
+        return f"{self.content_sha256} {self.first}:{self._behind}"
+
+    def __reduce__(self) -> tuple[Callable[..., TokenStore], tuple[Path, str | None, bool, str]]:
+        return _open_again, (self.folder, self.split, self._check, self.contents)
 
     @property
     def content_sha256(self) -> str:
@@ -67,14 +102,21 @@ class TokenStore:
         return self._map(number) if held is None else held
 
     def _map(self, number: int) -> Array:
-        """Map a shard, and check it if it was not yet."""
+        """Map a shard, and read it through if its file is not one that is known."""
         entry = self.manifest.shards[number]
         path = self.folder / entry["file"]
-        check = self._check and number not in self._checked
-        ids = shard_ids(path, entry["tokens"], check_crc=check)
-        if check:
+        try:
+            with path.open("rb") as file:
+                state = file_state(os.fstat(file.fileno()))
+                known = self._known.get(number) == state
+                if not known:
+                    _check_sha256(file, entry["sha256"], str(path))
+                ids = _stated_ids(read_pt(file, str(path), check_crc=False), entry["tokens"])
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror or error}") from error
+        if self._check and not known:
             check_ids(ids, self.manifest.values["n_vocab"], str(path))
-            self._checked.add(number)
+        self._known[number] = state
         if len(self._mapped) >= MAX_MAPS:
             self._mapped.pop(next(iter(self._mapped)), None)
         self._mapped[number] = ids
@@ -116,3 +158,23 @@ class TokenStore:
         """Yield all ids in order, in blocks of uint32."""
         for position in range(0, len(self), size):
             yield self.read(position, min(size, len(self) - position)).astype(np.uint32)
+
+
+def _open_again(folder: Path, split: str | None, check: bool, contents: str) -> TokenStore:
+    """Open a store in another process. Raises `InputError` if it is no longer the one that was sent."""
+    store = TokenStore(folder, split, check=check)
+    if store.contents != contents:
+        raise InputError(f"{folder}: has changed since it was opened: it holds other ids; open it anew")
+    return store
+
+
+def _check_sha256(file: BufferedReader, sha256: str, name: str) -> None:
+    """Raise `FileFormatError` for a shard that is not the one of the manifest."""
+    if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+        file.seek(0)
+        read_pt(file, name)  # names the damaged record, if it is one
+        raise FileFormatError(
+            f"{name}: its sha256 is not the one in the manifest: it was changed or replaced since; "
+            f"if the store was built anew, open it anew"
+        )
+    file.seek(0)
