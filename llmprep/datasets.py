@@ -27,7 +27,7 @@ from llmprep.errors import DataError, EmptyError, InputError, UsageError
 from llmprep.kinds import check_encoding, check_file_ids, file_tokens, file_windows, hash_ids, to_ids
 from llmprep.ptfile import PtFile, is_zip, read_pt
 from llmprep.sampler import WindowSampler
-from llmprep.store.reading import FileState, TokenStore, file_state
+from llmprep.store.reading import FileState, TokenStore, absolute, file_state
 from llmprep.tokens import encode_text, spool, stream_text
 from llmprep.vocabulary import load_vocabulary
 from llmprep.windows import check_size, require_windows
@@ -91,7 +91,7 @@ class WindowDataset(Dataset[Batch]):
         encoding: str | None = None,
         check: bool = True,
     ) -> None:
-        taken = _absolute(source) if isinstance(source, str | os.PathLike) else _as_ids(source, encoding, check=check)
+        taken = absolute(source) if isinstance(source, str | os.PathLike) else _as_ids(source, encoding, check=check)
         max_length = None if max_length is None else check_size("max_length", max_length)
         stride = None if stride is None else check_size("stride", stride)
         self._origin = _Origin(taken, max_length, stride, split, encoding, check)
@@ -215,18 +215,6 @@ class WindowDataset(Dataset[Batch]):
         if outside.any():
             raise IndexError(f"window {places[outside][0]} of {len(self)}")
         return places % len(self)
-
-
-def _absolute(path: str | os.PathLike[str]) -> Path:
-    """Where a path leads now: the current folder may be another when it is opened again.
-
-    A ``..`` stays: behind a link to a folder it does not lead back.
-    """
-    name = os.fsdecode(path)
-    try:
-        return Path(name).absolute()
-    except OSError as error:
-        raise InputError(f"{name}: the current folder is gone; give the whole path") from error
 
 
 def _as_ids(source: object, encoding: str | None, *, check: bool) -> Array:
@@ -401,7 +389,7 @@ def load_windows(path: str | os.PathLike[str], *, dense: bool = False) -> Batch:
     it in all of them, in this process's memory, and never in the file. With ``dense=True`` the tensors are copies, each
     with numbers of its own, to be written into freely.
     """
-    file = read_pt(_absolute(path), private=not dense)
+    file = read_pt(absolute(path), private=not dense)
     inputs, targets = file_windows(file)
     check_file_ids(file)
     if dense:

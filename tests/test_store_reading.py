@@ -586,6 +586,26 @@ def test_a_shard_that_was_only_copied_is_read(check: bool, tmp_path: Path) -> No
     assert [store.read(place, 1)[0] for place in (0, 40, 119)] == [0, 40, 119]
 
 
+def test_a_store_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path is that of the folder it was given in: where another is current, nothing else is read."""
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    make_store(tmp_path / "store", OLD)
+    make_store(Path("in/store"), NEW)
+    stores = [TokenStore(Path("../store")), TokenStore(Path("../store"), check=False)]
+    dataset = WindowDataset("../store", 8)
+    stores[0].read(0, 1)
+    pickles = [pickle.dumps(thing) for thing in stores]
+
+    for folder in ("/", tmp_path / "sub" / "in"):
+        monkeypatch.chdir(folder)
+        for store in (*stores, *map(pickle.loads, pickles)):
+            assert store.read(100, 1)[0] == 100
+        assert pickle.loads(pickle.dumps(dataset))[1][0][0] == 8  # noqa: S301 - our own bytes
+    assert dataset[5][0][0] == 40
+    assert str(stores[0].folder) == "../store"
+
+
 @pytest.mark.parametrize("fraction", [None, 0.4])
 def test_who_gets_a_store_refuses_another(fraction: float | None, tmp_path: Path) -> None:
     """A pickle says which ids and which part were read; a store of other ids, or cut elsewhere, is refused."""

@@ -48,6 +48,18 @@ def _stated_ids(file: PtFile, n_tokens: int) -> Array:
     return ids
 
 
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Where a path leads now: the current folder may be another when it is opened again.
+
+    A ``..`` stays: behind a link to a folder it does not lead back. Raises `InputError` where no folder is current.
+    """
+    name = os.fsdecode(path)
+    try:
+        return Path(name).absolute()
+    except OSError as error:
+        raise InputError(f"{name}: the current folder is gone; give the whole path") from error
+
+
 class TokenStore:
     """The ids of a store, or of a split of it, as one sequence of length n.
 
@@ -62,6 +74,8 @@ class TokenStore:
 
     def __init__(self, folder: Path, split: str | None = None, *, check: bool = True) -> None:
         self.folder = folder
+        """As it was named, for messages; files are opened where it was then, whatever folder is current."""
+        self._place = absolute(folder)
         self.split = split
         self._check = check
         self.manifest: Manifest = read_manifest(folder)
@@ -77,7 +91,7 @@ class TokenStore:
         known = {}
         for number, shard in enumerate(self.manifest.shards):
             with suppress(OSError):  # gone since: said when it is touched
-                known[number] = file_state((self.folder / shard["file"]).stat())
+                known[number] = file_state((self._place / shard["file"]).stat())
         return known
 
     @property
@@ -86,7 +100,7 @@ class TokenStore:
         return f"{self.content_sha256} {self.first}:{self._behind}"
 
     def __reduce__(self) -> tuple[Callable[..., TokenStore], tuple[Path, str | None, bool, str]]:
-        return _open_again, (self.folder, self.split, self._check, self.contents)
+        return _open_again, (self._place, self.split, self._check, self.contents)
 
     @property
     def content_sha256(self) -> str:
@@ -104,18 +118,18 @@ class TokenStore:
     def _map(self, number: int) -> Array:
         """Map a shard, and read it through if its file is not one that is known."""
         entry = self.manifest.shards[number]
-        path = self.folder / entry["file"]
+        name = str(self.folder / entry["file"])
         try:
-            with path.open("rb") as file:
+            with (self._place / entry["file"]).open("rb") as file:
                 state = file_state(os.fstat(file.fileno()))
                 known = self._known.get(number) == state
                 if not known:
-                    _check_sha256(file, entry["sha256"], str(path))
-                ids = _stated_ids(read_pt(file, str(path), check_crc=False), entry["tokens"])
+                    _check_sha256(file, entry["sha256"], name)
+                ids = _stated_ids(read_pt(file, name, check_crc=False), entry["tokens"])
         except OSError as error:
-            raise InputError(f"{path}: {error.strerror or error}") from error
+            raise InputError(f"{name}: {error.strerror or error}") from error
         if self._check and not known:
-            check_ids(ids, self.manifest.values["n_vocab"], str(path))
+            check_ids(ids, self.manifest.values["n_vocab"], name)
         self._known[number] = state
         if len(self._mapped) >= MAX_MAPS:
             self._mapped.pop(next(iter(self._mapped)), None)
