@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import operator
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ from llmprep.ptfile import PtFile, is_zip, read_pt
 from llmprep.sampler import WindowSampler
 from llmprep.store.reading import FileState, TokenStore, absolute, file_state
 from llmprep.tokens import encode_text, spool, stream_text
-from llmprep.vocabulary import load_vocabulary
+from llmprep.vocabulary import Vocabulary, chosen_folder, load_vocabulary, warn_of
 from llmprep.windows import check_size, require_windows
 
 Array = npt.NDArray[Any]
@@ -37,6 +38,7 @@ Places = npt.NDArray[np.int64]
 Batch = tuple[Tensor, Tensor]
 
 ROWS = 1024
+NO_IDS: Array = np.empty(0, np.int64)
 MAX_NAME = 4096
 NAME_ENDINGS = (
     ".txt", ".md", ".pt", ".json", ".jsonl", ".ndjson", ".parquet", ".gz", ".bz2", ".xz", ".zst", ".py", ".csv", "/",
@@ -58,8 +60,70 @@ class _Origin:
     split: str | None
     encoding: str | None
     check: bool
+    vocab_dir: str | None
     made_of: str = ""
     state: FileState | None = None
+
+    def load(self, encoding: str) -> Vocabulary:
+        """Load a vocabulary, wherever this was told to look for one."""
+        return load_vocabulary(encoding, self.vocab_dir, warn_of)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mapped:
+    """Ids that lie in a file which is not llmprep's: ``count`` of a numpy ``dtype`` from byte ``offset`` on.
+
+    ``sha256`` is of their bytes; while the file's ``state`` stays, it need not be worked out again.
+    """
+
+    path: str
+    dtype: str
+    offset: int
+    count: int
+    sha256: str
+    state: FileState
+
+    def is_untouched(self) -> bool:
+        """Whether the file is the very one that was read, and was not written to since."""
+        try:
+            return file_state(Path(self.path).stat()) == self.state
+        except OSError:
+            return False
+
+    def open(self, *, known: bool) -> Array:
+        """Map the ids, and hash them unless they are ``known``. Raises `InputError` if they are not what they were."""
+        try:
+            ids = np.memmap(self.path, self.dtype, "r", self.offset, (self.count,))
+        except OSError as error:
+            raise InputError(f"{self.path}: {error.strerror or error}") from error
+        except ValueError as error:  # too short, or empty
+            raise _changed(self.path) from error
+        if not known and _bytes_sha256(ids) != self.sha256:
+            raise _changed(self.path)
+        return ids
+
+
+def _find_map(ids: Array) -> _Mapped | None:
+    """Say where ids lie, if they are a run of a numpy memmap of a file that still holds them, which is read for it."""
+    held: Any = ids
+    while isinstance(held, np.ndarray) and isinstance(held.base, np.ndarray):
+        held = held.base
+    if not isinstance(held, np.memmap) or held.filename is None or held.mode == "c" or not ids.flags.c_contiguous:
+        return None  # what is written to a copy-on-write map is in no file
+    path, offset = os.fsdecode(held.filename), held.offset + ids.ctypes.data - held.ctypes.data
+    try:
+        if held.flags.writeable:
+            held.flush()  # another machine reads the file, not the map
+        state = file_state(Path(path).stat())
+        mapped = _Mapped(path, ids.dtype.str, offset, len(ids), _bytes_sha256(ids), state)
+        mapped.open(known=False)
+    except (OSError, InputError):  # renamed, removed, replaced or cut since it was mapped
+        return None
+    return mapped
+
+
+def _bytes_sha256(ids: Array) -> str:
+    return hashlib.sha256(ids.view(np.uint8).data).hexdigest()
 
 
 class WindowDataset(Dataset[Batch]):
@@ -68,13 +132,15 @@ class WindowDataset(Dataset[Batch]):
     ``source`` is the path (str or `Path`) of a text, a tokens .pt, a windows .pt or a token store, or ids: a 1-d array,
     Tensor or list. ``split`` chooses a part of a store that has them. A windows file knows its max_length and stride;
     of all others, they are chosen here, so nothing is rebuilt to try another. ``encoding`` is that of a text (gpt2
-    unless given); ids are checked against it where it is given, and those of a file against the file's own.
+    unless given); ids are checked against it where it is given, and those of a file against the file's own. Its
+    vocabulary is looked for in ``vocab_dir`` first, or else in the folder that LLMPREP_VOCAB_DIR names; a download is
+    announced by a warning.
 
     Checksums and ids are checked: of a file at once, of a store's shards when first touched, in each process. That
-    reads every byte once; ``check=False`` leaves it out. Pickles by path, where it has one, and by what was read there:
-    a text is encoded again, and what holds something else by then is refused with `InputError`. A store that is rebuilt
-    while it is open is refused where a new shard would be touched (`FileFormatError`). Raises `DataError` if there is
-    no window.
+    reads every byte once; ``check=False`` leaves it out. Pickles by path, where it has one (ids that are a numpy memmap
+    of a file have), and by what was read there: a text is encoded again, and what holds something else by then is
+    refused with `InputError`. A store that is rebuilt while it is open is refused where a new shard would be touched
+    (`FileFormatError`). Raises `DataError` if there is no window.
 
     >>> dataset = WindowDataset(np.arange(6), max_length=4, stride=1)
     >>> len(dataset), dataset[1][1].tolist()
@@ -90,11 +156,14 @@ class WindowDataset(Dataset[Batch]):
         split: str | None = None,
         encoding: str | None = None,
         check: bool = True,
+        vocab_dir: str | os.PathLike[str] | None = None,
     ) -> None:
-        taken = absolute(source) if isinstance(source, str | os.PathLike) else _as_ids(source, encoding, check=check)
         max_length = None if max_length is None else check_size("max_length", max_length)
         stride = None if stride is None else check_size("stride", stride)
-        self._origin = _Origin(taken, max_length, stride, split, encoding, check)
+        folder = chosen_folder(vocab_dir)
+        of = _Origin(NO_IDS, max_length, stride, split, encoding, check, folder and str(absolute(folder)))
+        self._origin = replace(of, source=absolute(source) if _is_path(source) else _as_ids(source, of))
+        self._mapped: _Mapped | None = None
         self._rows = self._open()
 
     def _open(self) -> _Rows:
@@ -146,7 +215,7 @@ class WindowDataset(Dataset[Batch]):
         except OSError as error:
             raise InputError(f"{source.path}: {error.strerror or error}") from error
         if check and ("input_ids" in file.tensors or "token_ids" in file.tensors):
-            check_file_ids(file, origin.encoding)
+            check_file_ids(file, origin.encoding, origin.load)
         self._origin = replace(self._origin, state=state)
         if "input_ids" in file.tensors:
             rows = file_windows(file, origin.max_length, origin.stride)
@@ -159,7 +228,7 @@ class WindowDataset(Dataset[Batch]):
         What comes through a pipe comes once: its ids take the place of its path.
         """
         origin = self._origin
-        stream = stream_text([source], load_vocabulary("gpt2" if origin.encoding is None else origin.encoding))
+        stream = stream_text([source], origin.load("gpt2" if origin.encoding is None else origin.encoding))
         try:
             ids = spool(iter(stream))
         except (DataError, EmptyError) as error:
@@ -173,10 +242,17 @@ class WindowDataset(Dataset[Batch]):
         return ids, stream.content_sha256
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"origin": self._origin}
+        source = self._origin.source
+        if not isinstance(source, Path) and (self._mapped is None or not self._mapped.is_untouched()):
+            self._mapped = _find_map(source)
+        origin = self._origin if self._mapped is None else replace(self._origin, source=NO_IDS)
+        return {"origin": origin, "mapped": self._mapped}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._origin = state["origin"]
+        self._origin, self._mapped = state["origin"], state["mapped"]
+        if self._mapped is not None:
+            ids = self._mapped.open(known=self._mapped.is_untouched())
+            self._origin = replace(self._origin, source=ids)
         self._rows = self._open()
 
     def identity(self) -> dict[str, Any]:
@@ -208,20 +284,41 @@ class WindowDataset(Dataset[Batch]):
         """Gather a whole batch; torch's fetcher calls this where it exists."""
         return WindowBatch(*self._rows.gather(self._checked(indices)))
 
-    def _checked(self, indices: Sequence[int]) -> Places:
-        """Window numbers, those from the end counted from the start. Raises IndexError for one that is not there."""
-        places = np.asarray(indices, np.int64)
+    def _checked(self, indices: Iterable[Any]) -> Places:
+        """Window numbers, those from the end counted from the start.
+
+        Raises IndexError for one that is not there, and TypeError for what is no whole number, as a list does.
+        """
+        numbers = [index if type(index) is int else _whole(index) for index in indices]
+        try:
+            places = np.array(numbers, np.int64)
+        except OverflowError as error:
+            raise IndexError(f"window {max(numbers, key=abs)} of {len(self)}") from error
         outside = (places < -len(self)) | (places >= len(self))
         if outside.any():
             raise IndexError(f"window {places[outside][0]} of {len(self)}")
         return places % len(self)
 
 
-def _as_ids(source: object, encoding: str | None, *, check: bool) -> Array:
+def _whole(index: Any) -> int:
+    try:
+        number = operator.index(index)
+    except TypeError as error:
+        raise TypeError(f"a window's number is a whole number, not a {type(index).__name__}") from error
+    if isinstance(index, bool | np.bool_):
+        raise TypeError(f"a window's number is a whole number, not a {type(index).__name__}")
+    return number
+
+
+def _is_path(source: object) -> TypeGuard[str | os.PathLike[str]]:
+    return isinstance(source, str | os.PathLike)
+
+
+def _as_ids(source: object, origin: _Origin) -> Array:
     """Return ids (n,) as an array. Raises `UsageError` that names the first thing that is no token id."""
     held = _array_of(source) if isinstance(source, Tensor) else source
-    n_vocab = load_vocabulary(encoding).n_vocab if encoding is not None else None
-    return to_ids(held, n_vocab, check=check)
+    n_vocab = None if origin.encoding is None else origin.load(origin.encoding).n_vocab
+    return to_ids(held, n_vocab, check=origin.check)
 
 
 def _array_of(tensor: Tensor) -> Array:
@@ -408,6 +505,7 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     *,
     encoding: str | None = None,
     split: str | None = None,
+    vocab_dir: str | os.PathLike[str] | None = None,
 ) -> DataLoader[Batch]:
     """Return a DataLoader of [inputs, targets], each (batch_size, max_length) int64.
 
@@ -421,8 +519,8 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     """
     if isinstance(txt, str):
         _refuse_path(txt)
-    source = encode_text(txt, encoding or "gpt2") if isinstance(txt, str) else txt
-    dataset = WindowDataset(source, max_length, stride, split=split, encoding=encoding)
+    source = encode_text(txt, encoding or "gpt2", vocab_dir=vocab_dir) if isinstance(txt, str) else txt
+    dataset = WindowDataset(source, max_length, stride, split=split, encoding=encoding, vocab_dir=vocab_dir)
     own_order = shuffle and isinstance(source, os.PathLike) and Path(source).is_dir()
     seed = int(torch.empty((), dtype=torch.int64).random_()) if own_order else 0
     loader = DataLoader(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import queue
 import re
 import threading
@@ -29,7 +30,15 @@ from llmprep.backends import BackendName, Encoder
 from llmprep.documents import BLOCK_BYTES, Block, Newlines, Source, read_blocks
 from llmprep.errors import DataError, EmptyError, LlmprepError, UsageError
 from llmprep.ptfile import temporary_file
-from llmprep.vocabulary import END_OF_TEXT, Announce, Vocabulary, load_vocabulary, resolve_encoding
+from llmprep.vocabulary import (
+    END_OF_TEXT,
+    Announce,
+    Vocabulary,
+    chosen_folder,
+    load_vocabulary,
+    resolve_encoding,
+    warn_of,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -349,8 +358,17 @@ def count_special(block: Block, specials: re.Pattern[bytes], special: str) -> in
     return block.data.count(END_OF_TEXT.encode()) - block.seams
 
 
-def encode_text(text: str, encoding: str = "gpt2", *, special: Special = "allow") -> npt.NDArray[np.int64]:
+def encode_text(
+    text: str,
+    encoding: str = "gpt2",
+    *,
+    special: Special = "allow",
+    vocab_dir: str | os.PathLike[str] | None = None,
+) -> npt.NDArray[np.int64]:
     """Encode a text; returns ids (n,) int64, equal to tiktoken's. Encoders are kept, so later calls are quick.
+
+    A vocabulary that is not part of the package is looked for in ``vocab_dir`` first, or else in the folder that
+    LLMPREP_VOCAB_DIR names; a download is announced by a warning.
 
     Raises `UsageError` for what is no text and no choice, `VocabularyError` for an unknown encoding.
 
@@ -361,7 +379,7 @@ def encode_text(text: str, encoding: str = "gpt2", *, special: Special = "allow"
         raise UsageError(f"text: must be a str, not {type(text).__name__}")
     if str(special) not in get_args(Special):
         raise UsageError(f"special {special!r:.40}: must be {', '.join(get_args(Special))}")
-    encoder, specials = _text_encoder(resolve_encoding(encoding), special)
+    encoder, specials = _text_encoder(resolve_encoding(encoding), special, chosen_folder(vocab_dir))
     if not text.isascii():
         # Halves of surrogate pairs, which no UTF-8 file can hold: joined or replaced, as tiktoken's ``encode`` does.
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -372,8 +390,8 @@ def encode_text(text: str, encoding: str = "gpt2", *, special: Special = "allow"
 
 
 @functools.lru_cache(maxsize=8)
-def _text_encoder(encoding: str, special: Special) -> tuple[Encoder, re.Pattern[bytes]]:
-    vocabulary = load_vocabulary(encoding)
+def _text_encoder(encoding: str, special: Special, vocab_dir: str | None) -> tuple[Encoder, re.Pattern[bytes]]:
+    vocabulary = load_vocabulary(encoding, vocab_dir, warn_of)
     return Encoder(vocabulary, special, "tiktoken"), special_pattern(vocabulary)
 
 

@@ -18,6 +18,7 @@ import os
 import secrets
 import stat
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,12 +27,13 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmprep.errors import VocabularyError, shorten
+from llmprep.errors import UsageError, VocabularyError, shorten
 
 END_OF_TEXT = "<|endoftext|>"
 EMBEDDED = Path(__file__).parent / "vocab" / "r50k_base.tiktoken"
 R50K_SHA256 = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
 P50K_SHA256 = "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069"
+VARIABLE = "LLMPREP_VOCAB_DIR"
 CONNECT_SECONDS = 10.0
 DOWNLOAD_SECONDS = 25.0
 MAX_FILE_BYTES = 64 << 20
@@ -99,16 +101,35 @@ def resolve_encoding(name: str) -> str:
     raise VocabularyError(f"--encoding {shorten(name)}: unknown; {hint}")
 
 
+def warn_of(told: str) -> None:
+    """Say in a warning what a person should know: how Python code that has nobody to tell announces a download."""
+    warnings.warn(told, stacklevel=2)
+
+
+def chosen_folder(folder: str | os.PathLike[str] | None) -> str | None:
+    """Return the folder that is looked in first: the one given, or else that of LLMPREP_VOCAB_DIR, if it is set.
+
+    Raises `UsageError` for an empty name.
+    """
+    if folder is None:
+        return os.environ.get(VARIABLE) or None
+    named = os.fsdecode(folder)
+    if not named:
+        raise UsageError("vocab_dir: is empty; name a folder, or leave it out")
+    return named
+
+
 def load_vocabulary(
-    name: str, folder: str | None = None, announce: Announce | None = None, *, download: bool = True
+    name: str, folder: str | os.PathLike[str] | None = None, announce: Announce | None = None, *, download: bool = True
 ) -> Vocabulary:
     """Load the vocabulary of an encoding or model.
 
-    Looked for, in this order: in the package (GPT-2 and its relatives), in ``folder``, in the folders that
-    tiktoken caches in, and, with ``download``, at the address that tiktoken downloads from, after ``announce`` was
-    told. Raises `VocabularyError`, which names every place that was tried.
+    Looked for, in this order: in the package (GPT-2 and its relatives), in ``folder`` (where it is None, in that of
+    LLMPREP_VOCAB_DIR), in the folders that tiktoken caches in, and, with ``download``, at the address that tiktoken
+    downloads from, after ``announce`` was told. Raises `VocabularyError`, which names every place that was tried.
     """
-    return _build(resolve_encoding(name), lambda a, sha256: _rank_file(a, sha256, folder, announce, download=download))
+    encoding, chosen = resolve_encoding(name), chosen_folder(folder)
+    return _build(encoding, lambda a, sha256: _rank_file(a, sha256, chosen, announce, download=download))
 
 
 def rebuild_vocabulary(name: str, ranks: bytes | None) -> Vocabulary:
@@ -200,7 +221,7 @@ def _rank_file(
 def _not_found(address: str, tried: Tried) -> VocabularyError:
     return VocabularyError(
         f"{_file_names(address)[0]}: not to be had; tried {'; '.join(tried)}; put the file into a folder and name that "
-        f"with --vocab-dir or LLMPREP_VOCAB_DIR"
+        f"with --vocab-dir or LLMPREP_VOCAB_DIR, from Python with vocab_dir"
     )
 
 

@@ -764,6 +764,132 @@ def test_a_file_of_tokens_through_a_pipe_is_refused(files: Path, tmp_path: Path)
     writer.join(10)
 
 
+def maps_of(folder: Path) -> dict[str, Any]:
+    """The ids 0 to 19,999 as numpy maps of files, or as what was cut from one."""
+    ids = np.arange(20_000, dtype=np.uint16)
+    ids.tofile(folder / "raw")
+    np.save(folder / "ids.npy", ids)
+    np.concatenate([ids[:5], ids]).tofile(folder / "more")
+    (folder / "odd").write_bytes(b"..." + ids.tobytes())
+    long = np.memmap(folder / "more", np.uint16, "r")
+    return {
+        "whole": np.memmap(folder / "raw", np.uint16, "r"),
+        "to be written": np.memmap(folder / "raw", np.uint16),
+        "npy": np.load(folder / "ids.npy", mmap_mode="r"),
+        "a run": long[2:][3:],
+        "an array": np.asarray(long)[5:],
+        "an offset": np.memmap(folder / "odd", np.uint16, "r", 3),
+    }
+
+
+@pytest.mark.parametrize("kind", ["whole", "to be written", "npy", "a run", "an array", "an offset"])
+def test_a_map_of_a_file_travels_by_name(kind: str, tmp_path: Path) -> None:
+    """Ids that numpy maps from a file are mapped there again, from where they stand in it."""
+    dataset = WindowDataset(maps_of(tmp_path)[kind], 8, 8)
+
+    pickled = pickle.dumps(dataset)
+    back = pickle.loads(pickled)  # noqa: S301 - our own
+
+    assert len(pickled) < 1000
+    assert len(back) == len(dataset)
+    assert all(map(torch.equal, back[-1], dataset[-1]))
+    assert back.identity() == dataset.identity()
+    assert pickle.loads(pickle.dumps(back))[0][0].tolist() == list(range(8))  # noqa: S301 - our own
+
+
+def test_a_map_that_is_not_the_files_travels_whole(tmp_path: Path) -> None:
+    """What is in no file of that name, or not in a row, is sent as it is."""
+    raw = maps_of(tmp_path)["whole"]
+    private = np.memmap(tmp_path / "raw", np.uint16, "c")
+    private[0] = 7
+    kinds = {"private": private, "backwards": raw[::-1], "replaced": raw}
+    datasets = {name: WindowDataset(ids, 8) for name, ids in kinds.items()}
+    np.arange(20_000, dtype=np.uint16)[::-1].tofile(tmp_path / "other")
+    pickles = {name: pickle.dumps(dataset) for name, dataset in datasets.items() if name != "replaced"}
+    (tmp_path / "other").replace(tmp_path / "raw")
+    pickles["replaced"] = pickle.dumps(datasets["replaced"])
+
+    for name, dataset in datasets.items():
+        assert len(pickles[name]) > 40_000
+        assert torch.equal(pickle.loads(pickles[name])[0][0], dataset[0][0])  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize("change", ["one id", "shorter", "gone"])
+def test_a_map_of_a_file_that_has_changed_is_refused(change: str, tmp_path: Path) -> None:
+    """A worker takes a copy of the file; one that would map other ids than its parent says so, whatever their time."""
+    pickled = pickle.dumps(WindowDataset(maps_of(tmp_path)["whole"], 8))
+    path, status = tmp_path / "raw", (tmp_path / "raw").stat()
+    Path(shutil.copyfile(path, tmp_path / "copy")).replace(path)
+    assert len(pickle.loads(pickled)) == 2499  # noqa: S301 - our own
+
+    ids = np.arange(20_000 - 4 * (change == "shorter"), dtype=np.uint16)
+    ids[12_345] += change == "one id"
+    ids.tofile(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    if change == "gone":
+        path.unlink()
+
+    with pytest.raises(InputError, match=r"raw: (has changed since|No such file)"):
+        pickle.loads(pickled)  # noqa: S301 - our own
+
+
+# --- vocabularies ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("named", ["given", "by the variable"])
+def test_a_vocabulary_is_looked_for_where_it_is_said_to_be(
+    named: str, vocab_dir: Path, story: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each function that loads one takes ``vocab_dir`` or heeds LLMPREP_VOCAB_DIR; so does what was sent elsewhere."""
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    monkeypatch.delenv("LLMPREP_VOCAB_DIR", raising=False)
+    monkeypatch.chdir(vocab_dir.parent)
+    choice: dict[str, Any] = {"encoding": "cl100k_base"}
+    if named == "given":
+        choice["vocab_dir"] = Path(vocab_dir.name)
+    else:
+        monkeypatch.setenv("LLMPREP_VOCAB_DIR", vocab_dir.name)
+    path = tmp_path / "ids.pt"
+    torch.save({"token_ids": torch.arange(99)}, path)
+    text = story.read_text(encoding="utf-8")
+
+    ids = encode_text(text, **choice)
+    datasets = [WindowDataset(each, 8, **choice) for each in (story, ids, path)]
+    batch = next(iter(create_dataloader(text, 1, 8, 8, shuffle=False, **choice)))
+    pickled = pickle.dumps(datasets[0])
+    monkeypatch.chdir("/")
+    monkeypatch.delenv("LLMPREP_VOCAB_DIR", raising=False)
+
+    assert ids.tolist() == reference.encode(text, "cl100k_base")
+    for dataset in (datasets[0], datasets[1], pickle.loads(pickled)):  # noqa: S301 - our own
+        assert dataset[0][0].tolist() == batch[0][0].tolist() == ids[:8].tolist()
+
+
+# --- window numbers -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [1.5, 1.0, "1", True, None, np.float32(1), np.True_, slice(2), [1]], ids=repr)
+def test_a_windows_number_is_a_whole_number(wrong: Any) -> None:
+    """Anything else is a TypeError, as in a list, for one window and for a batch: nothing is rounded or read."""
+    dataset = WindowDataset(np.arange(99), 8)
+
+    with pytest.raises(TypeError, match="a window's number is a whole number, not a"):
+        dataset[wrong]
+    with pytest.raises(TypeError, match="a window's number is a whole number, not a"):
+        dataset.__getitems__([0, wrong])
+
+
+@pytest.mark.parametrize("number", [2, np.int64(2), np.uint8(2), torch.tensor(2)], ids=repr)
+def test_a_windows_number_may_be_any_whole_number(number: Any) -> None:
+    """Those of numpy and torch are taken; what is larger than any number of windows is not there."""
+    dataset = WindowDataset(np.arange(99), 8)
+
+    assert dataset[number][0][0] == dataset.__getitems__([number])[0][0][0] == 16
+    for far in (10**30, -(10**30), 12):
+        with pytest.raises(IndexError, match=f"window {far} of 12"):
+            dataset[far]
+
+
 # --- errors ---------------------------------------------------------------------------------------
 
 

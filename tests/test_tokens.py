@@ -524,8 +524,12 @@ def test_encode_text_tries_again_where_a_vocabulary_was_missing(
     _text_encoder.cache_clear()
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.delenv("LLMPREP_VOCAB_DIR", raising=False)
 
-    with pytest.raises(VocabularyError, match="no network in tests"):
+    with (
+        pytest.warns(UserWarning, match=r"^downloading cl100k_base\.tiktoken from "),
+        pytest.raises(VocabularyError, match="no network in tests"),
+    ):
         encode_text("text", "cl100k_base")
     shutil.copy(vocab_dir / "cl100k_base.tiktoken", tmp_path)
 

@@ -30,7 +30,7 @@ import tiktoken.load
 from tiktoken.model import MODEL_TO_ENCODING
 
 from llmprep import vocabulary
-from llmprep.errors import VocabularyError
+from llmprep.errors import UsageError, VocabularyError
 from llmprep.vocabulary import Vocabulary, load_vocabulary, parse_ranks, resolve_encoding
 
 EMBEDDED = ("gpt2", "r50k_base", "p50k_base", "p50k_edit")
@@ -62,7 +62,7 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise NoNetworkError("no network in tests")
 
-    for variable in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"):
+    for variable in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR", "LLMPREP_VOCAB_DIR"):
         monkeypatch.delenv(variable, raising=False)
     temporary = tmp_path / "tmp"
     temporary.mkdir()
@@ -265,6 +265,23 @@ def test_a_folder_serves_by_cache_name(tmp_path: Path, cl100k: bytes) -> None:
     folder = place(tmp_path / "copied", reference.cache_name(reference.rank_address(CL100K)), cl100k)
 
     assert load_vocabulary(CL100K, str(folder)).sha256 == PINNED[CL100K]
+
+
+def test_the_variable_serves_where_no_folder_is_named(
+    vocab_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LLMPREP_VOCAB_DIR is heeded without the command line; a folder that is named goes before it."""
+    monkeypatch.setenv("LLMPREP_VOCAB_DIR", str(vocab_dir))
+    damaged = place(tmp_path / "damaged", PLAIN, b"IQ== 0\n")
+
+    assert load_vocabulary(CL100K).sha256 == PINNED[CL100K]
+    with pytest.raises(VocabularyError, match="its sha256 is not"):
+        load_vocabulary(CL100K, damaged)
+    monkeypatch.setenv("LLMPREP_VOCAB_DIR", "")
+    with pytest.raises(VocabularyError, match="no network in tests"):
+        load_vocabulary(CL100K)
+    with pytest.raises(UsageError, match="vocab_dir: is empty"):
+        load_vocabulary(CL100K, "")
 
 
 @pytest.mark.parametrize("variable", ["TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR", "default"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from llmprep.documents import are_gaps
 from llmprep.errors import DataError, EmptyError, FileFormatError, UsageError, list_names, shorten
 from llmprep.ptfile import PtFile
-from llmprep.vocabulary import load_vocabulary, resolve_encoding
+from llmprep.vocabulary import Vocabulary, load_vocabulary, resolve_encoding
 from llmprep.windows import stream_of
 
 Array = npt.NDArray[Any]
@@ -163,7 +163,9 @@ def check_window_ids(file: PtFile, n_vocab: int) -> None:
             check_ids(file.tensors[key], n_vocab, file.name)
 
 
-def check_file_ids(file: PtFile, encoding: str | None = None) -> None:
+def check_file_ids(
+    file: PtFile, encoding: str | None = None, load: Callable[[str], Vocabulary] = load_vocabulary
+) -> None:
     """Check the ids of a tokens or windows file: they are in the vocabulary that the file, or else ``encoding``, names.
 
     Where neither does, none may be negative. Raises `FileFormatError`, and `UsageError` for another encoding.
@@ -172,7 +174,7 @@ def check_file_ids(file: PtFile, encoding: str | None = None) -> None:
         n_vocab = checked_meta(file)["n_vocab"]
         encoding_of(file, encoding)
     else:
-        n_vocab = MAX_ID + 1 if encoding is None else load_vocabulary(encoding).n_vocab
+        n_vocab = MAX_ID + 1 if encoding is None else load(encoding).n_vocab
     if "input_ids" in file.tensors:
         file_windows(file)
         check_window_ids(file, n_vocab)
