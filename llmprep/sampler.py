@@ -124,7 +124,7 @@ class WindowSampler(Sampler[int]):
         Raises `UsageError` for a state of another data set, of another number of windows or of another world.
         """
         for key in NUMBERS:
-            if type(state.get(key)) is not int:
+            if not isinstance(state.get(key), int | np.integer):
                 raise UsageError(f"state: {key} is missing or no whole number; it is no state of a WindowSampler")
         for key in ("n_windows", "world_size"):
             _compare(key, state[key], getattr(self, key))

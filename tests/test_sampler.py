@@ -241,6 +241,16 @@ def test_a_state_tells_what_differs() -> None:
         sampler.load_state_dict({"seed": 1, "epoch": 0})
 
 
+def test_a_states_numbers_may_be_numpys() -> None:
+    """A place that was counted in numpy's integers is taken back as it was given."""
+    state = WindowSampler(windows(10), seed=np.int64(3)).state_dict(consumed=np.int64(4))  # type: ignore[arg-type]
+    sampler = WindowSampler(windows(10))
+
+    sampler.load_state_dict(state)
+
+    assert list(sampler) == list(WindowSampler(windows(10), seed=3))[4:]
+
+
 def test_a_data_set_may_tell_what_it_is() -> None:
     """One of another maker, with an `identity`, is compared by that; the sampler travels with it, not with the data."""
 
