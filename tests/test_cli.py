@@ -380,6 +380,16 @@ def test_quiet_still_prints_errors(call: Call, command: str) -> None:
     assert ended.notes == ["llmprep: error: missing.txt: no such file or directory"]
 
 
+@pytest.mark.parametrize("mode", [[], ["--json"]], ids=["words", "json"])
+def test_nothing_is_said_of_files_that_are_not_there(call: Call, story: Path, tmp_path: Path, mode: list[str]) -> None:
+    """Of a split whose second part has no window neither file appears, and none is said to."""
+    ended = call("window", story, "--max-length", "256", "--val-fraction", "0.01", *mode)
+
+    assert (ended.code, ended.stdout) == (3, b"")
+    assert len(ended.notes) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- json -----------------------------------------------------------------------------------------
 
 

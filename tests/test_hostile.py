@@ -1034,24 +1034,23 @@ def test_22_the_command_tells_too_and_withdraws_its_output(tmp_path: Path) -> No
 
 # --- 23 and 24: standard output fails -------------------------------------------------------------
 
-PRINTING = [
-    pytest.param(line.split(), id=line, marks=[pytest.mark.slow] if line.startswith("embed") else [])
-    for line in (
-        "--help",
-        "--version",
-        "window --help",
-        "tokenize a.txt",
-        "tokenize --count a.txt",
-        "tokenize --ids a.txt",
-        "tokenize --json a.txt",
-        "tokenize -q a.txt -o -",
-        "pairs a.txt",
-        "pairs a.txt -o o.pt",
-        "window --max-length 2 a.txt",
-        "window --max-length 2 --val-fraction 0.5 a.txt",
-        "embed --max-length 2 a.txt",
-    )
-]
+MADE = {
+    "--help": [],
+    "--version": [],
+    "window --help": [],
+    "tokenize a.txt": ["a.tokens.pt"],
+    "tokenize --count a.txt": [],
+    "tokenize --ids a.txt": [],
+    "tokenize --json a.txt": ["a.tokens.pt"],
+    "tokenize -q a.txt -o -": [],
+    "pairs a.txt": [],
+    "pairs a.txt -o o.pt": ["o.pt"],
+    "window --max-length 2 a.txt": ["a.windows.pt"],
+    "window --max-length 2 --val-fraction 0.5 a.txt": ["a.train.windows.pt", "a.val.windows.pt"],
+    "embed --max-length 2 a.txt": ["a.embeddings.pt"],
+}
+"""Command lines that print something, and the files that each makes."""
+PRINTING = [pytest.param(line, id=line, marks=[pytest.mark.slow] if line.startswith("embed") else []) for line in MADE]
 
 
 @pytest.fixture
@@ -1072,15 +1071,13 @@ def test_23_a_closed_standard_output_is_an_error(short_text: Path, arguments: li
     assert tree(short_text) == before
 
 
-@pytest.mark.parametrize("arguments", PRINTING)
-def test_23_a_full_standard_output_is_an_error(short_text: Path, arguments: list[str]) -> None:
-    """With standard output on a full device, every command ends with one line, and no file appears."""
-    before = tree(short_text)
-
-    ended = shell(f"llmprep {shlex.join(arguments)} > /dev/full", short_text)
+@pytest.mark.parametrize("line", PRINTING)
+def test_23_a_full_standard_output_is_an_error(short_text: Path, line: str) -> None:
+    """With standard output on a full device, every command ends with one line, behind the file that it is to write."""
+    ended = shell(f"llmprep {line} > /dev/full", short_text)
 
     check_one_line(ended, 1, "", "o space left on")
-    assert tree(short_text) == before
+    assert {path.name for path in short_text.iterdir()} == {"a.txt", *MADE[line]}
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
@@ -1099,20 +1096,21 @@ def test_23_a_standard_output_that_takes_a_part_is_an_error(tmp_path: Path, line
 
 
 @pytest.mark.parametrize(
-    ("line", "head", "unbuffered"),
+    ("line", "head", "unbuffered", "made"),
     [
-        ("pairs a.txt --windows 9000", "head -1", ""),
-        ("pairs a.txt --windows 9000 -o o.pt", "head -1", "1"),
-        ("window a.txt --max-length 4 --preview 4000", "head -1", ""),
-        ("tokenize --ids a.txt", "head -c 1", "1"),
-        ("tokenize a.txt -o -", "head -c 1", ""),
-        ("window a.txt --max-length 4 -o -", "head -c 1", "1"),
+        ("pairs a.txt --windows 9000", "head -1", "", []),
+        ("pairs a.txt --windows 9000 -o o.pt", "head -1", "1", ["o.pt"]),
+        ("window a.txt --max-length 4 --preview 4000", "head -1", "", ["a.windows.pt"]),
+        ("tokenize --ids a.txt", "head -c 1", "1", []),
+        ("tokenize a.txt -o -", "head -c 1", "", []),
+        ("window a.txt --max-length 4 -o -", "head -c 1", "1", []),
     ],
 )
-def test_24_head_ends_a_command_in_silence(tmp_path: Path, line: str, head: str, unbuffered: str) -> None:
-    """``| head -1`` ends each command that has more to say with 141, silently, and its file does not appear."""
+def test_24_head_ends_a_command_in_silence(
+    tmp_path: Path, line: str, head: str, unbuffered: str, made: list[str]
+) -> None:
+    """``| head -1`` ends each command that has more to say with 141, silently, and its files are in place."""
     (tmp_path / "a.txt").write_text("word " * 40_000)
-    before = tree(tmp_path)
 
     headed = f'llmprep {line} | {head}; exit "${{PIPESTATUS[0]}}"'
     ended = shell(headed, tmp_path, {"PYTHONUNBUFFERED": unbuffered})
@@ -1121,25 +1119,26 @@ def test_24_head_ends_a_command_in_silence(tmp_path: Path, line: str, head: str,
     assert b"error" not in ended.stderr
     assert b"Traceback" not in ended.stderr
     assert len(ended.stdout) > 0
-    assert tree(tmp_path) == before
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", *made}
+    for name in made:
+        assert torch.load(tmp_path / name, weights_only=True)["meta"]["n_tokens"] > 0
 
 
-@pytest.mark.parametrize("arguments", PRINTING)
-def test_24_a_reader_that_is_gone_ends_a_command_in_silence(short_text: Path, arguments: list[str]) -> None:
-    """Where the reader has gone before a word is said, every command ends with 141, silently, and no file appears."""
-    before = tree(short_text)
+@pytest.mark.parametrize("line", PRINTING)
+def test_24_a_reader_that_is_gone_ends_a_command_in_silence(short_text: Path, line: str) -> None:
+    """Where the reader has gone before a word is said, every command ends with 141, silently, behind its files."""
     reader, writer = os.pipe()
     os.close(reader)
 
     result = subprocess.run(
-        [sys.executable, "-m", "llmprep", *arguments], stdout=writer, stderr=subprocess.PIPE, cwd=short_text,
+        [sys.executable, "-m", "llmprep", *line.split()], stdout=writer, stderr=subprocess.PIPE, cwd=short_text,
         env=clean_environment(), timeout=60, check=False,
     )  # fmt: skip
 
     os.close(writer)
     assert result.returncode == 141
     assert b"error" not in result.stderr
-    assert tree(short_text) == before
+    assert {path.name for path in short_text.iterdir()} == {"a.txt", *MADE[line]}
 
 
 # --- 31: signals ----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from llmprep.errors import LlmprepError, OutputError, ReaderGoneError, RefusedError, UsageError
-from llmprep.ptfile import Output, check_output, check_space, open_output
+from llmprep.ptfile import Output, check_output, check_space, open_output, open_outputs
 from llmprep.ptfile import temporary as temporary_room
 
 OLD = b"PK\x03\x04 the old file"
@@ -243,6 +243,30 @@ def test_bytes_reach_the_disk_before_the_name_moves(tmp_path: Path, monkeypatch:
     write(check_output(str(tmp_path / "x.pt")))
 
     assert steps == [f"file of {len(NEW)} bytes", "rename", "folder"]
+
+
+def test_no_name_moves_before_all_files_are_whole(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of outputs that belong together, one that cannot be finished leaves all names as they were."""
+    fsyncs = iter([os.fsync, raising(OSError(errno.ENOSPC, "full"))])
+    outputs = check_output(str(old)), check_output(str(tmp_path / "y.pt"))
+
+    def fsync_once(descriptor: int) -> None:
+        next(fsyncs)(descriptor)
+
+    def write_both() -> None:
+        with open_outputs(*outputs) as sinks:
+            for sink in sinks:
+                sink.write(NEW)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fsync_once)
+        with pytest.raises(OutputError, match="no space left"):
+            write_both()
+    assert next(fsyncs, None) is None
+    assert (names(tmp_path), old.read_bytes()) == (["x.pt"], OLD)
+
+    write_both()
+    assert (names(tmp_path), old.read_bytes()) == (["x.pt", "y.pt"], NEW)
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), SystemExit(143), OSError(errno.EIO, "x")])

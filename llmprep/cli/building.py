@@ -255,7 +255,8 @@ def merge_store(show: Show, name: str, n_threads: int) -> None:
     read_plan(folder)  # what is no store is left alone
     with locked(folder):
         clear_temporaries(folder)
-        _show_store(show, folder, merge(folder, n_threads))
+        manifest = merge(folder, n_threads)
+    _show_store(show, folder, manifest)
 
 
 def _show_built(show: Show, folder: Path, built: _Built, choices: StoreChoices) -> None:

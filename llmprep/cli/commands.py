@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import resource
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -120,10 +120,9 @@ def tokenize(
         return
     stream = open_tokens(paths, reading)
     distinct = reports.watch(stream)
-    with open_output(target) as sink:
-        with progress:
-            n_bytes = write_tokens(sink, stream, dtype=_id_dtype(dtype))
-        reports.show_tokens(show, stream, output=target.name, n_bytes=n_bytes, n_distinct=distinct())
+    with open_output(target) as sink, progress:
+        n_bytes = write_tokens(sink, stream, dtype=_id_dtype(dtype))
+    reports.show_tokens(show, stream, output=target.name, n_bytes=n_bytes, n_distinct=distinct())
 
 
 @app.command()
@@ -168,11 +167,11 @@ def pairs(
         ids = take_span(stream, start, count, name=stream.name, to_the_end=target is not None)
     eot_id = stream.require_vocabulary(show.note).eot_id
     grown = grow_pairs(ids, context_size, n_windows=windows, pad_id=eot_id)
-    with ExitStack() as stack:
-        if target is not None:
-            meta = make_meta("pairs", stream, start=start, context_size=context_size, windows=windows, dtype="int64")
-            write_pairs(stack.enter_context(open_output(target)), grown, meta)
-        reports.show_pairs(show, stream, grown, output=target.name if target else None)
+    if target is not None:
+        meta = make_meta("pairs", stream, start=start, context_size=context_size, windows=windows, dtype="int64")
+        with open_output(target) as sink:
+            write_pairs(sink, grown, meta)
+    reports.show_pairs(show, stream, grown, output=target.name if target else None)
 
 
 @app.command()
@@ -204,7 +203,7 @@ def window(
     """Slice texts or a tokens file into input and target windows."""
     from llmprep.inputs import open_tokens
     from llmprep.kinds import split_stream, write_windows
-    from llmprep.ptfile import check_output, open_output
+    from llmprep.ptfile import check_output, open_outputs
 
     show = Show(quiet, as_json, binary=output == "-")
     paths = _paths(inputs, files_from, nul_separated=null)
@@ -223,17 +222,19 @@ def window(
     stream = open_tokens(paths, reading)
     reports.keep_head(stream, max_length, stride, preview)
     report = reports.WindowReport(show, max_length, stride, preview, explain)
-    with ExitStack() as stack:
-        sinks = [stack.enter_context(open_output(target)) for target in targets]
+    sizes: list[int] = []
+    with open_outputs(*targets) as sinks:
         with nullcontext() if val_fraction is None else progress:
             parts = [stream] if val_fraction is None else split_stream(stream, val_fraction)
-        for sink, target, part in zip(sinks, targets, parts, strict=True):
+        for sink, part in zip(sinks, parts, strict=True):
             with progress if val_fraction is None else nullcontext():
                 n_bytes = write_windows(
                     sink, part, max_length, stride, dtype=_id_dtype(dtype), dense=dense, announce=show.note
                 )
-            report.add(part, output=target.name, n_bytes=n_bytes)
-        report.finish()
+            sizes.append(n_bytes)
+    for target, part, n_bytes in zip(targets, parts, sizes, strict=True):
+        report.add(part, output=target.name, n_bytes=n_bytes)
+    report.finish()
 
 
 @app.command()
@@ -295,7 +296,7 @@ def embed(
     from llmprep.datasets import create_row_loader
     from llmprep.inputs import open_windows
     from llmprep.kinds import check_ids, make_meta, write_embeddings, write_weights
-    from llmprep.ptfile import check_output, check_space, open_output, read_pt
+    from llmprep.ptfile import check_output, check_space, open_outputs, read_pt
 
     show = Show(quiet, as_json, binary="-" in (output, save_weights))
     paths = _paths(inputs, files_from, nul_separated=null)
@@ -331,17 +332,11 @@ def embed(
     embedded = embedding.embed_batches(rows, tables, device=where, dtype=plan.dtype)
     chosen_here = embedding.describe(plan, seed=seed, shuffle=shuffle, order=drawn, weights=given)
     meta = make_meta("embeddings", source.stream, **chosen_here)
-    with ExitStack() as stack:
-        write_embeddings(
-            stack.enter_context(open_output(target)),
-            map(embedding.raw_bytes, embedded),
-            plan.shape,
-            dtype=plan.dtype,
-            meta=meta,
-        )
-        if weights_target is not None:
-            write_weights(stack.enter_context(open_output(weights_target)), embedding.weight_arrays(tables))
-        reports.show_embeddings(show, plan, tables, source.stream, output=target.name)
+    with open_outputs(target, *([weights_target] if weights_target else [])) as (sink, *weights_sinks):
+        write_embeddings(sink, map(embedding.raw_bytes, embedded), plan.shape, dtype=plan.dtype, meta=meta)
+        for weights_sink in weights_sinks:
+            write_weights(weights_sink, embedding.weight_arrays(tables))
+    reports.show_embeddings(show, plan, tables, source.stream, output=target.name)
 
 
 @app.command()

@@ -13,7 +13,7 @@ windows cost nothing.
 """
 
 from llmprep.ptfile.layout import DTYPES, TensorView, c_strides
-from llmprep.ptfile.output import Output, check_output, check_space, open_output
+from llmprep.ptfile.output import Output, check_output, check_space, open_output, open_outputs
 from llmprep.ptfile.reading import PtFile, is_zip, read_pt
 from llmprep.ptfile.temporary import remove_temporaries, temporary_file
 from llmprep.ptfile.writing import write_pt
@@ -28,6 +28,7 @@ __all__ = [
     "check_space",
     "is_zip",
     "open_output",
+    "open_outputs",
     "read_pt",
     "remove_temporaries",
     "temporary_file",

@@ -148,20 +148,44 @@ def open_output(output: Output) -> Iterator[Sink]:
     as it was. Raises `OutputError` with the output's name and the operating system's reason, and
     `ReaderGoneError` when a pipe's reader has left.
     """
-    if output.path is None:
-        with _named(output.name):
-            sys.stdout.flush()
-        yield _NamedSink(sys.stdout.buffer, output.name)
-        with _named(output.name):
-            sys.stdout.buffer.flush()
-    elif output.direct:
-        with _named(output.name):
-            file = output.path.open("wb")
-        with _closing(file, output.name) as sink:
-            yield sink
-    else:
-        with _replaced(output.path, output.name) as sink:
-            yield sink
+    with open_outputs(output) as (sink,):
+        yield sink
+
+
+@contextmanager
+def open_outputs(*outputs: Output) -> Iterator[list[Sink]]:
+    """Open outputs that belong together, as `open_output` does one: no name moves before all are whole on the disk."""
+    with ExitStack() as temporaries:
+        moves: list[tuple[Path, Path, str]] = []
+        with ExitStack() as files:
+            sinks: list[Sink] = []
+            for output in outputs:
+                if output.path is None:
+                    sinks.append(files.enter_context(_standard_output(output.name)))
+                    continue
+                with _named(output.name):
+                    if output.direct:
+                        opened = _closing(output.path.open("wb"), output.name)
+                    else:
+                        temporary, file = temporaries.enter_context(open_temporary(output.path))
+                        moves.append((temporary, output.path, output.name))
+                        opened = _synced(file, output.path, output.name)
+                sinks.append(files.enter_context(opened))
+            yield sinks
+        for temporary, path, name in moves:
+            with _named(name):
+                temporary.replace(path)
+    for folder in {path.parent for _, path, _ in moves}:
+        _sync_folder(folder)
+
+
+@contextmanager
+def _standard_output(name: str) -> Iterator[Sink]:
+    with _named(name):
+        sys.stdout.flush()
+    yield _NamedSink(sys.stdout.buffer, name)
+    with _named(name):
+        sys.stdout.buffer.flush()
 
 
 @contextmanager
@@ -186,19 +210,14 @@ def _closing(file: BinaryIO, name: str) -> Iterator[Sink]:
 
 
 @contextmanager
-def _replaced(path: Path, name: str) -> Iterator[Sink]:
-    with ExitStack() as stack:
+def _synced(file: BinaryIO, path: Path, name: str) -> Iterator[Sink]:
+    """Fill the temporary file of ``path``; when the block ends it lies whole on the disk."""
+    with _closing(file, name) as sink:
+        yield _EarlySync(sink, file.fileno())
         with _named(name):
-            temporary, file = stack.enter_context(open_temporary(path))
-        with _closing(file, name) as sink:
-            yield _EarlySync(sink, file.fileno())
-            with _named(name):
-                file.flush()
-                keep_mode(file, path)
-                os.fsync(file.fileno())
-        with _named(name):
-            temporary.replace(path)
-    _sync_folder(path.parent)
+            file.flush()
+            keep_mode(file, path)
+            os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
