@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
@@ -79,6 +81,20 @@ def _window_number(given: str | int) -> int:
     return int(text)
 
 
+def _output(given: str) -> str:
+    """Return an output's name, ``-`` for whatever is standard output, as ``/dev/stdout`` is."""
+    return "-" if given != "-" and _is_stdout(given) else given
+
+
+def _is_stdout(name: str) -> bool:
+    try:
+        status = Path(name).stat()
+        own = os.path.samestat(status, os.fstat(1))
+        return own and not os.path.samestat(status, Path(os.devnull).stat())
+    except (OSError, ValueError):
+        return False
+
+
 Inputs: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
@@ -108,7 +124,8 @@ DryRun: TypeAlias = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be read and written, and estimate; write nothing.")
 ]
 OutputName: TypeAlias = Annotated[
-    str | None, typer.Option("--output", "-o", metavar="PATH", help="File to write; - is standard output.")
+    str | None,
+    typer.Option("--output", "-o", metavar="PATH", parser=_output, help="File to write; - is standard output."),
 ]
 Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Replace an existing file that is not a .pt.")]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -174,6 +191,10 @@ OrderOption: TypeAlias = Annotated[
         help="Draw random numbers as the course's dataloader.ipynb (both tables, then the loader) or its ch02.ipynb "
         "run from the top (a 6 x 3 example, token table, loader, positional table). Default: dataloader.",
     ),
+]
+SaveWeights: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--save-weights", metavar="PATH", parser=_output, help="Write both tables to this .pt file."),
 ]
 ShardBytes: TypeAlias = Annotated[
     int | None,

@@ -380,6 +380,33 @@ def test_quiet_still_prints_errors(call: Call, command: str) -> None:
     assert ended.notes == ["llmprep: error: missing.txt: no such file or directory"]
 
 
+@pytest.mark.parametrize("command", ["tokenize", "pairs", "window"])
+@pytest.mark.parametrize("name", ["/dev/stdout", "/proc/self/fd/1", "w.pt"])
+def test_standard_output_by_another_name(llmprep: Run, story: Path, tmp_path: Path, name: str, command: str) -> None:
+    """What is the same file as standard output behaves as ``-``: it gets the file alone, and the words go elsewhere."""
+    with (tmp_path / "w.pt").open("wb") as stdout:
+        result = subprocess.run(
+            [sys.executable, "-m", "llmprep", command, story, "-o", name],
+            stdout=stdout, stderr=subprocess.PIPE, cwd=tmp_path, env=clean_environment(), check=False,
+        )  # fmt: skip
+
+    assert result.returncode == 0
+    assert len(result.stderr.splitlines()) > 3
+    made = (tmp_path / "w.pt").read_bytes()
+    assert llmprep(command, story, "-o", "-").stdout == made
+
+
+def test_the_null_device_takes_file_and_words(story: Path, tmp_path: Path) -> None:
+    """``-o /dev/null > /dev/null`` is silent: both are thrown away."""
+    with Path(os.devnull).open("wb") as stdout:
+        result = subprocess.run(
+            [sys.executable, "-m", "llmprep", "tokenize", story, "-o", os.devnull],
+            stdout=stdout, stderr=subprocess.PIPE, cwd=tmp_path, env=clean_environment(), check=False,
+        )  # fmt: skip
+
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("mode", [[], ["--json"]], ids=["words", "json"])
 def test_nothing_is_said_of_files_that_are_not_there(call: Call, story: Path, tmp_path: Path, mode: list[str]) -> None:
     """Of a split whose second part has no window neither file appears, and none is said to."""

@@ -533,6 +533,43 @@ def test_a_pipe_without_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
         os.close(writer)
 
 
+def test_a_pipe_is_opened_by_the_name_that_is_given() -> None:
+    """``/dev/fd/N``, as the shell's ``>(...)`` gives, leads to a pipe that has no other name; it is written."""
+    reader, writer = os.pipe()
+    try:
+        output = check_output(f"/dev/fd/{writer}")
+        write(output)
+
+        assert output.direct
+        assert os.read(reader, 100) == NEW
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_file_without_a_name_is_written_straight(tmp_path: Path) -> None:
+    """``/dev/fd/N`` of a file that was removed: no file of the name that the system makes up appears."""
+    with (tmp_path / "gone").open("w+b") as file:
+        (tmp_path / "gone").unlink()
+
+        write(check_output(f"/dev/fd/{file.fileno()}"))
+
+        assert file.read() == NEW
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_no_terminal_gets_binary(force: bool) -> None:
+    """A terminal is refused under its own name as standard output is."""
+    descriptors = os.openpty()
+    try:
+        with pytest.raises(UsageError, match="this is a terminal; name a file"):
+            check_output(os.ttyname(descriptors[1]), force=force)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
 def test_standard_output_gets_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """``-`` writes to standard output, behind what was printed before, and leaves it open."""
     raw = io.BytesIO()

@@ -274,9 +274,7 @@ def embed(
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="PATH", help="Take both tables from this .pt file.")
     ] = None,
-    save_weights: Annotated[
-        str | None, typer.Option("--save-weights", metavar="PATH", help="Write both tables to this .pt file.")
-    ] = None,
+    save_weights: options.SaveWeights = None,
     encoding: options.Encoding = None,
     vocab_dir: options.VocabDir = None,
     newlines: options.NewlinesOption = None,

@@ -39,6 +39,7 @@ class Output:
 def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = False) -> Output:
     """Check, before any work, that ``name`` can be written and that nothing would be lost.
 
+    What is no regular file, such as the pipe behind ``/dev/fd/63``, is opened under the very name that is given.
     Raises `UsageError` if it is a folder, a terminal or one of ``inputs`` (also through links),
     `RefusedError` if it is a file that is not a .pt and ``force`` is not given, `OutputError` if its
     folder is missing or read-only.
@@ -47,17 +48,31 @@ def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = 
         return _check_stdout()
     try:
         path = Path(os.path.realpath(name, strict=False))
-        status = path.stat() if path.exists() else None
+        status = _status(Path(name))
+        has_name = status is None or _is_at(path, status)
     except (OSError, ValueError) as error:
         raise OutputError(f"{name}: {_reason(error)}") from error
     if status is not None:
         _check_existing(name, status, inputs)
-        if not stat.S_ISREG(status.st_mode):
-            return Output(name, path, direct=True)
+        if not (stat.S_ISREG(status.st_mode) and has_name):
+            return Output(name, Path(name), direct=True)
         if not force and not _is_ours(name, path):
             raise RefusedError(f"{name}: exists and is not a .pt file; --force replaces it")
     _check_folder(name, path)
     return Output(name, path, direct=False)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _is_at(path: Path, status: os.stat_result) -> bool:
+    """Tell whether a file has the name that links lead to; what ``/dev/fd/N`` leads to may have none that opens it."""
+    own = _status(path)
+    return own is not None and os.path.samestat(own, status)
 
 
 def _check_stdout() -> Output:
@@ -72,11 +87,22 @@ def _check_existing(name: str, status: os.stat_result, inputs: Sequence[str | Pa
     if stat.S_ISDIR(status.st_mode):
         raise UsageError(f"{name}: is a folder; name a file in it")
     if stat.S_ISCHR(status.st_mode):
+        _refuse_terminal(name)
         return
     for other in inputs:
         with suppress(OSError, ValueError):
             if os.path.samestat(status, Path(other).stat()):
                 raise UsageError(f"{name}: is also an input; name another output")
+
+
+def _refuse_terminal(name: str) -> None:
+    with suppress(OSError):  # opening it for writing tells what is wrong with it
+        descriptor = os.open(name, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            if os.isatty(descriptor):
+                raise UsageError(f"{name}: a .pt file is binary and this is a terminal; name a file")
+        finally:
+            os.close(descriptor)
 
 
 def _is_ours(name: str, path: Path) -> bool:
