@@ -20,11 +20,10 @@ import torch
 from torch import Tensor
 from torch.nn import Embedding
 
-from llmprep.errors import DataError, FileFormatError, UsageError
+from llmprep.errors import DataError, UsageError
+from llmprep.kinds import WEIGHT_KEYS, weight_keys, weights_shape
 from llmprep.ptfile import DTYPES, PtFile
 
-TOKEN_KEY = "token_embedding.weight"  # noqa: S105 - a tensor's name
-POSITION_KEY = "pos_embedding.weight"
 DIM = 256
 CONTEXT_LENGTH = 1024
 ORDER = "dataloader"
@@ -164,22 +163,8 @@ def _begin(loader: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def _load_tables(tables: Tables, file: PtFile) -> None:
-    for key, table in ((TOKEN_KEY, tables.token), (POSITION_KEY, tables.position)):
+    for key, table in zip(weight_keys(file), (tables.token, tables.position), strict=True):
         table.weight.data = torch.tensor(file.tensors[key], dtype=torch.float32)
-
-
-def weights_shape(file: PtFile) -> tuple[int, int, int]:
-    """Return (n_vocab, context_length, dim) of a weights file."""
-    token, position = file.tensors.get(TOKEN_KEY), file.tensors.get(POSITION_KEY)
-    if token is None or position is None or token.ndim != 2 or position.ndim != 2:
-        raise FileFormatError(f"{file.name}: a weights file has {TOKEN_KEY} (V, D) and {POSITION_KEY} (C, D)")
-    if token.shape[1] != position.shape[1] or not token.size or not position.size:
-        shapes = f"{TOKEN_KEY} {token.shape} and {POSITION_KEY} {position.shape}"
-        raise FileFormatError(f"{file.name}: {shapes}: need (V, D) and (C, D), of one width D and not empty")
-    for key in (TOKEN_KEY, POSITION_KEY):
-        if file.dtypes[key] not in ("float32", "float16", "float64"):
-            raise FileFormatError(f"{file.name}: needs {key} as float32, float16 or float64")
-    return token.shape[0], position.shape[0], token.shape[1]
 
 
 def check_device(name: str) -> torch.device:
@@ -210,14 +195,14 @@ def raw_bytes(tensor: Tensor) -> memoryview:
 
 def weight_arrays(tables: Tables) -> dict[str, npt.NDArray[np.float32]]:
     """Return both tables by the names that a weights file has for them, float32."""
-    named = {TOKEN_KEY: tables.token, POSITION_KEY: tables.position}
-    return {key: table.weight.detach().to("cpu").numpy() for key, table in named.items()}
+    named = zip(WEIGHT_KEYS[0], (tables.token, tables.position), strict=True)
+    return {key: table.weight.detach().to("cpu").numpy() for key, table in named}
 
 
 def describe(plan: Plan, *, seed: int, shuffle: bool, order: str = ORDER, weights: PtFile | None) -> dict[str, object]:
     """Return the options that decide an embeddings file, for its ``meta``; ``order`` only if not the default."""
     hashed = hashlib.sha256()
-    for key in (TOKEN_KEY, POSITION_KEY) if weights else ():
+    for key in weight_keys(weights) if weights else ():
         hashed.update(np.ascontiguousarray(weights.tensors[key]).data if weights else b"")
     return {
         "dim": plan.dim,

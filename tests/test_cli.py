@@ -407,6 +407,27 @@ def test_the_null_device_takes_file_and_words(story: Path, tmp_path: Path) -> No
     assert (result.returncode, result.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pairs a.txt -o new/",
+        "window a.txt -o new/",
+        "window a.txt -o new/ --val-fraction 0.5",
+        "embed a.txt -o new/",
+        "embed a.txt --save-weights new/",
+    ],
+)
+def test_a_folder_is_no_file_to_write(call: Call, tmp_path: Path, line: str) -> None:
+    """A command that writes a file refuses a name with a slash at its end, which means a folder."""
+    (tmp_path / "a.txt").write_text("one two three four five")
+
+    ended = call(*line.split())
+
+    assert (ended.code, ended.stdout) == (2, b"")
+    assert ended.notes == ["llmprep: error: new/: is the name of a folder, and this writes a file; name a file in it"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
 @pytest.mark.parametrize("mode", [[], ["--json"]], ids=["words", "json"])
 def test_nothing_is_said_of_files_that_are_not_there(call: Call, story: Path, tmp_path: Path, mode: list[str]) -> None:
     """Of a split whose second part has no window neither file appears, and none is said to."""

@@ -286,13 +286,39 @@ def test_weights_of_torch_save_are_taken(dtype: torch.dtype, few: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "keys",
+    [
+        ("tok_emb.weight", "pos_emb.weight"),
+        ("token_embedding_layer.weight", "pos_embedding_layer.weight"),
+        ("token_embedding.weight", "pos_embedding.weight"),
+    ],
+)
+def test_weights_of_the_courses_model_are_taken(keys: tuple[str, str], few: Path) -> None:
+    """Parameters under the course's own names, among others, give what the same tables give under llmprep's names."""
+    ours = embed(few, "--save-weights", "weights.pt")
+    tables = torch.load("weights.pt", weights_only=True)
+    named = {key: torch.nn.Parameter(table) for key, table in zip(keys, tables.values(), strict=True)}
+    torch.save({"out_head.weight": torch.zeros(3), **named}, "model.pt")
+
+    assert torch.equal(embed(few, "--weights", "model.pt", "--seed", "7"), ours)
+
+
+@pytest.mark.parametrize(
     ("tables", "words"),
     [
+        (
+            {"embed.weight": torch.zeros(2, 4), "epoch": 3},
+            "pos_emb.weight, or token_embedding_layer.weight and pos_embedding_layer.weight; this file's keys: embed.weight, epoch",
+        ),
+        (
+            {f"{key}.weight": torch.zeros(2, 4) for key in ("tok_emb", "pos_emb", "token_embedding", "pos_embedding")},
+            "holds token_embedding.weight and tok_emb.weight; leave one pair of tables",
+        ),
         ({}, "a weights file has token_embedding.weight (V, D) and pos_embedding.weight (C, D)"),
         ({"token_embedding.weight": torch.zeros(50257, 4)}, "a weights file has"),
         (
             {"token_embedding.weight": torch.zeros(50257, 4), "pos_embedding.weight": torch.zeros(8)},
-            "a weights file has",
+            "pos_embedding.weight (8,): need (V, D) and (C, D)",
         ),
         (
             {"token_embedding.weight": torch.zeros(50257, 4), "pos_embedding.weight": torch.zeros(8, 5)},

@@ -43,7 +43,7 @@ def made(story: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["window", "tokens.pt", "--max-length", "16", "--stride", "8", "--dense", "-o", "dense.pt"],
         ["window", "tokens.pt", "--max-length", "16", "--stride", "20", "-o", "apart.pt"],
         ["pairs", "story.txt", "-o", "pairs.pt"],
-        ["embed", "windows.pt", "--dim", "4", "--batches", "2", "-o", "embeddings.pt"],
+        ["embed", "windows.pt", "--dim", "4", "--batches", "2", "-o", "embeddings.pt", "--save-weights", "weights.pt"],
     ):
         ended = run_llmprep(*command, cwd=folder)
         assert ended.returncode == 0, ended
@@ -548,6 +548,33 @@ def test_history_of_another_store_is_found(made: Path, tmp_path: Path, call: Cal
         assert error_of(ended).startswith(f"store/{target}: is ")
         (store / target).write_bytes(kept)
     assert call("inspect", "store", "--verify").code == 0
+
+
+def test_a_weights_file_is_described(made: Path, call: Call) -> None:
+    """What ``embed --save-weights`` writes is known by its two tables, and sound; there are no windows in it."""
+    ended = call("inspect", made / "weights.pt")
+    verified = call("inspect", made / "weights.pt", "--verify", "--json")
+
+    assert (ended.code, ended.notes) == (0, [])
+    assert dict(line.split(maxsplit=1) for line in ended.lines) == {
+        "kind": "weights",
+        "token_embedding.weight": "[50257, 4] float32",
+        "pos_embedding.weight": "[1024, 4] float32",
+    }
+    assert verified.value["verified"] == [
+        "checksums of 2 tensors hold",
+        "token table [50257, 4], positional table [1024, 4]",
+    ]
+
+
+@pytest.mark.parametrize("name", ["weights", "pairs", "embeddings", "apart"])
+@pytest.mark.parametrize("look", [["--window", "0"], ["--where", "0"], ["--around", "the"]], ids=lambda look: look[0])
+def test_a_look_into_what_has_no_stream_is_refused(look: list[str], name: str, made: Path, call: Call) -> None:
+    """What holds no continuous ids shows nothing, which is said instead of passed over."""
+    ended = call("inspect", made / f"{name}.pt", *look)
+
+    assert (ended.code, ended.stdout) == (2, b"")
+    assert "holds no continuous token ids to look into; leave out --window" in error_of(ended)
 
 
 def test_files_of_others_are_told(tmp_path: Path, call: Call) -> None:

@@ -88,6 +88,16 @@ def test_a_folder_is_refused(force: bool, tmp_path: Path) -> None:
         check_output(str(tmp_path), force=force)
 
 
+@pytest.mark.parametrize("name", ["new/", "sub/", "sub/.", "sub/..", ".", "new.pt//"])
+def test_the_name_of_a_folder_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that only a folder can have, there or not, is no file without its slash."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+
+    with pytest.raises(UsageError, match="is the name of a folder, and this writes a file"):
+        check_output(name, force=True)
+
+
 def test_a_file_that_cannot_be_read_is_an_error(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether an existing file is a .pt must be known before it is replaced."""
     monkeypatch.setattr(Path, "open", raising(PermissionError(errno.EACCES, "not for you")))

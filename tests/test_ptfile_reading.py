@@ -381,6 +381,44 @@ def test_a_named_dtype_counts_as_in_torch(tmp_path: Path) -> None:
     assert file.tensors["x"].tolist() == loaded.tolist() == [1, 2, 3]
 
 
+def parameter(value: bytes, *, trained: bytes = b"\x88", hooks: bytes = b"ccollections\nOrderedDict\n)R") -> bytes:
+    """The opcodes that make a Parameter of a value."""
+    return b"ctorch._utils\n_rebuild_parameter\n(" + value + trained + hooks + b"tR"
+
+
+def test_a_parameter_is_its_tensor(tmp_path: Path) -> None:
+    """Parameters, trained or not, and tied to each other, are read as the tensors that torch reads."""
+    tied = torch.nn.Embedding(4, 3).weight
+    torch.save(
+        {"a": tied, "b": tied, "c": torch.nn.Parameter(torch.arange(4.0), requires_grad=False)}, tmp_path / "x.pt"
+    )
+
+    file = read_pt(tmp_path / "x.pt")
+
+    loaded = torch.load(tmp_path / "x.pt", weights_only=True)
+    assert {key: array.tolist() for key, array in file.tensors.items()} == {k: v.tolist() for k, v in loaded.items()}
+    assert set(file.dtypes.values()) == {"float32"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        parameter(integer(1)),
+        parameter(tensor(), trained=integer(1)),
+        parameter(tensor(), hooks=b"}" + utf8("k") + integer(1) + b"s"),
+        parameter(tensor(shape=(5,))),
+        parameter(storage()),
+        b"ctorch._utils\n_rebuild_parameter\n(" + tensor() + b"tR",
+        b"ctorch._utils\n_rebuild_parameter_with_state\n(" + tensor() + b"\x88}}tR",
+    ],
+    ids=["a number", "no flag", "hooks", "too large", "a storage", "one argument", "with state"],
+)
+def test_a_parameter_of_something_else_is_refused(value: bytes, tmp_path: Path) -> None:
+    """Only a tensor, a flag and no hooks make a Parameter."""
+    with pytest.raises(FileFormatError, match="nothing was run"):
+        read_pickle(tmp_path, dict_with(value))
+
+
 edits = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 3), st.binary(max_size=3)), max_size=4)
 
 
@@ -575,7 +613,7 @@ def test_a_refusal_says_which_name_the_pickle_asked_for(tmp_path: Path) -> None:
 
 
 def test_values_of_torch_that_are_no_tensors_are_refused(tmp_path: Path) -> None:
-    """A whole module, or a parameter with its hooks, is more than tensors: save its ``state_dict`` instead."""
-    for value in ({"x": torch.nn.Linear(2, 2)}, {"x": torch.nn.Parameter(torch.ones(2))}, torch.nn.Linear(2, 2)):
+    """A whole module is more than tensors: save its ``state_dict`` instead."""
+    for value in ({"x": torch.nn.Linear(2, 2)}, torch.nn.Linear(2, 2)):
         with pytest.raises(FileFormatError, match="the pickle names torch"):
             read_pt(save(tmp_path / "x.pt", value))

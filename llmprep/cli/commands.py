@@ -466,6 +466,9 @@ def _split_names(name: str, val_fraction: float | None) -> list[str]:
         raise UsageError(f"--val-fraction {val_fraction}: must be larger than 0 and smaller than 1")
     if name == "-":
         raise UsageError("--val-fraction writes two files; name them with -o, not -")
+    from llmprep.ptfile import require_file_name
+
+    require_file_name(name)
     path = Path(name)
     stem = path.name.removesuffix(".pt").removesuffix(".windows")
     return [str(path.with_name(f"{stem}.{part}.windows.pt")) for part in ("train", "val")]

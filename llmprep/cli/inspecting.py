@@ -71,6 +71,10 @@ def inspect_path(show: Show, name: str, look: Look) -> None:
     """Describe a path; then show, find, place and verify what was asked for."""
     path = Path(name)
     opened = _open(path, look)
+    if look.inside and not opened.n_tokens:
+        raise UsageError(
+            f"{name}: holds no continuous token ids to look into; leave out --window, --around and --where"
+        )
     report: dict[str, Any] = {"command": "inspect", "path": name, **opened.facts}
     show.lines(
         f"{plain.visible(shorten(key.removeprefix('n_'))):<16} {plain.visible(_worded(value))}"
@@ -134,10 +138,12 @@ def _open_store(path: Path, look: Look) -> Opened:
 
 
 def _open_file(file: Any, path: Path, look: Look) -> Opened:
-    from llmprep.kinds import check_ids, check_window_ids, checked_meta, file_tokens, file_windows
+    from llmprep.kinds import check_ids, check_window_ids, checked_meta, file_tokens, file_windows, has_weights
     from llmprep.store.where import file_pieces
     from llmprep.windows import stream_of
 
+    if has_weights(file):
+        return Opened(path, _weights_facts(file), 0, [], [], "", *_shape(look, None, None))
     meta = checked_meta(file)
     options = meta["options"]
     shapes = {key: f"{list(array.shape)} {file.dtypes[key]}" for key, array in file.tensors.items()}
@@ -158,6 +164,14 @@ def _open_file(file: Any, path: Path, look: Look) -> Opened:
         facts |= _windows_facts(meta["n_tokens"], max_length, stride)
     pieces = file_pieces(meta) if len(ids) and options.get("part", "train") == "train" else []
     return Opened(path, facts, len(ids), ids, pieces, meta["encoding"], max_length, stride)
+
+
+def _weights_facts(file: Any) -> dict[str, Any]:
+    from llmprep.kinds import weight_keys, weights_shape
+
+    n_vocab, context_length, dim = weights_shape(file)
+    tables = zip(weight_keys(file), ([n_vocab, dim], [context_length, dim]), strict=True)
+    return {"kind": "weights", **{key: f"{shape} {file.dtypes[key]}" for key, shape in tables}}
 
 
 def _common(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ verify.py    a file -> every hash and every invariant checked again
 
 from llmprep.kinds.reading import (
     FORMAT,
+    WEIGHT_KEYS,
     Array,
     check_encoding,
     check_file_ids,
@@ -25,8 +26,11 @@ from llmprep.kinds.reading import (
     encoding_of,
     file_tokens,
     file_windows,
+    has_weights,
     id_blocks,
     to_ids,
+    weight_keys,
+    weights_shape,
 )
 from llmprep.kinds.verify import hash_ids, verify_file
 from llmprep.kinds.writing import (
@@ -42,6 +46,7 @@ from llmprep.kinds.writing import (
 
 __all__ = [
     "FORMAT",
+    "WEIGHT_KEYS",
     "Array",
     "check_dtype",
     "check_encoding",
@@ -53,12 +58,15 @@ __all__ = [
     "encoding_of",
     "file_tokens",
     "file_windows",
+    "has_weights",
     "hash_ids",
     "id_blocks",
     "make_meta",
     "split_stream",
     "to_ids",
     "verify_file",
+    "weight_keys",
+    "weights_shape",
     "write_embeddings",
     "write_pairs",
     "write_tokens",

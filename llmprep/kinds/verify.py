@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from llmprep.errors import FileFormatError, shorten
-from llmprep.kinds.reading import Array, check_ids, checked_meta, file_tokens, file_windows
+from llmprep.kinds.reading import Array, check_ids, checked_meta, file_tokens, file_windows, has_weights, weights_shape
 from llmprep.ptfile import PtFile, read_pt
 from llmprep.windows import count_windows
 
@@ -21,6 +21,10 @@ def verify_file(path: Path) -> Iterator[str]:
     """Yield what was checked, line by line. Raises `FileFormatError` that names the first thing that does not hold."""
     file = read_pt(path)
     yield f"checksums of {len(file.tensors)} tensors hold"
+    if has_weights(file):
+        n_vocab, context_length, dim = weights_shape(file)
+        yield f"token table [{n_vocab}, {dim}], positional table [{context_length}, {dim}]"
+        return
     meta = checked_meta(file)
     if "token_ids" in file.tensors:
         yield from _verify_tokens(file, meta)

@@ -13,7 +13,7 @@ windows cost nothing.
 """
 
 from llmprep.ptfile.layout import DTYPES, TensorView, c_strides
-from llmprep.ptfile.output import Output, check_output, check_space, open_output, open_outputs
+from llmprep.ptfile.output import Output, check_output, check_space, open_output, open_outputs, require_file_name
 from llmprep.ptfile.reading import PtFile, is_zip, read_pt
 from llmprep.ptfile.temporary import remove_temporaries, temporary_file
 from llmprep.ptfile.writing import write_pt
@@ -31,6 +31,7 @@ __all__ = [
     "open_outputs",
     "read_pt",
     "remove_temporaries",
+    "require_file_name",
     "temporary_file",
     "write_pt",
 ]

@@ -46,6 +46,7 @@ def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = 
     """
     if name == "-":
         return _check_stdout()
+    require_file_name(name)
     try:
         path = Path(os.path.realpath(name, strict=False))
         status = _status(Path(name))
@@ -60,6 +61,12 @@ def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = 
             raise RefusedError(f"{name}: exists and is not a .pt file; --force replaces it")
     _check_folder(name, path)
     return Output(name, path, direct=False)
+
+
+def require_file_name(name: str) -> None:
+    """Raise `UsageError` for a name that only a folder can have; a Path would drop the slash at its end."""
+    if name and name.rpartition("/")[2] in ("", ".", ".."):
+        raise UsageError(f"{name}: is the name of a folder, and this writes a file; name a file in it")
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -1,9 +1,9 @@
 """A .pt file -> memory-mapped arrays, trusting nothing.
 
 The pickle inside is not unpickled. It is read opcode by opcode by the small machine below, which knows
-plain values, ``OrderedDict`` and torch's two tensor constructors, calls nothing, and imports nothing. Sizes,
-strides and offsets are checked against the file's real length before any memory is touched, and every
-record's CRC is checked, which torch does not do.
+plain values, ``OrderedDict`` and torch's constructors of tensors and Parameters, calls nothing, and imports
+nothing. Sizes, strides and offsets are checked against the file's real length before any memory is touched,
+and every record's CRC is checked, which torch does not do.
 """
 
 from __future__ import annotations
@@ -202,11 +202,12 @@ class _Tensor:
 
 
 _REBUILD = {"torch._utils _rebuild_tensor_v2": 6, "torch._utils _rebuild_tensor_v3": 7}
+_PARAMETER = "torch._utils _rebuild_parameter"
 _ORDERED_DICT = "collections OrderedDict"
 _UNTYPED = "torch.storage UntypedStorage"
 _STORAGES = {f"torch {d.storage}": d.name for d in DTYPES.values() if d.storage}
 _TORCH_DTYPES = {f"torch {name}": name for name in DTYPES}
-_KNOWN = {*_REBUILD, _ORDERED_DICT, _UNTYPED, *_STORAGES, *_TORCH_DTYPES}
+_KNOWN = {*_REBUILD, _PARAMETER, _ORDERED_DICT, _UNTYPED, *_STORAGES, *_TORCH_DTYPES}
 _SHAREABLE = (str, int, float, bool, type(None), _Global, _Storage, _Tensor)
 _PUSHES = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
 _CONSTANTS: dict[str, object] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
@@ -357,6 +358,10 @@ class _Machine:
                 self.stack.append({})
             case _Global(name), tuple() if len(arguments) == _REBUILD.get(name):
                 self.stack.append(_tensor(*arguments))
+            case _Global("torch._utils _rebuild_parameter"), (_Tensor() as tensor, bool(), dict() as hooks) if (
+                not hooks
+            ):
+                self.stack.append(tensor)  # a Parameter is its tensor, and whether it is trained
             case _:
                 raise _UnsafeError(f"the pickle calls {getattr(callee, 'name', 'something')}")
 
