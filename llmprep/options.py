@@ -127,7 +127,12 @@ OutputName: TypeAlias = Annotated[
     str | None,
     typer.Option("--output", "-o", metavar="PATH", parser=_output, help="File to write; - is standard output."),
 ]
-Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Replace an existing file that is not a .pt.")]
+Force: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Replace an existing file that is not a .pt, is read-only, or was made from other inputs."
+    ),
+]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Encoding: TypeAlias = Annotated[

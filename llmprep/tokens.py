@@ -128,9 +128,12 @@ class TokenStream:
     @property
     def sources(self) -> list[dict[str, Any]]:
         """One record per input, in order, for ``meta``; of more than `MAX_SOURCES`, one for all."""
-        if self.records or len(self.documents) <= MAX_SOURCES:
-            return self.records or [source_record(source) for source in self.documents]
-        return [sum_sources(self.documents)]
+        return self.records or sum_or_list(self.documents)
+
+
+def sum_or_list(sources: Sequence[Source]) -> list[dict[str, Any]]:
+    """Return one record per input, in order; of more than `MAX_SOURCES`, one for all."""
+    return [sum_sources(sources)] if len(sources) > MAX_SOURCES else [source_record(source) for source in sources]
 
 
 def source_record(source: Source) -> dict[str, Any]:

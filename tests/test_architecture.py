@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "permutation": set(),
     "store": {"__init__", "backends", "documents", "errors", "executors", "kinds", "ptfile", "tokens", "vocabulary"},
     "inputs": {"backends", "documents", "errors", "kinds", "ptfile", "store", "tokens", "vocabulary", "windows"},
-    "embedding": {"errors", "ptfile"},
+    "embedding": {"errors", "kinds", "ptfile"},
     "datasets": {
         "documents",
         "errors",

@@ -428,6 +428,88 @@ def test_a_folder_is_no_file_to_write(call: Call, tmp_path: Path, line: str) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
+def write_at(path: Path, text: str, time: int) -> Path:
+    """Write a text that was last changed at a time, in seconds before or after now."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    now = path.stat().st_mtime
+    os.utime(path, (now + time, now + time))
+    return path
+
+
+@pytest.mark.parametrize("command", ["tokenize", "window --max-length 2", "window --max-length 2 --val-fraction 0.5"])
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("A1/wiki_00", "A2/wiki_00"), "another wiki_00, not from A2/wiki_00"),
+        (("a.txt", "a.md"), "a.txt, not from a.md"),
+        (("A1/corpus", "A2/corpus"), "another text, not from A2/corpus"),
+        (("a", "a.txt"), "text, not from a.txt"),
+    ],
+)
+def test_a_default_name_keeps_what_was_made_from_others(
+    call: Call, tmp_path: Path, names: tuple[str, str], told: str, command: str
+) -> None:
+    """Two inputs that give one name do not replace each other's file, unless -o or --force says so."""
+    for name, text in zip(names, ("one two three four five six", "six five four three two one"), strict=True):
+        folder = name if name.endswith(("corpus", "a")) else ""
+        Path(name).parent.mkdir(exist_ok=True)
+        write_at(tmp_path / name / "text" if folder else tmp_path / name, text, -10)
+        if folder:
+            os.utime(folder, (0, 0))
+    assert call(*command.split(), names[0]).code == 0
+    made = {path: path.read_bytes() for path in tmp_path.glob("*.pt")}
+
+    ended = call(*command.split(), names[1])
+
+    assert (ended.code, ended.stdout) == (6, b"")
+    (line,) = ended.notes
+    assert line.endswith(f".pt: was made from {told}; name the output with -o, or --force")
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.pt")} == made
+    assert call(*command.split(), names[1], "-o", min(made).name.replace(".train", "")).code == 0
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.pt")}.keys() == made.keys()
+    assert call(*command.split(), names[0], "--force").code == 0
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.pt")} == made
+
+
+def test_a_default_name_is_used_again(call: Call, tmp_path: Path) -> None:
+    """Run again, on the same text, on a copy of it, and when it was edited, a command replaces its own file."""
+    write_at(tmp_path / "a.txt", "one two three", -10)
+    write_at(tmp_path / "copy" / "a.txt", "one two three", -10)
+    runs = [call("tokenize", "a.txt").code, call("tokenize", "a.txt").code, call("tokenize", "copy/a.txt").code]
+    write_at(tmp_path / "a.txt", "four five", 10)
+    runs += [call("tokenize", "a.txt").code, call("window", "a.tokens.pt", "--max-length", "1").code]
+    runs += [call("window", name, "--max-length", "1").code for name in ("a.txt", "a.tokens.pt")]
+
+    assert runs == [0] * 7
+    assert load(tmp_path / "a.tokens.pt")["token_ids"].tolist() == encode("four five")
+
+
+def test_a_default_name_after_a_folder_that_has_changed(call: Call, tmp_path: Path) -> None:
+    """A folder that has got or lost a file since is the same folder, edited."""
+    write_at(tmp_path / "corpus" / "a.txt", "one two three", -10)
+    write_at(tmp_path / "corpus" / "b.txt", "four", -10)
+    runs = [call("tokenize", "corpus").code]
+    (tmp_path / "corpus" / "b.txt").unlink()
+    runs.append(call("tokenize", "corpus").code)
+
+    assert runs == [0, 0]
+    assert load(tmp_path / "corpus.tokens.pt")["token_ids"].tolist() == encode("one two three")
+
+
+def test_a_default_name_keeps_the_file_of_another_program(call: Call, tmp_path: Path) -> None:
+    """A .pt file that does not tell what it was made from is kept; a damaged one is not worth it."""
+    (tmp_path / "a.txt").write_text("one")
+    torch.save({"x": torch.ones(2)}, tmp_path / "a.tokens.pt")
+
+    ended = call("tokenize", "a.txt")
+
+    assert ended.code == 6
+    assert "was made from what it does not tell, not from a.txt" in ended.notes[0]
+    (tmp_path / "a.tokens.pt").write_bytes((tmp_path / "a.tokens.pt").read_bytes()[:-30])
+    assert call("tokenize", "a.txt").code == 0
+
+
 @pytest.mark.parametrize("mode", [[], ["--json"]], ids=["words", "json"])
 def test_nothing_is_said_of_files_that_are_not_there(call: Call, story: Path, tmp_path: Path, mode: list[str]) -> None:
     """Of a split whose second part has no window neither file appears, and none is said to."""

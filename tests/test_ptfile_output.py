@@ -81,6 +81,17 @@ def test_other_files_are_not_replaced_unless_forced(data: bytes, tmp_path: Path)
     assert path.read_bytes() == data
 
 
+def test_a_read_only_file_is_not_replaced_unless_forced(old: Path) -> None:
+    """Who takes the right to write from a file means to keep it, also from root, who may write all."""
+    old.chmod(0o444)
+
+    with pytest.raises(RefusedError, match="exists and is read-only; --force replaces it"):
+        check_output(str(old))
+    write(check_output(str(old), force=True))
+
+    assert (old.read_bytes(), stat.S_IMODE(old.stat().st_mode)) == (NEW, 0o444)
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_a_folder_is_refused(force: bool, tmp_path: Path) -> None:
     """A folder is no output, with ``force`` either."""
@@ -360,7 +371,7 @@ def test_a_replaced_file_keeps_its_permissions(mode: int, old: Path) -> None:
     """Who could read the old file can read the new one, and nobody else; no bit that runs it as its owner is kept."""
     old.chmod(mode)
 
-    with open_output(check_output(str(old))) as sink:
+    with open_output(check_output(str(old), force=True)) as sink:
         (temporary,) = set(old.parent.iterdir()) - {old}
         assert stat.S_IMODE(temporary.stat().st_mode) == 0o600
         sink.write(NEW)
@@ -484,7 +495,7 @@ def test_a_private_file_is_private_from_its_first_moment(
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", watch)
-    write(check_output(str(old)))
+    write(check_output(str(old), force=True))
 
     assert seen == [0o600]
     assert stat.S_IMODE(old.stat().st_mode) == mode

@@ -7,6 +7,7 @@ progress.py   how far a run has come, on a terminal
 reports.py    what each command says of its result
 building.py   a token store: what tokenize -o FOLDER/ and merge do
 inspecting.py what inspect shows and checks
+naming.py     names of outputs, and what they must not replace
 commands.py   tokenize, pairs, window, embed, inspect, merge
 """
 

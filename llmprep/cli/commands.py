@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import resource
 from contextlib import nullcontext
@@ -14,6 +13,7 @@ import typer
 from llmprep import __version__, options
 from llmprep.cli import reports
 from llmprep.cli.building import StoreChoices, check_folder, make_store, merge_store
+from llmprep.cli.naming import check_outputs, files_of, output_name, split_names
 from llmprep.cli.progress import Progress
 from llmprep.cli.show import Show
 from llmprep.errors import UsageError
@@ -105,7 +105,7 @@ def tokenize(
         return
     from llmprep.inputs import open_each, open_tokens
     from llmprep.kinds import write_tokens
-    from llmprep.ptfile import check_output, open_output
+    from llmprep.ptfile import open_output
 
     reading = read()
     if count or ids:
@@ -114,7 +114,7 @@ def tokenize(
         streams = open_each(paths, reading)
         (reports.print_counts if count else reports.print_ids)(show, streams)
         return
-    target = check_output(_output_name(paths, output, "tokens"), _files(paths), force=force)
+    (target,) = check_outputs(paths, [output_name(paths, output, "tokens")], force=force, chosen=output is not None)
     if dry_run:
         reports.show_plan(show, paths, reading, output=target.name, ids_per_token=1, dtype=_id_dtype(dtype))
         return
@@ -160,7 +160,7 @@ def pairs(
     progress = Progress(quiet=quiet)
     chosen = _text_options(newlines, separator, special)
     reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
-    target = check_output(output, _files(paths), force=force) if output else None
+    target = check_output(output, files_of(paths), force=force) if output else None
     stream = open_tokens(paths, reading)
     count = context_size * windows + 1
     with progress:
@@ -203,7 +203,7 @@ def window(
     """Slice texts or a tokens file into input and target windows."""
     from llmprep.inputs import open_tokens
     from llmprep.kinds import split_stream, write_windows
-    from llmprep.ptfile import check_output, open_outputs
+    from llmprep.ptfile import open_outputs
 
     show = Show(quiet, as_json, binary=output == "-")
     paths = _paths(inputs, files_from, nul_separated=null)
@@ -211,8 +211,8 @@ def window(
     chosen = _text_options(newlines, separator, special)
     reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
     stride = stride or max_length
-    names = _split_names(_output_name(paths, output, "windows"), val_fraction)
-    targets = [check_output(name, _files(paths), force=force) for name in names]
+    names = split_names(output_name(paths, output, "windows"), val_fraction)
+    targets = check_outputs(paths, names, force=force, chosen=output is not None)
     if dry_run:
         copies = 2 * max_length / stride if dense else min(1.0, (max_length + 1) / stride)
         reports.show_plan(
@@ -301,9 +301,10 @@ def embed(
     progress = Progress(quiet=quiet)
     chosen = _text_options(newlines, separator, special)
     reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
-    taken = [*_files(paths), weights] if weights else _files(paths)
-    target = check_output(_output_name(paths, output, "embeddings"), taken, force=force)
-    weights_target = check_output(save_weights, taken, force=force) if save_weights else None
+    name = output_name(paths, output, "embeddings")
+    also_read = [weights] if weights else []
+    (target,) = check_outputs(paths, [name], also_read, force=force, chosen=output is not None)
+    weights_target = check_output(save_weights, [*files_of(paths), *also_read], force=force) if save_weights else None
     if weights_target and weights_target.path == target.path:
         raise UsageError(f"--save-weights {save_weights}: is also the output; name another file")
     drawn = embedding.choose_order(order and order.value, shuffle=shuffle, weights=weights)
@@ -392,13 +393,6 @@ def _paths(inputs: list[str] | None, files_from: str | None, *, nul_separated: b
     return paths
 
 
-def _files(paths: list[str]) -> list[str]:
-    """Return every file that the inputs mean, to be kept from being the output too."""
-    from llmprep.documents import expand_paths
-
-    return [path for path, _ in expand_paths(paths)]
-
-
 def _reading(
     show: Show,
     progress: Progress,
@@ -439,36 +433,3 @@ def _text_options(
     given = {"newlines": newlines, "separator": separator, "special": special}
     chosen = {name: choice.value for name, choice in given.items() if choice is not None}
     return TextOptions(**chosen) if chosen else None  # type: ignore[arg-type]
-
-
-def _output_name(inputs: list[str], output: str | None, kind: str) -> str:
-    """Return the output's name: as given, else the input's with the kind, in the current folder."""
-    if output is not None:
-        return output
-    if len(inputs) != 1:
-        raise UsageError(f"{len(inputs)} inputs go into one file; name the output with -o")
-    path = Path(inputs[0])
-    if inputs == ["-"]:
-        raise UsageError("standard input has no name; name the output with -o")
-    if glob.has_magic(inputs[0]) and not os.path.lexists(path) and _files(inputs):
-        raise UsageError("a pattern has no name; name the output with -o")
-    stem = (path.resolve() if path.name in ("", "..") else path).stem
-    for made in (".tokens", ".windows"):
-        stem = stem.removesuffix(made)
-    return f"{stem}.{kind}.pt"
-
-
-def _split_names(name: str, val_fraction: float | None) -> list[str]:
-    """Return one name, or those of the training and the validation file."""
-    if val_fraction is None:
-        return [name]
-    if not 0 < val_fraction < 1:
-        raise UsageError(f"--val-fraction {val_fraction}: must be larger than 0 and smaller than 1")
-    if name == "-":
-        raise UsageError("--val-fraction writes two files; name them with -o, not -")
-    from llmprep.ptfile import require_file_name
-
-    require_file_name(name)
-    path = Path(name)
-    stem = path.name.removesuffix(".pt").removesuffix(".windows")
-    return [str(path.with_name(f"{stem}.{part}.windows.pt")) for part in ("train", "val")]

@@ -41,7 +41,7 @@ def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = 
 
     What is no regular file, such as the pipe behind ``/dev/fd/63``, is opened under the very name that is given.
     Raises `UsageError` if it is a folder, a terminal or one of ``inputs`` (also through links),
-    `RefusedError` if it is a file that is not a .pt and ``force`` is not given, `OutputError` if its
+    `RefusedError` if it is a file that is not a .pt, or read-only, and ``force`` is not given, `OutputError` if its
     folder is missing or read-only.
     """
     if name == "-":
@@ -57,8 +57,8 @@ def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = 
         _check_existing(name, status, inputs)
         if not (stat.S_ISREG(status.st_mode) and has_name):
             return Output(name, Path(name), direct=True)
-        if not force and not _is_ours(name, path):
-            raise RefusedError(f"{name}: exists and is not a .pt file; --force replaces it")
+        if not force:
+            _refuse_to_replace(name, path, status)
     _check_folder(name, path)
     return Output(name, path, direct=False)
 
@@ -110,6 +110,14 @@ def _refuse_terminal(name: str) -> None:
                 raise UsageError(f"{name}: a .pt file is binary and this is a terminal; name a file")
         finally:
             os.close(descriptor)
+
+
+def _refuse_to_replace(name: str, path: Path, status: os.stat_result) -> None:
+    """Refuse what is no .pt file, and what is read-only; root, to whom no bit applies, heeds that there are none."""
+    if not _is_ours(name, path):
+        raise RefusedError(f"{name}: exists and is not a .pt file; --force replaces it")
+    if not status.st_mode & 0o222 or not os.access(path, os.W_OK):
+        raise RefusedError(f"{name}: exists and is read-only; --force replaces it")
 
 
 def _is_ours(name: str, path: Path) -> bool:

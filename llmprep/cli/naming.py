@@ -1,0 +1,148 @@
+"""Names of outputs: as given, or after the input; and what a name of the second kind must not replace."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmprep.errors import FileFormatError, RefusedError, UsageError, list_names
+
+if TYPE_CHECKING:
+    from llmprep.documents import Source
+    from llmprep.ptfile import Output
+
+
+def files_of(paths: list[str]) -> list[str]:
+    """Return every file that the inputs mean, to be kept from being the output too."""
+    from llmprep.documents import expand_paths
+
+    return [path for path, _ in expand_paths(paths)]
+
+
+def output_name(inputs: list[str], output: str | None, kind: str) -> str:
+    """Return the output's name: as given, else the input's with the kind, in the current folder."""
+    if output is not None:
+        return output
+    if len(inputs) != 1:
+        raise UsageError(f"{len(inputs)} inputs go into one file; name the output with -o")
+    path = Path(inputs[0])
+    if inputs == ["-"]:
+        raise UsageError("standard input has no name; name the output with -o")
+    if glob.has_magic(inputs[0]) and not os.path.lexists(path) and files_of(inputs):
+        raise UsageError("a pattern has no name; name the output with -o")
+    stem = (path.resolve() if path.name in ("", "..") else path).stem
+    for made in (".tokens", ".windows"):
+        stem = stem.removesuffix(made)
+    return f"{stem}.{kind}.pt"
+
+
+def split_names(name: str, val_fraction: float | None) -> list[str]:
+    """Return one name, or those of the training and the validation file."""
+    if val_fraction is None:
+        return [name]
+    if not 0 < val_fraction < 1:
+        raise UsageError(f"--val-fraction {val_fraction}: must be larger than 0 and smaller than 1")
+    if name == "-":
+        raise UsageError("--val-fraction writes two files; name them with -o, not -")
+    from llmprep.ptfile import require_file_name
+
+    require_file_name(name)
+    path = Path(name)
+    stem = path.name.removesuffix(".pt").removesuffix(".windows")
+    return [str(path.with_name(f"{stem}.{part}.windows.pt")) for part in ("train", "val")]
+
+
+def check_outputs(
+    paths: list[str], names: list[str], taken: Sequence[str] = (), *, force: bool, chosen: bool
+) -> list[Output]:
+    """Check outputs before any work; ``taken`` are files, besides the inputs, that are read.
+
+    A name that nobody has chosen must not replace what was made from other inputs: that is a `RefusedError`.
+    """
+    from llmprep.ptfile import check_output
+
+    targets = [check_output(name, [*files_of(paths), *taken], force=force) for name in names]
+    for target in () if chosen or force else targets:
+        if target.path is not None and not target.direct and target.path.exists():
+            _refuse_other_origin(target.name, target.path, paths[0])
+    return targets
+
+
+Record = tuple[object, object, object]
+"""Name, bytes and sha256 of a source."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What an input is, as ``meta`` of a file made from it says it; its content is read only when asked for."""
+
+    names: list[object]
+    changed: float
+    content: Callable[[], list[Record]]
+
+
+def _refuse_other_origin(name: str, path: Path, given: str) -> None:
+    """Refuse to replace a file that was made from another input than the one that is given.
+
+    Names of sources decide first. Where they are equal, an input that is newer than the file is an edited one; of an
+    older one the content must be what the file was made from. A folder that is newer may have got other names, too.
+    """
+    from llmprep.ptfile import read_pt
+
+    try:
+        meta = read_pt(path, check_crc=False).meta
+    except FileFormatError:
+        return  # damaged, or a part of a file
+    stated, origin = _records(meta.get("sources")), _origin_of(given)
+    names = [record[0] for record in stated]
+    newer = origin.changed >= path.stat().st_mtime_ns
+    if newer and Path(given).is_dir():
+        return
+    if names == origin.names and (newer or stated == origin.content()):
+        return
+    told = list_names(list(map(str, names))) if names else "what it does not tell"
+    another = "another " if names == origin.names else ""
+    raise RefusedError(f"{name}: was made from {another}{told}, not from {given}; name the output with -o, or --force")
+
+
+def _origin_of(given: str) -> _Origin:
+    from llmprep.documents import find_sources
+    from llmprep.inputs import Reading, is_text, only_store, stream_store
+    from llmprep.ptfile import read_pt
+    from llmprep.tokens import sum_or_list
+
+    store = only_store([given])
+    sources = [] if store else find_sources([given])
+    changed = max((_changed(source, given) for source in sources), default=0.0)
+    if is_text([given]):
+        names = [record["name"] for record in sum_or_list(sources)]
+        return _Origin(names, changed, lambda: _records(sum_or_list(list(map(_hashed, sources)))))
+    if store:
+        changed = (store.folder / "manifest.json").stat().st_mtime_ns
+        records = _records(stream_store(store, Reading()).sources)
+    else:
+        records = _records(read_pt(Path(sources[0].path), check_crc=False).meta.get("sources"))
+    return _Origin([record[0] for record in records], changed, lambda: records)
+
+
+def _records(sources: object) -> list[Record]:
+    listed = sources if isinstance(sources, list) else []
+    return [(each.get("name"), each.get("bytes"), each.get("sha256")) for each in listed if isinstance(each, dict)]
+
+
+def _changed(source: Source, given: str) -> float:
+    """When a source was changed, or names came and went in its part of a folder; a pipe is always new."""
+    path = Path(source.path)
+    folders = [parent for parent in path.parents if parent.is_relative_to(given)] if Path(given).is_dir() else []
+    return math.inf if source.size is None else max(each.stat().st_mtime_ns for each in (path, *folders))
+
+
+def _hashed(source: Source) -> Source:
+    with Path(source.path).open("rb") as file:
+        return replace(source, n_bytes=source.size or 0, sha256=hashlib.file_digest(file, "sha256").hexdigest())
