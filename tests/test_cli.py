@@ -597,6 +597,37 @@ def test_json_is_ascii(call: Call) -> None:
     assert re.fullmatch(rb"[ -~]+\n", ended.stdout)
 
 
+@pytest.mark.parametrize("options", [[], ["--val-fraction", "0.5"]], ids=["whole", "split"])
+@pytest.mark.parametrize(("preview", "length", "stride"), [(1, 256, 256), (3, 256, 5), (2, 20, 300), (0, 256, 256)])
+def test_the_windows_asked_for_are_in_the_json(
+    call: Call, story: Path, preview: int, length: int, stride: int, options: list[str]
+) -> None:
+    """``--json --preview N`` holds the file's first N windows, whole, of any length; of each part of a split."""
+    sizes = ["--max-length", str(length), "--stride", str(stride), "-o", "w.pt"]
+
+    value = call("window", story, "--json", "--preview", str(preview), *sizes, *options).value
+
+    for part, name in (("train", "w.train.windows.pt"), ("val", "w.val.windows.pt")) if options else (("", "w.pt"),):
+        made = load(Path(name))
+        shown = (value[part] if part else value)["windows"]
+        assert [window["input_ids"] for window in shown] == made["input_ids"][:preview].tolist()
+        assert [window["target_ids"] for window in shown] == made["target_ids"][:preview].tolist()
+
+
+@pytest.mark.parametrize(("mode", "shown"), [(["--json"], 1), ([], 2)], ids=["json", "words"])
+def test_a_preview_says_its_limit(call: Call, story: Path, tmp_path: Path, mode: list[str], shown: int) -> None:
+    """Where fewer windows are shown than are asked for and there are, that is said."""
+    (tmp_path / "long.txt").write_text(story.read_text() * 24)
+
+    ended = call(
+        "window", "long.txt", "--max-length", "60000", "--stride", "40000", "--preview", "3", "-o", "w.pt", *mode
+    )
+    few = call("window", story, "--max-length", "4000", "--preview", "3", "-o", "w.pt", *mode)
+
+    assert ended.notes == [f"llmprep: note: --preview 3: {shown} shown; a preview reads the first 65,536 tokens"]
+    assert (few.code, few.notes) == (0, [])
+
+
 # --- counts and ids -------------------------------------------------------------------------------
 
 

@@ -220,8 +220,8 @@ def window(
         )
         return
     stream = open_tokens(paths, reading)
-    reports.keep_head(stream, max_length, stride, preview)
     report = reports.WindowReport(show, max_length, stride, preview, explain)
+    report.keep_head(stream)
     sizes: list[int] = []
     with open_outputs(*targets) as sinks:
         with nullcontext() if val_fraction is None else progress:

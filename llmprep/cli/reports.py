@@ -284,12 +284,6 @@ def show_pairs(show: Show, stream: TokenStream, pairs: Pairs, *, output: str | N
 # --- window ---------------------------------------------------------------------------------------
 
 
-def keep_head(stream: TokenStream, max_length: int, stride: int, windows: int) -> None:
-    """Have the stream keep the ids that a preview of its first windows needs."""
-    need = max(0, windows - 1) * stride + min(max_length, PAIRS_SHOWN) + 1
-    stream.head_size = min(MAX_HEAD, need) if windows else 0
-
-
 @dataclass(slots=True)
 class WindowReport:
     """Collects what `window` made, one part (or training and validation part) at a time."""
@@ -301,6 +295,16 @@ class WindowReport:
     explain: bool
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    def keep_head(self, stream: TokenStream) -> None:
+        """Have the stream keep the ids that a preview of its first windows needs."""
+        need = max(0, self.windows - 1) * self.stride + self._length + 1
+        stream.head_size = min(MAX_HEAD, need) if self.windows else 0
+
+    @property
+    def _length(self) -> int:
+        """How much of a window is shown: all of it as JSON, as many contexts as a person reads in words."""
+        return self.max_length if self.show.as_json else min(self.max_length, PAIRS_SHOWN)
+
     def add(self, stream: TokenStream, *, output: str, n_bytes: int) -> None:
         """Say what became of one stream."""
         from llmprep.windows import cover
@@ -309,6 +313,11 @@ class WindowReport:
         part = str(stream.options.get("part", ""))
         if part != "val":
             say_notes(self.show, stream)
+        rows = self._first_windows(stream)
+        if len(rows) < min(self.windows, coverage.n_windows):
+            self.show.note(
+                f"--preview {self.windows}: {len(rows)} shown; a preview reads the first {MAX_HEAD:,} tokens"
+            )
         self.objects[part] = _figures(
             stream,
             command="window",
@@ -318,7 +327,7 @@ class WindowReport:
             stride=self.stride,
             n_windows=coverage.n_windows,
             coverage=asdict(coverage),
-            windows=[{"input_ids": ids[:-1], "target_ids": ids[1:]} for ids in self._first_windows(stream, whole=True)],
+            windows=[{"input_ids": ids[:-1], "target_ids": ids[1:]} for ids in rows],
         )
         if self.show.words:
             self._say(stream, output, n_bytes)
@@ -339,16 +348,15 @@ class WindowReport:
         shape = f"[{coverage.n_windows}, {self.max_length}]"
         self.show.lines([f"{plain.visible(output)}: input_ids and target_ids {shape}, {plain.size(n_bytes)}"])
 
-    def _first_windows(self, stream: TokenStream, *, whole: bool) -> list[list[int]]:
-        """The ids of each window to show, its last target included; ``whole`` leaves out what the head cuts short."""
-        length = self.max_length if whole else min(self.max_length, PAIRS_SHOWN)
+    def _first_windows(self, stream: TokenStream) -> list[list[int]]:
+        """The ids of what is shown of each window, its last target included; none that the head cuts short."""
         held = len(stream.head) // self.stride + 1
         starts = (k * self.stride for k in range(min(self.windows, held)))
-        rows = (stream.head[start : start + length + 1] for start in starts)
-        return [row for row in rows if len(row) == length + 1]
+        rows = (stream.head[start : start + self._length + 1] for start in starts)
+        return [row for row in rows if len(row) == self._length + 1]
 
     def _preview(self, stream: TokenStream) -> None:
-        rows = self._first_windows(stream, whole=False)
+        rows = self._first_windows(stream)
         decode = decoder(self.show, stream) if rows else None
         for number, row in enumerate(rows):
             pairs = [(row[:k], row[k]) for k in range(1, len(row))]
