@@ -15,8 +15,10 @@ from itertools import accumulate
 from llmprep.backends import Encoder
 from llmprep.documents import Block, Source, close_source, last_safe_cut, open_source, peek, read_blocks
 from llmprep.documents.opening import HEAD_BYTES, compression
+from llmprep.errors import DataError
 from llmprep.tokens import Effort, TextOptions, stream_text
 from llmprep.vocabulary import Vocabulary
+from llmprep.windows import require_windows
 
 SAMPLES = 48
 SAMPLE_BYTES = 1 << 15
@@ -39,6 +41,11 @@ class Estimate:
     high: int
     seconds: float
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether all inputs were encoded whole."""
+        return not self.n_unsized and self.n_bytes <= SAMPLES * SAMPLE_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
@@ -58,7 +65,7 @@ def estimate_tokens(
     total = sum(source.size or 0 for source in sized)
     started = time.perf_counter()
     if total <= SAMPLES * SAMPLE_BYTES:
-        copies = [_fresh(source) for source in sized]
+        copies = [_fresh(source) for source in sources if source.size is not None]
         exactly = stream_text(copies, vocabulary, options, Effort(effort.backend)) if copies else ()
         tokens = n_sampled = float(sum(len(block) for block in exactly))
         spread = 0.0
@@ -78,6 +85,29 @@ def estimate_tokens(
         high=round(tokens * (1 + spread)),
         seconds=seconds * tokens / max(1, n_sampled),
     )
+
+
+def require_windows_of(
+    guess: Estimate, sources: Sequence[Source], max_length: int, stride: int, val_fraction: float | None
+) -> None:
+    """Raise `DataError`, as the run will, where it is certain that there is no window, or in a part of a split none."""
+    name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
+    if not guess.is_exact:
+        most = guess.n_bytes + len(sources)  # a token has a byte or more, and each text one separator
+        if not guess.n_unsized and most <= max_length and not any(map(_is_packed, sources)):
+            raise DataError(f"{name}: at most {most} tokens, which give no window of max_length {max_length}")
+        return
+    n_val = math.floor(guess.tokens * (val_fraction or 0))
+    parts = [("", guess.tokens)] if val_fraction is None else [(" (train)", guess.tokens - n_val), (" (val)", n_val)]
+    for part, n_tokens in parts:
+        require_windows(n_tokens, max_length, stride, f"{name}{part}")
+
+
+def _is_packed(source: Source) -> bool:
+    """Tell whether a file's text may have more bytes than the file."""
+    head = peek(source, 8)
+    close_source(source)
+    return source.format == "parquet" or compression(head) is not None
 
 
 def _sample(sized: Sequence[Source], encoder: Encoder, options: TextOptions) -> Iterator[_Sample]:

@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "vocabulary": {"errors"},
     "backends": {"documents", "errors", "ptfile", "vocabulary"},
     "tokens": {"backends", "documents", "errors", "ptfile", "vocabulary"},
-    "estimate": {"backends", "documents", "tokens", "vocabulary"},
+    "estimate": {"backends", "documents", "errors", "tokens", "vocabulary", "windows"},
     "windows": {"errors"},
     "ptfile": {"errors"},
     "kinds": {"__init__", "documents", "errors", "ptfile", "tokens", "vocabulary", "windows"},

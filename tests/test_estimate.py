@@ -403,6 +403,57 @@ def test_a_dry_run_finds_what_a_run_would(
         assert line.startswith(f"llmprep: error: {message}")
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        ("tokenize a.txt --encoding o200k_base --dtype uint16", 2, "--dtype uint16: holds ids up to 65535, "),
+        ("window a.txt --max-length 1 --encoding o200k_base --dtype uint16", 2, "--dtype uint16: holds ids up to "),
+        ("window a.txt --max-length 100000", 3, "a.txt: 2 tokens give no window of max_length 100000; the largest "),
+        ("window a.txt a.txt.gz -o x.pt --max-length 9", 3, "2 inputs: 5 tokens give no window of max_length 9; "),
+        ("window a.txt --max-length 1 --val-fraction 0.5", 3, "a.txt (train): 1 tokens give no window of max_length 1"),
+        ("window a.txt.gz --max-length 1 --val-fraction 0.4", 3, "a.txt.gz (val): 0 tokens give no window of "),
+        ("tokenize empty.txt", 3, "empty.txt: empty: 0 tokens"),
+        ("window empty.txt --max-length 1", 3, "empty.txt: empty: 0 tokens"),
+        ("tokenize a.jsonl --field none", 3, "a.jsonl: line 1"),
+    ],
+)
+def test_a_dry_run_refuses_what_needs_no_full_encoding(
+    line: str, code: int, message: str, call: Call, tmp_path: Path, vocab_dir: Path
+) -> None:
+    """A dtype too small, windows longer than the text, an empty text: the dry run ends as the run does."""
+    (tmp_path / "a.txt").write_text("one two")
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"one two"))
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n')
+    (tmp_path / "empty.txt").write_text("")
+
+    dry, wet = (call(*line.split(), "--vocab-dir", vocab_dir, *more) for more in (["--dry-run"], []))
+
+    assert (dry.code, dry.stdout, dry.notes) == (wet.code, wet.stdout, wet.notes)
+    assert dry.code == code
+    assert dry.notes[-1].startswith(f"llmprep: error: {message}")
+    assert list(tmp_path.glob("*.pt")) == []
+
+
+def test_a_dry_run_of_a_large_text_refuses_what_is_certain(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are no more tokens than bytes; within that, and where text is packed, it is left to the run."""
+    monkeypatch.setattr(estimates, "SAMPLE_BYTES", 8)
+    text = random.Random(0).randbytes(10_000).hex().encode()  # noqa: S311 - no secret
+    (tmp_path / "a.txt").write_bytes(text)
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(text))
+
+    certain = call("window", "a.txt", "--max-length", "20001", "--dry-run")
+    open_ended = [
+        call("window", name, "--max-length", length, "--dry-run").code
+        for name, length in (("a.txt", "20000"), ("a.txt.gz", "20001"))
+    ]
+
+    assert certain.code == 3
+    assert certain.notes == ["llmprep: error: a.txt: at most 20001 tokens, which give no window of max_length 20001"]
+    assert open_ended == [0, 0]
+
+
 def test_a_dry_run_does_not_wait_for_standard_input(llmprep: Run, tmp_path: Path) -> None:
     """Standard input is not read, so a dry run ends although nothing comes."""
     os.mkfifo(tmp_path / "pipe")

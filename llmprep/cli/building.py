@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import resource
@@ -74,6 +75,8 @@ class StoreChoices:
             raise UsageError(f"--val-fraction {self.val_fraction}: must be larger than 0 and smaller than 1")
         if self.address and self.executor != "ray":
             raise UsageError("--address: goes with --executor ray")
+        if self.executor == "ray" and importlib.util.find_spec("ray") is None:
+            raise UsageError("--executor ray: needs an extra: pip install 'llmprep[ray]'")
         if self.share is not None and self.restart:
             raise UsageError("--restart: not with --task, as tasks would remove each other's shards; remove the folder")
 

@@ -99,7 +99,7 @@ def tokenize(
         sources = find_sources(paths, field, None if dry_run else show.note)
         folder = check_folder(output, paths, sources)
         if dry_run:
-            reports.show_plan(show, paths, read(), output=f"{folder}/", ids_per_token=1)
+            reports.show_plan(show, paths, read(), reports.Planned(f"{folder}/"))
         else:
             make_store(show, folder, sources, choices, read)
         return
@@ -116,7 +116,7 @@ def tokenize(
         return
     (target,) = check_outputs(paths, [output_name(paths, output, "tokens")], force=force, chosen=output is not None)
     if dry_run:
-        reports.show_plan(show, paths, reading, output=target.name, ids_per_token=1, dtype=_id_dtype(dtype))
+        reports.show_plan(show, paths, reading, reports.Planned(target.name, _id_dtype(dtype)))
         return
     stream = open_tokens(paths, reading)
     distinct = reports.watch(stream)
@@ -215,9 +215,8 @@ def window(
     targets = check_outputs(paths, names, force=force, chosen=output is not None)
     if dry_run:
         copies = 2 * max_length / stride if dense else min(1.0, (max_length + 1) / stride)
-        reports.show_plan(
-            show, paths, reading, output=" and ".join(names), ids_per_token=copies, dtype=_id_dtype(dtype)
-        )
+        planned = reports.Planned(" and ".join(names), _id_dtype(dtype), copies, max_length, stride, val_fraction)
+        reports.show_plan(show, paths, reading, planned)
         return
     stream = open_tokens(paths, reading)
     report = reports.WindowReport(show, max_length, stride, preview, explain)

@@ -88,16 +88,27 @@ def _figures(stream: TokenStream, **more: object) -> dict[str, Any]:
 # --- a dry run ------------------------------------------------------------------------------------
 
 
-def show_plan(
-    show: Show, paths: list[str], reading: Reading, *, output: str, ids_per_token: float, dtype: str | None = None
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a dry run is of: an output, its dtype (None: a token store's), and the windows that it is to have."""
+
+    output: str
+    dtype: str | None = None
+    ids_per_token: float = 1
+    max_length: int | None = None
+    stride: int = 1
+    val_fraction: float | None = None
+
+
+def show_plan(show: Show, paths: list[str], reading: Reading, planned: Planned) -> None:
     """Say what would be read and written, and about how many tokens, bytes and minutes that is.
 
-    Without a dtype it is that of a token store.
+    What a run would refuse, and is certain without encoding all, is refused.
     """
     from llmprep.documents import find_sources
-    from llmprep.estimate import estimate_tokens
+    from llmprep.estimate import estimate_tokens, require_windows_of
     from llmprep.inputs import is_text
+    from llmprep.kinds import check_dtype
     from llmprep.ptfile import DTYPES
     from llmprep.store.form import store_dtype
     from llmprep.tokens import Effort, TextOptions
@@ -108,8 +119,12 @@ def show_plan(
     sources = find_sources(paths, reading.text_field, reading.announce)
     effort = reading.effort or Effort()
     vocabulary = load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
+    dtype, output = planned.dtype or store_dtype(vocabulary.n_vocab), planned.output
+    check_dtype(dtype, vocabulary.n_vocab)
     guess = estimate_tokens(sources, vocabulary, reading.options or TextOptions(), effort)
-    n_bytes = round(guess.tokens * ids_per_token * DTYPES[dtype or store_dtype(vocabulary.n_vocab)].itemsize)
+    if planned.max_length is not None:
+        require_windows_of(guess, sources, planned.max_length, planned.stride, planned.val_fraction)
+    n_bytes = round(guess.tokens * planned.ids_per_token * DTYPES[dtype].itemsize)
     minutes = guess.seconds / effort.jobs / 60
     show.object(
         {
