@@ -73,9 +73,16 @@ class FloatDtype(StrEnum):
 WINDOW_RANGE = (1, 2**31 - 1)
 
 
+def filled(given: str) -> str:
+    """Refuse a value that is empty, as that of a variable which is not set is: nobody means the default by it."""
+    if not given:
+        raise typer.BadParameter("it is empty; give a value, or leave it out")
+    return given
+
+
 def _window_number(given: str | int) -> int:
     """Parse a max_length, stride or context_size; every wrong value gets the range in its message."""
-    text, (low, high) = str(given), WINDOW_RANGE
+    text, (low, high) = filled(str(given)), WINDOW_RANGE
     if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
         raise typer.BadParameter(f"{text} is not a whole number from {low} to {high}")
     return int(text)
@@ -83,7 +90,7 @@ def _window_number(given: str | int) -> int:
 
 def _output(given: str) -> str:
     """Return an output's name, ``-`` for whatever is standard output, as ``/dev/stdout`` is."""
-    return "-" if given != "-" and _is_stdout(given) else given
+    return "-" if filled(given) != "-" and _is_stdout(given) else given
 
 
 def _is_stdout(name: str) -> bool:
@@ -99,19 +106,25 @@ Inputs: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="FILE...",
+        parser=filled,
         help="Texts, JSON Lines or Parquet files, folders, patterns; or one .pt file. - is standard input.",
         show_default=False,
     ),
 ]
 FilesFrom: TypeAlias = Annotated[
-    str | None, typer.Option("--files-from", metavar="PATH", help="Read names of inputs, one a line, from PATH or -.")
+    str | None,
+    typer.Option(
+        "--files-from", metavar="PATH", parser=filled, help="Read names of inputs, one a line, from PATH or -."
+    ),
 ]
 NulSeparated: TypeAlias = Annotated[
     bool, typer.Option("--null", "-0", help="Names in --files-from end with NUL, as find -print0 writes.")
 ]
 FieldOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--field", metavar="NAME", help="Field or column of records that holds the text. Default: text."),
+    typer.Option(
+        "--field", metavar="NAME", parser=filled, help="Field or column of records that holds the text. Default: text."
+    ),
 ]
 BackendOption: TypeAlias = Annotated[
     Backend, typer.Option("--backend", help="Which tokenizer encodes; the ids are the same.")
@@ -137,11 +150,15 @@ Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print not
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Encoding: TypeAlias = Annotated[
     str | None,
-    typer.Option("--encoding", metavar="NAME", help="Encoding or model, such as gpt2 or gpt-4o. Default: gpt2."),
+    typer.Option(
+        "--encoding", metavar="NAME", parser=filled, help="Encoding or model, such as gpt2 or gpt-4o. Default: gpt2."
+    ),
 ]
 VocabDir: TypeAlias = Annotated[
     str | None,
-    typer.Option("--vocab-dir", metavar="DIR", envvar="LLMPREP_VOCAB_DIR", help="Folder with vocabulary files."),
+    typer.Option(
+        "--vocab-dir", metavar="DIR", parser=filled, envvar="LLMPREP_VOCAB_DIR", help="Folder with vocabulary files."
+    ),
 ]
 NewlinesOption: TypeAlias = Annotated[
     Newlines | None,
@@ -215,10 +232,16 @@ ShardTokens: TypeAlias = Annotated[
 ]
 ExecutorOption: TypeAlias = Annotated[ExecutorName, typer.Option("--executor", help="Where shards are built.")]
 Address: TypeAlias = Annotated[
-    str | None, typer.Option("--address", metavar="ADDR", help="Ray cluster to use, as auto. Default: start one here.")
+    str | None,
+    typer.Option(
+        "--address", metavar="ADDR", parser=filled, help="Ray cluster to use, as auto. Default: start one here."
+    ),
 ]
 Task: TypeAlias = Annotated[
-    str | None, typer.Option("--task", metavar="I/N", help="Build only share I of N of the shards; then llmprep merge.")
+    str | None,
+    typer.Option(
+        "--task", metavar="I/N", parser=filled, help="Build only share I of N of the shards; then llmprep merge."
+    ),
 ]
 Restart: TypeAlias = Annotated[bool, typer.Option("--restart", help="Start a begun store over.")]
 ValFraction: TypeAlias = Annotated[

@@ -831,6 +831,35 @@ def test_a_call_cannot_abbreviate_options(call: Call, story: Path) -> None:
     assert call("window", story, "--max", "4").code == 2
 
 
+def takes_text(parameter: Any) -> bool:
+    """Tell an option or argument for a text from flags and numbers; --around has an error of its own."""
+    return "--around" not in parameter.opts and not parameter.is_flag if parameter.opts[0].startswith("-") else True
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_empty_value_is_refused(call: Call, story: Path, tmp_path: Path, command: str) -> None:
+    """An option or argument that is empty, as a variable that is not set gives it, is never taken for the default."""
+    parameters = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+    files = [] if command in ("inspect", "merge") else [story]
+
+    for parameter in filter(takes_text, parameters):
+        name = parameter.opts[-1] if len(parameter.opts) == 1 else next(o for o in parameter.opts if o[:2] == "--")
+        ended = call(command, *files, *([name, ""] if name.startswith("--") else [""]))
+
+        assert (ended.code, ended.stdout) == (2, b""), name
+        (line,) = ended.notes
+        assert line.startswith("llmprep: error: Invalid value for "), name
+        assert "is empty" in line or "''" in line, line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_variable_is_not_set(call: Call, story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``LLMPREP_VOCAB_DIR=`` in the environment names no folder, as if it were not there."""
+    monkeypatch.setenv("LLMPREP_VOCAB_DIR", "")
+
+    assert call("tokenize", story, "--count").lines == [f"6259 {story}"]
+
+
 # --- start ----------------------------------------------------------------------------------------
 
 

@@ -269,9 +269,12 @@ def embed(
     dtype: Annotated[
         options.FloatDtype, typer.Option("--dtype", help="Dtype of the embeddings in the file.")
     ] = options.FloatDtype.float32,
-    device: Annotated[str, typer.Option("--device", metavar="NAME", help="Where to compute: cpu, cuda, ...")] = "cpu",
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", parser=options.filled, help="Where to compute: cpu, cuda, ...")
+    ] = "cpu",
     weights: Annotated[
-        str | None, typer.Option("--weights", metavar="PATH", help="Take both tables from this .pt file.")
+        str | None,
+        typer.Option("--weights", metavar="PATH", parser=options.filled, help="Take both tables from this .pt file."),
     ] = None,
     save_weights: options.SaveWeights = None,
     encoding: options.Encoding = None,
@@ -340,7 +343,10 @@ def embed(
 @app.command()
 def inspect(
     path: Annotated[
-        str, typer.Argument(metavar="PATH", help="A token store or a .pt file of llmprep's.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="PATH", parser=options.filled, help="A token store or a .pt file of llmprep's.", show_default=False
+        ),
     ],
     windows: Annotated[
         list[int] | None,
@@ -369,7 +375,12 @@ def inspect(
 
 @app.command()
 def merge(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A store that tasks have built.", show_default=False)],
+    folder: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER", parser=options.filled, help="A store that tasks have built.", show_default=False
+        ),
+    ],
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
