@@ -6,15 +6,13 @@ r"""llmprep turns text into training windows for language models.
     .pt file or store --datasets, sampler--> torch Dataset / DataLoader
     windows --embedding--> input embeddings
 
-The public names below are imported on first use, so that ``import llmprep`` costs nothing.
+The public names below are imported on first use, so that ``import llmprep`` costs nothing. This module itself imports
+nothing: with ``python -m llmprep`` it runs while the current folder is still searched first.
 """
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # to a type checker it is True
 if TYPE_CHECKING:
     from llmprep.datasets import WindowDataset, collate_windows, create_dataloader, load_windows
     from llmprep.errors import LlmprepError

@@ -16,8 +16,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
+from contextlib import chdir, contextmanager, suppress
+from multiprocessing import resource_tracker, util
 from types import FrameType
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 """Signals that may raise an exception in the main thread."""
+
+_STARTING = threading.Lock()
+"""Held while a process starts: what is changed meanwhile is the whole program's."""
 
 
 class Workers(Protocol):
@@ -90,12 +93,14 @@ class _Processes(Executor):
 
     def _start(self) -> ProcessPoolExecutor:
         told = (os.getpid(), self._module)
-        try:
-            pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_get_ready, initargs=told)
-        except OSError as error:
-            raise WorkerDiedError(f"no worker process can be started ({error.strerror}); use --jobs 1") from error
-        with _bare_start(), suppress(BrokenExecutor, OSError):  # a process that dies so soon is started again when used
-            pool.submit(os.getpid)
+        with _bare_start():
+            try:
+                spawn = multiprocessing.get_context("spawn")
+                pool = ProcessPoolExecutor(1, spawn, initializer=_get_ready, initargs=told)
+            except OSError as error:
+                raise WorkerDiedError(f"no worker process can be started ({error.strerror}); use --jobs 1") from error
+            with suppress(BrokenExecutor, OSError):  # a process that dies so soon is started again when used
+                pool.submit(os.getpid)
         return pool
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -106,7 +111,8 @@ class _Processes(Executor):
         pool = self._idle.get()
         try:
             try:
-                future = pool.submit(fn, *args, **kwargs)
+                with _bare_start():  # it may have to start a process
+                    future = pool.submit(fn, *args, **kwargs)
             except OSError as error:  # of starting the process; one that the call itself raises is the call's
                 raise BrokenExecutor(str(error)) from error
             return future.result()
@@ -134,15 +140,30 @@ class _Processes(Executor):
 def _bare_start() -> Iterator[None]:
     """Start processes that do not import the main program, of which they need nothing, and that Ctrl-C leaves alone."""
     main = sys.modules["__main__"]
-    kept: dict[str, Any] = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
-    resource_tracker.ensure_running()  # it undoes the mask when it starts
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with _STARTING, _safe_path():
+        kept: dict[str, Any] = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+        resource_tracker.ensure_running()  # it undoes the mask when it starts
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            main.__spec__ = main.__file__ = None
+            yield
+        finally:
+            vars(main).update(kept)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Start processes with ``-P``: multiprocessing starts ``python -c``, which runs modules of the current folder.
+
+    By the command line, as ``PYTHONSAFEPATH`` is not heeded after ``-E``, and would reach what other threads start.
+    """
+    flags = vars(util)["_args_from_interpreter_flags"]
+    vars(util)["_args_from_interpreter_flags"] = lambda: [*flags(), "-P"]
     try:
-        main.__spec__ = main.__file__ = None
         yield
     finally:
-        vars(main).update(kept)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        vars(util)["_args_from_interpreter_flags"] = flags
 
 
 @contextmanager
@@ -225,7 +246,8 @@ def ray_cluster(address: str | None) -> Iterator[Workers]:
 def _start(ray: Any, address: str | None) -> None:
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+        with chdir("/"):  # Ray has its workers search the folder that it is started in before all others
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UsageError(f"--address {address}: no Ray cluster answers there ({reason})") from error

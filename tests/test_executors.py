@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ def runs(pid: int) -> bool:
 
 def tell_process() -> int:
     return os.getpid()
+
+
+def tell_start() -> tuple[bool, bool]:
+    """Whether this process was started with a safe path, and whether one that it starts would be."""
+    return sys.flags.safe_path, "PYTHONSAFEPATH" in os.environ
 
 
 def fail_with(message: str) -> None:
@@ -139,6 +145,17 @@ def test_an_error_ends_the_workers_at_once(error: type[BaseException], tmp_path:
     assert len(workers) == 2
     assert not any(map(runs, workers))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_start_with_a_safe_path_and_nothing_else_does() -> None:
+    """A worker's start does not search the current folder; what a user's own program starts is as it was."""
+    before = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
+
+    with local_processes(1) as executor:
+        assert executor.submit(tell_start).result() == (True, False)
+
+        assert util._args_from_interpreter_flags() == before  # type: ignore[attr-defined]
+        assert "PYTHONSAFEPATH" not in os.environ
 
 
 def test_workers_leave_ctrl_c_to_their_parent(tmp_path: Path) -> None:
@@ -359,10 +376,14 @@ def test_ray_survives_a_node_and_writes_the_same_bytes(story: Path, tmp_path: Pa
 
 @pytest.mark.slow
 def test_ray_started_here_gives_errors_as_they_are(story: Path, tmp_path: Path, vocab_dir: Path) -> None:
-    """Without an address Ray is started here; the vocabulary travels; a bad file gets its one line and exit code."""
+    """Without an address Ray is started here; the vocabulary travels; a bad file gets its one line and exit code.
+
+    No worker runs what lies in the current folder.
+    """
     pytest.importorskip("ray")
     (tmp_path / "good.txt").write_bytes(story.read_bytes())
     (tmp_path / "bad.txt").write_bytes(b"well " * 1000 + b"\x92")
+    (tmp_path / "numpy.py").write_text("raise SystemExit('the current folder is no place for modules')")
     options = ["--encoding", "cl100k_base", "--vocab-dir", str(vocab_dir), "--shard-bytes", "20000"]
 
     good = ray_build("good.txt", "-o", "good/", *options, cwd=tmp_path)

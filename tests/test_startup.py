@@ -1,20 +1,22 @@
-"""Promises of the start: a small file costs tenths of a second, as only what computes with torch imports torch.
+"""Promises of the start: only what computes with torch imports torch, and the current folder's modules are never run.
 
-Times are ratios to ``import torch`` in the same Python, measured in turn, so that they hold on any machine.
+A small file costs tenths of a second. Times are ratios to ``import torch`` in the same Python, measured in turn, so
+that they hold on any machine.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import clean_environment
+from conftest import ROOT, clean_environment, run_llmprep
 
 RUNS = 5
 ATTEMPTS = 3
@@ -108,3 +110,72 @@ def test_the_watch_can_find_torch(tmp_path: Path) -> None:
 
     assert {"torch", "numpy"} <= found(["-c", "from llmprep import create_dataloader"])
     assert "tiktoken" in found(["-c", "import llmprep; llmprep.encode_text('a')"])
+
+
+# --- the current folder ----------------------------------------------------------------------------
+
+OTHERS = {"llmprep", "numpy", "tiktoken", "regex", "rich", "typer", "click", "gigatoken", "torch", "pyarrow", "ray"}
+MODULE = (sys.executable, "-m", "llmprep")
+COMMAND = (str(Path(sys.executable).parent / "llmprep"),)
+
+
+def lay_traps(folder: Path, names: set[str]) -> Path:
+    """Make a folder of modules that leave a mark when they are run, and then stop what runs them; return the mark."""
+    folder.mkdir()
+    mark = folder.with_suffix(".ran")
+    for name in sorted(names):
+        (folder / f"{name}.py").write_text(f"open({str(mark)!r}, 'a').write('{name} ')\nraise SystemExit(99)\n")
+    return mark
+
+
+@pytest.fixture(scope="module")
+def unavoidable(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """What ``python -m`` itself imports, before any line of ours, while the current folder is searched first."""
+    folder = tmp_path_factory.mktemp("probe")
+    (folder / "probe.py").write_text("import sys\nprint(*sys.modules)")
+    return {*python(["-m", "probe"], folder).stdout.decode().split(), "llmprep"}
+
+
+@pytest.mark.parametrize(
+    ("command", "environment"),
+    [(COMMAND, {}), (MODULE, {}), (COMMAND, {"PYTHONPATH": f"{os.pathsep}/nowhere"})],
+    ids=["command", "module", "an empty item of PYTHONPATH"],
+)
+def test_no_module_of_the_current_folder_is_run(
+    command: Sequence[str], environment: Mapping[str, str], unavoidable: set[str], tmp_path: Path
+) -> None:
+    """A folder of Python code is text: none of it is run, by the command, a worker or what watches the workers."""
+    by_python = unavoidable if environment or command is MODULE else set()
+    mark = lay_traps(tmp_path / "code", ({*sys.stdlib_module_names} | OTHERS) - by_python)
+
+    for jobs in ("1", "2"):
+        arguments = ["tokenize", ".", "-o", f"../{jobs}/", "--shard-bytes", "9000", "--jobs", jobs]
+        ended = subprocess.run(
+            [*command, *arguments], cwd=tmp_path / "code", env=clean_environment(environment), capture_output=True,
+            check=False, timeout=60,
+        )  # fmt: skip
+
+        assert (ended.returncode, ended.stderr, mark.exists()) == (0, b"", False)
+        assert len(list((tmp_path / jobs).glob("tokens-*.pt"))) > 2
+
+
+def test_a_trap_in_the_current_folder_can_be_run(tmp_path: Path) -> None:
+    """The traps of the test above do work, where the folder is named on purpose: PYTHONPATH is the user's word."""
+    mark = lay_traps(tmp_path / "code", {"tiktoken"})
+    (tmp_path / "code" / "a.txt").write_text("some text")
+
+    run_llmprep("tokenize", "a.txt", cwd=tmp_path / "code", env={"PYTHONPATH": str(tmp_path / "code")})
+
+    assert mark.read_text() == "tiktoken "
+
+
+def test_a_checkout_that_is_not_installed_has_workers_too(story: Path, tmp_path: Path) -> None:
+    """Where the package itself comes from the current folder, its workers find it there."""
+    command = [sys.executable, "-S", "-m", "llmprep", "tokenize", str(story), "-o", str(tmp_path / "store/")]
+    paths = clean_environment({"PYTHONPATH": os.pathsep.join(path for path in sys.path if "site-packages" in path)})
+
+    ended = subprocess.run(
+        [*command, "--shard-bytes", "9000", "--jobs", "2"], cwd=ROOT, env=paths, capture_output=True, check=False
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
