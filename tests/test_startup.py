@@ -179,3 +179,67 @@ def test_a_checkout_that_is_not_installed_has_workers_too(story: Path, tmp_path:
     )
 
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+# --- a library that cannot be loaded ---------------------------------------------------------------
+
+
+def break_library(name: str, code: str, folder: Path) -> dict[str, str]:
+    """Make a package of that name that runs some code, and return the environment in which it comes first."""
+    (folder / "broken" / name).mkdir(parents=True)
+    (folder / "broken" / name / "__init__.py").write_text(code)
+    return {"PYTHONPATH": str(folder / "broken")}
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "reason"),
+    [
+        ("torch", "raise OSError('libcudart.so.13: cannot open shared object file')", "libcudart.so.13: cannot open "),
+        ("torch", "raise ImportError('libtorch_cpu.so:\\n\\x1b[1m missing')", r"libtorch_cpu.so: \x1b[1m missing;"),
+        ("torch", "import a_part_of_it", "No module named 'a_part_of_it';"),
+        ("torch", "", "cannot import name 'Tensor' from 'torch'"),
+        ("numpy", "raise RuntimeError", "RuntimeError;"),
+        ("typer", "raise SyntaxError('not for this Python')", "not for this Python;"),
+    ],
+)
+def test_a_library_that_cannot_be_loaded_is_named(
+    name: str, code: str, reason: str, story: Path, tmp_path: Path
+) -> None:
+    """Whatever kind of error its import ends in, one line says which library it is, why, and what to do."""
+    broken = break_library(name, code, tmp_path)
+
+    ended = run_llmprep("embed", story, "--max-length", "4", "--stride", "4", cwd=tmp_path, env=broken)
+
+    (line,) = ended.stderr.decode().splitlines()
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert line.startswith(f"llmprep: error: {name} cannot be loaded: {reason}")
+    assert line.endswith(f"; reinstall it: pip install --force-reinstall {name}")
+    assert [path.name for path in tmp_path.iterdir()] == ["broken"]
+
+
+def test_an_import_that_has_no_memory_is_told_as_such(story: Path, tmp_path: Path) -> None:
+    """That torch does not fit says nothing against the torch that is installed."""
+    broken = break_library("torch", "raise ImportError('failed to map segment from shared object')", tmp_path)
+
+    ended = run_llmprep("embed", story, "--max-length", "4", cwd=tmp_path, env=broken)
+
+    assert ended.stderr.startswith(b"llmprep: error: out of memory")
+
+
+def test_all_but_embed_work_without_torch(story: Path, tmp_path: Path) -> None:
+    """Texts, pairs, windows and stores are made, read, shown and verified where torch cannot be loaded."""
+    broken = break_library("torch", "raise ImportError('no torch here')", tmp_path)
+    commands = [
+        ["tokenize", str(story), "-o", "t.pt"],
+        ["tokenize", str(story), "-o", "store/", "--shard-bytes", "9000", "--jobs", "2"],
+        ["pairs", "store", "-o", "p.pt"],
+        ["window", "store", "--max-length", "4", "-o", "w.pt"],
+        *(["inspect", name, "--verify"] for name in ("t.pt", "store", "p.pt", "w.pt")),
+    ]
+    script = f"from llmprep.cli.boundary import run\nprint([run([*line, '-q']) for line in {commands}])"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=clean_environment(broken), capture_output=True, check=False
+    )
+
+    assert (ended.stdout, ended.stderr) == (f"{[0] * 8}\n".encode(), b"")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from llmprep.cli.show import finish_stdout, print_error
 from llmprep.cli.stopping import CODES, stoppable
-from llmprep.errors import InputError, LlmprepError, OutputError, ReaderGoneError, UsageError
+from llmprep.errors import InputError, LlmprepError, OutputError, ReaderGoneError, UsageError, shorten
 
 
 def main() -> NoReturn:
@@ -48,6 +50,15 @@ def _run(arguments: Sequence[str]) -> object:
 
 
 def _report(error: BaseException) -> int:
+    library = _unloadable(error)
+    if library is not None:
+        reason = shorten(" ".join(str(error).split()) or type(error).__name__, 300)
+        print_error(f"{library} cannot be loaded: {reason}; reinstall it: pip install --force-reinstall {library}")
+        return LlmprepError.exit_code
+    return _report_own(error)
+
+
+def _report_own(error: BaseException) -> int:
     import typer
 
     match error:
@@ -84,6 +95,18 @@ def _is_reader_gone(error: BaseException) -> bool:
     """Tell whether standard output has lost its reader; typer, when it prints help, makes that a SystemExit."""
     by_typer = isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError)
     return by_typer or isinstance(error, ReaderGoneError)
+
+
+def _unloadable(error: BaseException) -> str | None:
+    """Name the library that cannot be imported: an error of any kind that comes of an import, except for memory."""
+    if not isinstance(error, Exception) or isinstance(error, LlmprepError) or _is_memory(error):
+        return None
+    import traceback
+
+    ours = str(Path(__file__).parent.parent)
+    lines = [frame.line or "" for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(ours)]
+    found = re.match(r"(?:import|from) (?!llmprep\b)(\w+)", lines[-1]) if lines else None
+    return found[1] if found and found[1] not in sys.stdlib_module_names else None
 
 
 def _is_memory(error: BaseException) -> bool:
