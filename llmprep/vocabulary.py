@@ -320,6 +320,7 @@ def _download(address: str, sha256: str, tried: Tried, announce: Announce | None
 def _fetch(address: str) -> bytes:
     """Read a web address within `DOWNLOAD_SECONDS`; a silent network is an OSError."""
     from http.client import HTTPException
+    from urllib.error import HTTPError
     from urllib.request import urlopen
 
     deadline = time.monotonic() + DOWNLOAD_SECONDS
@@ -332,6 +333,9 @@ def _fetch(address: str) -> bytes:
                     raise TimeoutError(f"not complete after {DOWNLOAD_SECONDS:.0f} s")
                 if sum(map(len, parts)) > MAX_FILE_BYTES:
                     raise ValueError("larger than any vocabulary")
+    except HTTPError as error:
+        error.close()  # it is an answer too
+        raise
     except HTTPException as error:
         raise OSError(f"bad answer: {error!r}") from error
     return b"".join(parts)

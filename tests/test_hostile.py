@@ -814,7 +814,7 @@ WRONG_INPUTS: dict[str, tuple[Callable[[], str], int, str]] = {
     "below a file": (make_below_a_file, 1, "not a directory"),
     "a pattern that matches nothing": (lambda: "*.nothing", 1, "no file matches"),
     "a name too long": (lambda: "n" * 300, 1, "file name too long"),
-    "a name with NUL": (lambda: "a\x00b", 1, "embedded null"),
+    "a name with NUL": (lambda: "a\x00b", 1, "no name holds a NUL character"),
 }
 
 

@@ -407,4 +407,6 @@ def promises_compression(path: str) -> bool:
 def input_error(path: str, error: OSError | ValueError) -> InputError:
     """Return the error for a file that cannot be opened or read, in the operating system's words."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if "embedded null" in reason:  # each Python has other words for it
+        reason = "no name holds a NUL character"
     return InputError(f"{path}: {reason[:1].lower()}{reason[1:]}")

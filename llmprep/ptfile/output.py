@@ -277,4 +277,6 @@ def _reason(error: OSError | ValueError) -> str:
         return "no space left on the device; the old file, if any, is intact"
     if number == errno.EFBIG:
         return "the file-size limit is reached (see ulimit -f); the old file, if any, is intact"
+    if "embedded null" in str(error):  # each Python has other words for it
+        return "no name holds a NUL character"
     return os.strerror(number) if number else str(error)
