@@ -216,7 +216,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
 def make_job(number: int) -> ShardJob:
     """A job of which only the number matters."""
     return ShardJob(
-        cwd=None, folder="", number=number, sources=[], stamps=[], follows=True, options=TextOptions(),
+        cwd=None, folder="", number=number, sources=[], stamps=[], recipe=[], follows=True, options=TextOptions(),
         encoding="gpt2", ranks=None, backend="auto", corpus_bytes=0, dtype="uint16", plan_sha256="", block_bytes=1,
     )  # fmt: skip
 

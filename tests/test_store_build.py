@@ -29,10 +29,13 @@ from llmprep.documents import find_sources
 from llmprep.executors import InProcess
 from llmprep.ptfile import read_pt
 from llmprep.store.build import build_shard, make_jobs, run_jobs
-from llmprep.store.folder import locked, prepare, read_plan, sample
+from llmprep.store.content import sample
+from llmprep.store.folder import read_plan
+from llmprep.store.lock import locked
 from llmprep.store.manifest import read_manifest, seal
 from llmprep.store.merge import merge, write_manifest
 from llmprep.store.plan import make_plan
+from llmprep.store.prepare import prepare
 from llmprep.tokens import Effort, TextOptions
 from llmprep.vocabulary import load_vocabulary
 
@@ -542,9 +545,199 @@ def test_a_file_that_changes_after_the_plan_is_named(corpus: Path, tmp_path: Pat
     job = make_jobs(plan, folder, vocabulary, options, Effort())[0]
     (mine / "a_long.txt").write_text("shorter")
 
-    with pytest.raises(Exception, match=r"a_long\.txt: changed since the store was planned; .*--restart"):
+    with pytest.raises(Exception, match=r"a_long\.txt: changed since the store was planned; run the same"):
         build_shard(job)
     assert not built_at(folder)
+
+
+# --- a corpus that was mended, or only copied ------------------------------------------------------
+
+
+def build(call: Call, folder: str, *more: str) -> Ended:
+    """Build a store of the files in ``in`` whose shards are small."""
+    return call("tokenize", "in", "-o", f"{folder}/", "--shard-bytes", "100", "--jobs", "1", *more)
+
+
+def packed(text: str) -> bytes:
+    """A text as gzip has it, never shorter than its parts that stand for themselves."""
+    return gzip.compress(text.encode(), compresslevel=0, mtime=0)
+
+
+def lay_out(**files: bytes) -> None:
+    """Write files into ``in``."""
+    Path("in").mkdir(exist_ok=True)
+    for name, data in files.items():
+        Path("in", f"{name}.txt").write_bytes(data)
+
+
+def receipts_of(folder: Path) -> dict[str, bytes]:
+    """The bytes of a store's receipts."""
+    return {path.name: path.read_bytes() for path in folder.glob("receipts/*.json")}
+
+
+@pytest.mark.parametrize(("cut", "moves"), [(40, {1: 2, 2: 3, 3: 4}), (None, {0: 0, 2: 2, 3: 3, 4: 4})])
+def test_a_mended_file_costs_its_own_shards(cut: int | None, moves: dict[int, int], call: Call) -> None:
+    """A damaged file stops a build; put whole, the same command keeps each shard that holds none of it, as it is."""
+    whole = packed("b " * 20)
+    damaged = whole[:cut] if cut else whole[:-9] + bytes(9)
+    lay_out(a=b"a " * 30, b=damaged, c=b"c " * 35, d=b"d " * 50, e=b"e " * 50)
+    codes = [build(call, "s", "--task", f"{number}/5").code for number in (1, 2, 3, 4, 5)]
+    before = built_at(Path("s"))
+    lay_out(b=whole)
+
+    ended = build(call, "s")
+
+    after = built_at(Path("s"))
+    assert sorted(codes) == [0, 0, 0, 0, 3]
+    assert ended.code == 0, ended
+    assert ended.notes == [
+        "llmprep: note: s: b.txt has changed: shards made from it are built again",
+        f"llmprep: note: s: {len(moves)} of 5 shards are done already",
+    ]
+    for old, new in moves.items():
+        assert after[f"tokens-{new:05d}.pt"] == before[f"tokens-{old:05d}.pt"]
+    assert build(call, "fresh").code == 0
+    assert contents(Path("s")) == contents(Path("fresh"))
+    assert call("inspect", "s", "--verify").code == 0
+
+
+def test_a_file_of_another_time_is_the_same(store: Path, built: Path, corpus: Path, call: Call, tmp_path: Path) -> None:
+    """A corpus that was copied without its times is read again once, and no shard of it is built again."""
+    mine = Path(shutil.copytree(corpus, tmp_path / "mine", copy_function=shutil.copyfile))
+    for number, path in enumerate(sorted(mine.rglob("*"))):
+        os.utime(path, ns=(10**18 + number, 10**18 + number))
+    before = built_at(store)
+
+    ended = again(call, mine)
+    noted = receipts_of(store)
+    task = again(call, mine, "--task", "1/2")
+
+    assert ended.notes == [f"llmprep: note: store: {len(before)} of {len(before)} shards are done already", *NOTES]
+    assert task.code == 0
+    assert built_at(store) == before
+    assert contents(store) == contents(built)
+    assert noted != receipts_of(built)
+    assert receipts_of(store) == noted
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_change_that_no_sample_shows_is_found_by_reading(finished: bool, call: Call) -> None:
+    """Of a file of another time whose ends and middle are as they were, the parts that differ are built again.
+
+    A finished store is refused, as with any other change.
+    """
+    text = b"word " * 20_000
+    lay_out(a=text)
+    options = ("--jobs", "1", "--shard-bytes", "20000")
+    call("tokenize", "in", "-o", "s/", *options)
+    before = built_at(Path("s"))
+    if not finished:
+        Path("s/manifest.json").unlink()
+    # What follows the end of the first span moves its cut: both shards are others, though the second's text is not.
+    lay_out(a=text[:20_001] + b"-" * 3 + text[20_004:])
+    os.utime("in/a.txt", ns=(10**18, 10**18))
+
+    ended = call("tokenize", "in", "-o", "s/", *options)
+
+    after = built_at(Path("s"))
+    fresh = call("tokenize", "in", "-o", "fresh/", *options)
+    assert fresh.code == 0
+    if finished:
+        assert error_of(ended) == "s: was begun differently: a.txt has changed; --restart starts over"
+        assert after == before
+    else:
+        assert ended.notes[0] == "llmprep: note: s: a.txt has changed: shards made from it are built again"
+        assert {name for name in after if after[name] != before[name]} == {"tokens-00000.pt", "tokens-00001.pt"}
+        assert contents(Path("s")) == contents(Path("fresh"))
+
+
+def test_whatever_changes_the_store_is_a_fresh_ones(call: Call) -> None:
+    """Files that grow, shrink, empty, or change anywhere: going on writes what a fresh build writes."""
+    draw = np.random.default_rng(7)
+
+    def data(name: str) -> bytes:
+        words = " ".join(draw.choice(["one", "two\r\n", "three--", "\u4e2d\u6587\u3002"], int(draw.integers(0, 60))))
+        return packed(words) if name == "c" else words.encode()
+
+    lay_out(z=b"never empty", **{name: data(name) for name in "abcdef"})
+    for number in range(25):
+        for name in draw.choice([*"abcdef"], int(draw.integers(0, 3))):
+            lay_out(**{name: data(name)})
+        assert build(call, f"fresh{number}").code == 0
+        assert build(call, "s").code == 0
+        assert contents(Path("s")) == contents(Path(f"fresh{number}")), number
+        for lost in draw.choice(sorted(Path("s").glob("tokens-*.pt")), 1):
+            lost.unlink()
+        Path("s/manifest.json").unlink()
+
+
+def test_a_renumbering_that_was_stopped_is_gone_on_with(call: Call) -> None:
+    """Killed between any two steps, the shards that were moved and those that were not are all kept."""
+    lay_out(a=b"a " * 30, b=b"b " * 10, **{name: name.encode() * 90 for name in "cdefg"})
+    build(call, "s")
+    Path("s/manifest.json").unlink()
+    lay_out(b=b"b " * 40)
+    moved = [("tokens-00005.pt", "tokens-00006.pt"), ("receipts/00005.json", "receipts/00006.json")]
+    shutil.copytree("s", "going")
+    build(call, "going")
+    for old, new in moved:  # as if it had been stopped after the last shard
+        Path("s", old).unlink()
+        shutil.copy2(Path("going", new), Path("s", new))
+    before = built_at(Path("s"))
+
+    ended = build(call, "s")
+
+    assert ended.notes[-1] == "llmprep: note: s: 5 of 7 shards are done already"
+    assert built_at(Path("s"))["tokens-00006.pt"] == before["tokens-00006.pt"]
+    assert contents(Path("s")) == contents(Path("going"))
+
+
+def test_a_task_does_not_change_the_plan_under_others(call: Call) -> None:
+    """A task that finds a changed file goes on if no other is at work; else it is told to wait for them."""
+    lay_out(a=b"a " * 50, b=b"b " * 50)
+    build(call, "s", "--task", "1/2")
+    lay_out(b=b"b " * 49)
+
+    with locked(Path("s"), shared=True) as hold:
+        hold.share()
+        refused = build(call, "s", "--task", "2/2")
+    ended = build(call, "s", "--task", "2/2")
+
+    assert refused.code == 6
+    assert error_of(refused) == (
+        "s: was begun differently: b.txt has changed; other tasks are at work: run this one again when they are done"
+    )
+    assert (ended.code, call("merge", "s").code) == (0, 0)
+    assert build(call, "fresh").code == 0
+    assert contents(Path("s")) == contents(Path("fresh"))
+
+
+def test_a_task_is_not_sent_in_a_circle(call: Call) -> None:
+    """Where --restart is refused, as with tasks, no message sends there."""
+    lay_out(a=b"a " * 50)
+    build(call, "s")
+
+    other = build(call, "s", "--task", "1/2", "--newlines", "keep")
+    restart = build(call, "s", "--task", "1/2", "--restart")
+
+    assert (other.code, restart.code) == (6, 2)
+    assert error_of(other).endswith("newlines was universal, is keep; remove the folder to start over")
+    assert error_of(restart).endswith("; remove the folder")
+
+
+@pytest.mark.parametrize("text", [b"x " * 50, b"x " * 30], ids=["same size", "another size"])
+def test_tasks_that_read_different_copies_are_not_merged(text: bytes, call: Call) -> None:
+    """Where each node has its own copy of the corpus and one differs, the shards made from that one are named."""
+    lay_out(a=b"a " * 50, b=b"b " * 50, c=b"c " * 50)
+    build(call, "s", "--task", "1/2")
+    lay_out(a=text)
+    noted = build(call, "s", "--task", "2/2")
+
+    merged = call("merge", "s")
+
+    assert noted.notes[0] == "llmprep: note: s: a.txt has changed: shards made from it are built again"
+    assert merged.code == 4
+    assert "1 of 3 shards are missing or damaged (0)" in error_of(merged)
 
 
 # --- the lock -------------------------------------------------------------------------------------
@@ -564,7 +757,8 @@ def test_a_folder_that_is_held_is_refused(store: Path, built: Path, corpus: Path
 def test_tasks_share_the_folder(store: Path, built: Path, corpus: Path, call: Call) -> None:
     """Tasks build side by side; a whole build, or a merge, has to wait for them."""
     (store / "tokens-00001.pt").unlink()
-    with locked(store, shared=True):
+    with locked(store, shared=True) as hold:
+        hold.share()
         whole, merge = again(call, corpus), call("merge", "store")
         task = again(call, corpus, "--task", "2/2")
 
@@ -904,7 +1098,10 @@ def test_a_sealed_plan_of_another_form_is_refused(store: Path, corpus: Path, cal
 
     for ended in (again(call, corpus), call("merge", "store")):
         assert ended.code == 4
-        assert error_of(ended) == "store/plan.json: is not what llmprep writes; build the store with --restart"
+        assert error_of(ended) == (
+            "store/plan.json: is not what llmprep writes; build the store with --restart, or, where "
+            "tasks build it, remove the folder"
+        )
     assert again(call, corpus, "--restart").code == 0
 
 

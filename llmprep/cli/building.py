@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from llmprep.executors import Workers
     from llmprep.inputs import Reading
     from llmprep.store.build import ShardJob
+    from llmprep.store.lock import Hold
     from llmprep.store.manifest import Manifest
-    from llmprep.store.merge import Receipts
+    from llmprep.store.receipts import Receipts
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +150,11 @@ class _Site:
 def _build_store(site: _Site, sources: list[Source], reading: Reading, choices: StoreChoices) -> _Built:
     """Build a token store, or one task's share of it."""
     from llmprep.store.build import make_jobs
-    from llmprep.store.folder import clear_temporaries, locked, prepare, read_plan, require_same
+    from llmprep.store.folder import clear_temporaries, read_plan
+    from llmprep.store.lock import locked
     from llmprep.store.merge import ContentHash, write_manifest
     from llmprep.store.plan import make_plan
+    from llmprep.store.prepare import prepare, require_same
     from llmprep.tokens import Effort, TextOptions
     from llmprep.vocabulary import load_vocabulary
 
@@ -160,31 +163,31 @@ def _build_store(site: _Site, sources: list[Source], reading: Reading, choices: 
     vocabulary = load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
     plan = make_plan(sources, vocabulary, options, choices.bytes_per_shard)
     jobs = make_jobs(plan, folder, vocabulary, options, effort)
-    with locked(folder, shared=task is not None):
+    with locked(folder, shared=task is not None) as hold:
         told = prepare(
             folder, plan, vocabulary,
-            restart=choices.restart, val_fraction=choices.val_fraction, shared=task is not None,
+            restart=choices.restart, val_fraction=choices.val_fraction, hold=hold, announce=site.show.note,
         )  # fmt: skip
         if task is not None:
+            hold.share()
             mine = jobs[task[0] - 1 :: task[1]]
-            _build_missing(site, mine, lambda *_: None)
-            require_same(folder, read_plan(folder), told)  # another task that began at the same time may differ
+            _build_missing(site, mine, hold, lambda *_: None)
+            require_same(folder, read_plan(folder), told, hold)  # another that began at the same time may differ
             return _Built(len(mine), len(jobs), None)
         clear_temporaries(folder)
         content = ContentHash(folder)
-        receipts = _build_missing(site, jobs, content.add)
+        receipts = _build_missing(site, jobs, hold, content.add)
         return _Built(len(jobs), len(jobs), write_manifest(folder, told, receipts, content.hexdigest()))
 
 
-def _build_missing(site: _Site, jobs: list[ShardJob], finished: Callable[[int, int], None]) -> Receipts:
+def _build_missing(site: _Site, jobs: list[ShardJob], hold: Hold, finished: Callable[[int, int], None]) -> Receipts:
     """Build the shards without a sound receipt; return the receipts of all, telling number and tokens of each."""
     from llmprep.cli.progress import shard_bar
     from llmprep.cli.reports import say_remarks
     from llmprep.store.build import run_jobs
-    from llmprep.store.folder import sound_receipts
+    from llmprep.store.receipts import done_receipts
 
-    n_pieces = {job.number: len(job.sources) for job in jobs}
-    receipts = sound_receipts(site.folder, jobs[0].plan_sha256, n_pieces, site.n_threads) if jobs else {}
+    receipts = done_receipts(site.folder, jobs, site.n_threads, hold=hold, announce=site.show.note)
     for number, receipt in receipts.items():
         finished(number, receipt["tokens"])
     if receipts:
@@ -248,7 +251,8 @@ def _job_bytes(job: ShardJob) -> int:
 
 def merge_store(show: Show, name: str, n_threads: int) -> None:
     """Check the shards of a store that tasks have built, and write its manifest."""
-    from llmprep.store.folder import clear_temporaries, locked, read_plan
+    from llmprep.store.folder import clear_temporaries, read_plan
+    from llmprep.store.lock import locked
     from llmprep.store.merge import merge
     from llmprep.store.own import require_own
 

@@ -144,7 +144,7 @@ def _read_text(source: Source, newlines: Newlines, block_bytes: int) -> Iterator
     if source.span is None:
         read = checked_head(source, open_content(source))
     else:
-        offset, read = open_span(source, _find_safe_cut)
+        offset, read = open_span(source, find_safe_cut)
     for raw in cut_blocks(source, read, block_bytes, offset):
         data = raw
         if offset == 0 and raw.startswith(BOM):
@@ -243,7 +243,8 @@ class _SpanReader:
             raise InputError(f"{self.source.path}: has {self.position} bytes, and said that it has {self.source.size}")
 
 
-def _find_safe_cut(data: bytes, after: int) -> int | None:
+def find_safe_cut(data: bytes, after: int) -> int | None:
+    """Return the first safe cut at or after a position: where the spans of a text begin and end."""
     found = next((place for place in _SAFE_CUT.finditer(data) if place.end() >= after), None)
     return found and found.end()
 

@@ -110,14 +110,14 @@ def _json_lines(source: Source) -> Documents:
     if source.span is None:
         start, read = 0, checked_head(source, open_content(source))
     else:
-        start, read = open_span(source, _find_line)
+        start, read = open_span(source, find_line)
     for begin, place, whole in _lines(source, read, start):
         source.bom |= begin == 0 and whole.startswith(BOM)
         line = whole.removeprefix(BOM) if begin == 0 else whole
         yield _text_of(source, _parse(source, line, place), place) if line.strip() else None, place
 
 
-def _find_line(data: bytes, after: int) -> int | None:
+def find_line(data: bytes, after: int) -> int | None:
     """Return where the first line at or after a position begins."""
     end = data.find(b"\n", max(0, after - 1))
     return end + 1 if end >= 0 else None

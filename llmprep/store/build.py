@@ -1,7 +1,8 @@
 """A plan -> shards with receipts, wherever they are built.
 
 Each shard is the file that `tokenize` would write for its part of the corpus, in the smallest dtype that holds the
-vocabulary. Its receipt states the plan's hash, the shard's size and sha256, and its figures.
+vocabulary. Its receipt states the plan's hash, the shard's size and sha256, its figures, and what the shard was made
+from, by which it is known whether it would be the same today.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from llmprep.documents import Source
 from llmprep.errors import InputError, WorkerDiedError
 from llmprep.executors import Workers
 from llmprep.kinds import write_tokens
-from llmprep.store.folder import open_own, receipt_path, stamp, write_sealed
+from llmprep.store.content import Stamp, sample, size_and_time
+from llmprep.store.folder import open_own, receipt_path, write_sealed
 from llmprep.store.form import shard_name, store_dtype
 from llmprep.store.plan import Plan, part_of
 from llmprep.tokens import Effort, TextOptions, stream_text
@@ -40,7 +42,8 @@ class ShardJob:
     folder: str
     number: int
     sources: list[Source]
-    stamps: list[tuple[int, int]]
+    stamps: list[Stamp]
+    recipe: list[Any]
     follows: bool
     options: TextOptions
     encoding: str
@@ -55,20 +58,20 @@ class ShardJob:
 def make_jobs(plan: Plan, folder: Path, vocabulary: Vocabulary, options: TextOptions, effort: Effort) -> list[ShardJob]:
     """Return one job for every shard of the plan."""
     ranks = None if vocabulary.is_embedded else vocabulary.rank_file
-    stamps = [stamp(source) for source in plan.sources]
     return [
         ShardJob(
             cwd=_current_folder(),
             folder=str(folder),
             number=number,
             sources=[part_of(plan.sources, piece) for piece in pieces],
-            stamps=[stamps[piece.source] for piece in pieces],
-            follows=plan.first not in pieces,
+            stamps=[plan.stamps[piece.source] for piece in pieces],
+            recipe=plan.recipe(number),
+            follows=plan.follows(number),
             options=options,
             encoding=vocabulary.name,
             ranks=ranks,
             backend=effort.backend,
-            corpus_bytes=sum(size for size, _ in stamps),
+            corpus_bytes=sum(stamp.size for stamp in plan.stamps),
             dtype=store_dtype(vocabulary.n_vocab),
             plan_sha256=plan.sha256,
             block_bytes=effort.block_bytes,
@@ -94,9 +97,7 @@ def build_shard(job: ShardJob) -> dict[str, Any]:
             raise InputError(
                 f"{job.cwd}: {error.strerror} on {socket.gethostname()}; all nodes need the same file system"
             ) from error
-    for source, planned in zip(job.sources, job.stamps, strict=True):
-        if stamp(source) != planned:
-            raise InputError(f"{source.path}: changed since the store was planned; run again with --restart")
+    stamps = [_as_planned(source, planned) for source, planned in zip(job.sources, job.stamps, strict=True)]
     encoder = _make_encoder(job.encoding, job.ranks, job.options.special, job.backend, job.corpus_bytes)
     effort = Effort(job.backend, block_bytes=job.block_bytes)
     stream = stream_text(job.sources, encoder.vocabulary, job.options, effort, encoder, follows=job.follows)
@@ -113,6 +114,8 @@ def build_shard(job: ShardJob) -> dict[str, Any]:
         "documents": sum(map(begun_documents, job.sources)),
         "special": stream.n_special,
         "boms": sum(source.bom for source in job.sources),
+        "recipe": job.recipe,
+        "content": [[*stamp, source.sha256] for stamp, source in zip(stamps, job.sources, strict=True)],
         "pieces": [_figures(source) for source in job.sources],
     }
     n_empty = sum(source.n_empty for source in job.sources)
@@ -123,6 +126,17 @@ def build_shard(job: ShardJob) -> dict[str, Any]:
         receipt["remarks"] = remarks[:MAX_REMARKS]
     write_sealed(receipt_path(Path(job.folder), job.number), receipt)
     return receipt
+
+
+def _as_planned(source: Source, planned: Stamp) -> Stamp:
+    """Return the stamp of a source here, where its time may be another. Raises `InputError` if more is."""
+    size, time = size_and_time(source)
+    if (size, time) == planned[:2]:
+        return planned
+    found = Stamp(size, time, sample(source))
+    if (found.size, found.sample) != (planned.size, planned.sample):
+        raise InputError(f"{source.path}: changed since the store was planned; run the same command again")
+    return found
 
 
 @lru_cache(maxsize=1)

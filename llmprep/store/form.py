@@ -58,6 +58,8 @@ RECEIPT_KEYS: dict[str, type] = {
     "documents": int,
     "special": int,
     "boms": int,
+    "recipe": list,
+    "content": list,
     "pieces": list,
 }
 COUNTS = ("n_tokens", "n_documents", "n_special", "n_boms")
@@ -118,13 +120,18 @@ def _is_part(part: object, n_sources: int) -> bool:
     return part[2] is None or (is_count(part[2]) and part[1] <= part[2])
 
 
-def is_receipt(values: object, n_pieces: int) -> bool:
-    """Tell the receipt of a shard of so many pieces from any other value."""
-    if not isinstance(values, dict) or _of_types(values, RECEIPT_KEYS, "") or len(values["pieces"]) != n_pieces:
+def is_receipt(values: object, n_pieces: int | None = None) -> bool:
+    """Tell the receipt of a shard, of so many pieces where that is known, from any other value."""
+    if not isinstance(values, dict) or _of_types(values, RECEIPT_KEYS, ""):
+        return False
+    if n_pieces is not None and len(values["pieces"]) != n_pieces:
         return False
     figures = [values[key] for key in ("bytes", "tokens", "documents", "special", "boms")]
-    return all(map(is_count, [*figures, values.get("empty", 0)])) and all(
-        _is_piece([0, *_listed(piece)], [None]) for piece in values["pieces"]
+    return (
+        all(map(is_count, [*figures, values.get("empty", 0)]))
+        and all(_is_piece([0, *_listed(piece)], [None]) for piece in values["pieces"])
+        and len(values["content"]) == len(values["pieces"])
+        and all(list(map(type, _listed(each))) == [int, int, str, str] for each in values["content"])
     )
 
 

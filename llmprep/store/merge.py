@@ -11,14 +11,14 @@ from typing import Any
 from llmprep import __version__
 from llmprep.errors import EmptyError, FileFormatError
 from llmprep.kinds import hash_ids
-from llmprep.store.folder import read_plan, sound_receipts, write_sealed
+from llmprep.store.folder import ANEW, read_plan, write_sealed
 from llmprep.store.form import FORMAT, find_faults, shard_name, store_dtype
 from llmprep.store.manifest import NAME, Manifest
 from llmprep.store.reading import shard_ids
+from llmprep.store.receipts import Receipts, sound_receipts
 
 KEPT = ("file", "tokens", "documents", "bytes", "sha256")
 BESIDE = ("llmprep_version", "encoding", "vocab_sha256")
-Receipts = dict[int, dict[str, Any]]
 
 
 class ContentHash:
@@ -49,8 +49,7 @@ def merge(folder: Path, n_threads: int = 1) -> Manifest:
     Raises `FileFormatError` that names the shards that are missing or damaged.
     """
     told = read_plan(folder)
-    n_pieces = {number: len(pieces) for number, pieces in enumerate(told["shards"])}
-    receipts = sound_receipts(folder, told["plan_sha256"], n_pieces, n_threads)
+    receipts = sound_receipts(folder, told, n_threads)
     content = ContentHash(folder)
     for number, receipt in receipts.items():
         content.add(number, receipt["tokens"])
@@ -92,7 +91,7 @@ def write_manifest(folder: Path, told: Mapping[str, Any], receipts: Receipts, co
         values["n_empty"] = n_empty
     wrong = find_faults(values)
     if wrong:  # plan or receipts were sealed anew after a change
-        raise FileFormatError(f"{folder}: plan and receipts do not fit together: {wrong[0]}; build with --restart")
+        raise FileFormatError(f"{folder}: plan and receipts do not fit together: {wrong[0]}; {ANEW}")
     write_sealed(folder / NAME, values)
     return Manifest(values)
 

@@ -19,6 +19,7 @@ from llmprep import __version__
 from llmprep.documents import STDIN, Source, close_source, read_blocks
 from llmprep.documents.opening import is_compressed
 from llmprep.errors import EmptyError, UsageError
+from llmprep.store.content import Stamp, stamp
 
 if TYPE_CHECKING:
     from llmprep.tokens import TextOptions
@@ -42,7 +43,8 @@ class Piece:
 class Plan:
     """What every shard holds. ``sha256`` is of all that decides the bytes of the store.
 
-    ``first`` is the first piece that gives any text: no separator stands before its first document.
+    ``first`` is the first piece that gives any text: no separator stands before its first document. ``stamps`` are of
+    the sources as they were found, and decide nothing.
     """
 
     sources: list[Source]
@@ -50,6 +52,16 @@ class Plan:
     first: Piece
     options: dict[str, Any]
     sha256: str
+    stamps: list[Stamp]
+
+    def follows(self, number: int) -> bool:
+        """Tell whether a separator stands before a shard's first document."""
+        return self.first not in self.shards[number]
+
+    def recipe(self, number: int) -> list[Any]:
+        """Return, as JSON has it, all but options and content that decides a shard's bytes, whatever its number."""
+        pieces = [[p.source, p.start, p.end, self.sources[p.source].format] for p in self.shards[number]]
+        return [self.follows(number), pieces]
 
 
 def make_plan(
@@ -64,6 +76,7 @@ def make_plan(
             raise UsageError(
                 f"{source.path}: a token store is planned from files that tell their size; copy it into one"
             )
+    stamps = [stamp(source) for source in sources]
     shard_bytes = shard_bytes or choose_shard_bytes(sum(source.size or 0 for source in sources))
     shards = _fill_shards(sources, shard_bytes)
     first = _first_with_text(sources, chain.from_iterable(shards))
@@ -77,7 +90,7 @@ def make_plan(
     }
     corpus = [[source.name, source.size, source.format] for source in sources]
     told = json.dumps([decided, corpus], ensure_ascii=True, sort_keys=True)
-    return Plan(sources, shards, first, decided, hashlib.sha256(told.encode()).hexdigest())
+    return Plan(sources, shards, first, decided, hashlib.sha256(told.encode()).hexdigest(), stamps)
 
 
 def choose_shard_bytes(corpus_bytes: int) -> int:

@@ -1,0 +1,71 @@
+"""Whether a source is still the same: its content decides; size, time and a sample only save the reading."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from llmprep.documents import Source, close_source, open_source
+from llmprep.documents.blocks import find_safe_cut, open_span
+from llmprep.errors import DataError, FileFormatError, InputError
+
+SAMPLE_BYTES = 4096
+READ_BYTES = 1 << 20
+
+
+class Stamp(NamedTuple):
+    """What a source is known by without reading it: two of one size and sample may still differ."""
+
+    size: int
+    mtime_ns: int
+    sample: str
+
+
+def size_and_time(source: Source) -> tuple[int, int]:
+    """Return size and modification time in ns. Raises `InputError`."""
+    try:
+        status = Path(source.path).stat()
+    except OSError as error:
+        raise InputError(f"{source.path}: {error.strerror}") from error
+    return status.st_size, status.st_mtime_ns
+
+
+def stamp(source: Source) -> Stamp:
+    """Return size, modification time and sample of a source. Raises `InputError`."""
+    return Stamp(*size_and_time(source), sample(source))
+
+
+def sample(source: Source) -> str:
+    """Return a hash of a file's first, middle and last 4 KiB: size and time alone do not tell a file from another."""
+    digest = hashlib.sha256()
+    size = source.size or 0
+    try:
+        with Path(source.path).open("rb") as file:
+            for position in sorted({0, max(0, (size - SAMPLE_BYTES) // 2), max(0, size - SAMPLE_BYTES)}):
+                file.seek(position)
+                digest.update(file.read(SAMPLE_BYTES))
+    except OSError as error:
+        raise InputError(f"{source.path}: {error.strerror}") from error
+    return digest.hexdigest()[:16]
+
+
+def reads_same(part: Source, begin: int, end: int, sha256: str) -> bool:
+    """Read a source, or its span, again: tell whether it still begins and ends there and has this hash.
+
+    That both ends are looked for anew matters: what lies outside a span decides where its first cut is.
+    """
+    found = replace(part, begin=0, n_bytes=0, sha256="", stream=None)
+    find = find_safe_cut
+    if found.format == "jsonl":
+        from llmprep.documents.records import find_line as find
+    try:
+        read = open_source(found).read if found.span is None else open_span(found, find)[1]
+        while read(READ_BYTES):
+            pass
+    except (DataError, FileFormatError, InputError):  # whoever builds from it says what is wrong with it
+        return False
+    finally:
+        close_source(found)
+    return (found.begin, found.begin + found.n_bytes, found.sha256) == (begin, end, sha256)
