@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT, clean_environment
 
 from llmprep.ptfile.mapping import map_file
 
@@ -90,3 +94,52 @@ def test_an_empty_file_has_no_map(tmp_path: Path) -> None:
 
     with pytest.raises((OSError, ValueError)):
         mapped(path)
+
+
+NO_MAPS = """
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+void *mmap(void *at, size_t size, int protection, int flags, int file, off_t offset) {
+  const char *none = getenv("NO_MAPS");
+  if (file >= 0 && !(protection & PROT_EXEC) && ((flags & MAP_SHARED) || none[0] == 'a')) {
+    errno = ENODEV;
+    return MAP_FAILED;
+  }
+  return (void *)syscall(SYS_mmap, at, size, protection, flags, file, offset);
+}
+void *mmap64(void *at, size_t size, int protection, int flags, int file, off_t offset) {
+  return mmap(at, size, protection, flags, file, offset);
+}
+"""
+"""A library that has no shared maps of files, or with NO_MAPS=all none."""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None or sys.platform != "linux", reason="needs a C compiler, and Linux")
+@pytest.mark.parametrize("none", ["shared", "all"])
+def test_a_file_system_without_maps_serves_all_the_same(none: str, tmp_path: Path) -> None:
+    """Where shared maps are refused, or all maps, a file has the same bytes, read-only or private as asked for."""
+    (tmp_path / "none.c").write_text(NO_MAPS)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", "none.so", "none.c"], cwd=tmp_path, check=True)
+    (tmp_path / "data").write_bytes(bytes(range(256)) * 100)
+    script = (
+        "from llmprep.ptfile.mapping import map_file\n"
+        "with open('data', 'rb') as file:\n"
+        "    file.read(10)\n"
+        "    shown, mine = map_file(file), map_file(file, private=True)\n"
+        "    print(file.tell())\n"
+        "mine[0] = 7\n"
+        "whole = bytes(range(256)) * 100\n"
+        "print(shown.readonly, mine.readonly, bytes(shown) == whole, bytes(mine[1:]) == whole[1:], mine[0])\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=clean_environment({"LD_PRELOAD": str(tmp_path / "none.so"), "NO_MAPS": none, "PYTHONPATH": str(ROOT)}),
+    )  # fmt: skip
+
+    assert (ended.stderr, ended.stdout.split()) == ("", ["10", "True", "False", "True", "True", "7"])
+    assert (tmp_path / "data").read_bytes()[0] == 0

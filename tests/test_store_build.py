@@ -10,9 +10,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -774,6 +776,153 @@ def test_a_lock_does_not_outlive_its_holder(store: Path, corpus: Path, call: Cal
     assert again(call, corpus).code == 0
     with (store / ".lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# --- file systems, and users ----------------------------------------------------------------------
+
+
+@pytest.fixture(params=["ENOSYS", "EOPNOTSUPP", "ENOLCK"])
+def no_locks(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system whose files have no locks."""
+
+    def refuse(*_: object) -> None:
+        number = getattr(errno, request.param)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+NO_LOCKS = (
+    "llmprep: note: store: its file system has no locks; a file .lock-held or .lock-task-... is one while a run lasts"
+)
+
+
+def locks_of(folder: Path) -> list[str]:
+    """The names of the files that are locks where there are no others."""
+    return sorted(path.name for path in folder.glob(".lock-*"))
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_files_are_the_locks(store: Path, built: Path, corpus: Path, call: Call) -> None:
+    """Where the file system has no locks, files keep others out, tasks share the folder, and a note says so."""
+    (store / "tokens-00001.pt").unlink()
+    with locked(store):
+        held = [again(call, corpus), again(call, corpus, "--task", "1/2"), call("merge", "store")]
+    with locked(store, shared=True) as hold:
+        planning = [*locks_of(store)]
+        hold.share()
+        sharing = [*locks_of(store)]
+        shared = [again(call, corpus), call("merge", "store")]
+
+    assert [ended.code for ended in (*held, *shared)] == [6] * 5
+    for ended in (*held, *shared):
+        assert ended.notes[0] == NO_LOCKS
+        assert f"store: is being built by process {os.getpid()} on {socket.gethostname()}, since 20" in ended.notes[1]
+        assert "; if it was killed, remove store/.lock-" in ended.notes[1]
+    assert planning == [".lock-held"]
+    assert sharing == [f".lock-task-{socket.gethostname()}-{os.getpid()}"]
+    assert [again(call, corpus, "--task", "2/2").code, call("merge", "store").code] == [0, 0]
+    assert locks_of(store) == []
+    assert contents(store) == contents(built)
+
+
+@pytest.mark.usefixtures("no_locks")
+@pytest.mark.parametrize("options", [[], ["--task", "1/2"]], ids=["build", "task"])
+def test_a_stale_lock_file_is_named(options: list[str], store: Path, corpus: Path, call: Call) -> None:
+    """A lock file that a killed run has left is named with its process, and how to remove it; then the run goes on."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (store / ".lock-held").write_text(f"process {gone.pid} on {socket.gethostname()}, since long\n")
+
+    refused = again(call, corpus, *options)
+    (store / ".lock-held").unlink()
+    ended = again(call, corpus, *options)
+
+    assert (refused.code, ended.code) == (6, 0)
+    assert refused.notes[1] == (
+        f"llmprep: error: store: is being built by process {gone.pid} on {socket.gethostname()}, since long; "
+        "that has ended: remove store/.lock-held"
+    )
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_failed_run_leaves_no_lock_file(call: Call) -> None:
+    """A build that ends in an error takes its lock file with it."""
+    lay_out(a=b"well " * 10 + b"\x92")
+
+    assert build(call, "s").code == 3
+
+    assert locks_of(Path("s")) == []
+
+
+@pytest.fixture
+def group_folder() -> Iterator[Path]:
+    """A folder that all may reach and a group may write in, with two texts in it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "in").mkdir()
+        for text in ("a", "b"):
+            (folder / "in" / f"{text}.txt").write_text(f"{text} " * 50)
+        os.chown(folder, -1, 5555)
+        folder.chmod(0o2775)
+        yield folder
+
+
+@pytest.fixture
+def as_user() -> Callable[..., Result]:
+    """Run a task, or another command, as one of several users of a group."""
+    caps = "+dac_read_search"  # so that this project is found where only root may look; it lends no right to write
+    options = ("--regid", "5555", "--clear-groups", f"--inh-caps={caps}", f"--ambient-caps={caps}")
+    able = os.geteuid() == 0 and shutil.which("setpriv")
+    if not able or subprocess.run(["setpriv", *options, "true"], check=False).returncode:
+        pytest.skip("needs root, and setpriv")
+
+    def run(folder: Path, user: int, umask: str, *arguments: str) -> Result:
+        masked = ("bash", "-c", f'umask {umask} && exec "$@"', "bash")
+        command = (
+            ("tokenize", "in", "-o", "s/", "--shard-bytes", "100", "--jobs", "1") if arguments[0] == "--task" else ()
+        )
+        prefix = ("setpriv", "--reuid", str(user), *options, *masked)
+        return run_llmprep(*command, *arguments, cwd=folder, prefix=prefix)
+
+    return run
+
+
+@pytest.mark.parametrize(("umask", "made"), [("002", False), ("022", True)])
+def test_users_of_a_group_share_a_store(
+    umask: str, made: bool, as_user: Callable[..., Result], group_folder: Path, call: Call
+) -> None:
+    """Users whose umask or whose folder lets the group write run tasks of one store, and merge it."""
+    if made:
+        (group_folder / "s").mkdir()
+        (group_folder / "s").chmod(0o2775)
+
+    first = as_user(group_folder, 6001, umask, "--task", "1/2")
+    second = as_user(group_folder, 6002, umask, "--task", "2/2")
+    merged = as_user(group_folder, 6002, umask, "merge", "s")
+    fresh = call("tokenize", group_folder / "in", "-o", "fresh/", "--shard-bytes", "100", "--jobs", "1")
+
+    assert [(ended.returncode, ended.stderr) for ended in (first, second, merged)] == [(0, b"")] * 3
+    assert fresh.code == 0
+    assert contents(group_folder / "s") == contents(Path("fresh"))
+
+
+def test_a_store_of_another_user_is_named_as_that(as_user: Callable[..., Result], group_folder: Path) -> None:
+    """A folder that only its owner may write in is named, with the owner and what that one can do."""
+    first = as_user(group_folder, 6001, "022", "--task", "1/2")
+    second = as_user(group_folder, 6002, "022", "--task", "2/2")
+    (group_folder / "s").chmod(0o2775)
+    third = as_user(group_folder, 6002, "022", "--task", "2/2")
+    (group_folder / "s/.lock").chmod(0o664)
+    fourth = as_user(group_folder, 6002, "022", "--task", "2/2")
+
+    assert [ended.returncode for ended in (first, second, third, fourth)] == [0, 1, 1, 1]
+    said = "belongs to user 6001, and this one may not write there; its owner can allow it: chmod -R g+w s"
+    assert second.stderr.decode() == f"llmprep: error: s: {said}\n"
+    assert third.stderr.decode() == f"llmprep: error: s/receipts: {said}\n"
+    assert fourth.stderr.decode() == f"llmprep: error: s/receipts: {said}\n"
+    (group_folder / "s/receipts").chmod(0o2775)
+    assert as_user(group_folder, 6002, "022", "--task", "2/2").returncode == 0
 
 
 # --- split ----------------------------------------------------------------------------------------

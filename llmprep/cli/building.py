@@ -163,7 +163,7 @@ def _build_store(site: _Site, sources: list[Source], reading: Reading, choices: 
     vocabulary = load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
     plan = make_plan(sources, vocabulary, options, choices.bytes_per_shard)
     jobs = make_jobs(plan, folder, vocabulary, options, effort)
-    with locked(folder, shared=task is not None) as hold:
+    with locked(folder, shared=task is not None, announce=site.show.note) as hold:
         told = prepare(
             folder, plan, vocabulary,
             restart=choices.restart, val_fraction=choices.val_fraction, hold=hold, announce=site.show.note,
@@ -221,7 +221,7 @@ def check_folder(output: str | None, paths: list[str], sources: list[Source]) ->
         raise OutputError(f"{output}: is a link to nothing; make the folder that it leads to")
     if folder.is_dir() and not (folder / "plan.json").exists() and not is_store(folder):
         names = sorted(path.name for path in folder.iterdir())
-        foreign = [name for name in names if name not in ("receipts", ".lock") and not name.startswith(".llmprep-")]
+        foreign = [name for name in names if name != "receipts" and not name.startswith((".lock", ".llmprep-"))]
         if foreign:
             raise OutputError(f"{output}: has other things in it ({foreign[0]}, ...); name a new folder")
     if folder.is_dir():
@@ -260,7 +260,7 @@ def merge_store(show: Show, name: str, n_threads: int) -> None:
     if folder.is_dir():
         require_own(folder)
     read_plan(folder)  # what is no store is left alone
-    with locked(folder):
+    with locked(folder, announce=show.note):
         clear_temporaries(folder)
         manifest = merge(folder, n_threads)
     _show_store(show, folder, manifest)

@@ -12,8 +12,12 @@ from llmprep.store.manifest import NAME, PLAN
 
 RECEIPTS = "receipts"
 LOCK = ".lock"
+HELD, TASK = ".lock-held", ".lock-task-"
+"""Names of the files that are the lock where the file system has none."""
 _TEMPORARY = r"\.llmprep-.*\.tmp"
-_IN_STORE = re.compile(rf"{re.escape(NAME)}|{re.escape(PLAN)}|{re.escape(LOCK)}|tokens-.*\.pt|{_TEMPORARY}", re.DOTALL)
+_IN_STORE = re.compile(
+    rf"{re.escape(NAME)}|{re.escape(PLAN)}|{re.escape(LOCK)}(-.*)?|tokens-.*\.pt|{_TEMPORARY}", re.DOTALL
+)
 _IN_RECEIPTS = re.compile(rf".*\.json|{_TEMPORARY}", re.DOTALL)
 
 

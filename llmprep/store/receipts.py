@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmprep.errors import FileFormatError, RefusedError, list_names
+from llmprep.errors import FileFormatError, InputError, RefusedError, list_names
 from llmprep.store.content import reads_same
 from llmprep.store.folder import file_sha256, receipt_path, write_sealed
 from llmprep.store.form import is_receipt, shard_name
@@ -100,6 +100,8 @@ def _read_receipt(folder: Path, number: int, n_pieces: int | None = None) -> dic
         receipt: dict[str, Any] = read_sealed(receipt_path(folder, number))
         if not is_receipt(receipt, n_pieces) or receipt["file"] != shard_name(number):
             return None
+    except PermissionError as error:
+        raise InputError(f"{error.filename}: permission denied; another user has made it") from error
     except (OSError, FileFormatError):
         return None
     return receipt
@@ -110,6 +112,8 @@ def _has_shard(folder: Path, receipt: Mapping[str, Any]) -> bool:
     path = folder / receipt["file"]
     try:
         return (path.stat().st_size, file_sha256(path)) == (receipt["bytes"], receipt["sha256"])
+    except PermissionError as error:
+        raise InputError(f"{path}: permission denied; another user has made it") from error
     except OSError:
         return False
 
