@@ -221,11 +221,16 @@ def _get_ready(parent: int, module: str) -> None:
     signal.signal(signal.SIGTERM, end)
 
 
+WAIT = 5.0
+"""Seconds without any core of a cluster after which that is said."""
+
+
 @contextmanager
-def ray_cluster(address: str | None) -> Iterator[Workers]:
+def ray_cluster(address: str | None, announce: Callable[[str], None] | None = None) -> Iterator[Workers]:
     """An executor on a Ray cluster (``address``), or on one that is started here and stopped again.
 
-    Raises `UsageError` if Ray is not installed or the cluster cannot be reached.
+    That it has no free core, so that nothing begins, is announced. Raises `UsageError` if Ray is not installed or the
+    cluster cannot be reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -237,10 +242,34 @@ def ray_cluster(address: str | None) -> Iterator[Workers]:
     if started:
         _start(ray, address)
     try:
-        yield _Ray(ray)
+        with _watched(ray, announce):
+            yield _Ray(ray)
     finally:
         if started:
             ray.shutdown()
+
+
+@contextmanager
+def _watched(ray: Any, announce: Callable[[str], None] | None) -> Iterator[None]:
+    """Announce it if a call that does nothing, and comes before all others, gets no core for some seconds."""
+    ended = threading.Event()
+    probe = ray.remote(num_cpus=1, max_retries=0)(lambda: None).remote()
+
+    def watch() -> None:
+        begun = time.monotonic()
+        while announce is not None and not ended.wait(0.2) and not ray.wait([probe], timeout=0)[0]:
+            free = int(ray.available_resources().get("CPU", 0))
+            if time.monotonic() > begun + WAIT and not free:
+                announce(f"waiting: the cluster has {free} free cores")
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def _start(ray: Any, address: str | None) -> None:

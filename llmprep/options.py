@@ -131,7 +131,9 @@ BackendOption: TypeAlias = Annotated[
 ]
 Jobs: TypeAlias = Annotated[
     int | None,
-    typer.Option("--jobs", "-j", metavar="N", min=1, max=256, help="Threads that encode. Default: all cores."),
+    typer.Option(
+        "--jobs", "-j", metavar="N", min=1, max=256, help="Threads that encode. Default: all cores it may use."
+    ),
 ]
 DryRun: TypeAlias = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be read and written, and estimate; write nothing.")

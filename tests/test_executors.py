@@ -22,6 +22,7 @@ from conftest import Call, clean_environment
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmprep.cli.cores import default_jobs
 from llmprep.errors import DataError, WorkerDiedError
 from llmprep.executors import InProcess, local_processes
 from llmprep.ptfile import check_output, open_output
@@ -400,6 +401,31 @@ def test_ray_started_here_gives_errors_as_they_are(story: Path, tmp_path: Path, 
     )
 
 
+@pytest.mark.slow
+def test_a_cluster_without_a_free_core_is_said(story: Path, tmp_path: Path) -> None:
+    """Where nothing can begin, a note says so after some seconds; when there is a core, the build goes on."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    cluster = cluster_utils.Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )  # fmt: skip
+    try:
+        process = ray_build(str(story), "-o", "s/", "--address", cluster.address, cwd=tmp_path)
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        unfinished = not (tmp_path / "s" / "manifest.json").exists()
+        cluster.add_node(num_cpus=1)
+        stdout, more = process.communicate(timeout=120)
+    finally:
+        with suppress(UnboundLocalError):
+            process.kill()
+        cluster.shutdown()
+
+    assert said == b"llmprep: note: waiting: the cluster has 0 free cores\n"
+    assert unfinished
+    assert (process.returncode, more) == (0, b"")
+    assert b"s: 1 shard" in stdout
+
+
 def test_ray_is_an_extra(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Ray, one line names the extra; a folder that was begun can be finished without it."""
     (tmp_path / "a.txt").write_text("some text")
@@ -410,3 +436,67 @@ def test_ray_is_an_extra(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyP
     assert ended.code == 2
     assert ended.notes == ["llmprep: error: --executor ray: needs an extra: pip install 'llmprep[ray]'"]
     assert call("tokenize", "a.txt", "-o", "s/").code == 0
+
+
+# --- how many jobs --------------------------------------------------------------------------------
+
+
+def write_group(root: Path, files: Mapping[str, str]) -> None:
+    """Write files of control groups below a folder that stands for the root."""
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text + "\n")
+
+
+GROUPS: dict[str, tuple[dict[str, str], int]] = {
+    "none": ({}, 64),
+    "version 2": ({"sys/fs/cgroup/cpu.max": "200000 100000"}, 2),
+    "half a core": ({"sys/fs/cgroup/cpu.max": "50000 100000"}, 1),
+    "a core and a half": ({"sys/fs/cgroup/cpu.max": "150000 100000"}, 2),
+    "no limit": ({"sys/fs/cgroup/cpu.max": "max 100000"}, 64),
+    "more than there are": ({"sys/fs/cgroup/cpu.max": "99900000 100000"}, 64),
+    "its own group": (
+        {"proc/self/cgroup": "0::/a.slice/b", "sys/fs/cgroup/a.slice/b/cpu.max": "300000 100000"},
+        3,
+    ),
+    "a group above": (
+        {
+            "proc/self/cgroup": "0::/a.slice/b",
+            "sys/fs/cgroup/a.slice/b/cpu.max": "300000 100000",
+            "sys/fs/cgroup/a.slice/cpu.max": "100000 100000",
+        },
+        1,
+    ),
+    "version 1": (
+        {
+            "proc/self/cgroup": "4:memory:/docker/x\n3:cpu,cpuacct:/docker/x",
+            "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "400000",
+            "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
+        },
+        4,
+    ),
+    "version 1, another order": (
+        {
+            "proc/self/cgroup": "3:cpuacct,cpu:/docker/x",
+            "sys/fs/cgroup/cpu/docker/x/cpu.cfs_quota_us": "100000",
+            "sys/fs/cgroup/cpu/docker/x/cpu.cfs_period_us": "50000",
+        },
+        2,
+    ),
+    "version 1, no limit": (
+        {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"},
+        64,
+    ),
+    "nonsense": ({"sys/fs/cgroup/cpu.max": "1 0", "proc/self/cgroup": "x"}, 64),
+}
+
+
+@pytest.mark.parametrize(("files", "expected"), list(GROUPS.values()), ids=list(GROUPS))
+def test_a_quota_bounds_the_jobs(
+    files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 64 cores that a process is bound to, as many are used as its control groups pay for, at least one."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    write_group(tmp_path, files)
+
+    assert default_jobs(tmp_path) == expected

@@ -96,13 +96,13 @@ def make_store(
     show: Show, folder: Path, sources: list[Source], choices: StoreChoices, read: Callable[[], Reading]
 ) -> None:
     """Build a token store, or a task's share of it, and say so."""
-    with _open_workers(choices, sources) as workers:  # they start while ``read`` imports the rest
+    with _open_workers(show, choices, sources) as workers:  # they start while ``read`` imports the rest
         built = _build_store(_Site(show, folder, workers, choices.jobs), sources, read(), choices)
     _show_built(show, folder, built, choices)
 
 
 @contextmanager
-def _open_workers(choices: StoreChoices, sources: list[Source]) -> Iterator[Workers]:
+def _open_workers(show: Show, choices: StoreChoices, sources: list[Source]) -> Iterator[Workers]:
     """Open what builds shards. Processes start at once, no more than there can be shards for."""
     from llmprep import executors
     from llmprep.store.plan import LEAST_SHARD
@@ -110,7 +110,7 @@ def _open_workers(choices: StoreChoices, sources: list[Source]) -> Iterator[Work
     n_bytes = sum(source.size or 0 for source in sources)
     n_workers = min(choices.jobs, -(-n_bytes // (choices.bytes_per_shard or LEAST_SHARD)))
     if choices.executor == "ray":
-        with redirect_stdout(sys.stderr), executors.ray_cluster(choices.address) as workers:
+        with redirect_stdout(sys.stderr), executors.ray_cluster(choices.address, show.note) as workers:
             yield workers  # what Ray says of nodes and workers is no result
     elif n_workers <= 1 or not _may_have_processes():
         yield executors.InProcess()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import resource
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +11,7 @@ import typer
 from llmprep import __version__, options
 from llmprep.cli import reports
 from llmprep.cli.building import StoreChoices, check_folder, make_store, merge_store
+from llmprep.cli.cores import default_jobs
 from llmprep.cli.naming import check_outputs, files_of, output_name, split_names
 from llmprep.cli.progress import Progress
 from llmprep.cli.show import Show
@@ -427,11 +426,7 @@ def _id_dtype(dtype: options.IdDtype | None) -> str:
 
 def _cores(jobs: int | None) -> int:
     """Return how many jobs were chosen, or else the cores there are for this process."""
-    if jobs is not None:
-        return jobs
-    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
-        return 1  # each thread takes address space of its own
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return default_jobs() if jobs is None else jobs
 
 
 def _text_options(

@@ -1,0 +1,54 @@
+"""How many cores this process may use: those it is bound to, and no more than a container's quota pays for."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+ROOT = Path("/")
+
+
+def default_jobs(root: Path = ROOT) -> int:
+    """Return how many jobs to run where none were chosen; ``root`` is where /proc and /sys are."""
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        return 1  # each thread takes address space of its own
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([bound, *map(math.ceil, _quotas(root))]))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Yield the cores that each control group pays for which this process is in, from its own up to the first."""
+    mount = root / "sys" / "fs" / "cgroup"
+    for controllers, place in _groups(root):
+        names = [controllers, "cpu"] if controllers else ["", "unified"]
+        for folder in (place, *place.parents):
+            for name in names:
+                yield from _quota(mount / name / str(folder).lstrip("/"))
+
+
+def _groups(root: Path) -> Iterator[tuple[str, PurePosixPath]]:
+    """Yield (controllers, path) of the groups of version 2, which name none, and of version 1 that may limit cores.
+
+    In a container the paths may be the host's, of which only the first group is to be seen: that is looked at too.
+    """
+    yield from (("", PurePosixPath("/")), ("cpu,cpuacct", PurePosixPath("/")))
+    with suppress(OSError, ValueError):
+        for line in (root / "proc" / "self" / "cgroup").read_text(errors="replace").splitlines():
+            _, controllers, place = line.split(":", 2)
+            if not controllers or "cpu" in controllers.split(","):
+                yield controllers, PurePosixPath(place)
+
+
+def _quota(folder: Path) -> Iterator[float]:
+    """Yield what a group's files say, in cores; none where it has no such file, or no limit."""
+    with suppress(OSError, ValueError, ZeroDivisionError):  # "max" is no number
+        paid, period = (folder / "cpu.max").read_text().split()
+        yield int(paid) / int(period)
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        quota = int((folder / "cpu.cfs_quota_us").read_text())
+        if quota > 0:
+            yield quota / int((folder / "cpu.cfs_period_us").read_text())
