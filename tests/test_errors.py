@@ -95,6 +95,7 @@ def test_what_rooms_raise_is_in_the_tree() -> None:
         "StopIteration",
         "AttributeError",
         "IndexError",
+        "TypeError",
         "BadParameter",
         "Exit",
     }

@@ -1033,8 +1033,8 @@ TABLES = {"token_embedding.weight": torch.zeros(200, 3), "pos_embedding.weight":
     [
         ({"token_embedding.weight": None}, "a weights file has"),
         ({"pos_embedding.weight": None}, "a weights file has"),
-        ({"token_embedding.weight": torch.zeros(200)}, "a weights file has"),
-        ({"pos_embedding.weight": torch.zeros(20, 3, 1)}, "a weights file has"),
+        ({"token_embedding.weight": torch.zeros(200)}, "need (V, D) and (C, D)"),
+        ({"pos_embedding.weight": torch.zeros(20, 3, 1)}, "need (V, D) and (C, D)"),
         (
             {"token_embedding.weight": torch.zeros(200, 3, dtype=torch.int64)},
             "needs token_embedding.weight as float32",

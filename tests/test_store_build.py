@@ -441,7 +441,6 @@ def test_a_run_killed_before_its_plan_was_written_can_be_repeated(built: Path, c
         (["--separator", "none"], "separator was eot, is none"),
         (["--special", "text"], "special was allow, is text"),
         (["--encoding", "r50k_base"], "encoding was gpt2, is r50k_base"),
-        (["--field", "body"], "text_field was text, is body"),
         (["--shard-bytes", "9001"], "shard_bytes was 9000, is 9001"),
         (["--newlines", "keep", "--special", "text"], "newlines was universal, is keep; special was allow, is text"),
     ],

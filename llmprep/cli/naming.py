@@ -119,7 +119,7 @@ def _origin_of(given: str) -> _Origin:
 
     store = only_store([given])
     sources = [] if store else find_sources([given])
-    changed = max((_changed(source, given) for source in sources), default=0.0)
+    changed = max((_last_change(source, given) for source in sources), default=0.0)
     if is_text([given]):
         names = [record["name"] for record in sum_or_list(sources)]
         return _Origin(names, changed, lambda: _records(sum_or_list(list(map(_hashed, sources)))))
@@ -136,7 +136,7 @@ def _records(sources: object) -> list[Record]:
     return [(each.get("name"), each.get("bytes"), each.get("sha256")) for each in listed if isinstance(each, dict)]
 
 
-def _changed(source: Source, given: str) -> float:
+def _last_change(source: Source, given: str) -> float:
     """When a source was changed, or names came and went in its part of a folder; a pipe is always new."""
     path = Path(source.path)
     folders = [parent for parent in path.parents if parent.is_relative_to(given)] if Path(given).is_dir() else []
