@@ -965,3 +965,13 @@ def test_json_on_a_terminal_is_plain(story: Path, tmp_path: Path) -> None:
     sent = on_terminal(["pairs", story, "--json"], tmp_path)
 
     assert set(json.loads(sent)) == PAIRS_KEYS
+
+
+def test_inputs_that_were_not_read_are_not_said_to_be_empty(call: Call, tmp_path: Path) -> None:
+    """`pairs` reads no further than it shows: of what lies behind it knows nothing."""
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.txt").write_text("one two three four five six seven")
+    (tmp_path / "e.txt").touch()
+
+    assert call("pairs", "a.txt", "b.txt", "c.txt").notes == []
+    assert call("pairs", "e.txt", "a.txt", "b.txt").notes == ["llmprep: note: 1 empty input skipped: e.txt"]

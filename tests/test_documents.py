@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 import tiktoken
+from conftest import Call
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from reference import tiktoken_encoding
@@ -399,6 +400,37 @@ def test_what_is_no_text_is_named_in_compressed_data_too(tmp_path: Path, kind: s
         read(tmp_path / "pdf.txt", PACKS[kind](b"%PDF-1.7\n1 0 obj\n"))
     with pytest.raises(DataError, match=r"not valid UTF-8 at byte 4 \(0x92\)"):
         read(tmp_path / "bad.txt", PACKS[kind](b"one \x92two"), block_bytes=2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "PAR1 is a receptor of thrombin, and PAR1 antagonists are drugs.",
+        "PAR1",
+        "%PDF-1.7 is how a PDF begins.\nMore text.\n",
+        "%PDF- marks one",
+        "GIF89a is a format of images.",
+        "BZh91 is how bzip2 begins.",
+        "Rar! cried the lion.",
+        "7z is a program",
+        "LZIP is one too",
+        "SQLite format 3 is what it says.",
+    ],
+)
+def test_a_text_that_begins_like_something_else_is_a_text(text: str, tmp_path: Path) -> None:
+    """What a text may begin with too is not enough: more is asked for of what a real one has."""
+    assert "".join(block.text for block in read(tmp_path / "a.txt", text.encode())) == text
+
+
+def test_a_pt_file_among_texts_is_told_as_one(tmp_path: Path, call: Call) -> None:
+    """A tokens file goes alone; with others, the error says so."""
+    (tmp_path / "a.txt").write_text("one two three")
+    assert call("tokenize", "a.txt").code == 0
+
+    for others in (["a.txt"], ["a.tokens.pt"]):
+        ended = call("tokenize", "a.tokens.pt", *others, "-o", "x.pt")
+        assert ended.code == 3
+        assert "looks like a .pt file, not UTF-8 text; give one alone" in ended.notes[-1]
 
 
 def test_a_text_named_as_a_pt_file_is_refused(tmp_path: Path) -> None:

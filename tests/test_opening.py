@@ -503,3 +503,54 @@ def test_a_pipe_without_data_that_does_not_wait(monkeypatch: pytest.MonkeyPatch)
 
         with pytest.raises(InputError, match="-: is in non-blocking mode"):
             open_content(source)
+
+
+# --- what the tools of each kind read -------------------------------------------------------------
+
+
+def test_xz_may_be_padded(tmp_path: Path) -> None:
+    """Streams may be followed by NULs, four at a time, as ``xz`` allows; another number is damage."""
+    packed = lzma.compress(TEXT)
+
+    assert content(save(tmp_path, packed + bytes(8) + packed + bytes(1 << 20))) == TEXT + TEXT
+    for count in (1, 6):
+        with pytest.raises(DataError, match="the xz data is damaged where it ends"):
+            content(save(tmp_path, packed + bytes(count) + packed))
+
+
+def test_the_older_form_of_xz_is_read(tmp_path: Path) -> None:
+    """``.lzma`` files too."""
+    assert content(save(tmp_path, lzma.compress(TEXT, lzma.FORMAT_ALONE))) == TEXT
+
+
+def test_zstd_frames_that_are_skipped_first(tmp_path: Path) -> None:
+    """A frame of its own stands before each frame of data in what pzstd writes."""
+    skipped = struct.pack("<II", 0x184D2A50, 4) + b"size"
+
+    assert content(save(tmp_path, skipped + zstandard(TEXT) + skipped + zstandard(TEXT))) == TEXT + TEXT
+
+
+def test_a_long_window_of_zstd(tmp_path: Path) -> None:
+    """Windows as large as zstd writes them are allowed, and their memory is said."""
+    options = {ZSTD.CompressionParameter.window_log: 28, ZSTD.CompressionParameter.enable_long_distance_matching: 1}
+    packer = ZSTD.ZstdCompressor(options=options)
+    packed = packer.compress(TEXT) + packer.flush()
+    (source,) = find_sources([str(save(tmp_path, packed))])
+
+    assert b"".join(block.raw for block in read_blocks(source)) == TEXT
+    assert source.remarks == ("was compressed with a window of 256 MiB, which takes as much memory",)
+
+
+@pytest.mark.parametrize("text", [b"BZh is how it begins", b"BZh9 too", b"PK is a name", b"x"])
+def test_a_text_that_begins_like_a_compressed_one(text: bytes, tmp_path: Path) -> None:
+    """A text may begin with letters that a compressed file begins with."""
+    assert content(save(tmp_path, text)) == text
+
+
+@pytest.mark.parametrize("name", ["a.txt.gz", "a.gzip", "a.bz2", "a.bz", "a.xz", "a.zst", "A.ZSTD"])
+def test_a_name_that_promises_compression_is_said_to_be_wrong(name: str, tmp_path: Path) -> None:
+    """An error page that was saved under a packed file's name is text, with a word."""
+    (source,) = find_sources([str(save(tmp_path, b"<html>not found</html>", name))])
+
+    assert b"".join(block.raw for block in read_blocks(source)) == b"<html>not found</html>"
+    assert source.remarks == ("is not compressed, though its name says so; read as it is",)

@@ -625,3 +625,74 @@ def test_22_a_table_that_is_rewritten_is_an_error(tmp_path: Path, gpt2: Vocabula
 
     with pytest.raises(InputError, match=r"a\.parquet: changed while it was read"):
         list(blocks)
+
+
+def test_a_long_number_in_another_field_is_no_matter(tmp_path: Path, gpt2: Vocabulary) -> None:
+    """JSON sets no limit to the digits of a number, and no number is of use here."""
+    (tmp_path / "a.jsonl").write_text('{"n": ' + "9" * 10_000 + ', "text": "one"}\n{"text": "two", "t": {"text": 1}}')
+
+    assert ids_of(read(tmp_path / "a.jsonl", gpt2)) == [505, EOT, 11545]
+
+
+@pytest.mark.parametrize("data", [b'[{"text": "x"}]', b'[\n  {"text": "x"}\n]', b" [\n"])
+def test_a_json_array_is_told_by_that_word(data: bytes, tmp_path: Path, gpt2: Vocabulary) -> None:
+    """A JSON array is no JSON Lines, on one line or on several."""
+    (tmp_path / "a.jsonl").write_bytes(data)
+
+    with pytest.raises(DataError, match="line 1: holds a JSON array, and JSON Lines has an object on each line"):
+        ids_of(read(tmp_path / "a.jsonl", gpt2))
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, gpt2: Vocabulary) -> None:
+    """Of two columns with the same name, none is taken in silence."""
+    table = pa.Table.from_arrays([pa.array(["one"]), pa.array(["two"])], names=["text", "text"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+
+    with pytest.raises(DataError, match="has 2 columns text; which one is meant is not clear"):
+        ids_of(read(tmp_path / "a.parquet", gpt2))
+
+
+@pytest.mark.parametrize("type_", [pa.binary(), pa.large_binary()], ids=str)
+def test_text_that_is_stored_as_bytes_is_taken(type_: Any, tmp_path: Path, gpt2: Vocabulary) -> None:
+    """Some writers do not mark text as such."""
+    path = parquet(tmp_path / "a.parquet", [b"one", b"two"], type=type_)
+
+    assert ids_of(read(path, gpt2)) == [505, EOT, 11545]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize("shard_bytes", [None, 40])
+def test_empty_records_are_said_and_keep_their_numbers(
+    kind: str, shard_bytes: int | None, call: Call, tmp_path: Path
+) -> None:
+    """A record without text is counted and no document; those after it have the numbers of their lines or rows."""
+    texts = ["", "one two", "", "", "three four", "five six", "", "seven"]
+    if kind == "jsonl":
+        (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    else:
+        parquet(tmp_path / "a.parquet", texts)
+    output = ["-o", "made.pt"] if shard_bytes is None else ["-o", "made/", "--shard-bytes", str(shard_bytes)]
+
+    ended = call("tokenize", f"a.{kind}", *output)
+
+    assert ended.code == 0
+    assert "llmprep: note: 4 empty records skipped; the others keep their numbers" in ended.notes
+    made = output[1].rstrip("/")
+    n_tokens = call("inspect", made, "--max-length", "1", "--json").value["n_tokens"]
+    numbers = []
+    for token in range(n_tokens - 1):
+        shown = call("inspect", made, "--where", str(token), "--max-length", "1", "--stride", "1", "--json").value
+        numbers.append(shown["shown"][0]["places"][0]["document"])
+    assert call("inspect", made, "--verify").code == 0
+    assert {*numbers} == {2, 5, 6, 8}
+    assert numbers == sorted(numbers)
+
+
+def test_a_blank_line_counts_as_a_line(call: Call, tmp_path: Path) -> None:
+    """The number of a document in JSON Lines is that of its line; a blank line is no record, and nothing is said."""
+    (tmp_path / "a.jsonl").write_text('{"text": "one two three"}\n\n{"text": "four five six"}\n')
+
+    assert call("tokenize", "a.jsonl").notes == []
+    shown = call("inspect", "a.tokens.pt", "--where", "5", "--max-length", "1")
+
+    assert "document 3" in shown.stdout.decode()

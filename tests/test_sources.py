@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import gzip
 import os
 import random
 import shutil
@@ -270,6 +271,11 @@ def test_a_mistake_among_many_is_found_before_any_is_opened(
         ("a.jsonl.txt", "text"),
         ("a.gz", "text"),
         ("a.jsonl", "jsonl"),
+        ("a.jsonlines", "jsonl"),
+        ("a.jl", "jsonl"),
+        ("a.jsonl.gzip", "jsonl"),
+        ("a.jsonl.bz", "jsonl"),
+        ("a.jsonl.zstd", "jsonl"),
         ("A.JSONL", "jsonl"),
         ("a.ndjson", "jsonl"),
         ("a.jsonl.gz", "jsonl"),
@@ -285,6 +291,22 @@ def test_the_name_tells_the_format(name: str, format_: str, tmp_path: Path) -> N
     (source,) = find_sources([str(fill(tmp_path, name) / name)])
 
     assert source.format == format_
+
+
+@pytest.mark.parametrize("name", ["c4-train.00000.json.gz", "my.json", "part-00000.gz", "wiki_00", "a.txt"])
+def test_a_field_makes_every_input_records(name: str, call: Call, tmp_path: Path) -> None:
+    """With ``--field`` what is not Parquet is JSON Lines, whatever its name; a field that is not there is an error."""
+    data = b'{"text": "one two", "n": 1}\n{"text": "three"}\n'
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+
+    assert call("tokenize", name, "--ids", "--field", "text").stdout == b"505 734 50256 15542\n"
+    wrong = call("tokenize", name, "--count", "--field", "nosuch")
+    assert (wrong.code, wrong.notes) == (
+        3, [f"llmprep: error: {name}: line 1: has no field nosuch; its fields: n, text (see --field)"],
+    )  # fmt: skip
+    assert call("tokenize", name, "-o", "x.pt", "--force").notes == [
+        f"llmprep: note: {name}: begins with a JSON object and is read as plain text; --field NAME reads its records"
+    ]
 
 
 def test_standard_input_holds_records_if_a_field_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -572,3 +594,122 @@ def test_a_pipe_is_read_by_its_name(with_pipes: Path, llmprep: Run) -> None:
             ended = llmprep("tokenize", *named, "--count")
 
         assert (ended.returncode, ended.stdout.split()[0], ended.stderr) == (0, b"4", b"")
+
+
+# --- several of one kind, and what is no data -----------------------------------------------------
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names get as many folders as tell them apart, and no more; one file named twice keeps one name."""
+    fill(tmp_path, "x/wiki/000.txt", "x/books/000.txt", "y/wiki/000.txt", "alone.txt", "books/000.txt")
+    monkeypatch.chdir(tmp_path)
+
+    assert names("x/wiki/000.txt", "x/books/000.txt") == ["wiki/000.txt", "books/000.txt"]
+    assert names("x/wiki", "x/books", "y/wiki", "alone.txt") == [
+        "x/wiki/000.txt", "books/000.txt", "y/wiki/000.txt", "alone.txt",
+    ]  # fmt: skip
+    assert names("x/wiki/000.txt", "x/../x/wiki/000.txt", "x/books/000.txt") == [
+        "wiki/000.txt", "wiki/000.txt", "books/000.txt",
+    ]  # fmt: skip
+    # A name that a folder gives may be what another is lengthened to.
+    assert len(set(names(".", "x/books"))) == 6
+
+
+@pytest.mark.parametrize("how", ["again", "path", "symbolic", "hard", "folder"])
+def test_a_file_that_is_read_twice_is_said(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same file by its name, another path, a link or a folder is read again, with a word."""
+    monkeypatch.chdir(fill(tmp_path, "m/a.txt", "b.txt"))
+    other = {"again": "m/a.txt", "path": "./m/a.txt", "symbolic": "s", "hard": "h", "folder": "m"}[how]
+    (tmp_path / "s").symlink_to("m/a.txt")
+    (tmp_path / "h").hardlink_to(tmp_path / "m/a.txt")
+    said: list[str] = []
+
+    assert len(find_sources(["m/a.txt", "b.txt", other], announce=said.append)) == 3
+
+    (told,) = said
+    assert told.startswith(f"{other}/a.txt: " if how == "folder" else f"{other}: ")
+    assert told.endswith("its tokens are taken each time")
+
+
+@pytest.mark.parametrize("pattern", ["secret/*.txt", "*/*.txt", "**/*.txt", "secret/in/*.txt", "secret/**", "*/in/*"])
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o111])
+def test_a_pattern_passes_over_no_folder_in_silence(pattern: str, mode: int, llmprep: Run, tmp_path: Path) -> None:
+    """Where a folder may not be entered or read, a pattern is the error that the folder itself is."""
+    fill(tmp_path, "secret/a.txt", "secret/in/b.txt", "open/c.txt", "open/in/d.txt")
+    dropped = "-dac_override,-dac_read_search"
+    prefix = ("setpriv", "--bounding-set", dropped, "--inh-caps", dropped) if os.geteuid() == 0 else ()
+    if prefix and (not shutil.which("setpriv") or subprocess.run([*prefix, "true"], check=False).returncode):
+        pytest.skip("root cannot drop its privileges here")
+    (tmp_path / "secret").chmod(mode)
+
+    done = llmprep("tokenize", pattern, "--count", prefix=prefix)
+
+    (tmp_path / "secret").chmod(0o755)
+    if (pattern, mode) == ("secret/in/*.txt", 0o111) or (pattern, mode) == ("*/in/*", 0o111):
+        assert done.returncode == 0  # nothing in the way needs to be listed
+        return
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"llmprep: error: secret")
+    assert done.stderr.endswith(b": permission denied\n")
+
+
+def test_folders_that_a_pattern_matches_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder among the matches is left out, with a word."""
+    monkeypatch.chdir(fill(tmp_path, "a.txt", "sub/b.txt"))
+    said: list[str] = []
+
+    assert [path for path, _ in expand_paths(["*"], said.append)] == ["a.txt"]
+    assert said == ["*: 1 folders that match it are left out; ** stands for folders and all in them"]
+
+
+def test_what_parquets_writers_leave_beside_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notes on the other files are named and left out of a folder or pattern, and taken by their own name."""
+    monkeypatch.chdir(fill(tmp_path, "d/_common_metadata", "d/_metadata", "d/_notes.txt", "d/a.txt"))
+    for name in ("d", "d/*"):
+        said: list[str] = []
+        found = find_sources([name], announce=said.append)
+        assert [Path(source.path).name for source in found] == ["_notes.txt", "a.txt"]
+        (told,) = said
+        assert "d/_common_metadata, d/_metadata" in told
+
+    assert names("d/_metadata") == ["_metadata"]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "is a Git LFS pointer"),
+        (b"version https://git-lfs.github.com/spec/v1\r\noid sha256:4d7a\r\nsize 9\r\n", "is a Git LFS pointer"),
+        (b"/annex/objects/SHA256E-s9--4d7a.txt\n", "is a git-annex pointer"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.parquet", "a.txt.gz", "a.pt"])
+def test_a_pointer_is_no_data(data: bytes, told: str, name: str, call: Call, tmp_path: Path) -> None:
+    """What stands for a file that was not fetched is refused, whatever its name, with what fetches it."""
+    (tmp_path / name).write_bytes(data)
+
+    ended = call("tokenize", name, "-o", "x.pt")
+
+    assert (ended.code, ended.stdout) == (3, b"")
+    assert ended.notes[0].startswith(f"llmprep: error: {name}: {told}, not the data; fetch it with: git ")
+
+
+def test_a_text_about_pointers_is_a_text(tmp_path: Path) -> None:
+    """Only what has all of a pointer is one."""
+    told = "version https://git-lfs.github.com/spec/v1 is how it begins.\n"
+    (tmp_path / "a.txt").write_text(told)
+    (tmp_path / "b.txt").write_text("/annex/objects/ is where it lies.\nMore.\n")
+
+    assert texts(find_sources([str(tmp_path / "a.txt")])) == [told]
+    assert len(texts(find_sources([str(tmp_path / "b.txt")]))) == 1
+
+
+def test_a_list_from_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Line ends of Windows and a mark belong to no name, unless there is a file of that very name."""
+    monkeypatch.chdir(fill(tmp_path, "odd\r"))
+    (tmp_path / "list").write_bytes(b"\xef\xbb\xbfa.txt\r\n\r\nb c.txt\r\nodd\r\n")
+    (tmp_path / "wide").write_bytes("a.txt\r\n".encode("utf-16"))
+
+    assert read_names("list", nul_separated=False) == ["a.txt", "b c.txt", "odd\r"]
+    with pytest.raises(DataError, match="wide: is UTF-16 text; write the list as UTF-8"):
+        read_names("wide", nul_separated=False)

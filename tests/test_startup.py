@@ -130,7 +130,7 @@ def lay_traps(folder: Path, names: set[str]) -> Path:
 
 @pytest.fixture(scope="module")
 def unavoidable(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """What ``python -m`` or pip's script imports, before any line of ours, where the current folder is searched first."""
+    """What ``python -m`` or pip's script imports before any line of ours, which may come from the current folder."""
     folder = tmp_path_factory.mktemp("probe")
     (folder / "probe.py").write_text("import re, sys\nprint(*sys.modules)")  # as the scripts that pip makes do
     return {*python(["-m", "probe"], folder).stdout.decode().split(), "llmprep"}

@@ -36,7 +36,7 @@ def decoder(show: Show, stream: TokenStream) -> plain.Decode | None:
 
 def say_notes(show: Show, stream: TokenStream) -> None:
     """Say what was dropped, skipped or found while reading."""
-    empty = [source.path for source in stream.documents if not source.n_tokens and source.sha256]
+    empty = [source.path for source in stream.documents if source.sha256 and not source.n_chars]
     if empty:
         names = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
         show.note(f"{plain.plural(len(empty), 'empty input')} skipped: {names}")

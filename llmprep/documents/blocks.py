@@ -66,7 +66,11 @@ _SIGNATURES = tuple(
         (rb"\xff\xd8\xff", "a JPEG image", _CONVERT),
         (rb"GIF8[79]a.{0,64}\x00", "a GIF image", _CONVERT),
         (rb"%PDF-[12]\.\d[ \t]*[\r\n]+(?:%[^\r\n]{0,16}[\x80-\xff]|.{0,2048}\d \d+ obj)", "a PDF document", _CONVERT),
-        (rb"PK\x03\x04.{26,90}/data\.pkl", "a .pt file", "it goes alone, not with other inputs"),
+        (
+            rb"PK\x03\x04.{26}[^/]{1,120}/(?:data\.pkl|data/0|\.data|byteorder)",
+            "a .pt file",
+            "give one alone, or all the texts that they were made from",
+        ),
         (rb"PK\x03\x04", "a zip archive", _UNPACK.format("unzip -p FILE")),
         (rb"PAR1.{0,64}[\x00-\x08\x0e-\x1f\x80-\xff]", "a Parquet file", "give it a name that ends in .parquet"),
         (rb"\x1f\x8b", "gzip data inside compressed data", _CONVERT),
