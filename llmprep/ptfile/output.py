@@ -50,7 +50,8 @@ def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = 
     try:
         path = Path(os.path.realpath(name, strict=False))
         status = _status(Path(name))
-        has_name = status is None or _is_at(path, status)
+        # Of what /dev/fd/N leads to there may be no name any more. Another writer that replaces it leaves always one.
+        has_name = status is None or status.st_nlink > 0 or _status(path) is not None
     except (OSError, ValueError) as error:
         raise OutputError(f"{name}: {_reason(error)}") from error
     if status is not None:
@@ -74,12 +75,6 @@ def _status(path: Path) -> os.stat_result | None:
         return path.stat()
     except FileNotFoundError:
         return None
-
-
-def _is_at(path: Path, status: os.stat_result) -> bool:
-    """Tell whether a file has the name that links lead to; what ``/dev/fd/N`` leads to may have none that opens it."""
-    own = _status(path)
-    return own is not None and os.path.samestat(own, status)
 
 
 def _check_stdout() -> Output:
