@@ -661,7 +661,7 @@ def test_whatever_changes_the_store_is_a_fresh_ones(call: Call) -> None:
         return packed(words) if name == "c" else words.encode()
 
     lay_out(z=b"never empty", **{name: data(name) for name in "abcdef"})
-    for number in range(25):
+    for number in range(12):
         for name in draw.choice([*"abcdef"], int(draw.integers(0, 3))):
             lay_out(**{name: data(name)})
         assert build(call, f"fresh{number}").code == 0

@@ -820,7 +820,7 @@ def test_threads_load_their_own() -> None:
     kept = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # threads change places as often as they can
     try:
-        for _ in range(5):
+        for _ in range(2):
             with ThreadPoolExecutor(len(names)) as threads:
                 assert list(threads.map(load, names)) == [expected[name] for name in names]
     finally:
