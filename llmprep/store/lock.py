@@ -122,8 +122,8 @@ def _acquire(lock: _Flock | _Files, folder: Path, *, shared: bool) -> bool:
         if shared and lock.take(shared=True):
             return False
         holder, way_out = lock.holder()
-        patience = PATIENCE if holder.endswith(PLANNING) else GRACE
-        if not shared or time.monotonic() > begun + patience or _is_gone(holder):
+        patience = PATIENCE if holder.endswith(PLANNING) and not _is_gone(holder) else GRACE
+        if not shared or time.monotonic() > begun + patience:
             raise RefusedError(f"{folder}: is being built by {holder}; {way_out}")
         time.sleep(0.02)
 
