@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from llmprep.backends import Encoder
-from llmprep.documents import Block, Source, close_source, last_safe_cut, open_source, peek, read_blocks
-from llmprep.documents.opening import HEAD_BYTES, compression
+from llmprep.documents import Block, Source, close_source, last_safe_cut, open_source, read_blocks
+from llmprep.documents.opening import HEAD_BYTES, is_compressed
 from llmprep.errors import DataError
 from llmprep.tokens import Effort, TextOptions, stream_text
 from llmprep.vocabulary import Vocabulary
-from llmprep.windows import require_windows
+from llmprep.windows import require_windows, split_place
 
 SAMPLES = 48
 SAMPLE_BYTES = 1 << 15
@@ -97,17 +97,15 @@ def require_windows_of(
         if not guess.n_unsized and most <= max_length and not any(map(_is_packed, sources)):
             raise DataError(f"{name}: at most {most} tokens, which give no window of max_length {max_length}")
         return
-    n_val = math.floor(guess.tokens * (val_fraction or 0))
-    parts = [("", guess.tokens)] if val_fraction is None else [(" (train)", guess.tokens - n_val), (" (val)", n_val)]
+    cut = guess.tokens if val_fraction is None else split_place(guess.tokens, val_fraction)
+    parts = [("", cut)] if val_fraction is None else [(" (train)", cut), (" (val)", guess.tokens - cut)]
     for part, n_tokens in parts:
         require_windows(n_tokens, max_length, stride, f"{name}{part}")
 
 
 def _is_packed(source: Source) -> bool:
     """Tell whether a file's text may have more bytes than the file."""
-    head = peek(source, 8)
-    close_source(source)
-    return source.format == "parquet" or compression(head) is not None
+    return source.format == "parquet" or is_compressed(source)
 
 
 def _sample(sized: Sequence[Source], encoder: Encoder, options: TextOptions) -> Iterator[_Sample]:
@@ -115,7 +113,7 @@ def _sample(sized: Sequence[Source], encoder: Encoder, options: TextOptions) -> 
     drawn = draw.choices(range(len(sized)), weights=[source.size or 0 for source in sized], k=SAMPLES)
     for number, count in sorted(Counter(drawn).items()):
         source = _fresh(sized[number])
-        if source.format == "text" and (source.size or 0) > 2 * SAMPLE_BYTES and not compression(peek(source, 8)):
+        if source.format == "text" and (source.size or 0) > 2 * SAMPLE_BYTES and not is_compressed(source):
             yield from (_piece(source, encoder, draw) for _ in range(count))
         else:
             yield from _beginning(source, count, encoder, options)

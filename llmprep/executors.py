@@ -6,6 +6,7 @@ Each executor also tells its ``slots``: how many calls run at the same time.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 import multiprocessing
 import os
@@ -225,6 +226,12 @@ WAIT = 5.0
 """Seconds without any core of a cluster after which that is said."""
 
 
+def require_ray() -> None:
+    """Raise `UsageError` if Ray is not installed. One that is, and cannot be loaded, has an error of its own."""
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError("--executor ray: needs an extra: pip install 'llmprep[ray]'")
+
+
 @contextmanager
 def ray_cluster(address: str | None, announce: Callable[[str], None] | None = None) -> Iterator[Workers]:
     """An executor on a Ray cluster (``address``), or on one that is started here and stopped again.
@@ -234,10 +241,9 @@ def ray_cluster(address: str | None, announce: Callable[[str], None] | None = No
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise UsageError("--executor ray: needs an extra: pip install 'llmprep[ray]'") from error
+    require_ray()
+    import ray
+
     started = not ray.is_initialized()
     if started:
         _start(ray, address)

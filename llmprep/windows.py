@@ -7,6 +7,7 @@ target the same slice moved by one. There are ``max(0, (n - 1 - L) // S + 1)`` o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,15 @@ def check_size(name: str, value: object) -> int:
     if not 1 <= value <= MAX_WINDOW:
         raise UsageError(f"{name} {value}: must be from 1 to {MAX_WINDOW}")
     return int(value)
+
+
+def split_place(n_tokens: int, val_fraction: float) -> int:
+    """Return where a stream is cut for validation, once: the last ``floor(n * val_fraction)`` tokens are for that.
+
+    >>> split_place(5145, 0.1)
+    4631
+    """
+    return n_tokens - math.floor(n_tokens * val_fraction)
 
 
 def count_windows(n_tokens: int, max_length: int, stride: int) -> int:

@@ -410,7 +410,13 @@ def test_what_is_no_text_is_named_in_compressed_data_too(tmp_path: Path, kind: s
         "%PDF-1.7 is how a PDF begins.\nMore text.\n",
         "%PDF- marks one",
         "GIF89a is a format of images.",
+        "PAR1 \u2014 a receptor of thrombin",
+        "PAR1\u4e2d\u6587",
+        "%PDF-1.7\n% \u00dcbersicht\n",
+        "%PDF-1.7\nis followed by objects, such as 1 0 obj.",
         "BZh91 is how bzip2 begins.",
+        "BZh91AY&SY is how a block begins.",
+        "word " * 51 + "z ustar is a format",
         "Rar! cried the lion.",
         "7z is a program",
         "LZIP is one too",
@@ -420,6 +426,13 @@ def test_what_is_no_text_is_named_in_compressed_data_too(tmp_path: Path, kind: s
 def test_a_text_that_begins_like_something_else_is_a_text(text: str, tmp_path: Path) -> None:
     """What a text may begin with too is not enough: more is asked for of what a real one has."""
     assert "".join(block.text for block in read(tmp_path / "a.txt", text.encode())) == text
+
+
+def test_packed_data_in_packed_data_is_told(tmp_path: Path) -> None:
+    """What is still compressed after one round is named, whatever it is."""
+    for kind, pack in PACKS.items():
+        with pytest.raises(DataError, match=f"looks like {kind} data inside compressed data"):
+            read(tmp_path / "a.txt", gzip.compress(pack(b"one two three")))
 
 
 def test_a_pt_file_among_texts_is_told_as_one(tmp_path: Path, call: Call) -> None:

@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmprep.documents import Source, close_source, find_sources, open_source, peek, read_blocks
-from llmprep.documents.opening import PART_BYTES, open_content
+from llmprep.documents.opening import PART_BYTES, open_content, zstd_window
 from llmprep.errors import DataError, InputError, LlmprepError, UsageError
 
 ZSTD = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
@@ -535,13 +535,46 @@ def test_a_long_window_of_zstd(tmp_path: Path) -> None:
     options = {ZSTD.CompressionParameter.window_log: 28, ZSTD.CompressionParameter.enable_long_distance_matching: 1}
     packer = ZSTD.ZstdCompressor(options=options)
     packed = packer.compress(TEXT) + packer.flush()
-    (source,) = find_sources([str(save(tmp_path, packed))])
+    skipped = struct.pack("<II", 0x184D2A50, 4) + b"size"
 
-    assert b"".join(block.raw for block in read_blocks(source)) == TEXT
-    assert source.remarks == ("was compressed with a window of 256 MiB, which takes as much memory",)
+    for data, whole in ((packed, TEXT), (skipped + packed, TEXT), (zstandard(TEXT) + packed, TEXT + TEXT)):
+        (source,) = find_sources([str(save(tmp_path, data))])
+        assert b"".join(block.raw for block in read_blocks(source)) == whole
+        assert source.remarks == ("was compressed with a window of 256 MiB, which takes as much memory",)
 
 
-@pytest.mark.parametrize("text", [b"BZh is how it begins", b"BZh9 too", b"PK is a name", b"x"])
+@pytest.mark.parametrize(
+    ("head", "window"),
+    [
+        (b"\x28\xb5\x2f\xfd\x00\x90", 1 << 28),
+        (b"\x28\xb5\x2f\xfd\x00\xa1", (1 << 30) + (1 << 27)),
+        (b"\x28\xb5\x2f\xfd\x20\x07", 7),
+        (b"\x28\xb5\x2f\xfd\xa1\x09" + struct.pack("<I", 1 << 30), 1 << 30),
+        (b"\x28\xb5\x2f\xfd\xe3\x01\x02\x03\x04" + struct.pack("<Q", 1 << 29), 1 << 29),
+        (b"\x28\xb5\x2f", 0),
+        (b"BZh91AY&SY", 0),
+    ],
+)
+def test_the_window_of_a_frame(head: bytes, window: int) -> None:
+    """A frame's header tells its window, or as a single segment its whole size, behind the number of a dictionary."""
+    assert zstd_window(head) == window
+
+
+def test_a_window_that_is_too_large_is_told_as_that(tmp_path: Path) -> None:
+    """A frame that asks for more memory than any is allowed is not called damaged."""
+    with pytest.raises(DataError, match="needs a window of more than 2 GiB"):
+        content(save(tmp_path, b"\x28\xb5\x2f\xfd\x00\xb8" + bytes(20)))
+
+
+def test_a_missing_dictionary_is_told_as_that(tmp_path: Path) -> None:
+    """So is a frame that was made with a dictionary."""
+    made = ZSTD.train_dict([TEXT[k : k + 40] for k in range(40)] * 30, 1000)
+
+    with pytest.raises(DataError, match="needs the zstd dictionary it was made with"):
+        content(save(tmp_path, ZSTD.compress(TEXT, zstd_dict=made)))
+
+
+@pytest.mark.parametrize("text", [b"BZh is how it begins", b"BZh9 too", b"BZh91AY&SYbegins so", b"x"])
 def test_a_text_that_begins_like_a_compressed_one(text: bytes, tmp_path: Path) -> None:
     """A text may begin with letters that a compressed file begins with."""
     assert content(save(tmp_path, text)) == text

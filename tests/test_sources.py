@@ -659,7 +659,7 @@ def test_folders_that_a_pattern_matches_are_said(tmp_path: Path, monkeypatch: py
     said: list[str] = []
 
     assert [path for path, _ in expand_paths(["*"], said.append)] == ["a.txt"]
-    assert said == ["*: 1 folders that match it are left out; ** stands for folders and all in them"]
+    assert said == ["*: left out, as a folder: sub; name one to read it"]
 
 
 def test_what_parquets_writers_leave_beside_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -692,6 +692,17 @@ def test_a_pointer_is_no_data(data: bytes, told: str, name: str, call: Call, tmp
 
     assert (ended.code, ended.stdout) == (3, b"")
     assert ended.notes[0].startswith(f"llmprep: error: {name}: {told}, not the data; fetch it with: git ")
+
+
+def test_a_pointer_is_no_data_through_a_pipe(llmprep: Run, tmp_path: Path) -> None:
+    """Standard input and packed files too."""
+    data = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    (tmp_path / "a.gz").write_bytes(gzip.compress(data))
+
+    for name in ("-", "a.gz"):
+        ended = llmprep("tokenize", name, "--count", stdin=data)
+        assert (ended.returncode, ended.stdout) == (3, b"")
+        assert ended.stderr.startswith(f"llmprep: error: {name}: is a Git LFS pointer".encode())
 
 
 def test_a_text_about_pointers_is_a_text(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -1644,3 +1645,34 @@ def test_many_documents_cost_little(call: Call, tmp_path: Path) -> None:
     assert min(took) < 5 * min(took_json)
     assert len(values["shards"][0]["pieces"]) == count
     assert (folder / "manifest.json").stat().st_size < 80 * count
+
+
+def test_a_store_says_what_a_person_should_know_of_its_inputs(call: Call) -> None:
+    """Remarks come from the workers, each once, with of how many inputs it is true; no file keeps them."""
+    for number in range(5):
+        Path(f"part-{number}").write_text('{"text": "one two three"}\n' * 3)
+    Path("p.gz").write_text("no gzip")
+
+    ended = call("tokenize", *(f"part-{number}" for number in range(5)), "p.gz", "-o", "s/", "--shard-bytes", "100")
+
+    told = [note for note in ended.notes if "part-" in note or "p.gz" in note]
+    record = "begins with a JSON object and is read as plain text; --field NAME reads its records"
+    assert told == [
+        f"llmprep: note: part-0 (and 4 more): {record}",
+        "llmprep: note: p.gz: is not compressed, though its name says so; read as it is",
+    ]
+    assert "remarks" not in "".join(path.read_text() for path in Path("s/receipts").iterdir())
+
+
+def test_a_lock_that_is_not_signed_yet_is_waited_for(tmp_path: Path) -> None:
+    """What a run of before has left in the lock file does not name who has the lock now."""
+    folder = tmp_path / "s"
+    with locked(folder):
+        pass
+    (folder / ".lock").write_text(f"process 99999999 on {socket.gethostname()}\n")
+    with (folder / ".lock").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        threading.Timer(0.1, fcntl.flock, (held.fileno(), fcntl.LOCK_SH)).start()
+
+        with locked(folder, shared=True) as hold:
+            assert not hold.alone

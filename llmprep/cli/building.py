@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import resource
@@ -68,16 +67,22 @@ class StoreChoices:
 
         return self.shard_tokens * BYTES_PER_TOKEN if self.shard_tokens else self.shard_bytes
 
-    def check(self) -> None:
-        """Check what can be checked before anything is read."""
+    def check(self, *, dtype: str | None = None, force: bool = False) -> None:
+        """Check what can be checked before anything is read; ``dtype`` and ``force`` are for a file."""
+        if dtype is not None:
+            raise UsageError("--dtype: a token store has the smallest that fits its vocabulary; leave it out")
+        if force:
+            raise UsageError("--force: a token store is not replaced; --restart starts a begun one over")
         if self.shard_bytes is not None and self.shard_tokens is not None:
             raise UsageError("--shard-bytes and --shard-tokens: choose one")
         if self.val_fraction is not None and not 0 < self.val_fraction < 1:
             raise UsageError(f"--val-fraction {self.val_fraction}: must be larger than 0 and smaller than 1")
         if self.address and self.executor != "ray":
             raise UsageError("--address: goes with --executor ray")
-        if self.executor == "ray" and importlib.util.find_spec("ray") is None:
-            raise UsageError("--executor ray: needs an extra: pip install 'llmprep[ray]'")
+        if self.executor == "ray":
+            from llmprep.executors import require_ray
+
+            require_ray()
         if self.share is not None and self.restart:
             raise UsageError("--restart: not with --task, as tasks would remove each other's shards; remove the folder")
 
@@ -199,11 +204,13 @@ def _build_missing(site: _Site, jobs: list[ShardJob], hold: Hold, finished: Call
             receipts[job.number] = receipt
             finished(job.number, receipt["tokens"])
             advance(_job_bytes(job), receipt["tokens"], receipt["file"])
-            remarks.extend(receipt.get("remarks", []))
+            for remark, (name, count) in receipt.pop("remarks").items():
+                first, before = remarks.get(remark, (name, 0))
+                remarks[remark] = min(first, name), before + count
 
-        remarks: list[list[str]] = []
+        remarks: dict[str, tuple[str, int]] = {}
         run_jobs(missing, site.workers, done)
-    say_remarks(site.show, sorted((name, remark) for name, remark in remarks))
+    say_remarks(site.show, dict(sorted(remarks.items())))
     return receipts
 
 
@@ -221,7 +228,9 @@ def check_folder(output: str | None, paths: list[str], sources: list[Source]) ->
         raise OutputError(f"{output}: is a link to nothing; make the folder that it leads to")
     if folder.is_dir() and not (folder / "plan.json").exists() and not is_store(folder):
         names = sorted(path.name for path in folder.iterdir())
-        foreign = [name for name in names if name != "receipts" and not name.startswith((".lock", ".llmprep-"))]
+        foreign = [
+            name for name in names if name not in ("receipts", ".lock") and not name.startswith((".lock-", ".llmprep-"))
+        ]
         if foreign:
             raise OutputError(f"{output}: has other things in it ({foreign[0]}, ...); name a new folder")
     if folder.is_dir():

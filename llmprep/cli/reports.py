@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,8 @@ def decoder(show: Show, stream: TokenStream) -> plain.Decode | None:
 
 def say_notes(show: Show, stream: TokenStream) -> None:
     """Say what was dropped, skipped or found while reading."""
+    from llmprep.documents import count_remarks
+
     empty = [source.path for source in stream.documents if source.sha256 and not source.n_chars]
     if empty:
         names = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
@@ -44,7 +46,7 @@ def say_notes(show: Show, stream: TokenStream) -> None:
     for source in stream.documents:
         if source.bom:
             show.note(f"{source.path}: byte order mark dropped")
-    say_remarks(show, [(source.path, remark) for source in stream.documents for remark in source.remarks])
+    say_remarks(show, count_remarks(stream.documents))
     if stream.n_special:
         taken = {"allow": "taken as its id", "text": "taken as plain text"}[stream.options["special"]]
         show.note(f"<|endoftext|> stands {stream.n_special} times in the text itself, {taken} (--special)")
@@ -56,13 +58,10 @@ def say_empty_records(show: Show, count: int) -> None:
         show.note(f"{plain.plural(count, 'empty record')} skipped; the others keep their numbers")
 
 
-def say_remarks(show: Show, remarks: Iterable[tuple[str, str]]) -> None:
-    """Say what a person should know of inputs, each thing once with the first input that it is true of."""
-    found: dict[str, list[str]] = {}
-    for name, remark in remarks:
-        found.setdefault(remark, []).append(name)
-    for remark, names in found.items():
-        show.note(f"{names[0]}{f' (and {len(names) - 1} more)' if len(names) > 1 else ''}: {remark}")
+def say_remarks(show: Show, remarks: Mapping[str, tuple[str, int]]) -> None:
+    """Say what a person should know of inputs: each remark with the first it is true of, and of how many it is."""
+    for remark, (name, count) in remarks.items():
+        show.note(f"{name}{f' (and {count - 1} more)' if count > 1 else ''}: {remark}")
 
 
 def special_lines(stream: TokenStream) -> list[str]:

@@ -8,7 +8,7 @@ records.py   JSON Lines and Parquet -> documents, many small ones in one block
 
 from llmprep.documents.blocks import BLOCK_BYTES, SECOND_CUT, Block, Newlines, last_safe_cut, read_blocks
 from llmprep.documents.opening import close_source, open_source, peek
-from llmprep.documents.sources import STDIN, Source, are_gaps, expand_paths, find_sources, read_names
+from llmprep.documents.sources import STDIN, Source, are_gaps, count_remarks, expand_paths, find_sources, read_names
 
 __all__ = [
     "BLOCK_BYTES",
@@ -19,6 +19,7 @@ __all__ = [
     "Source",
     "are_gaps",
     "close_source",
+    "count_remarks",
     "expand_paths",
     "find_sources",
     "last_safe_cut",

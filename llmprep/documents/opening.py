@@ -22,18 +22,20 @@ PART_BYTES = 1 << 18
 
 _MAGIC = {
     "gzip": re.compile(rb"\x1f\x8b"),
-    "bzip2": re.compile(rb"BZh(?:[1-9](?:1AY&SY|\x17rE8P\x90|1?A?Y?&?S?\Z)|\Z)"),  # a text may begin with BZh
+    # A text may begin with BZh91AY&SY: behind that and a checksum, a block has a byte of at most 6 (its highest place).
+    "bzip2": re.compile(rb"BZh(?:[1-9](?:1AY&SY(?:.{4}[\x00-\x06]|.{0,4}\Z)|\x17rE8P\x90|1?A?Y?&?S?\Z)|\Z)", re.DOTALL),
     "xz": re.compile(rb"\xfd7zXZ\x00"),
     "lzma": re.compile(rb"\x5d\x00\x00..(?:\xff{8}|.{5}\x00{3})", re.DOTALL),
     "zstandard": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),  # a frame, or one to be skipped first
 }
-MAGIC_BYTES = 16
-"""So many first bytes tell how a file is compressed."""
+MAGIC_BYTES = 18
+"""So many first bytes tell how a file is compressed, and hold the header of a zstd frame."""
 PADDED = {"gzip": 1, "xz": 4}
 """What may be padded with NULs, by how many each time."""
 MAX_WINDOW_LOG = 31
 """The largest window of zstd, 2 GiB, which is what ``zstd --long=31`` writes."""
-USUAL_WINDOW = 8 << 20
+LARGE_WINDOW = 128 << 20
+"""Windows beyond this, which zstd itself reads only when asked to, have their memory said."""
 
 
 def run_now(function: Callable[..., object], *arguments: object) -> None:
@@ -162,12 +164,16 @@ def compression(head: bytes) -> str | None:
 
 
 def zstd_window(head: bytes) -> int:
-    """Return how many bytes back a zstd frame may reach, 0 where its header does not tell (RFC 8878, 3.1.1.1)."""
-    if len(head) < 6 or not head.startswith(b"\x28\xb5\x2f\xfd") or head[4] & 0x20:  # a single segment
+    """Return how many bytes back a zstd frame may reach, 0 for what has no whole header (RFC 8878, 3.1.1.1)."""
+    if len(head) < 6 or not head.startswith(b"\x28\xb5\x2f\xfd"):
         return 0
-    exponent, mantissa = head[5] >> 3, head[5] & 7
-    base = 1 << (10 + exponent)
-    return base + base // 8 * mantissa
+    told = head[4]
+    if not told & 0x20:
+        base = 1 << (10 + (head[5] >> 3))
+        return base + base // 8 * (head[5] & 7)
+    # A single segment: its window is all of its content, whose size stands behind the number of a dictionary.
+    begin, n_bytes = 5 + (0, 1, 2, 4)[told & 3], (1, 2, 4, 8)[told >> 6]
+    return int.from_bytes(head[begin : begin + n_bytes], "little")
 
 
 class _Decompressor(Protocol):
@@ -185,16 +191,16 @@ class _Decompressed:
         self._source = source
         self._stream = stream
         self._kind = kind
-        window = zstd_window(stream.peek(MAGIC_BYTES)) if kind == "zstandard" else 0
-        if window > USUAL_WINDOW * 16:
-            source.remark(f"was compressed with a window of {window >> 20} MiB, which takes as much memory")
+        self._say_window(stream.peek(MAGIC_BYTES))
         self._new = _decompressor(kind)
         self._member: _Decompressor = self._new()
         self._input = b""
+        self._ended = False
 
     def read(self, count: int) -> bytes:
         while True:
-            if self._member.eof and not self._next_member():
+            if self._ended or (self._member.eof and not self._next_member()):
+                self._ended = True
                 return b""
             if self._member.needs_input and not self._input:
                 self._input = self._stream.read(PART_BYTES)
@@ -215,8 +221,10 @@ class _Decompressed:
         path, words = self._source.path, str(error)
         if self._kind == "zstandard" and "dictionary" in words.lower():
             return DataError(
-                f"{path}: needs the zstd dictionary it was made with: zstd -dc -D DICTIONARY {path} | ... -"
+                f"{path}: needs the zstd dictionary it was made with: zstd -dc -D DICTIONARY FILE | llmprep ... -"
             )
+        if self._kind == "zstandard" and "memory" in words.lower():
+            return DataError(f"{path}: needs a window of more than 2 GiB; compress it anew with zstd --long=31 or less")
         return DataError(f"{path}: the {self._kind} data is damaged before byte {self._source.n_bytes}: {words}")
 
     def _next_member(self) -> bool:
@@ -225,8 +233,15 @@ class _Decompressed:
             rest = self._without_padding(rest)
         if not rest:
             return False
+        self._say_window(rest)
         self._member, self._input = self._new(), rest
         return True
+
+    def _say_window(self, head: bytes) -> None:
+        """Say what memory a frame takes, if that is much."""
+        window = zstd_window(head) if self._kind == "zstandard" else 0
+        if LARGE_WINDOW < window <= 1 << MAX_WINDOW_LOG:
+            self._source.remark(f"was compressed with a window of {window >> 20} MiB, which takes as much memory")
 
     def _without_padding(self, data: bytes) -> bytes:
         """Pass over the NULs between members and at the end. What is no whole number of them stays, as damage."""

@@ -35,7 +35,7 @@ _FORMATS: dict[str, Format] = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".jsonlines": "jsonl", ".jl": "jsonl", ".parquet": "parquet",
 }  # fmt: skip
 
-_POINTER_BYTES = 1024
+POINTER_BYTES = 1024
 _POINTERS = (
     (
         re.compile(rb"version https://git-lfs\.github\.com/spec/v1\r?\n(?s:.*)^oid ", re.MULTILINE),
@@ -88,6 +88,16 @@ class Source:
         """Keep a remark, once."""
         if text not in self.remarks:
             self.remarks += (text,)
+
+
+def count_remarks(sources: Sequence[Source]) -> dict[str, tuple[str, int]]:
+    """Return each remark on some sources, with the first of them that it is true of, and of how many it is."""
+    found: dict[str, tuple[str, int]] = {}
+    for source in sources:
+        for remark in source.remarks:
+            first, count = found.get(remark, (source.path, 0))
+            found[remark] = first, count + 1
+    return found
 
 
 def are_gaps(value: object) -> bool:
@@ -210,27 +220,30 @@ def _walk(folder: str, announce: Callable[[str], None] | None) -> list[tuple[str
 
 def _expand(pattern: str, announce: Callable[[str], None] | None) -> list[tuple[str, str]]:
     matching = set(_matches(pattern))
-    folders = [path for path in matching if os.path.isdir(path)]  # noqa: PTH112
-    found = _leave_out(pattern, sorted(matching.difference(folders)), announce)
+    folders = {path for path in matching if os.path.isdir(path)}  # noqa: PTH112
+    found = _leave_out(pattern, [*matching - folders], announce)
     if not found:
         raise InputError(f"{pattern}: no file matches")
-    if folders and announce is not None and "**" not in pattern.split("/"):
-        announce(f"{pattern}: {len(folders)} folders that match it are left out; ** stands for folders and all in them")
+    if "**" not in pattern.split("/"):
+        _say_left_out(pattern, folders, "as a folder", announce)
     return [(path, Path(path).name) for path in sorted(found, key=os.fsencode)]
 
 
 def _leave_out(where: str, paths: list[str], announce: Callable[[str], None] | None) -> list[str]:
     """Return the paths without what holds no text, which is named: pipes and devices, Parquet's notes on its files."""
-    beside = [path for path in paths if path.endswith(BESIDE) and os.path.basename(path) in BESIDE]  # noqa: PTH119
-    endless = list(filter(_is_endless, paths))  # what is missing has its own error
-    if announce is not None:
-        for left, reason in ((endless, "as no regular file"), (beside, "as it is about other files")):
-            left.sort(key=os.fsencode)
-            more = f" and {len(left) - 5} more" if len(left) > 5 else ""
-            if left:
-                announce(f"{where}: left out, {reason}: {', '.join(left[:5])}{more}; name one to read it")
-    left_out = {*endless, *beside}
-    return [path for path in paths if path not in left_out] if left_out else paths
+    endless = {*filter(_is_endless, paths)}  # what is missing has its own error
+    beside = {path for path in paths if path.endswith(BESIDE) and os.path.basename(path) in BESIDE}  # noqa: PTH119
+    _say_left_out(where, endless, "as no regular file", announce)
+    _say_left_out(where, beside, "as it is about other files", announce)
+    return [path for path in paths if path not in endless and path not in beside]
+
+
+def _say_left_out(where: str, paths: set[str], why: str, announce: Callable[[str], None] | None) -> None:
+    if paths and announce is not None:
+        more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
+        announce(
+            f"{where}: left out, {why}: {', '.join(sorted(paths, key=os.fsencode)[:5])}{more}; name one to read it"
+        )
 
 
 def _is_endless(path: str) -> bool:
@@ -344,9 +357,9 @@ def _check(path: str, name: str, field_name: str | None) -> tuple[Source, Identi
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: permission denied")
     size = status.st_size if stat.S_ISREG(status.st_mode) else None
-    if size is not None and size < _POINTER_BYTES:
+    if size is not None and size < POINTER_BYTES:
         head = _read_head(path)
-        _refuse_pointer(path, head)
+        refuse_pointer(path, head)
         if size == 0 and head:
             size = None  # as files of /proc, and some of network file systems: it is known when they have been read
     kind = _format_of(path)
@@ -365,12 +378,13 @@ def _shown(name: str) -> str:
 def _read_head(path: str) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - there may be many
-            return file.read(_POINTER_BYTES) or b""
+            return file.read(POINTER_BYTES) or b""
     except OSError as error:
         raise input_error(path, error) from error
 
 
-def _refuse_pointer(path: str, head: bytes) -> None:
+def refuse_pointer(path: str, head: bytes) -> None:
+    """Raise `DataError` if bytes, all that there are, stand for a file which was not fetched."""
     for pointer, advice in _POINTERS:
         if pointer.match(head):
             raise DataError(f"{path}: {advice}")

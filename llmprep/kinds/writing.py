@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +15,7 @@ from llmprep.ptfile import DTYPES, TensorView, c_strides, write_pt
 from llmprep.ptfile.writing import Sink
 from llmprep.tokens import Hashing, TokenStream, spool
 from llmprep.vocabulary import Announce
-from llmprep.windows import Pairs, require_windows, take_rows, view_windows
+from llmprep.windows import Pairs, require_windows, split_place, take_rows, view_windows
 
 
 def check_dtype(dtype: str, n_vocab: int) -> None:
@@ -127,7 +126,7 @@ def split_stream(stream: TokenStream, val_fraction: float) -> list[TokenStream]:
     The last ``floor(n * val_fraction)`` tokens are for validation.
     """
     ids = spool(iter(stream))
-    cut = len(ids) - math.floor(len(ids) * val_fraction)
+    cut = split_place(len(ids), val_fraction)
     return [
         replace(
             stream,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from llmprep.backends import BackendName, Encoder
-from llmprep.documents import Source
+from llmprep.documents import Source, count_remarks
 from llmprep.errors import InputError, WorkerDiedError
 from llmprep.executors import Workers
 from llmprep.kinds import write_tokens
@@ -31,7 +31,6 @@ from llmprep.tokens import Effort, TextOptions, stream_text
 from llmprep.vocabulary import Vocabulary, rebuild_vocabulary
 
 ATTEMPTS = 2
-MAX_REMARKS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,10 @@ def _current_folder() -> str | None:
 
 
 def build_shard(job: ShardJob) -> dict[str, Any]:
-    """Write one shard and its receipt; return the receipt. Runs anywhere, knows nothing of other shards."""
+    """Write one shard and its receipt; return the receipt, and remarks on its sources as `count_remarks` has them.
+
+    Runs anywhere, knows nothing of other shards.
+    """
     if job.cwd is not None and job.cwd != _current_folder():
         try:
             os.chdir(job.cwd)  # a worker elsewhere: it runs nothing else
@@ -121,11 +123,8 @@ def build_shard(job: ShardJob) -> dict[str, Any]:
     n_empty = sum(source.n_empty for source in job.sources)
     if n_empty:
         receipt["empty"] = n_empty
-    remarks = [[source.path, remark] for source in job.sources for remark in source.remarks]
-    if remarks:
-        receipt["remarks"] = remarks[:MAX_REMARKS]
     write_sealed(receipt_path(Path(job.folder), job.number), receipt)
-    return receipt
+    return receipt | {"remarks": count_remarks(job.sources)}
 
 
 def _as_planned(source: Source, planned: Stamp) -> Stamp:

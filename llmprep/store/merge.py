@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from llmprep.store.form import FORMAT, find_faults, shard_name, store_dtype
 from llmprep.store.manifest import NAME, Manifest
 from llmprep.store.reading import shard_ids
 from llmprep.store.receipts import Receipts, sound_receipts
+from llmprep.windows import split_place
 
 KEPT = ("file", "tokens", "documents", "bytes", "sha256")
 BESIDE = ("llmprep_version", "encoding", "vocab_sha256")
@@ -122,5 +122,5 @@ def _splits(n_tokens: int, val_fraction: float | None) -> dict[str, list[int]]:
     """The stream is cut once, so that train and val share no token; val takes the last ones."""
     if val_fraction is None:
         return {}
-    cut = n_tokens - math.floor(n_tokens * val_fraction)
+    cut = split_place(n_tokens, val_fraction)
     return {"train": [0, cut], "val": [cut, n_tokens]}
