@@ -62,6 +62,10 @@ class WindowSampler(Sampler[int]):
         world_size: int = 1,
         start: int = 0,
     ) -> None:
+        numbers = {"seed": seed, "epoch": epoch, "rank": rank, "world_size": world_size, "start": start}
+        for name, value in numbers.items():
+            if not _is_whole(value):
+                raise UsageError(f"{name} {value!r:.40}: must be a whole number")
         if not 0 <= rank < world_size:
             raise UsageError(f"rank {rank}: must be from 0 to world_size - 1 ({world_size - 1})")
         self.n_windows = len(dataset)
@@ -124,7 +128,7 @@ class WindowSampler(Sampler[int]):
         Raises `UsageError` for a state of another data set, of another number of windows or of another world.
         """
         for key in NUMBERS:
-            if not isinstance(state.get(key), int | np.integer):
+            if not _is_whole(state.get(key)):
                 raise UsageError(f"state: {key} is missing or no whole number; it is no state of a WindowSampler")
         for key in ("n_windows", "world_size"):
             _compare(key, state[key], getattr(self, key))
@@ -142,6 +146,10 @@ def _identify(dataset: object) -> Identity | None:
         return {"parts": [_identify(part) for part in dataset.datasets]}
     tell = getattr(dataset, "identity", None)
     return dict(tell()) if callable(tell) else None
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _compare(what: str, stated: object, own: object) -> None:

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from llmprep.backends import BackendName, Encoder
 from llmprep.documents import BLOCK_BYTES, Block, Newlines, Source, read_blocks
 from llmprep.errors import DataError, EmptyError, LlmprepError, UsageError
-from llmprep.ptfile import temporary_file
+from llmprep.ptfile import map_file, temporary_file
 from llmprep.vocabulary import (
     END_OF_TEXT,
     Announce,
@@ -424,4 +424,4 @@ def _spool_into(file: BinaryIO, blocks: Iterator[Ids]) -> Ids:
     for block in blocks:
         size += file.write(np.ascontiguousarray(block, "<u4").data)
     file.flush()
-    return np.memmap(file, "<u4", mode="r", shape=(size // 4,)) if size else np.empty(0, np.uint32)
+    return np.frombuffer(map_file(file), "<u4") if size else np.empty(0, np.uint32)

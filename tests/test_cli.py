@@ -975,3 +975,27 @@ def test_inputs_that_were_not_read_are_not_said_to_be_empty(call: Call, tmp_path
 
     assert call("pairs", "a.txt", "b.txt", "c.txt").notes == []
     assert call("pairs", "e.txt", "a.txt", "b.txt").notes == ["llmprep: note: 1 empty input skipped: e.txt"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["tokenize", "a.txt", "--count", "--dtype", "int32"],
+        ["tokenize", "a.txt", "--count", "--force"],
+        ["tokenize", "a.txt", "--ids", "--shard-bytes", "9"],
+        ["tokenize", "a.txt", "--ids", "--dry-run"],
+        ["tokenize", "a.txt", "-o", "s/", "--force"],
+        ["pairs", "a.txt", "--force"],
+        ["embed", "a.txt", "--max-length", "2", "--weights", "w.pt", "--order", "ch02"],
+    ],
+    ids=" ".join,
+)
+def test_an_option_that_nothing_uses_is_refused(options: list[str], call: Call, tmp_path: Path) -> None:
+    """An option that changes nothing in this run is a mistake, and named."""
+    (tmp_path / "a.txt").write_text("one two three four five six seven")
+
+    ended = call(*options)
+
+    assert (ended.code, ended.stdout) == (2, b"")
+    assert ended.notes[0].startswith("llmprep: error: --")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

@@ -536,3 +536,12 @@ def test_neither_time_nor_memory_depends_on_the_number_of_windows() -> None:
 
     assert large < small * 1.5
     assert took < 0.5
+
+
+@pytest.mark.parametrize("name", ["seed", "epoch", "rank", "world_size", "start"])
+@pytest.mark.parametrize("value", [1.0, "1", None, True])
+def test_numbers_are_whole(name: str, value: object) -> None:
+    """A sampler's numbers are whole ones, Python's or numpy's; others are refused by name."""
+    with pytest.raises(UsageError, match=rf"^{name} .*: must be a whole number$"):
+        WindowSampler(range(9), **{name: value})  # type: ignore[arg-type]
+    assert WindowSampler(range(9), **{"world_size": 2, name: np.int64(1)}).n_windows == 9  # type: ignore[arg-type]

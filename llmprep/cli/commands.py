@@ -92,9 +92,7 @@ def tokenize(
     if choices.wants_store(output) and not (count or ids):
         from llmprep.documents import find_sources
 
-        choices.check()
-        if dtype is not None:
-            raise UsageError("--dtype: a token store has the smallest that fits its vocabulary; leave it out")
+        choices.check(dtype=dtype, force=force)
         sources = find_sources(paths, field, None if dry_run else show.note)
         folder = check_folder(output, paths, sources)
         if dry_run:
@@ -108,7 +106,7 @@ def tokenize(
 
     reading = read()
     if count or ids:
-        if output is not None or (count and ids):
+        if (count and ids) or any((output, dtype, shard_bytes, shard_tokens, force, dry_run)):
             raise UsageError("--count and --ids write no file and exclude each other; leave out the rest")
         streams = open_each(paths, reading)
         (reports.print_counts if count else reports.print_ids)(show, streams)
@@ -160,6 +158,8 @@ def pairs(
     chosen = _text_options(newlines, separator, special)
     reading = _reading(show, progress, encoding, vocab_dir, chosen, field, backend, jobs)
     target = check_output(output, files_of(paths), force=force) if output else None
+    if force and target is None:
+        raise UsageError("--force: goes with -o")
     stream = open_tokens(paths, reading)
     count = context_size * windows + 1
     with progress:

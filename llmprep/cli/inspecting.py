@@ -214,17 +214,17 @@ def _wanted(show: Show, opened: Opened, look: Look) -> list[int]:
     return wanted
 
 
-def _table(opened: Opened, look: Look) -> tuple[dict[int, bytes], int]:
+def _table(show: Show, opened: Opened, look: Look) -> tuple[dict[int, bytes], int]:
     from llmprep.tokens import token_table
     from llmprep.vocabulary import load_vocabulary
 
-    vocabulary = load_vocabulary(opened.encoding, look.vocab_dir)
+    vocabulary = load_vocabulary(opened.encoding, look.vocab_dir, show.note)
     return token_table(vocabulary), vocabulary.eot_id
 
 
 def _around(show: Show, opened: Opened, look: Look, count: int) -> int:
     """Return the number of the first window whose input holds a text, or if none does, of one near it."""
-    first, last = _find(opened, look)
+    first, last = _find(show, opened, look)
     number = max(0, -(-(last + 1 - opened.max_length) // opened.stride))
     if number * opened.stride <= first and number < count:
         return number
@@ -232,9 +232,9 @@ def _around(show: Show, opened: Opened, look: Look, count: int) -> int:
     return min(first // opened.stride, count - 1)
 
 
-def _find(opened: Opened, look: Look) -> tuple[int, int]:
+def _find(show: Show, opened: Opened, look: Look) -> tuple[int, int]:
     """Return the places of the tokens in which a text begins first, and ends."""
-    table, _ = _table(opened, look)
+    table, _ = _table(show, opened, look)
     needle = os.fsencode(look.around or "")  # a command line may hold bytes that are no UTF-8
     if not needle:
         raise UsageError("--around: needs a text to look for")
@@ -276,7 +276,7 @@ def _show_window(show: Show, opened: Opened, number: int, look: Look) -> dict[st
     show.lines([f"window {number}: tokens {first} to {first + opened.max_length - 1}", f"  ids   {shown}"])
     found: dict[str, Any] = {"window": number, "input_ids": ids[:-1], "target_ids": ids[1:]}
     try:
-        table, eot_id = _table(opened, look)
+        table, eot_id = _table(show, opened, look)
     except VocabularyError as error:
         show.note(f"text is not shown: {error}")
         return found

@@ -13,6 +13,7 @@ windows cost nothing.
 """
 
 from llmprep.ptfile.layout import DTYPES, TensorView, c_strides
+from llmprep.ptfile.mapping import map_file
 from llmprep.ptfile.output import Output, check_output, check_space, open_output, open_outputs, require_file_name
 from llmprep.ptfile.reading import PtFile, is_zip, read_pt
 from llmprep.ptfile.temporary import remove_temporaries, temporary_file
@@ -27,6 +28,7 @@ __all__ = [
     "check_output",
     "check_space",
     "is_zip",
+    "map_file",
     "open_output",
     "open_outputs",
     "read_pt",
