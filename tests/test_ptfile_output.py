@@ -602,3 +602,48 @@ def test_standard_output_gets_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None
 
     assert raw.getvalue() == b"before " + NEW
     assert not stdout.closed
+
+
+ENDS = """
+import os, sys
+from llmprep.ptfile import check_output, open_output, remove_temporaries
+output = check_output(sys.argv[1])
+
+def write(stop):
+    seen = 0
+    def trace(frame, event, argument):
+        nonlocal seen
+        seen += frame.f_code.co_filename.endswith(("temporary.py", "output.py"))
+        if seen == stop:
+            sys.settrace(None)
+            remove_temporaries()
+            os._exit(7)
+        return trace
+    sys.settrace(trace)
+    with open_output(output) as sink:
+        sink.write(b"PK\\3\\4")
+    os._exit(0)
+
+for stop in range(1, 9999):
+    child = os.fork() or write(stop)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(code, *sorted(name for name in os.listdir() if name != "x.pt"))
+    if code != 7:
+        break
+"""
+
+
+def test_a_process_that_ends_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
+    """Whatever line is being run when a process must end, its temporary file goes; another writer's stays."""
+    with open_output(check_output(str(tmp_path / "x.pt"))) as sink:
+        sink.write(b"PK\3\4")
+        (others,) = names(tmp_path)
+
+        ended = subprocess.run(
+            [sys.executable, "-c", ENDS, "x.pt"], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+
+    *stopped, whole = ended.stdout.splitlines()
+    assert len(stopped) > 60
+    assert {*stopped} == {f"7 {others}"}
+    assert whole == f"0 {others}"

@@ -24,6 +24,8 @@ PLACES = 64
 
 _under_way: dict[int, Path] = {}
 """What this process is writing, by a descriptor of each, which tells whether its name is still its own."""
+_creating: set[Path] = set()
+"""What it is about to write: there may be such a file already, whose descriptor is not known yet."""
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def open_temporary(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """
     path, file = _create(target)
     kept = os.dup(file.fileno())  # the lock lasts until the file has its name, which is after it is closed
-    _under_way[kept] = path
+    _under_way[kept] = _under_way.pop(file.fileno())
     try:
         yield path, file
     except BaseException:
@@ -77,6 +79,8 @@ def remove_temporaries() -> None:
     """Remove what this process is writing: for one that must end at once, and cannot unwind."""
     for descriptor, path in tuple(_under_way.items()):
         _remove(path, descriptor)
+    for path in tuple(_creating):
+        _remove_if_left(path)
 
 
 def _remove(path: Path, descriptor: int) -> None:
@@ -98,13 +102,21 @@ def _create(target: Path) -> tuple[Path, BinaryIO]:
             continue
         if _lock(file.fileno()) is not False and _is_at(file.fileno(), path):
             return path, file
+        del _under_way[file.fileno()]
         file.close()  # another writer took it for a leftover, before it was locked
     path = target.parent / f".llmprep-{secrets.token_hex(8)}.tmp"
     return path, _open_new(path, mode)
 
 
 def _open_new(path: Path, mode: int) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
+    """Create a file and note it as under way: at no moment does it exist without `remove_temporaries` knowing of it."""
+    _creating.add(path)
+    try:
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
+        _under_way[file.fileno()] = path
+    finally:
+        _creating.discard(path)
+    return file
 
 
 def _remove_if_left(path: Path) -> None:
