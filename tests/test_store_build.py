@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import stat
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -1631,18 +1632,17 @@ def test_many_documents_cost_little(call: Call, tmp_path: Path) -> None:
     figures = {"tokens": 2 * count - 1, "documents": count, "pieces": [[0, 4, 1, 1, 4]] * count}
     receipts = {0: {**receipt, **figures}}
 
-    took: list[float] = []
-    took_json: list[float] = []
-    for _ in range(3):  # the least is of the work, the rest of the machine
+    ratios: list[float] = []
+    for _ in range(3):
         started = time.process_time()
         write_manifest(folder, told, receipts, "0" * 64)
         values = read_manifest(folder).values
-        took.append(time.process_time() - started)
+        took = time.process_time() - started
         started = time.process_time()
         json.loads(json.dumps(values))
-        took_json.append(time.process_time() - started)
+        ratios.append(took / (time.process_time() - started))
 
-    assert min(took) < 5 * min(took_json)
+    assert statistics.median(ratios) < 5, ratios
     assert len(values["shards"][0]["pieces"]) == count
     assert (folder / "manifest.json").stat().st_size < 80 * count
 
