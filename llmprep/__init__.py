@@ -14,10 +14,11 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # to a type checker it is True
 if TYPE_CHECKING:
-    from llmprep.datasets import WindowDataset, collate_windows, create_dataloader, load_windows
     from llmprep.errors import LlmprepError
-    from llmprep.sampler import WindowSampler
-    from llmprep.tokens import encode_text
+    from llmprep.pytorch.batches import collate_windows, create_dataloader, load_windows
+    from llmprep.pytorch.datasets import WindowDataset
+    from llmprep.pytorch.sampler import WindowSampler
+    from llmprep.tokens.encoding import encode_text
 
 __all__ = [
     "LlmprepError",
@@ -31,12 +32,12 @@ __all__ = [
 
 _ROOMS = {
     "LlmprepError": "errors",
-    "WindowDataset": "datasets",
-    "WindowSampler": "sampler",
-    "collate_windows": "datasets",
-    "create_dataloader": "datasets",
-    "encode_text": "tokens",
-    "load_windows": "datasets",
+    "WindowDataset": "pytorch.datasets",
+    "WindowSampler": "pytorch.sampler",
+    "collate_windows": "pytorch.batches",
+    "create_dataloader": "pytorch.batches",
+    "encode_text": "tokens.encoding",
+    "load_windows": "pytorch.batches",
 }
 
 

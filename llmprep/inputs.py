@@ -4,29 +4,111 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llmprep.backends import Encoder
-from llmprep.documents import Source, close_source, find_sources, open_source, peek
-from llmprep.errors import UsageError
-from llmprep.kinds import (
-    Array,
-    check_encoding,
-    check_window_ids,
-    checked_meta,
-    checked_stream,
-    encoding_of,
-    file_tokens,
-    file_windows,
-    id_blocks,
-)
-from llmprep.ptfile import PtFile, is_zip, read_pt, temporary_file
+from llmprep.choices import Announce, Effort, TextOptions
+from llmprep.documents.finding import find_sources
+from llmprep.documents.opening import close_source, open_source, peek
+from llmprep.documents.source import Source
+from llmprep.errors import DataError, UsageError, shorten
+from llmprep.formats.ids import MAX_ID, Array, check_ids, id_blocks
+from llmprep.formats.meta import checked_meta
+from llmprep.formats.tokens import file_tokens
+from llmprep.formats.windows import check_window_ids, file_windows
+from llmprep.output.temporary import temporary_file
+from llmprep.ptfile.reading import PtFile, is_zip, read_pt
 from llmprep.store.manifest import is_store
 from llmprep.store.reading import TokenStore
-from llmprep.tokens import Effort, TextOptions, TokenStream, create_encoder, spool, stream_text
-from llmprep.vocabulary import Announce, load_vocabulary
-from llmprep.windows import require_windows, view_windows
+from llmprep.tokens.backends import Encoder
+from llmprep.tokens.spooling import spool
+from llmprep.tokens.stream import TokenStream, create_encoder, stream_text
+from llmprep.tokens.threads import Hashing
+from llmprep.vocabulary.loading import Vocabulary, load_vocabulary
+from llmprep.vocabulary.names import resolve_encoding
+from llmprep.windows.counts import require_windows, split_place
+from llmprep.windows.views import stream_of, view_windows
+
+
+def encoding_of(file: PtFile, encoding: str | None = None) -> str:
+    """Return the encoding a file was made with; one that is asked for must be the same.
+
+    Raises `UsageError` for a file of another program, which does not tell, where none is asked for.
+    """
+    own = file.meta.get("encoding")
+    if isinstance(own, str):
+        return check_encoding(file.name, own, encoding)
+    if not encoding:
+        raise UsageError(f"{file.name}: does not tell which vocabulary its ids are of; name it with --encoding")
+    return resolve_encoding(encoding)
+
+
+def check_encoding(name: str, own: str, encoding: str | None) -> str:
+    """Return ``own``, or raise `UsageError` if another encoding is asked for."""
+    if encoding and resolve_encoding(encoding) != own:
+        raise UsageError(f"--encoding {encoding}: {name} was made with {shorten(own)}")
+    return own
+
+
+def checked_stream(file: PtFile, n_vocab: int) -> Array:
+    """Return the ids of a tokens file, or the stream that a windows file was cut from, (n,), each in the vocabulary."""
+    if "input_ids" not in file.tensors:
+        ids = file_tokens(file)
+        check_ids(ids, n_vocab, file.name)
+        return ids
+    inputs, targets = file_windows(file)
+    options = file.meta.get("options")
+    stride = options.get("stride") if isinstance(options, dict) else None
+    if type(stride) is not int or not 1 <= stride <= inputs.shape[1] or not len(inputs):
+        raise DataError(
+            f"{file.name}: its windows leave gaps (stride {stride}, max_length {inputs.shape[1]}), so they are no "
+            f"continuous text; give the text or a tokens file"
+        )
+    ids = stream_of(inputs, targets, stride)
+    check_ids(ids, n_vocab, file.name)
+    return ids
+
+
+def check_file_ids(
+    file: PtFile, encoding: str | None = None, load: Callable[[str], Vocabulary] = load_vocabulary
+) -> None:
+    """Check the ids of a tokens or windows file: they are in the vocabulary that the file, or else ``encoding``, names.
+
+    Where neither does, none may be negative. Raises `FileFormatError`, and `UsageError` for another encoding.
+    """
+    if file.meta:
+        n_vocab = checked_meta(file)["n_vocab"]
+        encoding_of(file, encoding)
+    else:
+        n_vocab = MAX_ID + 1 if encoding is None else load(encoding).n_vocab
+    if "input_ids" in file.tensors:
+        file_windows(file)
+        check_window_ids(file, n_vocab)
+    else:
+        check_ids(file_tokens(file), n_vocab, file.name)
+
+
+def split_stream(stream: TokenStream, val_fraction: float) -> list[TokenStream]:
+    """Cut a stream once, before windowing, so that the two parts share no token: [train, val].
+
+    The last ``floor(n * val_fraction)`` tokens are for validation.
+    """
+    ids = spool(iter(stream))
+    cut = split_place(len(ids), val_fraction)
+    return [
+        replace(
+            stream,
+            name=f"{stream.name} ({part})",
+            options={**stream.options, "val_fraction": val_fraction, "part": part},
+            blocks=id_blocks(held),
+            records=stream.sources,
+            n_tokens=0,
+            head=[],
+            hashing=Hashing(threaded=False),
+        )
+        for part, held in (("train", ids[:cut]), ("val", ids[cut:]))
+    ]
+
 
 TEXT_OPTIONS = ("newlines", "separator", "special")
 READ_BYTES = 1 << 18

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from llmprep.cli.boundary import run
+from llmprep.cli.main import run
 
 settings.register_profile("default", deadline=None, max_examples=60)
 settings.load_profile("default")

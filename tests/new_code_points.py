@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
-from llmprep.backends import Encoder
-from llmprep.vocabulary import load_vocabulary
+from llmprep.tokens.backends import Encoder
+from llmprep.vocabulary.loading import load_vocabulary
 
 ENCODINGS = ("r50k_base", "cl100k_base", "o200k_base")
 Ranges = tuple[tuple[int, int], ...]

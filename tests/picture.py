@@ -11,9 +11,10 @@ from pathlib import Path
 from rich.console import Console
 
 from llmprep.preview.screen import pair_table, token_strip
-from llmprep.tokens import decode_ids, encode_text, token_table
-from llmprep.vocabulary import load_vocabulary
-from llmprep.windows import grow_pairs
+from llmprep.tokens.decoding import decode_ids, token_table
+from llmprep.tokens.encoding import encode_text
+from llmprep.vocabulary.loading import load_vocabulary
+from llmprep.windows.pairs import grow_pairs
 
 FOLDER = Path(__file__).parent
 PICTURE = FOLDER / "golden" / "preview.svg"

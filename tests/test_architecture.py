@@ -351,16 +351,16 @@ def test_no_module_is_a_drawer() -> None:
 @pytest.mark.parametrize(
     ("room", "source", "wrong"),
     [
-        ("errors", "from llmprep.documents import Source", {"documents"}),
+        ("errors", "from llmprep.documents.source import Source", {"documents"}),
         ("documents", "def f():\n    import llmprep.tokens", {"tokens"}),
-        ("backends", "if TYPE_CHECKING:\n    from llmprep.tokens import Effort", {"tokens"}),
-        ("vocabulary", "from llmprep.backends import Encoder", {"backends"}),
+        ("backends", "if TYPE_CHECKING:\n    from llmprep.choices import Effort", {"tokens"}),
+        ("vocabulary", "from llmprep.tokens.backends import Encoder", {"backends"}),
         ("estimate", "def f():\n    from llmprep.inputs import Reading", {"inputs"}),
         ("backends", "from llmprep.documents.blocks import Block", set()),
         ("tokens", "from llmprep import kinds", {"kinds"}),
         ("kinds", "from llmprep.store.reading import TokenStore", {"store"}),
         ("ptfile", "from llmprep import __version__", {"__init__"}),
-        ("windows", "from llmprep.cli.show import Show", {"cli"}),
+        ("windows", "from llmprep.cli.printer import Show", {"cli"}),
         ("windows", "from llmprep.errors import DataError", set()),
     ],
 )

@@ -24,13 +24,17 @@ from new_code_points import as_ranges, derive
 from reference import encode
 from strategies import adversarial_text
 
-from llmprep import backends
-from llmprep.backends import LARGE_BYTES, NEW_CODE_POINTS, Encoder, has_new_code_point
-from llmprep.cli.boundary import run
-from llmprep.documents import Block, Source, find_sources
+from llmprep.choices import Effort, TextOptions
+from llmprep.cli.main import run
+from llmprep.documents.blocks import Block
+from llmprep.documents.finding import find_sources
+from llmprep.documents.source import Source
 from llmprep.errors import BackendsDifferError, DataError, UsageError
-from llmprep.tokens import Effort, TextOptions, stream_text
-from llmprep.vocabulary import END_OF_TEXT, Vocabulary, load_vocabulary
+from llmprep.tokens import backends, gigatoken
+from llmprep.tokens.backends import LARGE_BYTES, Encoder
+from llmprep.tokens.stream import stream_text
+from llmprep.tokens.unicode17 import NEW_CODE_POINTS, has_new_code_point
+from llmprep.vocabulary.loading import END_OF_TEXT, Vocabulary, load_vocabulary
 
 ENCODINGS = ("gpt2", "p50k_base", "cl100k_base", "o200k_base")
 IN_BOTH = ("gpt2", "cl100k_base", "o200k_base")
@@ -312,9 +316,9 @@ def test_a_wrong_later_block_is_noticed(gpt2: Vocabulary) -> None:
 def test_a_shorter_answer_is_a_difference(gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids that stop too soon are noticed as well as wrong ones."""
     encoder = Encoder(gpt2, "allow", "gigatoken")
-    honest = backends._Gigatoken.encode
+    honest = gigatoken.Gigatoken.encode
     monkeypatch.setattr(
-        backends._Gigatoken, "encode", lambda self, data, *, special: honest(self, data, special=special)[:-1]
+        gigatoken.Gigatoken, "encode", lambda self, data, *, special: honest(self, data, special=special)[:-1]
     )
 
     with pytest.raises(BackendsDifferError):
@@ -325,9 +329,9 @@ def test_a_difference_ends_the_run(
     tmp_path: Path, story: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On the command line a difference is one line with the byte, exit code 1, and no output."""
-    honest = backends._Gigatoken.encode
+    honest = gigatoken.Gigatoken.encode
     monkeypatch.setattr(
-        backends._Gigatoken, "encode", lambda self, data, *, special: honest(self, data, special=special) ^ 1
+        gigatoken.Gigatoken, "encode", lambda self, data, *, special: honest(self, data, special=special) ^ 1
     )
 
     code = run(["tokenize", str(story), "-o", str(tmp_path / "x.pt"), "--backend", "gigatoken"])
@@ -355,7 +359,7 @@ def test_memory_is_not_looked_at_for_every_small_text(gpt2: Vocabulary, monkeypa
     encoder = Encoder(gpt2, "allow", "gigatoken")
     words = "some words " * 1000
 
-    for _ in range(3 * backends.LOOK_BYTES // len(words)):
+    for _ in range(3 * gigatoken.LOOK_BYTES // len(words)):
         encoder.encode(block(words))
 
     assert len(looks) == 3  # the last part is not full
@@ -364,13 +368,13 @@ def test_memory_is_not_looked_at_for_every_small_text(gpt2: Vocabulary, monkeypa
 def test_a_tokenizer_is_kept_while_memory_is_at_rest(gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
     """One thread needs one tokenizer for any number of blocks, and one more for the other way with specials."""
     built: list[bool] = []
-    build = backends._Gigatoken._build
+    build = gigatoken.Gigatoken._build
 
     def count(self: Any, *, special: bool) -> Any:
         built.append(special)
         return build(self, special=special)
 
-    monkeypatch.setattr(backends._Gigatoken, "_build", count)
+    monkeypatch.setattr(gigatoken.Gigatoken, "_build", count)
     monkeypatch.setattr(backends, "resident_bytes", lambda: 1 << 30)
     encoder = Encoder(gpt2, "text", "gigatoken")
 
@@ -385,17 +389,17 @@ def test_a_tokenizer_is_made_anew_when_memory_has_grown(gpt2: Vocabulary, monkey
     """Once resident memory has grown by `CACHE_BYTES` since it was built, a tokenizer goes, with its cache of words."""
     memory = [0]
     built: list[int] = []
-    build = backends._Gigatoken._build
+    build = gigatoken.Gigatoken._build
 
     def count(self: Any, *, special: bool) -> Any:
         built.append(memory[0])
         return build(self, special=special)
 
-    monkeypatch.setattr(backends._Gigatoken, "_build", count)
+    monkeypatch.setattr(gigatoken.Gigatoken, "_build", count)
     monkeypatch.setattr(backends, "resident_bytes", lambda: memory[0])
     monkeypatch.setattr(backends, "LOOK_BYTES", 1)
     encoder = Encoder(gpt2, "allow", "gigatoken")
-    half = backends.CACHE_BYTES // 2
+    half = gigatoken.CACHE_BYTES // 2
 
     for grown in (0, half, 2 * half, 3 * half, 4 * half):
         memory[0] = grown
@@ -408,10 +412,11 @@ def test_a_tokenizer_is_made_anew_when_memory_has_grown(gpt2: Vocabulary, monkey
 DROPPED = """
 import random
 from llmprep import backends
-from llmprep.documents import Block, Source
-from llmprep.vocabulary import load_vocabulary
+from llmprep.documents.blocks import Block
+from llmprep.documents.source import Source
+from llmprep.vocabulary.loading import load_vocabulary
 
-backends.CACHE_BYTES = 24 << 20
+gigatoken.CACHE_BYTES = 24 << 20
 encoder = backends.Encoder(load_vocabulary("gpt2"), backend="gigatoken")
 letters = random.Random(1)
 resident = []
@@ -419,7 +424,7 @@ for _ in range(80):
     words = " ".join(f"{letters.getrandbits(40):x}" for _ in range(40_000)).encode()
     encoder.encode(Block(Source("t", "t"), words, b"", 0))
     if encoder._gigatoken._idle[True].empty():
-        resident.append(backends.resident_bytes() >> 20)
+        resident.append(gigatoken.resident_bytes() >> 20)
 print(*resident)
 """
 
@@ -438,11 +443,11 @@ def test_memory_does_not_grow_with_the_tokenizers_dropped() -> None:
 
 def test_resident_memory_is_measured() -> None:
     """The figure grows by about what is taken and touched."""
-    before = backends.resident_bytes()
+    before = gigatoken.resident_bytes()
 
     held = np.ones(64 << 20, np.uint8)
 
-    assert (48 << 20) <= backends.resident_bytes() - before <= (80 << 20)
+    assert (48 << 20) <= gigatoken.resident_bytes() - before <= (80 << 20)
     assert held.all()
 
 
@@ -469,10 +474,11 @@ def test_a_pipe_changes_over_too(tmp_path: Path, gpt2: Vocabulary, monkeypatch: 
 def test_no_room_for_the_ranks_is_named(vocab_dir: Path, tmp_path: Path) -> None:
     """Where gigatoken's rank file cannot be written, the error names the temporary folder and how to choose another."""
     script = f"""
-from llmprep.backends import Encoder
-from llmprep.documents import Block, Source
+from llmprep.tokens.backends import Encoder
+from llmprep.documents.blocks import Block
+from llmprep.documents.source import Source
 from llmprep.errors import OutputError
-from llmprep.vocabulary import load_vocabulary
+from llmprep.vocabulary.loading import load_vocabulary
 vocabulary = load_vocabulary("cl100k_base", {str(vocab_dir)!r})
 try:
     Encoder(vocabulary, backend="gigatoken").encode(Block(Source("a", "a"), b"words", b"words", 0))

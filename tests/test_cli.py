@@ -867,7 +867,7 @@ def imported_by(arguments: Sequence[str | Path], cwd: Path, first: str = "") -> 
     """Run a command line in a fresh Python whose output is a pipe: its exit code, and which heavy modules it loaded."""
     script = (
         f"import sys; {first}\n"
-        "from llmprep.cli.boundary import run\n"
+        "from llmprep.cli.main import run\n"
         "code = run(sys.argv[1:])\n"
         f"print(*(name for name in {HEAVY} if name in sys.modules), file=sys.stderr)\n"
         "sys.exit(code)"

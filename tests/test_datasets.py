@@ -24,13 +24,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, random_split
 
 from llmprep import WindowDataset, create_dataloader, load_windows
-from llmprep.cli.boundary import run
-from llmprep.datasets import create_row_loader
+from llmprep.cli.main import run
 from llmprep.errors import DataError, EmptyError, FileFormatError, InputError, UsageError
+from llmprep.formats.tokens import write_tokens
+from llmprep.formats.windows import write_windows
 from llmprep.inputs import open_tokens
-from llmprep.kinds import write_tokens, write_windows
-from llmprep.ptfile import check_output, open_output
-from llmprep.tokens import encode_text
+from llmprep.output.checking import check_output
+from llmprep.output.writing import open_output
+from llmprep.pytorch.batches import create_row_loader
+from llmprep.tokens.encoding import encode_text
 
 
 class FakePath:

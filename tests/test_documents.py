@@ -27,20 +27,15 @@ from hypothesis import strategies as st
 from reference import tiktoken_encoding
 from strategies import adversarial_text
 
-from llmprep.documents import (
-    BLOCK_BYTES,
-    SECOND_CUT,
-    Block,
-    Newlines,
-    Source,
-    find_sources,
-    last_safe_cut,
-    peek,
-    read_blocks,
-)
+from llmprep.choices import BLOCK_BYTES, Newlines
 from llmprep.documents import blocks as blocks_room
+from llmprep.documents.blocks import SECOND_CUT, Block, last_safe_cut
+from llmprep.documents.finding import find_sources
+from llmprep.documents.opening import peek
+from llmprep.documents.reading import read_blocks
+from llmprep.documents.source import Source
 from llmprep.errors import DataError, FileFormatError, InputError, UsageError
-from llmprep.vocabulary import load_vocabulary
+from llmprep.vocabulary.loading import load_vocabulary
 
 LETTERS = [
     *map(ord, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"),

@@ -13,10 +13,10 @@ import reference
 import torch
 from torch import Tensor
 
-from llmprep.cli.boundary import run
-from llmprep.datasets import create_dataloader
-from llmprep.embedding import CONTEXT_LENGTH, DIM, check_device, make_plan
+from llmprep.cli.main import run
 from llmprep.errors import UsageError
+from llmprep.pytorch.batches import create_dataloader
+from llmprep.pytorch.embedding import CONTEXT_LENGTH, DIM, check_device, make_plan
 
 FIRST_NUMBERS = [0.33737, -0.17778, -0.30353]
 """How the course's token table begins under seed 123."""

@@ -21,12 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import adversarial_text
 
-from llmprep import estimate as estimates
-from llmprep.documents import find_sources
+from llmprep.choices import Effort, TextOptions
+from llmprep.documents.finding import find_sources
 from llmprep.errors import DataError
-from llmprep.estimate import Estimate, estimate_tokens
-from llmprep.tokens import Effort, TextOptions, stream_text
-from llmprep.vocabulary import Vocabulary, load_vocabulary
+from llmprep.tokens import estimate as estimates
+from llmprep.tokens.estimate import Estimate, estimate_tokens
+from llmprep.tokens.stream import stream_text
+from llmprep.vocabulary.loading import Vocabulary, load_vocabulary
 
 PLAIN = TextOptions()
 

@@ -22,12 +22,14 @@ from conftest import Call, clean_environment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmprep.cli.cores import default_jobs
+from llmprep.choices import TextOptions
 from llmprep.errors import DataError, WorkerDiedError
-from llmprep.executors import InProcess, local_processes
-from llmprep.ptfile import check_output, open_output
+from llmprep.output.checking import check_output
+from llmprep.output.writing import open_output
 from llmprep.store.build import ShardJob, run_jobs
-from llmprep.tokens import TextOptions
+from llmprep.store.executors import InProcess
+from llmprep.store.processes import local_processes
+from llmprep.tokens.cores import default_jobs
 
 
 def wait_until(holds: Callable[[], object], seconds: float = 20) -> None:
@@ -186,7 +188,7 @@ def test_a_signal_while_workers_start_leaves_nothing_and_no_word(story: Path, tm
 def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     """When the parent is killed, its workers notice, clean up and end by themselves."""
     script = (
-        "import sys\nfrom llmprep.executors import local_processes\nfrom test_executors import work_long\n"
+        "import sys\nfrom llmprep.store.processes import local_processes\nfrom test_executors import work_long\n"
         "if __name__ == '__main__':\n"
         "    with local_processes(2) as pool:\n"
         "        [future.result() for future in [pool.submit(work_long, sys.argv[1]) for _ in range(2)]]\n"

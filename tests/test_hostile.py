@@ -38,14 +38,16 @@ import torch
 from conftest import SAMPLES, Call, Ended, Run, clean_environment
 from reference import cache_name, encode, rank_address, rank_file, tiktoken_encoding, window_rows
 
-from llmprep.documents import BLOCK_BYTES, Newlines, find_sources, read_blocks
+from llmprep.choices import BLOCK_BYTES, Effort, Newlines, Special, TextOptions
+from llmprep.documents.finding import find_sources
 from llmprep.documents.opening import HEAD_BYTES
-from llmprep.documents.sources import BOM
+from llmprep.documents.reading import read_blocks
+from llmprep.documents.source import BOM
 from llmprep.errors import DataError, InputError
 from llmprep.inputs import Reading, open_tokens
 from llmprep.preview.plain import visible
-from llmprep.ptfile import TensorView, write_pt
-from llmprep.tokens import Effort, Special, TextOptions
+from llmprep.ptfile.layout import TensorView
+from llmprep.ptfile.writing import write_pt
 
 COMMANDS = ["tokenize", "pairs", "window", "embed"]
 PROCESSES = [*COMMANDS[:3], pytest.param("embed", marks=pytest.mark.slow)]
@@ -531,7 +533,7 @@ def peak_kilobytes(arguments: Sequence[str], cwd: Path) -> int:
     """Run a command in a process of its own; return the most memory that it held at once."""
     # Not ru_maxrss: that begins with what the parent held.
     script = (
-        "import sys; from llmprep.cli.boundary import run\n"
+        "import sys; from llmprep.cli.main import run\n"
         "code = run(sys.argv[1:]); print(open('/proc/self/status').read()); sys.exit(code)"
     )
     command = [sys.executable, "-c", script, *arguments]
@@ -1635,7 +1637,7 @@ def silent_server(until: float) -> Iterator[int]:
 
 def test_43_a_silent_network_ends(tokenized: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that accepts and never answers ends with the one line when the time allowed is over."""
-    monkeypatch.setattr("llmprep.vocabulary.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("llmprep.vocabulary.downloading.CONNECT_SECONDS", 0.2)
 
     with silent_server(until=10) as port:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
@@ -1646,7 +1648,7 @@ def test_43_a_silent_network_ends(tokenized: Callable[..., Ended], monkeypatch: 
 
 def test_43_a_network_that_drips_ends(tokenized: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that sends a byte now and then ends when the time allowed for the whole is over."""
-    monkeypatch.setattr("llmprep.vocabulary.DOWNLOAD_SECONDS", 0.5)
+    monkeypatch.setattr("llmprep.vocabulary.downloading.DOWNLOAD_SECONDS", 0.5)
 
     def drip(listening: socket.socket) -> None:
         connection, _ = listening.accept()

@@ -33,9 +33,9 @@ import pytest
 import torch
 from conftest import Call, Ended, Run, clean_environment
 
+from llmprep.formats.tokens import write_tokens
 from llmprep.inputs import open_tokens
-from llmprep.kinds import write_tokens
-from llmprep.ptfile import read_pt
+from llmprep.ptfile.reading import read_pt
 from llmprep.store.manifest import seal
 
 OLD = b"PK\x03\x04 the old file"
@@ -436,7 +436,7 @@ def test_30_a_symbolic_link(there: bool, call: Call, tokens: Path, tmp_path: Pat
 DRIVER = '''
 import hashlib, io, json, os, signal, sys
 from pathlib import Path
-from llmprep.cli.boundary import run
+from llmprep.cli.main import run
 
 outputs, arguments = sys.argv[1].split(","), sys.argv[2:]
 taken = fatal = 0

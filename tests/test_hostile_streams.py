@@ -20,14 +20,19 @@ import pytest
 from conftest import SAMPLES, Call, Ended, Run, clean_environment
 from reference import encode
 
-from llmprep.backends import Encoder
-from llmprep.documents import Block, Source, find_sources
+from llmprep.choices import Effort, TextOptions
+from llmprep.documents.blocks import Block
+from llmprep.documents.finding import find_sources
 from llmprep.documents.opening import HEAD_BYTES
+from llmprep.documents.source import Source
 from llmprep.errors import DataError, InputError
-from llmprep.kinds import write_tokens
-from llmprep.ptfile import check_output, open_output, read_pt
-from llmprep.tokens import Effort, TextOptions, stream_text
-from llmprep.vocabulary import Vocabulary, load_vocabulary
+from llmprep.formats.tokens import write_tokens
+from llmprep.output.checking import check_output
+from llmprep.output.writing import open_output
+from llmprep.ptfile.reading import read_pt
+from llmprep.tokens.backends import Encoder
+from llmprep.tokens.stream import stream_text
+from llmprep.vocabulary.loading import Vocabulary, load_vocabulary
 
 BACKENDS = ("tiktoken", "gigatoken")
 LEAD = b"word " * (HEAD_BYTES // 5 + 1)

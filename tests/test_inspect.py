@@ -16,15 +16,18 @@ import pytest
 from conftest import Call, run_llmprep
 from reference import encode, tiktoken_encoding, window_rows
 
-from llmprep.cli.inspecting import BLOCK
-from llmprep.datasets import WindowDataset
+from llmprep.cli.inspect import BLOCK
 from llmprep.errors import FileFormatError, LlmprepError
-from llmprep.kinds import make_meta, verify_file, write_tokens
-from llmprep.ptfile import TensorView, write_pt
+from llmprep.formats.meta import make_meta
+from llmprep.formats.tokens import write_tokens
+from llmprep.formats.verify import verify_file
+from llmprep.ptfile.layout import TensorView
+from llmprep.ptfile.writing import write_pt
+from llmprep.pytorch.datasets import WindowDataset
 from llmprep.store.manifest import seal
 from llmprep.store.verify import verify_store
-from llmprep.tokens import TokenStream
-from llmprep.vocabulary import load_vocabulary
+from llmprep.tokens.stream import TokenStream
+from llmprep.vocabulary.loading import load_vocabulary
 
 EOT = 50256
 

@@ -19,21 +19,14 @@ import torch
 from conftest import Call
 
 from llmprep import __version__
-from llmprep.backends import BackendName
+from llmprep.choices import BackendName, Effort
 from llmprep.errors import EmptyError, FileFormatError, UsageError
+from llmprep.formats.ids import check_ids
+from llmprep.formats.meta import check_dtype, make_meta
+from llmprep.formats.tokens import file_tokens, write_tokens
+from llmprep.formats.windows import check_window_ids, file_windows, write_windows
 from llmprep.inputs import Reading, open_tokens, open_windows
-from llmprep.kinds import (
-    check_dtype,
-    check_ids,
-    check_window_ids,
-    file_tokens,
-    file_windows,
-    make_meta,
-    write_tokens,
-    write_windows,
-)
-from llmprep.ptfile import PtFile, read_pt
-from llmprep.tokens import Effort
+from llmprep.ptfile.reading import PtFile, read_pt
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,11 @@ from conftest import ROOT, clean_environment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmprep.documents import Source, close_source, find_sources, open_source, peek, read_blocks
-from llmprep.documents.opening import PART_BYTES, open_content, zstd_window
+from llmprep.documents.decompressing import PART_BYTES, open_content, zstd_window
+from llmprep.documents.finding import find_sources
+from llmprep.documents.opening import close_source, open_source, peek
+from llmprep.documents.reading import read_blocks
+from llmprep.documents.source import Source
 from llmprep.errors import DataError, InputError, LlmprepError, UsageError
 
 ZSTD = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
@@ -299,7 +302,8 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 READ = """
 import sys
-from llmprep.documents import find_sources, read_blocks
+from llmprep.documents.finding import find_sources
+from llmprep.documents.reading import read_blocks
 (source,) = find_sources(sys.argv[1:])
 print(sum(len(block.data) for block in read_blocks(source)))
 """

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmprep.permutation import Permutation
+from llmprep.pytorch.permutation import Permutation
 
 seeds = st.integers(0, 2**63 - 1)
 epochs = st.integers(0, 10_000)

@@ -24,9 +24,9 @@ from strategies import adversarial_text, window_shapes
 from llmprep.preview.explain import coverage_lines, explain_lines
 from llmprep.preview.plain import Decode, ellipsis, number, pair_lines, plural, row_pairs, size, visible
 from llmprep.preview.screen import pair_table, shape_story, token_strip
-from llmprep.tokens import decode_ids, token_table
-from llmprep.vocabulary import load_vocabulary
-from llmprep.windows import cover
+from llmprep.tokens.decoding import decode_ids, token_table
+from llmprep.vocabulary.loading import load_vocabulary
+from llmprep.windows.coverage import cover
 
 GOLDEN = Path(__file__).parent / "golden"
 SGR = re.compile(r"\x1b\[[0-9;]*m")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, clean_environment
 
-from llmprep.ptfile.mapping import map_file
+from llmprep.output.mapping import map_file
 
 DESCRIPTORS = Path("/proc/self/fd")
 MAPS = Path("/proc/self/maps")
@@ -126,7 +126,7 @@ def test_a_file_system_without_maps_serves_all_the_same(none: str, tmp_path: Pat
     subprocess.run(["cc", "-shared", "-fPIC", "-o", "none.so", "none.c"], cwd=tmp_path, check=True)
     (tmp_path / "data").write_bytes(bytes(range(256)) * 100)
     script = (
-        "from llmprep.ptfile.mapping import map_file\n"
+        "from llmprep.output.mapping import map_file\n"
         "with open('data', 'rb') as file:\n"
         "    file.read(10)\n"
         "    shown, mine = map_file(file), map_file(file, private=True)\n"

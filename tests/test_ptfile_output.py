@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from llmprep.errors import LlmprepError, OutputError, ReaderGoneError, RefusedError, UsageError
-from llmprep.ptfile import Output, check_output, check_space, open_output, open_outputs
-from llmprep.ptfile import temporary as temporary_room
+from llmprep.output import temporary as temporary_room
+from llmprep.output.checking import Output, check_output, check_space
+from llmprep.output.writing import open_output, open_outputs
 
 OLD = b"PK\x03\x04 the old file"
 NEW = b"the new file"
@@ -381,7 +382,8 @@ def test_a_replaced_file_keeps_its_permissions(mode: int, old: Path) -> None:
 
 WRITE = """
 import sys, time
-from llmprep.ptfile import check_output, open_output
+from llmprep.output.checking import check_output
+from llmprep.output.writing import open_output
 with open_output(check_output(sys.argv[1])) as sink:
     sink.write(b"PK half")
     print("begun", flush=True)
@@ -503,7 +505,8 @@ def test_a_private_file_is_private_from_its_first_moment(
 
 CROWD = """
 import sys
-from llmprep.ptfile import check_output, open_output
+from llmprep.output.checking import check_output
+from llmprep.output.writing import open_output
 for k in range(int(sys.argv[3])):
     with open_output(check_output(sys.argv[1])) as sink:
         for _ in range(3):
@@ -606,7 +609,9 @@ def test_standard_output_gets_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None
 
 ENDS = """
 import os, sys
-from llmprep.ptfile import check_output, open_output, remove_temporaries
+from llmprep.output.checking import check_output
+from llmprep.output.writing import open_output
+from llmprep.output.temporary import remove_temporaries
 output = check_output(sys.argv[1])
 
 def write(stop):

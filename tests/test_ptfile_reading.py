@@ -18,9 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmprep.errors import FileFormatError, InputError
-from llmprep.ptfile import DTYPES, PtFile, TensorView, is_zip, read_pt, write_pt
-from llmprep.ptfile.layout import Plain
-from llmprep.ptfile.reading import MAX_DEPTH
+from llmprep.ptfile.layout import DTYPES, Plain, TensorView
+from llmprep.ptfile.pickles import MAX_DEPTH
+from llmprep.ptfile.reading import PtFile, is_zip, read_pt
+from llmprep.ptfile.writing import write_pt
 
 
 def save(path: Path, value: object, **choices: Any) -> Path:

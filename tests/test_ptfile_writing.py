@@ -19,9 +19,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmprep.ptfile import DTYPES, TensorView, c_strides, read_pt, write_pt
-from llmprep.ptfile.layout import ALIGNMENT, Plain
-from llmprep.ptfile.writing import Described
+from llmprep.ptfile.layout import ALIGNMENT, DTYPES, Plain, TensorView, c_strides
+from llmprep.ptfile.reading import read_pt
+from llmprep.ptfile.writing import Described, write_pt
 
 Array = npt.NDArray[Any]
 

@@ -24,12 +24,14 @@ from hypothesis import strategies as st
 from reference import encode
 from strategies import adversarial_text
 
-from llmprep.backends import Encoder
-from llmprep.documents import find_sources, records
+from llmprep.choices import Effort, TextOptions
+from llmprep.documents import records
+from llmprep.documents.finding import find_sources
 from llmprep.errors import DataError, EmptyError, InputError, UsageError
-from llmprep.kinds import write_tokens
-from llmprep.tokens import Effort, TextOptions, TokenStream, stream_text
-from llmprep.vocabulary import END_OF_TEXT, Vocabulary, load_vocabulary
+from llmprep.formats.tokens import write_tokens
+from llmprep.tokens.backends import Encoder
+from llmprep.tokens.stream import TokenStream, stream_text
+from llmprep.vocabulary.loading import END_OF_TEXT, Vocabulary, load_vocabulary
 
 EOT = 50256
 LARGE = 70_000

@@ -19,10 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
-from llmprep.datasets import WindowDataset, collate_windows
 from llmprep.errors import UsageError
-from llmprep.permutation import Permutation
-from llmprep.sampler import CHUNK, WindowSampler
+from llmprep.pytorch.batches import collate_windows
+from llmprep.pytorch.datasets import WindowDataset
+from llmprep.pytorch.permutation import Permutation
+from llmprep.pytorch.sampler import CHUNK, WindowSampler
 
 
 def windows(n: int) -> range:

@@ -20,8 +20,9 @@ import torch
 from conftest import ROOT, Call
 from torch.utils.data import DataLoader, DistributedSampler
 
-from llmprep.datasets import WindowDataset, collate_windows, create_dataloader
-from llmprep.sampler import WindowSampler
+from llmprep.pytorch.batches import collate_windows, create_dataloader
+from llmprep.pytorch.datasets import WindowDataset
+from llmprep.pytorch.sampler import WindowSampler
 
 SEED = 3
 BATCH = 4

@@ -16,9 +16,11 @@ from conftest import Call, Ended, Run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmprep.documents import Source, expand_paths, find_sources, read_blocks, read_names
+from llmprep.documents.finding import expand_paths, find_sources, read_names
+from llmprep.documents.reading import read_blocks
+from llmprep.documents.source import Source
 from llmprep.errors import DataError, InputError, UsageError
-from llmprep.ptfile import read_pt
+from llmprep.ptfile.reading import read_pt
 
 CLOSED = ("sh", "-c", 'exec "$@" <&-', "sh")
 

@@ -236,7 +236,7 @@ def test_all_but_embed_work_without_torch(story: Path, tmp_path: Path) -> None:
         ["window", "store", "--max-length", "4", "-o", "w.pt"],
         *(["inspect", name, "--verify"] for name in ("t.pt", "store", "p.pt", "w.pt")),
     ]
-    script = f"from llmprep.cli.boundary import run\nprint([run([*line, '-q']) for line in {commands}])"
+    script = f"from llmprep.cli.main import run\nprint([run([*line, '-q']) for line in {commands}])"
 
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=clean_environment(broken), capture_output=True, check=False

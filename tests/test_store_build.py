@@ -29,19 +29,19 @@ import pytest
 from conftest import Call, Ended, Result, Run, clean_environment, run_llmprep
 from reference import encode
 
-from llmprep.documents import find_sources
-from llmprep.executors import InProcess
-from llmprep.ptfile import read_pt
+from llmprep.choices import Effort, TextOptions
+from llmprep.documents.finding import find_sources
+from llmprep.ptfile.reading import read_pt
 from llmprep.store.build import build_shard, make_jobs, run_jobs
 from llmprep.store.content import sample
+from llmprep.store.executors import InProcess
 from llmprep.store.folder import read_plan
 from llmprep.store.lock import locked
 from llmprep.store.manifest import read_manifest, seal
 from llmprep.store.merge import merge, write_manifest
 from llmprep.store.plan import make_plan
 from llmprep.store.prepare import prepare
-from llmprep.tokens import Effort, TextOptions
-from llmprep.vocabulary import load_vocabulary
+from llmprep.vocabulary.loading import load_vocabulary
 
 EOT = 50256
 SHARD_BYTES = "9000"

@@ -18,14 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import adversarial_text
 
-from llmprep.documents import Source, find_sources, read_blocks
+from llmprep.choices import Effort, TextOptions
 from llmprep.documents import blocks as blocks_room
-from llmprep.documents.sources import BOM
+from llmprep.documents.finding import find_sources
+from llmprep.documents.reading import read_blocks
+from llmprep.documents.source import BOM, Source
 from llmprep.errors import DataError, EmptyError, InputError, UsageError
 from llmprep.store.build import ShardJob, begun_documents, make_jobs
 from llmprep.store.plan import Piece, Plan, make_plan
-from llmprep.tokens import Effort, TextOptions, TokenStream, stream_text
-from llmprep.vocabulary import END_OF_TEXT, Vocabulary, load_vocabulary
+from llmprep.tokens.stream import TokenStream, stream_text
+from llmprep.vocabulary.loading import END_OF_TEXT, Vocabulary, load_vocabulary
 
 EFFORT = Effort(backend="tiktoken")
 GPT2 = load_vocabulary("gpt2")

@@ -24,12 +24,12 @@ from torch.utils.data import DataLoader
 
 from llmprep import WindowDataset, WindowSampler, create_dataloader
 from llmprep.errors import DataError, FileFormatError, InputError, UsageError
-from llmprep.kinds import write_tokens
+from llmprep.formats.tokens import write_tokens
 from llmprep.store.folder import file_sha256
-from llmprep.store.form import shard_name
 from llmprep.store.merge import ContentHash, write_manifest
 from llmprep.store.reading import TokenStore
-from llmprep.tokens import TokenStream
+from llmprep.store.schema import shard_name
+from llmprep.tokens.stream import TokenStream
 
 N_VOCAB = 50_257
 

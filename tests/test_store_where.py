@@ -18,14 +18,16 @@ from hypothesis import strategies as st
 from strategies import adversarial_text
 from tiktoken import Encoding
 
-from llmprep.documents import find_sources
-from llmprep.kinds import make_meta
+from llmprep.choices import Effort, TextOptions
+from llmprep.documents.finding import find_sources
+from llmprep.formats.meta import make_meta
 from llmprep.store.build import begun_documents, make_jobs
 from llmprep.store.manifest import Manifest
 from llmprep.store.plan import make_plan
-from llmprep.store.where import Piece, Place, file_pieces, find_places, store_pieces
-from llmprep.tokens import Effort, TextOptions, stream_text, token_table
-from llmprep.vocabulary import END_OF_TEXT, load_vocabulary
+from llmprep.store.provenance import Piece, Place, file_pieces, find_places, store_pieces
+from llmprep.tokens.decoding import token_table
+from llmprep.tokens.stream import stream_text
+from llmprep.vocabulary.loading import END_OF_TEXT, load_vocabulary
 
 GPT2 = load_vocabulary("gpt2")
 SMALL = type(GPT2)(

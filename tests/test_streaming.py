@@ -24,23 +24,18 @@ from hypothesis import strategies as st
 from reference import encode
 from strategies import adversarial_text
 
-from llmprep.backends import Encoder
-from llmprep.documents import Source, find_sources
+from llmprep.choices import Effort, TextOptions
+from llmprep.documents.finding import find_sources
+from llmprep.documents.source import Source
 from llmprep.errors import DataError, LlmprepError
-from llmprep.kinds import write_tokens, write_windows
-from llmprep.ptfile import read_pt
-from llmprep.tokens import (
-    MAX_SOURCES,
-    PART_BYTES,
-    Effort,
-    Hashing,
-    TextOptions,
-    TokenStream,
-    map_in_order,
-    stream_text,
-    sum_sources,
-)
-from llmprep.vocabulary import Vocabulary, load_vocabulary
+from llmprep.formats.tokens import write_tokens
+from llmprep.formats.windows import write_windows
+from llmprep.ptfile.reading import read_pt
+from llmprep.tokens.backends import Encoder
+from llmprep.tokens.figures import MAX_SOURCES, sum_sources
+from llmprep.tokens.stream import TokenStream, stream_text
+from llmprep.tokens.threads import PART_BYTES, Hashing, map_in_order
+from llmprep.vocabulary.loading import Vocabulary, load_vocabulary
 
 ENCODINGS = ("gpt2", "p50k_base", "cl100k_base", "o200k_base")
 BACKENDS = ("tiktoken", "gigatoken")

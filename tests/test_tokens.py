@@ -21,23 +21,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import adversarial_text
 
-from llmprep.backends import BackendName, Encoder
-from llmprep.documents import Block, Newlines, Source, find_sources
+from llmprep.choices import BackendName, Effort, Newlines, Separator, Special, TextOptions
+from llmprep.documents.blocks import Block
+from llmprep.documents.finding import find_sources
+from llmprep.documents.source import Source
 from llmprep.errors import DataError, EmptyError, UsageError, VocabularyError
-from llmprep.tokens import (
-    Effort,
-    Separator,
-    Special,
-    TextOptions,
-    TokenStream,
-    _text_encoder,
-    decode_ids,
-    encode_text,
-    spool,
-    stream_text,
-    token_table,
-)
-from llmprep.vocabulary import Vocabulary, load_vocabulary
+from llmprep.tokens.backends import Encoder
+from llmprep.tokens.decoding import decode_ids, token_table
+from llmprep.tokens.encoding import _text_encoder, encode_text
+from llmprep.tokens.spooling import spool
+from llmprep.tokens.stream import TokenStream, stream_text
+from llmprep.vocabulary.loading import Vocabulary, load_vocabulary
 
 EOT = "<|endoftext|>"
 HUGE = 1 << 26

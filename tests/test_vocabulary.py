@@ -29,9 +29,12 @@ import reference
 import tiktoken.load
 from tiktoken.model import MODEL_TO_ENCODING
 
-from llmprep import vocabulary
 from llmprep.errors import UsageError, VocabularyError
-from llmprep.vocabulary import Vocabulary, load_vocabulary, parse_ranks, resolve_encoding
+from llmprep.vocabulary import downloading, ranks
+from llmprep.vocabulary import loading as vocabulary
+from llmprep.vocabulary.loading import Vocabulary, load_vocabulary
+from llmprep.vocabulary.names import resolve_encoding
+from llmprep.vocabulary.ranks import parse_ranks
 
 EMBEDDED = ("gpt2", "r50k_base", "p50k_base", "p50k_edit")
 FROM_FILES = ("cl100k_base", "o200k_base", "o200k_harmony")
@@ -93,7 +96,7 @@ def default_cache(tmp_path: Path) -> Path:
 
 def test_the_embedded_file_is_tiktokens() -> None:
     """The rank file in the package has the hash that tiktoken pins for r50k_base."""
-    data = vocabulary.EMBEDDED.read_bytes()
+    data = ranks.EMBEDDED.read_bytes()
 
     assert hashlib.sha256(data).hexdigest() == PINNED["r50k_base"]
 
@@ -190,7 +193,7 @@ def test_gpt2_loads_faster_than_by_tiktoken(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_damaged_package_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rank file of the package that is not what it was when packed is named and not used."""
-    data = vocabulary.EMBEDDED.read_bytes()
+    data = ranks.EMBEDDED.read_bytes()
     place(tmp_path / "vocab", "r50k_base.tiktoken", data.replace(b" 0\n", b" 1\n", 1))
     monkeypatch.setattr(vocabulary, "EMBEDDED", tmp_path / "vocab" / "r50k_base.tiktoken")
 
@@ -780,8 +783,8 @@ def test_a_download_that_breaks_off_is_an_error(monkeypatch: pytest.MonkeyPatch,
 
 def test_a_silent_network_costs_less_than_half_a_minute() -> None:
     """The time to wait for an answer, and for the whole download, are each within the 30 s that are promised."""
-    assert vocabulary.CONNECT_SECONDS < 30
-    assert vocabulary.DOWNLOAD_SECONDS < 30
+    assert downloading.CONNECT_SECONDS < 30
+    assert downloading.DOWNLOAD_SECONDS < 30
 
 
 # --- the format -----------------------------------------------------------------------------------

@@ -14,20 +14,10 @@ from hypothesis import strategies as st
 from strategies import window_shapes
 
 from llmprep.errors import DataError, UsageError
-from llmprep.windows import (
-    MAX_WINDOW,
-    Ids,
-    check_window,
-    count_windows,
-    cover,
-    grow_pairs,
-    require_windows,
-    stream_of,
-    take_rows,
-    take_span,
-    target_counts,
-    view_windows,
-)
+from llmprep.windows.counts import MAX_WINDOW, check_window, count_windows, require_windows
+from llmprep.windows.coverage import cover, target_counts
+from llmprep.windows.pairs import grow_pairs
+from llmprep.windows.views import Ids, stream_of, take_rows, take_span, view_windows
 
 Shape = tuple[int, int, int]
 

@@ -12,6 +12,6 @@ naming.py     names of outputs, and what they must not replace
 commands.py   tokenize, pairs, window, embed, inspect, merge
 """
 
-from llmprep.cli.boundary import main
+from llmprep.cli.main import main
 
 __all__ = ["main"]

@@ -16,11 +16,11 @@ from llmprep.errors import OutputError, UsageError, shorten
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
-    from llmprep.cli.show import Show
-    from llmprep.documents import Source
-    from llmprep.executors import Workers
+    from llmprep.cli.printer import Show
+    from llmprep.documents.source import Source
     from llmprep.inputs import Reading
     from llmprep.store.build import ShardJob
+    from llmprep.store.executors import Workers
     from llmprep.store.lock import Hold
     from llmprep.store.manifest import Manifest
     from llmprep.store.receipts import Receipts
@@ -80,7 +80,7 @@ class StoreChoices:
         if self.address and self.executor != "ray":
             raise UsageError("--address: goes with --executor ray")
         if self.executor == "ray":
-            from llmprep.executors import require_ray
+            from llmprep.store.ray_cluster import require_ray
 
             require_ray()
         if self.share is not None and self.restart:
@@ -109,18 +109,18 @@ def make_store(
 @contextmanager
 def _open_workers(show: Show, choices: StoreChoices, sources: list[Source]) -> Iterator[Workers]:
     """Open what builds shards. Processes start at once, no more than there can be shards for."""
-    from llmprep import executors
+    from llmprep.store import executors, processes, ray_cluster
     from llmprep.store.plan import LEAST_SHARD
 
     n_bytes = sum(source.size or 0 for source in sources)
     n_workers = min(choices.jobs, -(-n_bytes // (choices.bytes_per_shard or LEAST_SHARD)))
     if choices.executor == "ray":
-        with redirect_stdout(sys.stderr), executors.ray_cluster(choices.address, show.note) as workers:
+        with redirect_stdout(sys.stderr), ray_cluster.ray_cluster(choices.address, show.note) as workers:
             yield workers  # what Ray says of nodes and workers is no result
     elif n_workers <= 1 or not _may_have_processes():
         yield executors.InProcess()
     else:
-        with executors.local_processes(n_workers, "llmprep.store.build") as workers:
+        with processes.local_processes(n_workers, "llmprep.store.build") as workers:
             yield workers
 
 
@@ -154,14 +154,14 @@ class _Site:
 
 def _build_store(site: _Site, sources: list[Source], reading: Reading, choices: StoreChoices) -> _Built:
     """Build a token store, or one task's share of it."""
+    from llmprep.choices import Effort, TextOptions
     from llmprep.store.build import make_jobs
     from llmprep.store.folder import clear_temporaries, read_plan
     from llmprep.store.lock import locked
     from llmprep.store.merge import ContentHash, write_manifest
     from llmprep.store.plan import make_plan
     from llmprep.store.prepare import prepare, require_same
-    from llmprep.tokens import Effort, TextOptions
-    from llmprep.vocabulary import load_vocabulary
+    from llmprep.vocabulary.loading import load_vocabulary
 
     folder, task = site.folder, choices.share
     effort, options = reading.effort or Effort(), reading.options or TextOptions()
@@ -187,8 +187,8 @@ def _build_store(site: _Site, sources: list[Source], reading: Reading, choices: 
 
 def _build_missing(site: _Site, jobs: list[ShardJob], hold: Hold, finished: Callable[[int, int], None]) -> Receipts:
     """Build the shards without a sound receipt; return the receipts of all, telling number and tokens of each."""
+    from llmprep.cli.notes import say_remarks
     from llmprep.cli.progress import shard_bar
-    from llmprep.cli.reports import say_remarks
     from llmprep.store.build import run_jobs
     from llmprep.store.receipts import done_receipts
 
@@ -288,7 +288,7 @@ def _show_built(show: Show, folder: Path, built: _Built, choices: StoreChoices) 
 
 def _show_store(show: Show, folder: Path, manifest: Manifest) -> None:
     """Say what a finished store holds."""
-    from llmprep.cli.reports import say_empty_records
+    from llmprep.cli.notes import say_empty_records
 
     values = manifest.values
     empty = [values["sources"][number][0] for number in values["empty"]]

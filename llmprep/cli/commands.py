@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmprep import __version__, options
-from llmprep.cli import reports
+from llmprep import __version__
+from llmprep.cli import counts, options, reports
+from llmprep.cli import dry_run as dry_run_of
 from llmprep.cli.building import StoreChoices, check_folder, make_store, merge_store
-from llmprep.cli.cores import default_jobs
 from llmprep.cli.naming import check_outputs, files_of, output_name, split_names
+from llmprep.cli.printer import Show
 from llmprep.cli.progress import Progress
-from llmprep.cli.show import Show
 from llmprep.errors import UsageError
+from llmprep.tokens.cores import default_jobs
 
 if TYPE_CHECKING:
+    from llmprep.choices import TextOptions
     from llmprep.inputs import Reading
-    from llmprep.tokens import TextOptions
 
 app = typer.Typer(
     name="llmprep",
@@ -90,30 +91,30 @@ def tokenize(
         shard_bytes, shard_tokens, _cores(jobs), executor.value, address, task, restart, val_fraction
     )
     if choices.wants_store(output) and not (count or ids):
-        from llmprep.documents import find_sources
+        from llmprep.documents.finding import find_sources
 
         choices.check(dtype=dtype, force=force)
         sources = find_sources(paths, field, None if dry_run else show.note)
         folder = check_folder(output, paths, sources)
         if dry_run:
-            reports.show_plan(show, paths, read(), reports.Planned(f"{folder}/"))
+            dry_run_of.show_plan(show, paths, read(), dry_run_of.Planned(f"{folder}/"))
         else:
             make_store(show, folder, sources, choices, read)
         return
+    from llmprep.formats.tokens import write_tokens
     from llmprep.inputs import open_each, open_tokens
-    from llmprep.kinds import write_tokens
-    from llmprep.ptfile import open_output
+    from llmprep.output.writing import open_output
 
     reading = read()
     if count or ids:
         if (count and ids) or any((output, dtype, shard_bytes, shard_tokens, force, dry_run)):
             raise UsageError("--count and --ids write no file and exclude each other; leave out the rest")
         streams = open_each(paths, reading)
-        (reports.print_counts if count else reports.print_ids)(show, streams)
+        (counts.print_counts if count else counts.print_ids)(show, streams)
         return
     (target,) = check_outputs(paths, [output_name(paths, output, "tokens")], force=force, chosen=output is not None)
     if dry_run:
-        reports.show_plan(show, paths, reading, reports.Planned(target.name, _id_dtype(dtype)))
+        dry_run_of.show_plan(show, paths, reading, dry_run_of.Planned(target.name, _id_dtype(dtype)))
         return
     stream = open_tokens(paths, reading)
     distinct = reports.watch(stream)
@@ -147,10 +148,13 @@ def pairs(
     as_json: options.Json = False,
 ) -> None:
     """Show growing contexts, each with the token that follows; -o writes them."""
+    from llmprep.formats.meta import make_meta
+    from llmprep.formats.pairs import write_pairs
     from llmprep.inputs import open_tokens
-    from llmprep.kinds import make_meta, write_pairs
-    from llmprep.ptfile import check_output, open_output
-    from llmprep.windows import grow_pairs, take_span
+    from llmprep.output.checking import check_output
+    from llmprep.output.writing import open_output
+    from llmprep.windows.pairs import grow_pairs
+    from llmprep.windows.views import take_span
 
     show = Show(quiet, as_json, binary=output == "-")
     paths = _paths(inputs, files_from, nul_separated=null)
@@ -200,9 +204,9 @@ def window(
     as_json: options.Json = False,
 ) -> None:
     """Slice texts or a tokens file into input and target windows."""
-    from llmprep.inputs import open_tokens
-    from llmprep.kinds import split_stream, write_windows
-    from llmprep.ptfile import open_outputs
+    from llmprep.formats.windows import write_windows
+    from llmprep.inputs import open_tokens, split_stream
+    from llmprep.output.writing import open_outputs
 
     show = Show(quiet, as_json, binary=output == "-")
     paths = _paths(inputs, files_from, nul_separated=null)
@@ -214,8 +218,8 @@ def window(
     targets = check_outputs(paths, names, force=force, chosen=output is not None)
     if dry_run:
         copies = 2 * max_length / stride if dense else min(1.0, (max_length + 1) / stride)
-        planned = reports.Planned(" and ".join(names), _id_dtype(dtype), copies, max_length, stride, val_fraction)
-        reports.show_plan(show, paths, reading, planned)
+        planned = dry_run_of.Planned(" and ".join(names), _id_dtype(dtype), copies, max_length, stride, val_fraction)
+        dry_run_of.show_plan(show, paths, reading, planned)
         return
     stream = open_tokens(paths, reading)
     report = reports.WindowReport(show, max_length, stride, preview, explain)
@@ -291,11 +295,16 @@ def embed(
     as_json: options.Json = False,
 ) -> None:
     """Turn windows into token + positional embeddings."""
-    from llmprep import embedding
-    from llmprep.datasets import create_row_loader
+    from llmprep.formats.embeddings import write_embeddings
+    from llmprep.formats.ids import check_ids
+    from llmprep.formats.meta import make_meta
+    from llmprep.formats.weights import write_weights
     from llmprep.inputs import open_windows
-    from llmprep.kinds import check_ids, make_meta, write_embeddings, write_weights
-    from llmprep.ptfile import check_output, check_space, open_outputs, read_pt
+    from llmprep.output.checking import check_output, check_space
+    from llmprep.output.writing import open_outputs
+    from llmprep.ptfile.reading import read_pt
+    from llmprep.pytorch import embedding
+    from llmprep.pytorch.batches import create_row_loader
 
     show = Show(quiet, as_json, binary="-" in (output, save_weights))
     paths = _paths(inputs, files_from, nul_separated=null)
@@ -366,7 +375,7 @@ def inspect(
     as_json: options.Json = False,
 ) -> None:
     """Say what a token store or a .pt file is, from what, with which options; look inside; check it."""
-    from llmprep.cli.inspecting import Look, inspect_path
+    from llmprep.cli.inspect import Look, inspect_path
 
     show = Show(quiet, as_json)
     inspect_path(show, path, Look(windows or [], around, where, max_length, stride, verify, vocab_dir))
@@ -389,7 +398,7 @@ def merge(
 
 def _paths(inputs: list[str] | None, files_from: str | None, *, nul_separated: bool) -> list[str]:
     """Return the inputs named on the command line and in the list of files."""
-    from llmprep.documents import read_names
+    from llmprep.documents.finding import read_names
 
     listed = read_names(files_from, nul_separated=nul_separated) if files_from else []
     if nul_separated and not files_from:
@@ -413,8 +422,8 @@ def _reading(
     jobs: int | None,
 ) -> Reading:
     """Gather how inputs are read."""
+    from llmprep.choices import Effort
     from llmprep.inputs import Reading
-    from llmprep.tokens import Effort
 
     effort = Effort(backend=backend.value, jobs=_cores(jobs))
     return Reading(encoding, chosen, vocab_dir, field, effort, announce=show.note, watch=progress.watch)
@@ -433,7 +442,7 @@ def _text_options(
     newlines: options.Newlines | None, separator: options.Separator | None, special: options.Special | None
 ) -> TextOptions | None:
     """Return what was chosen for texts, or None: a .pt file takes no such options."""
-    from llmprep.tokens import TextOptions
+    from llmprep.choices import TextOptions
 
     given = {"newlines": newlines, "separator": separator, "special": special}
     chosen = {name: choice.value for name, choice in given.items() if choice is not None}

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from llmprep.errors import FileFormatError, RefusedError, UsageError, list_names
 
 if TYPE_CHECKING:
-    from llmprep.documents import Source
-    from llmprep.ptfile import Output
+    from llmprep.documents.source import Source
+    from llmprep.output.checking import Output
 
 
 def files_of(paths: list[str]) -> list[str]:
     """Return every file that the inputs mean, to be kept from being the output too."""
-    from llmprep.documents import expand_paths
+    from llmprep.documents.finding import expand_paths
 
     return [path for path, _ in expand_paths(paths)]
 
@@ -50,7 +50,7 @@ def split_names(name: str, val_fraction: float | None) -> list[str]:
         raise UsageError(f"--val-fraction {val_fraction}: must be larger than 0 and smaller than 1")
     if name == "-":
         raise UsageError("--val-fraction writes two files; name them with -o, not -")
-    from llmprep.ptfile import require_file_name
+    from llmprep.output.checking import require_file_name
 
     require_file_name(name)
     path = Path(name)
@@ -65,7 +65,7 @@ def check_outputs(
 
     A name that nobody has chosen must not replace what was made from other inputs: that is a `RefusedError`.
     """
-    from llmprep.ptfile import check_output
+    from llmprep.output.checking import check_output
 
     targets = [check_output(name, [*files_of(paths), *taken], force=force) for name in names]
     for target in () if chosen or force else targets:
@@ -93,7 +93,7 @@ def _refuse_other_origin(name: str, path: Path, given: str) -> None:
     Names of sources decide first. Where they are equal, an input that is newer than the file is an edited one; of an
     older one the content must be what the file was made from. A folder that is newer may have got other names, too.
     """
-    from llmprep.ptfile import read_pt
+    from llmprep.ptfile.reading import read_pt
 
     try:
         meta = read_pt(path, check_crc=False).meta
@@ -112,10 +112,10 @@ def _refuse_other_origin(name: str, path: Path, given: str) -> None:
 
 
 def _origin_of(given: str) -> _Origin:
-    from llmprep.documents import find_sources
+    from llmprep.documents.finding import find_sources
     from llmprep.inputs import Reading, is_text, only_store, stream_store
-    from llmprep.ptfile import read_pt
-    from llmprep.tokens import sum_or_list
+    from llmprep.ptfile.reading import read_pt
+    from llmprep.tokens.figures import sum_or_list
 
     store = only_store([given])
     sources = [] if store else find_sources([given])

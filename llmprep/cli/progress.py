@@ -14,7 +14,7 @@ from llmprep.preview import plain
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from llmprep.documents import Source
+    from llmprep.documents.source import Source
 
 WAIT_SECONDS = 0.5
 TICK_SECONDS = 0.2

@@ -2,215 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llmprep.errors import EmptyError, UsageError, VocabularyError
+from llmprep.cli.notes import common_figures, decoder, say_notes, special_lines
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
-    from llmprep.cli.show import Show
-    from llmprep.embedding import Plan, Tables
-    from llmprep.inputs import Reading
-    from llmprep.tokens import Ids, TokenStream
-    from llmprep.windows import Pairs
+    from llmprep.cli.printer import Show
+    from llmprep.pytorch.embedding import Plan, Tables
+    from llmprep.tokens.stream import Ids, TokenStream
+    from llmprep.windows.pairs import Pairs
 
 PAIRS_SHOWN = 8
 TOKENS_SHOWN = 48
 IDS_SHOWN = 16
 MAX_HEAD = 1 << 16
-
-
-def decoder(show: Show, stream: TokenStream) -> plain.Decode | None:
-    """Return ids -> text, or None where the vocabulary is not to be had: previews then show ids only."""
-    from llmprep.tokens import decode_ids, token_table
-
-    try:
-        table = token_table(stream.require_vocabulary(download=False))
-    except VocabularyError as error:
-        show.note(f"text is not shown: {error}")
-        return None
-    return lambda ids: decode_ids(ids, table)
-
-
-def say_notes(show: Show, stream: TokenStream) -> None:
-    """Say what was dropped, skipped or found while reading."""
-    from llmprep.documents import count_remarks
-
-    empty = [source.path for source in stream.documents if source.sha256 and not source.n_chars]
-    if empty:
-        names = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
-        show.note(f"{plain.plural(len(empty), 'empty input')} skipped: {names}")
-    say_empty_records(show, sum(source.n_empty for source in stream.documents))
-    for source in stream.documents:
-        if source.bom:
-            show.note(f"{source.path}: byte order mark dropped")
-    say_remarks(show, count_remarks(stream.documents))
-    if stream.n_special:
-        taken = {"allow": "taken as its id", "text": "taken as plain text"}[stream.options["special"]]
-        show.note(f"<|endoftext|> stands {stream.n_special} times in the text itself, {taken} (--special)")
-
-
-def say_empty_records(show: Show, count: int) -> None:
-    """Say that there were records without text."""
-    if count:
-        show.note(f"{plain.plural(count, 'empty record')} skipped; the others keep their numbers")
-
-
-def say_remarks(show: Show, remarks: Mapping[str, tuple[str, int]]) -> None:
-    """Say what a person should know of inputs: each remark with the first it is true of, and of how many it is."""
-    for remark, (name, count) in remarks.items():
-        show.note(f"{name}{f' (and {count - 1} more)' if count > 1 else ''}: {remark}")
-
-
-def special_lines(stream: TokenStream) -> list[str]:
-    """Say, on every run over texts, how many end-of-text strings stood in them: a text can forge a boundary."""
-    if not stream.documents:
-        return []
-    backends = " and ".join(name for name in sorted(stream.used) if stream.used[name])
-    return [f"<|endoftext|> in the text itself: {plain.number(stream.n_special)}; encoded by {backends}"]
-
-
-def _figures(stream: TokenStream, **more: object) -> dict[str, Any]:
-    """The keys that every JSON object has."""
-    return {
-        "n_tokens": stream.n_tokens,
-        "n_special": stream.n_special,
-        "encoding": stream.encoding,
-        "sources": stream.sources,
-        "content_sha256": stream.content_sha256,
-        **more,
-    }
-
-
-# --- a dry run ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What a dry run is of: an output, its dtype (None: a token store's), and the windows that it is to have."""
-
-    output: str
-    dtype: str | None = None
-    ids_per_token: float = 1
-    max_length: int | None = None
-    stride: int = 1
-    val_fraction: float | None = None
-
-
-def show_plan(show: Show, paths: list[str], reading: Reading, planned: Planned) -> None:
-    """Say what would be read and written, and about how many tokens, bytes and minutes that is.
-
-    What a run would refuse, and is certain without encoding all, is refused.
-    """
-    from llmprep.documents import find_sources
-    from llmprep.estimate import estimate_tokens, require_windows_of
-    from llmprep.inputs import is_text
-    from llmprep.kinds import check_dtype
-    from llmprep.ptfile import DTYPES
-    from llmprep.store.form import store_dtype
-    from llmprep.tokens import Effort, TextOptions
-    from llmprep.vocabulary import load_vocabulary
-
-    if not is_text(paths):
-        raise UsageError(f"--dry-run: {paths[0]}: its tokens are made already; there is nothing to estimate")
-    sources = find_sources(paths, reading.text_field, reading.announce)
-    effort = reading.effort or Effort()
-    vocabulary = load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
-    dtype, output = planned.dtype or store_dtype(vocabulary.n_vocab), planned.output
-    check_dtype(dtype, vocabulary.n_vocab)
-    guess = estimate_tokens(sources, vocabulary, reading.options or TextOptions(), effort)
-    if planned.max_length is not None:
-        require_windows_of(guess, sources, planned.max_length, planned.stride, planned.val_fraction)
-    n_bytes = round(guess.tokens * planned.ids_per_token * DTYPES[dtype].itemsize)
-    minutes = guess.seconds / effort.jobs / 60
-    show.object(
-        {
-            "command": "dry-run",
-            "inputs": [{"name": plain.visible(source.path), "bytes": source.size} for source in sources],
-            "output": output,
-            "estimate": {**asdict(guess), "output_bytes": n_bytes, "minutes": round(minutes, 4)},
-        }
-    )
-    sizes = ["?" if source.size is None else plain.size(source.size) for source in sources]
-    show.lines(f"{size:>11} {plain.visible(source.path)}" for size, source in zip(sizes, sources, strict=True))
-    unsized = f", and {plain.plural(guess.n_unsized, 'input')} of unknown size" if guess.n_unsized else ""
-    bounds = f"95 % between {plain.number(guess.low)} and {plain.number(guess.high)}"
-    made = f"{plain.visible(output)}, about {plain.size(n_bytes)}, in about {minutes:.1f} minutes"
-    show.lines([f"would read {plain.plural(len(sources), 'input')}, {plain.size(guess.n_bytes)}{unsized}"])
-    show.lines([f"would give about {plain.number(guess.tokens)} tokens ({bounds})"])
-    show.lines([f"would write {made}; nothing was written"])
-
-
-# --- tokenize -------------------------------------------------------------------------------------
-
-
-def print_counts(show: Show, streams: Iterable[TokenStream]) -> None:
-    """Print tokens per input as ``wc`` does, and a total if there are several."""
-    counts: list[tuple[int, str]] = []
-    for stream in streams:
-        counts.append((sum(map(len, _blocks(stream))), plain.visible(stream.name)))
-        if stream.n_tokens:
-            say_notes(show, stream)
-    total = sum(count for count, _ in counts)
-    if not total:
-        raise _all_empty(name for _, name in counts)
-    width = len(str(total))
-    rows = [*counts, (total, "total")] if len(counts) > 1 else counts
-    show.lines(f"{count:>{width}} {name}" for count, name in rows)
-    show.object({"command": "tokenize", "counts": [{"name": n, "tokens": c} for c, n in counts], "n_tokens": total})
-
-
-def _blocks(stream: TokenStream) -> Iterator[Ids]:
-    """Yield a stream's blocks; one that is empty has none, which among others is no error."""
-    try:
-        yield from stream
-    except EmptyError:
-        return
-
-
-def _all_empty(names: Iterable[str]) -> EmptyError:
-    return EmptyError(f"{', '.join(names)}: empty: 0 tokens")
-
-
-def print_ids(show: Show, streams: Iterable[TokenStream]) -> None:
-    """Print each input's ids on one line, as they come, or all in one object; an empty one among others has none."""
-    rows: list[dict[str, Any]] = []
-    lines = _IdLines(show)
-    for stream in streams:
-        row: list[int] = []
-        for block in _blocks(stream):
-            ids = block.tolist()
-            row += ids if show.as_json else ()
-            lines.add(ids)
-        lines.end()
-        rows.append({"name": plain.visible(stream.name), "token_ids": row})
-        if stream.n_tokens:
-            say_notes(show, stream)
-    if not lines.begun:
-        raise _all_empty(row["name"] for row in rows)
-    show.object({"command": "tokenize", "ids": rows})
-
-
-@dataclass(slots=True)
-class _IdLines:
-    """Prints ids line by line; blank lines wait for the first id, as without any the run is an error."""
-
-    show: Show
-    begun: bool = False
-    gap: str = ""
-
-    def add(self, ids: list[int]) -> None:
-        self.show.text(self.gap + " ".join(map(str, ids)))
-        self.begun, self.gap = True, " "
-
-    def end(self) -> None:
-        if self.begun:
-            self.show.text("\n")
-            self.gap = ""
-        else:
-            self.gap += "\n"
 
 
 def watch(stream: TokenStream) -> Callable[[], int]:
@@ -235,7 +43,7 @@ def show_tokens(show: Show, stream: TokenStream, *, output: str, n_bytes: int, n
     per_token = n_chars / stream.n_tokens
     say_notes(show, stream)
     show.object(
-        _figures(
+        common_figures(
             stream,
             command="tokenize",
             output=output,
@@ -266,9 +74,6 @@ def show_tokens(show: Show, stream: TokenStream, *, output: str, n_bytes: int, n
     show.lines([f"{plain.visible(output)}: token_ids [{stream.n_tokens}], {plain.size(n_bytes)}"])
 
 
-# --- pairs ----------------------------------------------------------------------------------------
-
-
 def show_pairs(show: Show, stream: TokenStream, pairs: Pairs, *, output: str | None) -> None:
     """Show growing contexts and their targets."""
     say_notes(show, stream)
@@ -295,9 +100,6 @@ def show_pairs(show: Show, stream: TokenStream, pairs: Pairs, *, output: str | N
         show.lines(plain.pair_lines(listed, decode))
 
 
-# --- window ---------------------------------------------------------------------------------------
-
-
 @dataclass(slots=True)
 class WindowReport:
     """Collects what `window` made, one part (or training and validation part) at a time."""
@@ -321,7 +123,7 @@ class WindowReport:
 
     def add(self, stream: TokenStream, *, output: str, n_bytes: int) -> None:
         """Say what became of one stream."""
-        from llmprep.windows import cover
+        from llmprep.windows.coverage import cover
 
         coverage = cover(stream.n_tokens, self.max_length, self.stride)
         part = str(stream.options.get("part", ""))
@@ -332,7 +134,7 @@ class WindowReport:
             self.show.note(
                 f"--preview {self.windows}: {len(rows)} shown; a preview reads the first {MAX_HEAD:,} tokens"
             )
-        self.objects[part] = _figures(
+        self.objects[part] = common_figures(
             stream,
             command="window",
             output=output,
@@ -352,7 +154,7 @@ class WindowReport:
 
     def _say(self, stream: TokenStream, output: str, n_bytes: int) -> None:
         from llmprep.preview.explain import coverage_lines, explain_lines
-        from llmprep.windows import cover
+        from llmprep.windows.coverage import cover
 
         coverage = cover(stream.n_tokens, self.max_length, self.stride)
         self.show.lines([*coverage_lines(coverage, self.max_length, self.stride), *special_lines(stream)])
@@ -384,9 +186,6 @@ class WindowReport:
                 self.show.lines([f"... and {self.max_length - PAIRS_SHOWN} longer contexts in this window"])
 
 
-# --- embed ----------------------------------------------------------------------------------------
-
-
 def say_size(show: Show, plan: Plan, output: str) -> None:
     """Say, before any work, what will be written."""
     n, length, dim = plan.shape
@@ -400,7 +199,7 @@ def show_embeddings(show: Show, plan: Plan, tables: Tables, stream: TokenStream,
     token, dim = [rows, length, plan.dim], plan.dim
     first = [round(float(value), 5) for value in tables.token.weight.detach()[0, :3]]
     show.object(
-        _figures(
+        common_figures(
             stream,
             command="embed",
             output=output,

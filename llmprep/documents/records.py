@@ -11,17 +11,14 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from llmprep.documents.blocks import (
-    Block,
-    Newlines,
-    checked_head,
-    cut_blocks,
-    normalise,
-    open_span,
-)
-from llmprep.documents.opening import open_content, open_source
-from llmprep.documents.sources import BOM, Source
-from llmprep.errors import DataError, UsageError, list_names
+from llmprep.choices import Newlines
+from llmprep.documents.blocks import Block, cut_blocks, normalise
+from llmprep.documents.decompressing import open_content
+from llmprep.documents.parquet import Documents, parquet_rows
+from llmprep.documents.recognising import checked_head
+from llmprep.documents.source import BOM, Source
+from llmprep.documents.texts import open_span
+from llmprep.errors import DataError, list_names
 
 JOINT = b"<|endoftext|>"
 SPECIAL = b"<|"
@@ -29,12 +26,8 @@ SPECIAL = b"<|"
 SMALL_BYTES = 1 << 16
 MAX_LINE_BYTES = 256 << 20
 """The longest line: a record is parsed as a whole, which takes up to 12 bytes of memory a byte."""
-
 MAX_GAPS = 1 << 16
 """So many runs of records without text have their numbers kept."""
-
-Documents = Iterator[tuple[str | None, str]]
-"""(text, where it stood) of each record; a blank line has no text."""
 
 
 def read_records(source: Source, newlines: Newlines, block_bytes: int) -> Iterator[Block]:
@@ -58,7 +51,7 @@ def read_records(source: Source, newlines: Newlines, block_bytes: int) -> Iterat
 
 def _with_text(source: Source, newlines: Newlines) -> Iterator[tuple[bytes, str]]:
     """Yield (UTF-8, place) of the records that hold text, counting the others and keeping their numbers."""
-    documents = _json_lines(source) if source.format == "jsonl" else _parquet_rows(source)
+    documents = _json_lines(source) if source.format == "jsonl" else parquet_rows(source)
     gaps: list[list[int]] = []
     source.gaps = gaps
     for number, (text, place) in enumerate(documents, 1):
@@ -101,9 +94,6 @@ def _utf8(source: Source, text: str, place: str) -> bytes:
             f"{source.path}: {place}: field {source.text_field} holds half a surrogate pair "
             f"(\\u{ord(text[error.start]):04x}), which is no character; mend the record"
         ) from error
-
-
-# --- JSON Lines -----------------------------------------------------------------------------------
 
 
 def _json_lines(source: Source) -> Documents:
@@ -205,68 +195,3 @@ def _text_of(source: Source, record: dict[str, Any], place: str) -> str:
     if not isinstance(text, str):
         raise DataError(f"{source.path}: {place}: field {source.text_field} is a {type(text).__name__}, not a string")
     return text
-
-
-# --- Parquet --------------------------------------------------------------------------------------
-
-
-def _parquet_rows(source: Source) -> Documents:
-    try:
-        from pyarrow import ArrowException, ArrowInvalid
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise UsageError(f"{source.path}: Parquet files need an extra: pip install 'llmprep[parquet]'") from error
-    _hash_whole(source)
-    row = 0
-    try:
-        with ParquetFile(source.path, page_checksum_verification=True) as file:
-            _require_column(source, file.schema_arrow.names)
-            for batch in file.iter_batches(batch_size=1024, columns=[source.text_field]):
-                for value in batch.column(0):
-                    row += 1
-                    yield _cell(source, value, f"row {row}"), f"row {row}"
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source.path}: the name of a column is not valid UTF-8: {error.object!r:.60}") from error
-    except (ArrowInvalid, ArrowException, OSError) as error:
-        raise DataError(f"{source.path}: damaged near row {row + 1}: {str(error).splitlines()[0]}") from error
-    open_source(source).read(1)  # at the end again: an error if the file has changed since it was hashed
-
-
-def _require_column(source: Source, names: list[str]) -> None:
-    if source.text_field not in names:
-        raise DataError(
-            f"{source.path}: has no column {source.text_field}; its columns: {list_names(names)} (see --field)"
-        )
-    if names.count(source.text_field) > 1:
-        raise DataError(
-            f"{source.path}: has {names.count(source.text_field)} columns {source.text_field}; which one is meant is "
-            f"not clear; rename one"
-        )
-
-
-def _cell(source: Source, scalar: Any, place: str) -> str:
-    """Return a cell's text; some writers store text as bytes without saying that it is text."""
-    try:
-        value = scalar.as_py()
-        if isinstance(value, bytes):
-            return value.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source.path}: {place}: column {source.text_field} is not valid UTF-8") from error
-    if not isinstance(value, str):
-        kind = "null" if value is None else f"a {type(value).__name__}"
-        raise DataError(f"{source.path}: {place}: column {source.text_field} is {kind}, not a string")
-    return value
-
-
-def count_rows(source: Source) -> int:
-    """Return how many rows a Parquet file says it has."""
-    from pyarrow.parquet import read_metadata
-
-    return int(read_metadata(source.path).num_rows)
-
-
-def _hash_whole(source: Source) -> None:
-    """Parquet is read by seeking, so its hash takes a pass of its own."""
-    stream = open_source(source)
-    while stream.read(1 << 18):
-        pass

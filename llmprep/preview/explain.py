@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmprep.preview.plain import number, plural
-from llmprep.windows import Coverage, target_counts
+from llmprep.windows.coverage import Coverage, target_counts
 
 WIDTH = 60
 WINDOWS = 4

@@ -11,29 +11,3 @@ windows cost nothing.
     output.py    whole or nothing: where bytes go, and how they become the file
     temporary.py the file they go to before, and what killed runs have left of such
 """
-
-from llmprep.ptfile.layout import DTYPES, TensorView, c_strides
-from llmprep.ptfile.mapping import map_file
-from llmprep.ptfile.output import Output, check_output, check_space, open_output, open_outputs, require_file_name
-from llmprep.ptfile.reading import PtFile, is_zip, read_pt
-from llmprep.ptfile.temporary import remove_temporaries, temporary_file
-from llmprep.ptfile.writing import write_pt
-
-__all__ = [
-    "DTYPES",
-    "Output",
-    "PtFile",
-    "TensorView",
-    "c_strides",
-    "check_output",
-    "check_space",
-    "is_zip",
-    "map_file",
-    "open_output",
-    "open_outputs",
-    "read_pt",
-    "remove_temporaries",
-    "require_file_name",
-    "temporary_file",
-    "write_pt",
-]

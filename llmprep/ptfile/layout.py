@@ -10,10 +10,8 @@ import numpy as np
 
 ARCHIVE = "archive"
 """Folder inside the zip; torch accepts any, and a fixed one keeps bytes independent of the file name."""
-
 ALIGNMENT = 64
 """Bytes; each data record starts at a multiple of it, as torch.save does since 2.1."""
-
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 
 

@@ -14,23 +14,15 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+from llmprep.output.writing import Sink
 from llmprep.ptfile.layout import ALIGNMENT, ARCHIVE, DTYPES, Plain, TensorView
 
 # 1980-01-01 00:00, the earliest time that a zip can hold: a file must not depend on the clock.
 DOS_TIME, DOS_DATE = 0, 0x21
 FLAGS = 0x0808  # sizes follow the data (bit 3); names are UTF-8 (bit 11)
 ZIP64 = 0xFFFFFFFF
-
 Described = Mapping[str, "TensorView | Plain"]
-
-
-class Sink(Protocol):
-    """Where bytes go."""
-
-    def write(self, data: bytes | memoryview, /) -> object:
-        """Take all of ``data``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +129,6 @@ def _directory_entry(record: _Record) -> bytes:
         *(len(record.name), len(extra), 0, 0, 0, 0, offset),
     )
     return fixed + record.name + extra
-
-
-# --- the pickle -----------------------------------------------------------------------------------
 
 
 def _pickle(values: Described, sizes: Sequence[int]) -> Iterator[bytes]:

@@ -18,17 +18,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from llmprep.backends import BackendName, Encoder
-from llmprep.documents import Source, count_remarks
+from llmprep.choices import BackendName, Effort, TextOptions
+from llmprep.documents.source import Source, count_remarks
 from llmprep.errors import InputError, WorkerDiedError
-from llmprep.executors import Workers
-from llmprep.kinds import write_tokens
+from llmprep.formats.tokens import write_tokens
 from llmprep.store.content import Stamp, sample, size_and_time
+from llmprep.store.executors import Workers
 from llmprep.store.folder import open_own, receipt_path, write_sealed
-from llmprep.store.form import shard_name, store_dtype
 from llmprep.store.plan import Plan, part_of
-from llmprep.tokens import Effort, TextOptions, stream_text
-from llmprep.vocabulary import Vocabulary, rebuild_vocabulary
+from llmprep.store.schema import shard_name, store_dtype
+from llmprep.tokens.backends import Encoder
+from llmprep.tokens.stream import stream_text
+from llmprep.vocabulary.loading import Vocabulary, rebuild_vocabulary
 
 ATTEMPTS = 2
 

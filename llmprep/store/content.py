@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from llmprep.documents import Source, close_source, open_source
-from llmprep.documents.blocks import find_safe_cut, open_span
+from llmprep.documents.blocks import find_safe_cut
+from llmprep.documents.opening import close_source, open_source
+from llmprep.documents.source import Source
+from llmprep.documents.texts import open_span
 from llmprep.errors import DataError, FileFormatError, InputError
 
 SAMPLE_BYTES = 4096

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from llmprep.errors import FileFormatError, InputError, OutputError
-from llmprep.ptfile import check_output, open_output
-from llmprep.ptfile.writing import Sink
-from llmprep.store.form import is_plan
+from llmprep.output.checking import check_output
+from llmprep.output.writing import Sink, open_output
 from llmprep.store.manifest import PLAN, read_sealed, seal
 from llmprep.store.own import RECEIPTS
+from llmprep.store.schema import is_plan
 
 ANEW = "build the store with --restart, or, where tasks build it, remove the folder"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llmprep.errors import FileFormatError, InputError, list_names
-from llmprep.store.form import find_faults
+from llmprep.store.schema import find_faults
 
 NAME = "manifest.json"
 PLAN = "plan.json"

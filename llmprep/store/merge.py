@@ -9,13 +9,13 @@ from typing import Any
 
 from llmprep import __version__
 from llmprep.errors import EmptyError, FileFormatError
-from llmprep.kinds import hash_ids
+from llmprep.formats.ids import hash_ids
 from llmprep.store.folder import ANEW, read_plan, write_sealed
-from llmprep.store.form import FORMAT, find_faults, shard_name, store_dtype
 from llmprep.store.manifest import NAME, Manifest
 from llmprep.store.reading import shard_ids
 from llmprep.store.receipts import Receipts, sound_receipts
-from llmprep.windows import split_place
+from llmprep.store.schema import FORMAT, find_faults, shard_name, store_dtype
+from llmprep.windows.counts import split_place
 
 KEPT = ("file", "tokens", "documents", "bytes", "sha256")
 BESIDE = ("llmprep_version", "encoding", "vocab_sha256")

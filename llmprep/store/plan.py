@@ -16,14 +16,16 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from llmprep import __version__
-from llmprep.documents import STDIN, Source, close_source, read_blocks
-from llmprep.documents.opening import is_compressed
+from llmprep.documents.decompressing import is_compressed
+from llmprep.documents.opening import close_source
+from llmprep.documents.reading import read_blocks
+from llmprep.documents.source import STDIN, Source
 from llmprep.errors import EmptyError, UsageError
 from llmprep.store.content import Stamp, stamp
 
 if TYPE_CHECKING:
-    from llmprep.tokens import TextOptions
-    from llmprep.vocabulary import Vocabulary
+    from llmprep.choices import TextOptions
+    from llmprep.vocabulary.loading import Vocabulary
 
 BYTES_PER_TOKEN = 4
 LEAST_SHARD, MOST_SHARD = 16 << 20, 1 << 30

@@ -14,7 +14,7 @@ from llmprep.store.manifest import NAME, PLAN
 from llmprep.store.own import RECEIPTS
 from llmprep.store.plan import Plan
 from llmprep.store.receipts import renumber
-from llmprep.vocabulary import Vocabulary
+from llmprep.vocabulary.loading import Vocabulary
 
 
 def prepare(

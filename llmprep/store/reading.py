@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from llmprep.errors import FileFormatError, InputError
-from llmprep.kinds import check_ids
-from llmprep.ptfile import PtFile, read_pt
+from llmprep.formats.ids import check_ids
+from llmprep.ptfile.reading import PtFile, read_pt
 from llmprep.store.manifest import Manifest, check_files, read_manifest
 
 Array = npt.NDArray[Any]

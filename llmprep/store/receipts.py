@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from llmprep.errors import FileFormatError, InputError, RefusedError, list_names
 from llmprep.store.content import reads_same
 from llmprep.store.folder import file_sha256, receipt_path, write_sealed
-from llmprep.store.form import is_receipt, shard_name
 from llmprep.store.lock import ALONE, Hold
 from llmprep.store.manifest import NAME, read_sealed
 from llmprep.store.own import RECEIPTS
+from llmprep.store.schema import is_receipt, shard_name
 
 if TYPE_CHECKING:
     from llmprep.store.build import ShardJob

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmprep.errors import FileFormatError
-from llmprep.kinds import check_ids
-from llmprep.ptfile import read_pt
+from llmprep.formats.ids import check_ids
+from llmprep.ptfile.reading import read_pt
 from llmprep.store.folder import file_sha256, read_plan, receipt_path
 from llmprep.store.manifest import PLAN, Manifest, check_files, read_manifest, read_sealed
 from llmprep.store.merge import KEPT, ContentHash

@@ -1,0 +1,137 @@
+"""``main``: runs a command and turns whatever happens into one line and an exit code."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from llmprep.cli.printer import finish_stdout, print_error
+from llmprep.cli.stopping import CODES, stoppable
+from llmprep.errors import InputError, LlmprepError, OutputError, ReaderGoneError, UsageError, shorten
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    _buffer_stdout()
+    code = run(sys.argv[1:])
+    # Threads and tables of torch take tenths of a second to tear down, and all that matters is written.
+    sys.stdout and sys.stdout.flush()
+    sys.stderr and sys.stderr.flush()
+    os._exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; return its exit code. The only place where errors are caught."""
+    try:
+        with stoppable():
+            code = _run(arguments)
+    except BaseException as error:
+        if os.environ.get("LLMPREP_DEBUG") == "1" and not isinstance(error, SystemExit):
+            raise
+        return _report(error)
+    if not arguments:
+        return UsageError.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _run(arguments: Sequence[str]) -> object:
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; redirect it to /dev/null if it is not wanted")
+    from llmprep.cli.commands import app
+
+    code = app(list(arguments) or ["--help"], prog_name="llmprep", standalone_mode=False)
+    finish_stdout()
+    return code
+
+
+def _report(error: BaseException) -> int:
+    library = _unloadable(error)
+    if library is not None:
+        reason = shorten(" ".join(str(error).split()) or type(error).__name__, 300)
+        print_error(f"{library} cannot be loaded: {reason}; reinstall it: pip install --force-reinstall {library}")
+        return LlmprepError.exit_code
+    return _report_own(error)
+
+
+def _report_own(error: BaseException) -> int:
+    import typer
+
+    match error:
+        case _ if _is_reader_gone(error):
+            return _abandon_stdout(ReaderGoneError.exit_code)
+        case SystemExit(code=code):
+            return code if isinstance(code, int) else 1
+        case KeyboardInterrupt():
+            return CODES["SIGINT"]
+        case LlmprepError():
+            print_error(str(error))
+            return _abandon_stdout(error.exit_code) if isinstance(error, OutputError) else error.exit_code
+        case typer.TyperException():
+            command = getattr(getattr(error, "ctx", None), "command_path", "llmprep")
+            print_error(f"{error.format_message().strip().rstrip('.')}; see {command} --help")
+            return error.exit_code
+        case _ if _is_memory(error):
+            print_error(
+                "out of memory; lower --jobs, --max-length, --dim or --batch-size, use a smaller --dtype, "
+                "or raise the limit (ulimit -v)"
+            )
+            return LlmprepError.exit_code
+        case OSError():
+            print_error(f"{error.filename or 'input/output'}: {error.strerror or error}")
+            return _abandon_stdout(InputError.exit_code)
+        case _:
+            print_error(
+                f"internal error, {type(error).__name__}: {error}; please report it, with what LLMPREP_DEBUG=1 prints"
+            )
+            return LlmprepError.exit_code
+
+
+def _is_reader_gone(error: BaseException) -> bool:
+    """Tell whether standard output has lost its reader; typer, when it prints help, makes that a SystemExit."""
+    by_typer = isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError)
+    return by_typer or isinstance(error, ReaderGoneError)
+
+
+def _unloadable(error: BaseException) -> str | None:
+    """Name the library that cannot be imported: an error of any kind that comes of an import, except for memory."""
+    if not isinstance(error, Exception) or isinstance(error, LlmprepError) or _is_memory(error):
+        return None
+    import traceback
+
+    ours = str(Path(__file__).parent.parent)
+    lines = [frame.line or "" for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(ours)]
+    found = re.match(r"(?:import|from) (?!llmprep\b)(\w+)", lines[-1]) if lines else None
+    return found[1] if found and found[1] not in sys.stdlib_module_names else None
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Tell whether an error means that memory ran out; torch and the loader of libraries say so only in words."""
+    words = (
+        "allocate memory",
+        "not enough memory",
+        "failed to map segment",
+        "cannot allocate",
+        "can't allocate",
+        "can't start new thread",
+        "bad_alloc",
+    )
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
+def _buffer_stdout() -> None:
+    """Buffer what PYTHONUNBUFFERED leaves bare: Python then drops what the system does not take at once."""
+    if sys.stdout is not None and isinstance(sys.stdout.buffer, io.RawIOBase):
+        encoding, errors = sys.stdout.encoding, sys.stdout.errors
+        sys.stdout = open(1, "w", encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
+
+
+def _abandon_stdout(code: int) -> int:
+    """Let nothing try to flush a broken standard output again."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code

@@ -1,0 +1,23 @@
+"""An embeddings file: ``input_embeddings`` (N, L, D)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from llmprep.output.writing import Sink
+from llmprep.ptfile.layout import TensorView, c_strides
+from llmprep.ptfile.writing import write_pt
+
+
+def write_embeddings(
+    sink: Sink,
+    batches: Iterable[memoryview],
+    shape: tuple[int, int, int],
+    *,
+    dtype: str,
+    meta: Mapping[str, Any],
+) -> int:
+    """Write an embeddings file from the raw bytes of its batches; returns its size in bytes."""
+    view = TensorView(0, dtype, shape, c_strides(shape))
+    return write_pt(sink, [batches], lambda _: {"input_embeddings": view, "meta": dict(meta)})

@@ -1,0 +1,82 @@
+"""``meta``: what a file states of itself, made and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmprep import __version__
+from llmprep.errors import FileFormatError, UsageError, list_names, shorten
+from llmprep.ptfile.reading import PtFile
+from llmprep.tokens.figures import are_gaps
+from llmprep.tokens.stream import TokenStream
+
+FORMAT = "llmprep/1"
+MAX_VOCAB = 1 << 24
+META: dict[str, type] = {
+    "format": str,
+    "kind": str,
+    "encoding": str,
+    "vocab_sha256": str,
+    "n_vocab": int,
+    "n_tokens": int,
+    "content_sha256": str,
+    "options": dict,
+    "sources": list,
+}
+SOURCE: dict[str, type] = {"name": str, "bytes": int, "sha256": str, "tokens": int, "documents": int}
+WINDOW_OPTIONS: dict[str, type] = {"max_length": int, "stride": int, "dense": bool}
+
+
+def checked_meta(file: PtFile) -> dict[str, Any]:
+    """Return a file's meta. Raises `FileFormatError` with what it lacks of all that llmprep counts on."""
+    meta, name = file.meta, file.name
+    if not meta:
+        keys = list_names([*file.values, *file.tensors])
+        raise FileFormatError(f"{name}: has no meta: llmprep did not write it; its keys: {keys}")
+    if "format" in meta and meta["format"] != FORMAT:
+        raise FileFormatError(f"{name}: format is {meta['format']!r:.40}, this llmprep reads {FORMAT!r}")
+    wrong = _missing(meta, META) or [
+        f"sources: {each}" for source in meta["sources"] for each in _missing(source, SOURCE)
+    ]
+    if not wrong and not all(are_gaps(source.get("gaps", [])) for source in meta["sources"]):
+        wrong.append("sources: gaps are no runs [number, count] in order")
+    if not wrong and not 1 <= meta["n_vocab"] <= MAX_VOCAB:
+        wrong.append(f"n_vocab {shorten(str(meta['n_vocab']))} is out of range")
+    if not wrong and meta["n_tokens"] < 0:
+        wrong.append(f"n_tokens {shorten(str(meta['n_tokens']))} is out of range")
+    if "input_ids" in file.tensors and not wrong:
+        wrong = _missing(meta["options"], WINDOW_OPTIONS)
+        wrong = wrong or [f"{key} is less than 1" for key in ("max_length", "stride") if meta["options"][key] < 1]
+    if wrong:
+        raise FileFormatError(f"{name}: meta: {'; '.join(wrong[:8])}")
+    return meta
+
+
+def _missing(values: object, wanted: Mapping[str, type]) -> list[str]:
+    held = values if isinstance(values, dict) else {}
+    return [
+        f"{key} is missing or no {kind.__name__}" for key, kind in wanted.items() if type(held.get(key)) is not kind
+    ]
+
+
+def check_dtype(dtype: str, n_vocab: int) -> None:
+    """Raise `UsageError` if ids of this vocabulary do not fit the dtype."""
+    if dtype == "uint16" and n_vocab > 65_536:
+        raise UsageError(f"--dtype uint16: holds ids up to 65535, this vocabulary has {n_vocab}; use int32 or int64")
+
+
+def make_meta(kind: str, stream: TokenStream, **options: object) -> dict[str, Any]:
+    """Return ``meta`` for a file made from a stream that has been read to its end."""
+    return {
+        "format": FORMAT,
+        "kind": kind,
+        "llmprep_version": __version__,
+        "encoding": stream.encoding,
+        "vocab_sha256": stream.vocab_sha256,
+        "n_vocab": stream.n_vocab,
+        "n_tokens": stream.n_tokens,
+        "options": {**stream.options, **options},
+        "sources": stream.sources,
+        "content_sha256": stream.content_sha256,
+    }

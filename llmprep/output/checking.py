@@ -1,0 +1,144 @@
+"""Whether a place may be written to, checked before any work."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmprep.errors import OutputError, RefusedError, UsageError
+
+ZIP_MAGIC = b"PK\x03\x04"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A checked place to write to. ``path`` is None for standard output."""
+
+    name: str
+    path: Path | None
+    direct: bool
+
+
+def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = False) -> Output:
+    """Check, before any work, that ``name`` can be written and that nothing would be lost.
+
+    What is no regular file, such as the pipe behind ``/dev/fd/63``, is opened under the very name that is given.
+    Raises `UsageError` if it is a folder, a terminal or one of ``inputs`` (also through links),
+    `RefusedError` if it is a file that is not a .pt, or read-only, and ``force`` is not given, `OutputError` if its
+    folder is missing or read-only.
+    """
+    if name == "-":
+        return _check_stdout()
+    require_file_name(name)
+    try:
+        path = Path(os.path.realpath(name, strict=False))
+        status = _status(Path(name))
+        # Of what /dev/fd/N leads to there may be no name any more. Another writer that replaces it leaves always one.
+        has_name = status is None or status.st_nlink > 0 or _status(path) is not None
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{name}: {os_reason(error)}") from error
+    if status is not None:
+        _check_existing(name, status, inputs)
+        if not (stat.S_ISREG(status.st_mode) and has_name):
+            return Output(name, Path(name), direct=True)
+        if not force:
+            _refuse_to_replace(name, path, status)
+    _check_folder(name, path)
+    return Output(name, path, direct=False)
+
+
+def require_file_name(name: str) -> None:
+    """Raise `UsageError` for a name that only a folder can have; a Path would drop the slash at its end."""
+    if name and name.rpartition("/")[2] in ("", ".", ".."):
+        raise UsageError(f"{name}: is the name of a folder, and this writes a file; name a file in it")
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _check_stdout() -> Output:
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; nothing can be written to it")
+    if sys.stdout.isatty():
+        raise UsageError("-o -: a .pt file is binary and standard output is a terminal; redirect it")
+    return Output("-", None, direct=True)
+
+
+def _check_existing(name: str, status: os.stat_result, inputs: Sequence[str | Path]) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise UsageError(f"{name}: is a folder; name a file in it")
+    if stat.S_ISCHR(status.st_mode):
+        _refuse_terminal(name)
+        return
+    for other in inputs:
+        with suppress(OSError, ValueError):
+            if os.path.samestat(status, Path(other).stat()):
+                raise UsageError(f"{name}: is also an input; name another output")
+
+
+def _refuse_terminal(name: str) -> None:
+    with suppress(OSError):  # opening it for writing tells what is wrong with it
+        descriptor = os.open(name, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            if os.isatty(descriptor):
+                raise UsageError(f"{name}: a .pt file is binary and this is a terminal; name a file")
+        finally:
+            os.close(descriptor)
+
+
+def _refuse_to_replace(name: str, path: Path, status: os.stat_result) -> None:
+    """Refuse what is no .pt file, and what is read-only; root, to whom no bit applies, heeds that there are none."""
+    if not _is_ours(name, path):
+        raise RefusedError(f"{name}: exists and is not a .pt file; --force replaces it")
+    if not status.st_mode & 0o222 or not os.access(path, os.W_OK):
+        raise RefusedError(f"{name}: exists and is read-only; --force replaces it")
+
+
+def _is_ours(name: str, path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == ZIP_MAGIC
+    except OSError as error:
+        raise OutputError(f"{name}: {os_reason(error)}") from error
+
+
+def _check_folder(name: str, path: Path) -> None:
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"{name}: there is no folder {folder.name or folder}; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{name}: its folder is not writable")
+    if len(os.fsencode(path.name)) > 255:
+        raise OutputError(f"{name}: {os.strerror(errno.ENAMETOOLONG)}")
+
+
+def check_space(output: Output, need: int) -> None:
+    """Raise `OutputError` at once if ``need`` bytes cannot fit where ``output`` goes."""
+    if output.path is None or output.direct:
+        return
+    free = shutil.disk_usage(output.path.parent).free
+    if need > free:
+        raise OutputError(f"{output.name}: needs {need / 1e9:.1f} GB, its disk has {free / 1e9:.1f} GB free")
+
+
+def os_reason(error: OSError | ValueError) -> str:
+    """The operating system's words, and what to do where we know it."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOSPC:
+        return "no space left on the device; the old file, if any, is intact"
+    if number == errno.EFBIG:
+        return "the file-size limit is reached (see ulimit -f); the old file, if any, is intact"
+    if "embedded null" in str(error):  # each Python has other words for it
+        return "no name holds a NUL character"
+    return os.strerror(number) if number else str(error)

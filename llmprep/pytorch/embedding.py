@@ -1,0 +1,218 @@
+"""Ids -> token + positional embeddings. Imports torch.
+
+The tables, and the order in which they and the loader draw random numbers, are those of the data-loading chapter of
+rasbt/LLMs-from-scratch, which has two: ``dataloader`` is that of its dataloader.ipynb, ``ch02`` that of its ch02.ipynb,
+run from the top. With the same torch, seed, sizes and loader's options the result is the notebook's, bit for bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import Embedding
+
+from llmprep.errors import DataError, UsageError
+from llmprep.formats.weights import WEIGHT_KEYS, weight_keys, weights_shape
+from llmprep.ptfile.layout import DTYPES
+from llmprep.ptfile.reading import PtFile
+
+DIM = 256
+CONTEXT_LENGTH = 1024
+ORDER = "dataloader"
+CH02_EXAMPLE = (6, 3)
+"""The small layer that ch02.ipynb makes between its seed and its tables; it draws from the same generator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Token table (n_vocab, dim) and positional table (context_length, dim), float32."""
+
+    token: Embedding
+    position: Embedding
+
+    def embed(self, batch: Tensor) -> Tensor:
+        """Return token + position for ids (B, L): (B, L, dim)."""
+        positions = torch.arange(batch.shape[1], device=batch.device)
+        embedded: Tensor = self.token(batch) + self.position(positions)
+        return embedded
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be computed: ``n_windows`` windows in batches, through tables of these sizes."""
+
+    n_windows: int
+    max_length: int
+    n_vocab: int
+    context_length: int
+    dim: int
+    batch_size: int
+    dtype: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the result, (N, L, D)."""
+        return self.n_windows, self.max_length, self.dim
+
+    @property
+    def n_batches(self) -> int:
+        """Batches to take from the loader."""
+        return -(-self.n_windows // self.batch_size)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the result."""
+        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
+
+
+def make_plan(  # noqa: PLR0913 - one keyword per option of the command
+    rows: tuple[int, ...],
+    n_vocab: int,
+    weights: PtFile | None = None,
+    *,
+    dim: int | None = None,
+    context_length: int | None = None,
+    batch_size: int = 8,
+    batches: int | None = None,
+    drop_last: bool = False,
+    dtype: str = "float32",
+) -> Plan:
+    """Plan for windows of shape ``rows`` (N, L); tables are as large as ``weights``, else dim and context_length.
+
+    Raises `UsageError` for windows longer than the context, for tables beyond the memory and for sizes that are not
+    those of the weights, `DataError` if there is no batch.
+    """
+    if weights is not None:
+        n_vocab, own_context, own_dim = weights_shape(weights)
+        for name, wanted, own in (("dim", dim, own_dim), ("context-length", context_length, own_context)):
+            if wanted is not None and wanted != own:
+                raise UsageError(f"--{name} {wanted}: {weights.name} has {own}")
+        dim, context_length = own_dim, own_context
+    dim, context_length = dim or DIM, context_length or CONTEXT_LENGTH
+    n_rows, max_length = rows
+    _check_sizes(n_vocab, dim, context_length, max_length)
+    if drop_last:
+        n_rows -= n_rows % batch_size
+        if not n_rows:
+            raise DataError(
+                f"{rows[0]} windows fill no batch of {batch_size}; leave out --drop-last or lower --batch-size"
+            )
+    if batches is not None:
+        n_rows = min(n_rows, batches * batch_size)
+    return Plan(n_rows, max_length, n_vocab, context_length, dim, batch_size, dtype)
+
+
+def _check_sizes(n_vocab: int, dim: int, context_length: int, max_length: int) -> None:
+    if max_length > context_length:
+        raise UsageError(
+            f"max_length {max_length} is larger than --context-length {context_length}; "
+            f"each position of a window needs a row of the positional table"
+        )
+    need = (n_vocab + context_length) * dim * 4
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need > have:
+        raise UsageError(
+            f"--dim {dim}: tables of ({n_vocab} + {context_length}) x {dim} float32 need {need / 1e9:.1f} GB, "
+            f"this machine has {have / 1e9:.1f} GB"
+        )
+
+
+def choose_order(order: str | None, *, shuffle: bool, weights: str | None) -> str:
+    """Return the order of drawing, which is ``dataloader`` where none is given.
+
+    Raises `UsageError` where nothing drawn is used: tables of a file, windows in their own order.
+    """
+    if order is not None and weights is not None and not shuffle:
+        raise UsageError(f"--order {order}: --weights has both tables and nothing is shuffled; leave it out")
+    return order or ORDER
+
+
+def create_tables(
+    plan: Plan, loader: Iterable[Tensor], *, seed: int, order: str = ORDER, weights: PtFile | None = None
+) -> tuple[Tables, Iterator[Tensor]]:
+    """Seed torch's global generator and draw from it; return the tables and the planned batches of ids (B, L).
+
+    ``dataloader`` draws the token table, the positional table, then what the loader needs. ``ch02`` draws a layer of
+    (6, 3), the token table, what the loader needs up to its first batch, then the positional table.
+    Tables given as ``weights`` are drawn all the same, so that windows are shuffled alike.
+    """
+    torch.manual_seed(seed)
+    if order == "ch02":
+        Embedding(*CH02_EXAMPLE)
+    token = Embedding(plan.n_vocab, plan.dim)
+    batches = _begin(loader) if order == "ch02" else loader
+    tables = Tables(token, Embedding(plan.context_length, plan.dim))
+    if weights is not None:
+        _load_tables(tables, weights)
+    return tables, itertools.islice(batches, plan.n_batches)
+
+
+def _begin(loader: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Take the first batch, for which a loader draws its seeds, and yield it with all others."""
+    batches = iter(loader)
+    first = next(batches)
+    return itertools.chain([first], batches)
+
+
+def _load_tables(tables: Tables, file: PtFile) -> None:
+    for key, table in zip(weight_keys(file), (tables.token, tables.position), strict=True):
+        table.weight.data = torch.tensor(file.tensors[key], dtype=torch.float32)
+
+
+def check_device(name: str) -> torch.device:
+    """Return the device, or raise `UsageError` if torch has none of that name here."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"--device {name}: not available here ({str(error).splitlines()[0]})") from error
+    return device
+
+
+def embed_batches(
+    batches: Iterable[Tensor], tables: Tables, *, device: torch.device, dtype: str = "float32"
+) -> Iterator[Tensor]:
+    """Yield (B, L, dim) on the CPU in ``dtype`` for each batch of ids (B, L)."""
+    tables.token.to(device)
+    tables.position.to(device)
+    with torch.no_grad():
+        for batch in batches:
+            yield tables.embed(batch.to(device)).to("cpu", getattr(torch, dtype)).contiguous()
+
+
+def raw_bytes(tensor: Tensor) -> memoryview:
+    """Return a contiguous CPU tensor's bytes, bfloat16 included."""
+    return tensor.detach().contiguous().view(torch.uint8).numpy().data.cast("B")
+
+
+def weight_arrays(tables: Tables) -> dict[str, npt.NDArray[np.float32]]:
+    """Return both tables by the names that a weights file has for them, float32."""
+    named = zip(WEIGHT_KEYS[0], (tables.token, tables.position), strict=True)
+    return {key: table.weight.detach().to("cpu").numpy() for key, table in named}
+
+
+def describe(plan: Plan, *, seed: int, shuffle: bool, order: str = ORDER, weights: PtFile | None) -> dict[str, object]:
+    """Return the options that decide an embeddings file, for its ``meta``; ``order`` only if not the default."""
+    hashed = hashlib.sha256()
+    for key in weight_keys(weights) if weights else ():
+        hashed.update(np.ascontiguousarray(weights.tensors[key]).data if weights else b"")
+    return {
+        "dim": plan.dim,
+        "context_length": plan.context_length,
+        "batch_size": plan.batch_size,
+        "n_windows": plan.n_windows,
+        "seed": seed,
+        "shuffle": shuffle,
+        "dtype": plan.dtype,
+        "weights_sha256": hashed.hexdigest() if weights else None,
+        **({} if order == ORDER else {"order": order}),
+    }

@@ -1,0 +1,125 @@
+"""Blocks of text -> ids, by two backends that give one answer.
+
+tiktoken is the definition. gigatoken gives the same ids many times faster, but carries a newer Unicode table: it
+differs where a text holds a code point that Unicode 17 added, and blocks with one go to tiktoken. A small sample of
+what gigatoken encodes is encoded again by tiktoken, and a difference ends the run.
+"""
+
+from __future__ import annotations
+
+import mmap
+import resource
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from llmprep.choices import BackendName
+from llmprep.documents.blocks import SECOND_CUT, Block, last_safe_cut
+from llmprep.errors import BackendsDifferError, DataError, UsageError
+from llmprep.tokens.gigatoken import SCHEMES, Gigatoken, has_gigatoken
+from llmprep.tokens.unicode17 import Ids, has_new_code_point
+from llmprep.vocabulary.loading import END_OF_TEXT, Vocabulary
+
+LARGE_BYTES = 4 << 20
+"""From here on gigatoken, which takes longer to start, is done sooner."""
+SAMPLE_BYTES = 4096
+SAMPLE_EVERY = 16
+SPARE_BYTES = 64 << 20
+SPARE_PER_BYTE = 52
+"""What encoding takes at most, measured: so much at once, and so much for a byte of a text that cannot be split."""
+
+
+@dataclass(slots=True)
+class Encoder:
+    """Encodes blocks; may be called from several threads. ``used`` counts the blocks that each backend encoded.
+
+    Only the end-of-text string can become a special id, and only with ``special="allow"`` or at the seams of a batch;
+    all others stay text, which is what the reference's ``allowed_special={"<|endoftext|>"}`` does. ``expected_bytes``
+    is how much is to come, as far as that is known; ``auto`` takes the backend that will be done sooner. Of ``jobs``
+    threads, all but one encode with gigatoken: writing and hashing what it yields keeps a core busy.
+    """
+
+    vocabulary: Vocabulary
+    special: str = "allow"
+    backend: BackendName = "auto"
+    expected_bytes: int = 0
+    jobs: int = 1
+    used: Counter[str] = field(default_factory=Counter)
+    _seen_bytes: int = 0
+    _tiktoken: Callable[[str, bool], Ids] = field(init=False, repr=False)
+    _gigatoken: Gigatoken | None = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        self._tiktoken = _tiktoken(self.vocabulary)
+        if self.backend == "gigatoken" and not has_gigatoken():
+            raise UsageError("--backend gigatoken: needs an extra: pip install 'llmprep[fast]'")
+        if self.backend != "tiktoken" and self.vocabulary.name in SCHEMES and has_gigatoken():
+            self._gigatoken = Gigatoken(self.vocabulary, most=max(1, self.jobs - 1))
+
+    def encode(self, block: Block) -> Ids:
+        """Return the ids of one block, (n,) uint32. Raises `DataError` for what tiktoken cannot encode."""
+        require_memory(SPARE_BYTES + SPARE_PER_BYTE * len(block.data))
+        special = block.seams > 0 or self.special == "allow"
+        self._seen_bytes += len(block.data)
+        large = max(self.expected_bytes, self._seen_bytes) >= LARGE_BYTES
+        if self._gigatoken and (large or self.backend == "gigatoken") and not has_new_code_point(block.data):
+            ids = self._gigatoken.encode(block.data, special=special)
+            self._compare(block, ids, special=special)
+            self.used["gigatoken"] += 1
+            return ids
+        return self._encode_exactly(block, special=special)
+
+    def _encode_exactly(self, block: Block, *, special: bool) -> Ids:
+        try:
+            ids = self._tiktoken(block.text, special)
+        except ValueError as error:
+            if self._gigatoken and not has_new_code_point(block.data):
+                self.used["gigatoken"] += 1
+                return self._gigatoken.encode(block.data, special=special)
+            raise DataError(
+                f"{block.source.path}: tiktoken cannot encode the {len(block.raw or block.data)} bytes from "
+                f"{block.where} on ({str(error)[:80]}); a run of about 1,000,000 white-space characters is too long "
+                f"for it: shorten it, or install the extra: pip install 'llmprep[fast]'"
+            ) from error
+        self.used["tiktoken"] += 1
+        return ids
+
+    def _compare(self, block: Block, ids: Ids, *, special: bool) -> None:
+        """Encode some blocks, chosen by their place, with tiktoken too: a small one whole, else its start."""
+        if zlib.crc32(f"{block.source.name} {block.where}".encode()) % SAMPLE_EVERY and self.used["gigatoken"]:
+            return
+        whole = len(block.data) <= SAMPLE_BYTES
+        head = block.data[:SAMPLE_BYTES]
+        part = block.data if whole else head[: last_safe_cut(head) or last_safe_cut(head, SECOND_CUT)]
+        expected = self._tiktoken(part.decode(), special)
+        if not np.array_equal(expected, ids if whole else ids[: len(expected)]):
+            raise BackendsDifferError(
+                f"{block.source.path}: gigatoken and tiktoken differ in the {len(part)} bytes from {block.where} on; "
+                f"use --backend tiktoken, and please report this"
+            )
+
+
+def _tiktoken(vocabulary: Vocabulary) -> Callable[[str, bool], Ids]:
+    from tiktoken import Encoding
+
+    encoding = Encoding(
+        vocabulary.name,
+        pat_str=vocabulary.pattern,
+        mergeable_ranks=vocabulary.ranks,
+        special_tokens=vocabulary.special_tokens,
+    )
+    allowed = {True: {END_OF_TEXT}, False: set[str]()}
+    return lambda text, special: encoding.encode_to_numpy(text, allowed_special=allowed[special], disallowed_special=())
+
+
+def require_memory(n_bytes: int) -> None:
+    """Raise `MemoryError` if a limit leaves less than this: the backends do not raise, they abort the process."""
+    if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+        return
+    try:
+        mmap.mmap(-1, n_bytes).close()
+    except OSError as error:
+        raise MemoryError from error

@@ -1,0 +1,145 @@
+"""Inputs -> how many tokens they will give, from a small seeded sample. Nothing is written."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+import time
+from bisect import bisect
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+from llmprep.choices import Effort, TextOptions
+from llmprep.documents.blocks import Block, last_safe_cut
+from llmprep.documents.decompressing import is_compressed
+from llmprep.documents.opening import HEAD_BYTES, close_source, open_source
+from llmprep.documents.reading import read_blocks
+from llmprep.documents.source import Source
+from llmprep.tokens.backends import Encoder
+from llmprep.tokens.stream import stream_text
+from llmprep.vocabulary.loading import Vocabulary
+
+SAMPLES = 48
+SAMPLE_BYTES = 1 << 15
+BEGINNING_BYTES = 4 << 20
+"""So much text is read of what cannot be entered but at its beginning."""
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Tokens with the bounds of a 95 % interval, and the seconds that one thread needs to encode them.
+
+    ``n_bytes`` are the inputs' bytes; inputs without a size (pipes) are not counted, and ``n_unsized`` says how many.
+    """
+
+    n_bytes: int
+    n_unsized: int
+    tokens: int
+    low: int
+    high: int
+    seconds: float
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all inputs were encoded whole."""
+        return not self.n_unsized and self.n_bytes <= SAMPLES * SAMPLE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    n_bytes: int
+    n_tokens: int
+
+
+def estimate_tokens(
+    sources: Sequence[Source], vocabulary: Vocabulary, options: TextOptions, effort: Effort
+) -> Estimate:
+    """Estimate from up to `SAMPLES` pieces of `SAMPLE_BYTES`, drawn with probability proportional to size.
+
+    A small input is encoded whole, and the interval is then one number. Compressed files and records are sampled at
+    their beginnings, since they cannot be entered elsewhere.
+    """
+    sized = [source for source in sources if source.size]
+    total = sum(source.size or 0 for source in sized)
+    started = time.perf_counter()
+    if total <= SAMPLES * SAMPLE_BYTES:
+        copies = [_fresh(source) for source in sources if source.size is not None]
+        exactly = stream_text(copies, vocabulary, options, Effort(effort.backend)) if copies else ()
+        tokens = n_sampled = float(sum(len(block) for block in exactly))
+        spread = 0.0
+    else:
+        encoder = Encoder(vocabulary, options.special, effort.backend, total)
+        samples = list(_sample(sized, encoder, options))
+        ratios = [sample.n_tokens / sample.n_bytes for sample in samples]
+        mean = statistics.fmean(ratios)
+        tokens, n_sampled = mean * total, sum(sample.n_tokens for sample in samples)
+        spread = 2 * statistics.stdev(ratios) / math.sqrt(len(ratios)) / max(mean, 1e-9)
+    seconds = time.perf_counter() - started
+    return Estimate(
+        n_bytes=total,
+        n_unsized=sum(source.size is None for source in sources),
+        tokens=round(tokens),
+        low=round(tokens * (1 - spread)),
+        high=round(tokens * (1 + spread)),
+        seconds=seconds * tokens / max(1, n_sampled),
+    )
+
+
+def _sample(sized: Sequence[Source], encoder: Encoder, options: TextOptions) -> Iterator[_Sample]:
+    draw = random.Random(SEED)  # noqa: S311 - a sample, no secret
+    drawn = draw.choices(range(len(sized)), weights=[source.size or 0 for source in sized], k=SAMPLES)
+    for number, count in sorted(Counter(drawn).items()):
+        source = _fresh(sized[number])
+        if source.format == "text" and (source.size or 0) > 2 * SAMPLE_BYTES and not is_compressed(source):
+            yield from (_piece(source, encoder, draw) for _ in range(count))
+        else:
+            yield from _beginning(source, count, encoder, options)
+        close_source(source)
+
+
+def _piece(source: Source, encoder: Encoder, draw: random.Random) -> _Sample:
+    """Encode a piece from a random place of a plain text."""
+    close_source(source)
+    stream = open_source(source)
+    stream.seek(draw.randrange((source.size or 0) - SAMPLE_BYTES))
+    data = stream.read(SAMPLE_BYTES + HEAD_BYTES)
+    start = last_safe_cut(data[:HEAD_BYTES])
+    part = data[start : start + SAMPLE_BYTES].decode("utf-8", "ignore").encode()
+    return _Sample(max(1, len(part)), len(encoder.encode(Block(source, part, part, 0))))
+
+
+def _beginning(source: Source, count: int, encoder: Encoder, options: TextOptions) -> Iterator[_Sample]:
+    """Encode ``count`` pieces, evenly spread over the first `BEGINNING_BYTES` of text, or over all there is."""
+    close_source(source)
+    if source.format != "parquet":
+        open_source(source).most = HEAD_BYTES  # small steps: the bytes read are those that the text came from
+    blocks: list[Block] = []
+    n_bytes = n_text = 0
+    for block in read_blocks(source, options.newlines, SAMPLE_BYTES):
+        if n_text > BEGINNING_BYTES and (source.format == "parquet" or source.n_bytes > n_bytes):
+            break
+        blocks.append(block)
+        n_bytes, n_text = source.n_bytes, n_text + len(block.data)
+    else:
+        n_bytes = source.n_bytes
+    if source.format == "parquet" and blocks:
+        from llmprep.documents.parquet import count_rows
+
+        n_bytes = n_bytes * sum(block.seams + 1 for block in blocks) // max(1, count_rows(source))
+    if not blocks:
+        yield from [_Sample(max(1, n_bytes), 0)] * count
+        return
+    ends = list(accumulate(len(block.data) for block in blocks))
+    for k in range(count):
+        block = blocks[bisect(ends, n_text * (2 * k + 1) // (2 * count))]
+        seams = -block.seams if options.separator == "none" else block.first
+        n_tokens = len(encoder.encode(block)) + seams
+        yield _Sample(max(1, round(n_bytes * len(block.data) / n_text)), n_tokens)
+
+
+def _fresh(source: Source) -> Source:
+    return replace(source, n_bytes=0, n_chars=0, n_text=0, n_tokens=0, n_documents=0, n_empty=0, stream=None)

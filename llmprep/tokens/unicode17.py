@@ -1,0 +1,70 @@
+"""Code points that Unicode 17 added, which the two backends treat differently."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+
+Ids = npt.NDArray[np.uint32]
+NEW_CODE_POINTS = (
+    (0x88F, 0x88F),
+    (0xC5C, 0xC5C),
+    (0xCDC, 0xCDC),
+    (0x1ACF, 0x1ADD),
+    (0x1AE0, 0x1AEB),
+    (0xA7CE, 0xA7CF),
+    (0xA7D2, 0xA7D2),
+    (0xA7D4, 0xA7D4),
+    (0xA7F1, 0xA7F1),
+    (0x10940, 0x10959),
+    (0x10EC5, 0x10EC7),
+    (0x10EFA, 0x10EFB),
+    (0x11B60, 0x11B67),
+    (0x11DB0, 0x11DDB),
+    (0x11DE0, 0x11DE9),
+    (0x16EA0, 0x16EB8),
+    (0x16EBB, 0x16ED3),
+    (0x16FF2, 0x16FF6),
+    (0x187F8, 0x187FF),
+    (0x18D09, 0x18D1E),
+    (0x18D80, 0x18DF2),
+    (0x1E6C0, 0x1E6DE),
+    (0x1E6E0, 0x1E6F5),
+    (0x1E6FE, 0x1E6FF),
+    (0x2B73A, 0x2B73F),
+    (0x2CEA2, 0x2CEAD),
+    (0x323B0, 0x33479),
+)
+"""Code points that Unicode 17 added and that any of the patterns treats as a letter, digit or mark, as ranges.
+`tests/new_code_points.py` derives them by comparing both libraries over every code point."""
+
+
+def has_new_code_point(data: bytes) -> bool:
+    """Tell whether UTF-8 text holds one of `NEW_CODE_POINTS`, which the backends treat differently."""
+    return not data.isascii() and _may_have_new(data) and _NEW.search(data.decode()) is not None
+
+
+_NEW = re.compile("[" + "".join(f"{chr(low)}-{chr(high)}" for low, high in NEW_CODE_POINTS) + "]")
+
+
+def _may_have_new(data: bytes) -> bool:
+    """Tell whether any character begins with the same two bytes as a new one: quick to rule out."""
+    values = np.frombuffer(data, np.uint8)
+    return any(
+        _NEW_BEGINNINGS[lead, values[np.flatnonzero(values == lead) + 1]].any() for lead in _NEW_LEADS if lead in data
+    )
+
+
+def _beginnings() -> npt.NDArray[np.bool_]:
+    """Whether a new code point begins with two bytes, as a table of the first and the second."""
+    found = np.zeros((256, 256), np.bool_)
+    for low, high in NEW_CODE_POINTS:
+        for code in range(low, high + 1):
+            found[*chr(code).encode()[:2]] = True
+    return found
+
+
+_NEW_BEGINNINGS = _beginnings()
+_NEW_LEADS = np.flatnonzero(_NEW_BEGINNINGS.any(axis=1)).tolist()

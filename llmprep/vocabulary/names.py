@@ -1,0 +1,50 @@
+"""A name of an encoding or a model -> the encoding."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from types import ModuleType
+
+from llmprep.errors import VocabularyError, shorten
+
+
+def resolve_encoding(name: str) -> str:
+    """Return the encoding for an encoding's or a model's name; `VocabularyError` suggests near misses.
+
+    >>> resolve_encoding("gpt-4o")
+    'o200k_base'
+    """
+    from tiktoken.model import MODEL_PREFIX_TO_ENCODING, MODEL_TO_ENCODING
+
+    if not isinstance(name, str):
+        raise VocabularyError(f"encoding: must be the name of an encoding or a model, not a {type(name).__name__}")
+    encodings = _definitions().ENCODING_CONSTRUCTORS
+    if name in encodings:
+        return name
+    if name in MODEL_TO_ENCODING:
+        return MODEL_TO_ENCODING[name]
+    for prefix, encoding in MODEL_PREFIX_TO_ENCODING.items():
+        if name.startswith(prefix):
+            return encoding
+    near = difflib.get_close_matches(name.lower(), {**encodings, **MODEL_TO_ENCODING}, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(encodings)} and model names"
+    raise VocabularyError(f"--encoding {shorten(name)}: unknown; {hint}")
+
+
+@functools.cache
+def _definitions() -> ModuleType:
+    """Return tiktoken's definitions, to look names up in."""
+    return load_definitions()
+
+
+def load_definitions() -> ModuleType:
+    """Load a private copy of tiktoken's definitions, whose loaders are the caller's to set."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("tiktoken_ext.openai_public")
+    if spec is None or spec.loader is None:
+        raise VocabularyError("tiktoken is installed without its definitions; reinstall tiktoken")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

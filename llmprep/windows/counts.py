@@ -1,0 +1,58 @@
+"""How many windows there are, and which sizes a window may have."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from llmprep.errors import DataError, UsageError
+
+MAX_WINDOW = 2**31 - 1
+"""Largest max_length and stride."""
+
+
+def check_window(max_length: int, stride: int) -> None:
+    """Raise `UsageError` unless both are in 1..`MAX_WINDOW`."""
+    check_size("max_length", max_length)
+    check_size("stride", stride)
+
+
+def check_size(name: str, value: object) -> int:
+    """Return a max_length or stride as an int. Raises `UsageError` unless it is a whole number in 1..`MAX_WINDOW`."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        raise UsageError(f"{name} {value!r:.40}: must be a whole number")
+    if not 1 <= value <= MAX_WINDOW:
+        raise UsageError(f"{name} {value}: must be from 1 to {MAX_WINDOW}")
+    return int(value)
+
+
+def split_place(n_tokens: int, val_fraction: float) -> int:
+    """Return where a stream is cut for validation, once: the last ``floor(n * val_fraction)`` tokens are for that.
+
+    >>> split_place(5145, 0.1)
+    4631
+    """
+    return n_tokens - math.floor(n_tokens * val_fraction)
+
+
+def count_windows(n_tokens: int, max_length: int, stride: int) -> int:
+    """Return how many windows there are.
+
+    >>> [count_windows(5145, *ls) for ls in ((4, 4), (4, 1), (256, 128), (256, 256))]
+    [1286, 5141, 39, 20]
+    """
+    return max(0, (n_tokens - 1 - max_length) // stride + 1)
+
+
+def require_windows(n_tokens: int, max_length: int, stride: int, name: str) -> int:
+    """Return `count_windows`, or raise `DataError` that says which max_length would work."""
+    count = count_windows(n_tokens, max_length, stride)
+    if count == 0:
+        largest = (
+            f"the largest max_length that works is {n_tokens - 1}"
+            if n_tokens > 1
+            else "a window needs at least 2 tokens"
+        )
+        raise DataError(f"{name}: {n_tokens} tokens give no window of max_length {max_length}; {largest}")
+    return count

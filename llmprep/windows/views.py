@@ -1,0 +1,88 @@
+"""Ids -> windows: counts, views, coverage, growing pairs. Arithmetic only.
+
+For ids of length n, max_length L and stride S, window k starts at k * S, its input is ``ids[kS : kS+L]`` and its
+target the same slice moved by one. There are ``max(0, (n - 1 - L) // S + 1)`` of them: the starts are
+``range(0, n - L, S)``, as in the data-loading chapter of rasbt/LLMs-from-scratch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from llmprep.errors import DataError
+from llmprep.windows.counts import count_windows
+
+Ids = npt.NDArray[Any]
+
+
+def view_windows(ids: Ids, max_length: int, stride: int) -> tuple[Ids, Ids]:
+    """Return inputs and targets, each (N, max_length), as read-only views of ``ids`` (n,): nothing is copied.
+
+    >>> x, y = view_windows(np.arange(6), max_length=4, stride=1)
+    >>> x.tolist(), y.tolist()
+    ([[0, 1, 2, 3], [1, 2, 3, 4]], [[1, 2, 3, 4], [2, 3, 4, 5]])
+    """
+    if count_windows(len(ids), max_length, stride) == 0:
+        empty = np.empty((0, max_length), ids.dtype)
+        return empty, empty
+    both = np.lib.stride_tricks.sliding_window_view(ids, max_length + 1)[::stride]
+    return both[:, :-1], both[:, 1:]
+
+
+def take_rows(blocks: Iterable[Ids], max_length: int, stride: int) -> Iterator[Ids]:
+    """Yield ``ids[kS : kS+L+1]`` for each window of a stream of blocks, several rows at a time, flat.
+
+    For stride > max_length, where a file keeps only these rows. The last yield may hold a partial row's
+    worth of nothing: an incomplete row is never yielded.
+    """
+    width = max_length + 1
+    held: list[Ids] = []
+    n_held, skip = 0, 0
+    for block in blocks:
+        dropped = min(skip, len(block))
+        skip -= dropped
+        held.append(block[dropped:])
+        n_held += len(block) - dropped
+        if n_held < width:
+            continue
+        ids = np.concatenate(held)
+        count = (len(ids) - width) // stride + 1
+        yield np.lib.stride_tricks.sliding_window_view(ids, width)[::stride][:count].reshape(-1)
+        used = count * stride
+        skip = max(0, used - len(ids))
+        held = [ids[used:]]
+        n_held = len(held[0])
+
+
+def stream_of(input_ids: Ids, target_ids: Ids, stride: int) -> Ids:
+    """Return the token stream (without its tail) that windows of stride <= max_length were cut from.
+
+    >>> x, y = view_windows(np.arange(10), max_length=4, stride=3)
+    >>> stream_of(x, y, 3).tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7]
+    """
+    return np.concatenate((input_ids[:-1, :stride].reshape(-1), input_ids[-1], target_ids[-1, -1:]))
+
+
+def take_span(blocks: Iterable[Ids], start: int, count: int, *, name: str, to_the_end: bool = False) -> Ids:
+    """Return ``ids[start : start + count]`` of a stream, reading no further unless ``to_the_end``.
+
+    Raises `DataError` if the stream ends before.
+    """
+    kept: list[Ids] = []
+    seen = 0
+    for block in blocks:
+        kept.append(block[max(0, start - seen) : max(0, start + count - seen)])
+        seen += len(block)
+        if seen >= start + count and not to_the_end:
+            break
+    if seen < start + count:
+        raise DataError(
+            f"{name}: {seen} tokens; tokens {start} to {start + count - 1} were asked for, the last one is {seen - 1}; "
+            f"lower --start, --context-size or --windows"
+        )
+    return np.concatenate(kept)
