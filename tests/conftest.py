@@ -1,57 +1,22 @@
-"""What several test files share: running the command, sample paths, vocabularies, a short story if it is near."""
+"""Fixtures of every test: running llmprep, sample texts, vocabularies; the course's story where it is near."""
 
 from __future__ import annotations
 
 import gzip
-import json
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
+from support.commands import ROOT, SAMPLES, Call, Ended, Result, Run, clean_environment, run_llmprep
 
 from llmprep.cli.main import run
 
 settings.register_profile("default", deadline=None, max_examples=60)
 settings.load_profile("default")
-
-ROOT = Path(__file__).parent.parent
-SAMPLES = ROOT / "sample_texts"
-
-Result = subprocess.CompletedProcess[bytes]
-Run = Callable[..., Result]
-
-
-def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a user with no settings: no caches, no variables of ours, no colours."""
-    dropped = ("LLMPREP", "TIKTOKEN", "DATA_GYM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "MAKE", "MFLAGS")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
-    return {**kept, "TERM": "xterm-256color", **(extra or {})}
-
-
-def run_llmprep(
-    *arguments: str | bytes | Path,
-    stdin: bytes | None = b"",
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
-    prefix: Sequence[str] = (),
-    timeout: float = 60,
-) -> Result:
-    """Run ``python -m llmprep`` as a process and return its exit code and output, both as bytes.
-
-    A process that a signal ended has a negative code. ``prefix`` is a command to run it under (``setpriv ...``).
-    """
-    command = [*prefix, sys.executable, "-m", "llmprep", *arguments]
-    return subprocess.run(
-        command, input=stdin, cwd=cwd, env=clean_environment(env), capture_output=True, timeout=timeout, check=False
-    )
 
 
 @pytest.fixture
@@ -62,34 +27,6 @@ def llmprep(tmp_path: Path) -> Run:
         return run_llmprep(*arguments, **{"cwd": tmp_path, **choices})  # type: ignore[arg-type]
 
     return run
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command line ended."""
-
-    code: int
-    stdout: bytes
-    stderr: bytes
-
-    @property
-    def lines(self) -> list[str]:
-        """Standard output, line by line."""
-        return self.stdout.decode().splitlines()
-
-    @property
-    def notes(self) -> list[str]:
-        """Standard error, line by line."""
-        return self.stderr.decode().splitlines()
-
-    @property
-    def value(self) -> Any:
-        """The one JSON object on standard output."""
-        (line,) = self.lines
-        return json.loads(line)
-
-
-Call = Callable[..., Ended]
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
-from new_code_points import as_ranges, derive
-from reference import encode
-from strategies import adversarial_text
+from support.commands import SAMPLES
+from support.new_code_points import as_ranges, derive
+from support.reference import encode
+from support.strategies import adversarial_text
 
 from llmprep.choices import Effort, TextOptions
 from llmprep.cli.main import run

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, clean_environment
+from support.commands import ROOT, clean_environment
 
 import llmprep
 

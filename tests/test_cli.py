@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 import typer
-from conftest import ROOT, SAMPLES, Call, Ended, Run, clean_environment
-from reference import encode, pair_rows, tiktoken_encoding, window_rows
+from support.commands import ROOT, SAMPLES, Call, Ended, Run, clean_environment
+from support.reference import encode, pair_rows, tiktoken_encoding, window_rows
 
 from llmprep import __version__
 from llmprep.cli.commands import app

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 import torch
+from support import reference
 from torch import Tensor
 from torch.utils.data import DataLoader, random_split
 

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import pytest
 import tiktoken
-from conftest import Call
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from reference import tiktoken_encoding
-from strategies import adversarial_text
+from support.commands import Call
+from support.reference import tiktoken_encoding
+from support.strategies import adversarial_text
 
 from llmprep.choices import BLOCK_BYTES, Newlines
 from llmprep.documents import blocks as blocks_room

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import reference
 import torch
+from support import reference
 from torch import Tensor
 
 from llmprep.cli.main import run

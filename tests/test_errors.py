@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Run
+from support.commands import ROOT, Run
 
 from llmprep import errors
 from llmprep.errors import LlmprepError

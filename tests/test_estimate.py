@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from conftest import SAMPLES, Call, Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import adversarial_text
+from support.commands import SAMPLES, Call, Run
+from support.strategies import adversarial_text
 
 from llmprep.choices import Effort, TextOptions
 from llmprep.documents.finding import find_sources

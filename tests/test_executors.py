@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Call, clean_environment
 from hypothesis import given
 from hypothesis import strategies as st
+from support.commands import Call, clean_environment
 
 from llmprep.choices import TextOptions
 from llmprep.errors import DataError, WorkerDiedError

@@ -35,8 +35,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SAMPLES, Call, Ended, Run, clean_environment
-from reference import cache_name, encode, rank_address, rank_file, tiktoken_encoding, window_rows
+from support.commands import SAMPLES, Call, Ended, Run, clean_environment
+from support.reference import cache_name, encode, rank_address, rank_file, tiktoken_encoding, window_rows
 
 from llmprep.choices import BLOCK_BYTES, Effort, Newlines, Special, TextOptions
 from llmprep.documents.finding import find_sources

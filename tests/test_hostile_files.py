@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import torch
-from conftest import Call, Ended, Run, clean_environment
+from support.commands import Call, Ended, Run, clean_environment
 
 from llmprep.formats.tokens import write_tokens
 from llmprep.inputs import open_tokens

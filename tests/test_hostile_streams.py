@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SAMPLES, Call, Ended, Run, clean_environment
-from reference import encode
+from support.commands import SAMPLES, Call, Ended, Run, clean_environment
+from support.reference import encode
 
 from llmprep.choices import Effort, TextOptions
 from llmprep.documents.blocks import Block

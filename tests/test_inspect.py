@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import Call, run_llmprep
-from reference import encode, tiktoken_encoding, window_rows
+from support.commands import Call, run_llmprep
+from support.reference import encode, tiktoken_encoding, window_rows
 
 from llmprep.cli.inspect import BLOCK
 from llmprep.errors import FileFormatError, LlmprepError

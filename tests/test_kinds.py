@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 import torch
-from conftest import Call
+from support import reference
+from support.commands import Call
 
 from llmprep import __version__
 from llmprep.choices import BackendName, Effort

@@ -19,9 +19,9 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, clean_environment
 from hypothesis import given
 from hypothesis import strategies as st
+from support.commands import ROOT, clean_environment
 
 from llmprep.documents.decompressing import PART_BYTES, open_content, zstd_window
 from llmprep.documents.finding import find_sources

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import encode, pair_rows
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
-from strategies import adversarial_text, window_shapes
+from support.reference import encode, pair_rows
+from support.strategies import adversarial_text, window_shapes
 
 from llmprep.preview.explain import coverage_lines, explain_lines
 from llmprep.preview.plain import Decode, ellipsis, number, pair_lines, plural, row_pairs, size, visible

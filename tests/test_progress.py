@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import clean_environment
+from support.commands import clean_environment
 
 PART = b"some words to read " * 5000
 

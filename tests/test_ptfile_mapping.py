@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, clean_environment
+from support.commands import ROOT, clean_environment
 
 from llmprep.output.mapping import map_file
 

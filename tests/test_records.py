@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from conftest import SAMPLES, Call, Ended, Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import encode
-from strategies import adversarial_text
+from support.commands import SAMPLES, Call, Ended, Run
+from support.reference import encode
+from support.strategies import adversarial_text
 
 from llmprep.choices import Effort, TextOptions
 from llmprep.documents import records

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, Call
+from support.commands import ROOT, Call
 from torch.utils.data import DataLoader, DistributedSampler
 
 from llmprep.pytorch.batches import collate_windows, create_dataloader

@@ -12,9 +12,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Call, Ended, Run
 from hypothesis import given
 from hypothesis import strategies as st
+from support.commands import Call, Ended, Run
 
 from llmprep.documents.finding import expand_paths, find_sources, read_names
 from llmprep.documents.reading import read_blocks

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, clean_environment, run_llmprep
+from support.commands import ROOT, clean_environment, run_llmprep
 
 RUNS = 5
 ATTEMPTS = 3

@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Call, Ended, Result, Run, clean_environment, run_llmprep
-from reference import encode
+from support.commands import Call, Ended, Result, Run, clean_environment, run_llmprep
+from support.reference import encode
 
 from llmprep.choices import Effort, TextOptions
 from llmprep.documents.finding import find_sources

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import adversarial_text
+from support.strategies import adversarial_text
 
 from llmprep.choices import Effort, TextOptions
 from llmprep.documents import blocks as blocks_room

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Call, run_llmprep
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import window_rows
+from support.commands import Call, run_llmprep
+from support.reference import window_rows
 from torch.utils.data import DataLoader
 
 from llmprep import WindowDataset, WindowSampler, create_dataloader

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import adversarial_text
+from support.strategies import adversarial_text
 from tiktoken import Encoding
 
 from llmprep.choices import Effort, TextOptions

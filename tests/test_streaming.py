@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, SAMPLES, Run, clean_environment
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import encode
-from strategies import adversarial_text
+from support.commands import ROOT, SAMPLES, Run, clean_environment
+from support.reference import encode
+from support.strategies import adversarial_text
 
 from llmprep.choices import Effort, TextOptions
 from llmprep.documents.finding import find_sources

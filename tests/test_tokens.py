@@ -15,11 +15,11 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-import reference
-from conftest import SAMPLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import adversarial_text
+from support import reference
+from support.commands import SAMPLES
+from support.strategies import adversarial_text
 
 from llmprep.choices import BackendName, Effort, Newlines, Separator, Special, TextOptions
 from llmprep.documents.blocks import Block

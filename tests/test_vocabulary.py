@@ -25,8 +25,8 @@ from types import FrameType
 from typing import ClassVar
 
 import pytest
-import reference
 import tiktoken.load
+from support import reference
 from tiktoken.model import MODEL_TO_ENCODING
 
 from llmprep.errors import UsageError, VocabularyError

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from strategies import window_shapes
+from support import reference
+from support.strategies import window_shapes
 
 from llmprep.errors import DataError, UsageError
 from llmprep.windows.counts import MAX_WINDOW, check_window, count_windows, require_windows

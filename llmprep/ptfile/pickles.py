@@ -18,7 +18,7 @@ MAX_STEPS = 1 << 23
 """Opcodes in a pickle: more than `MAX_PICKLE_BYTES` of plain values have, fewer than could fill the memory."""
 
 
-class UnsafeError(Exception):
+class UnsafePickleError(Exception):
     """The pickle asks for something that no file of tensors needs."""
 
 
@@ -70,7 +70,7 @@ class PickleReader:
 
         for number, (opcode, argument, _) in enumerate(pickletools.genops(pickle)):
             if number > MAX_STEPS:
-                raise UnsafeError(f"the pickle takes more than {MAX_STEPS} steps")
+                raise UnsafePickleError(f"the pickle takes more than {MAX_STEPS} steps")
             if opcode.name in _PUSHES:
                 self.stack.append(argument)
             elif opcode.name in _CONSTANTS:
@@ -78,7 +78,7 @@ class PickleReader:
             else:
                 step = getattr(self, f"do_{opcode.name.lower()}", None)
                 if step is None:
-                    raise UnsafeError(f"the pickle uses {opcode.name}")
+                    raise UnsafePickleError(f"the pickle uses {opcode.name}")
                 step(argument)
         (value,) = self.stack
         _check_depth(value)
@@ -92,7 +92,7 @@ class PickleReader:
 
     def do_proto(self, version: int) -> None:
         if version > 4:
-            raise UnsafeError(f"pickle protocol {version}")
+            raise UnsafePickleError(f"pickle protocol {version}")
 
     def do_frame(self, _: int) -> None:
         """Frames only group bytes."""
@@ -111,7 +111,7 @@ class PickleReader:
 
     def do_global(self, name: str) -> None:
         if name not in _KNOWN:
-            raise UnsafeError(f"the pickle names {name.replace(' ', '.')[:80]}")
+            raise UnsafePickleError(f"the pickle names {name.replace(' ', '.')[:80]}")
         self.stack.append(_Global(name))
 
     def do_binput(self, slot: int) -> None:
@@ -126,7 +126,7 @@ class PickleReader:
         # A container used twice could unfold to any size; torch shares only names, numbers and tensors.
         value = self.memo[slot]
         if not isinstance(value, _SHAREABLE):
-            raise UnsafeError(f"the pickle uses one {type(value).__name__} twice")
+            raise UnsafePickleError(f"the pickle uses one {type(value).__name__} twice")
         self.stack.append(value)
 
     do_long_binget = do_binget
@@ -146,7 +146,7 @@ class PickleReader:
     def _extend(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, list):
-            raise UnsafeError("the pickle appends to something that is not a list")
+            raise UnsafePickleError("the pickle appends to something that is not a list")
         target.extend(map(_plain_or_tensor, items))
 
     def do_setitem(self, _: None) -> None:
@@ -159,10 +159,10 @@ class PickleReader:
     def _set(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, dict):
-            raise UnsafeError("the pickle sets items of something that is not a dict")
+            raise UnsafePickleError("the pickle sets items of something that is not a dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(key, str) or key in target:
-                raise UnsafeError("a key is not a string, or stands twice")
+                raise UnsafePickleError("a key is not a string, or stands twice")
             target[key] = _plain_or_tensor(value)
 
     def do_tuple(self, _: None) -> None:
@@ -188,10 +188,10 @@ class PickleReader:
             case ("storage", _Global(kind), str(key), str(), int()) if f"data/{key}" in self.records:
                 dtype = _STORAGES.get(kind, "")
                 if not dtype and kind != _UNTYPED:
-                    raise UnsafeError(f"the pickle takes {kind} for a storage")
+                    raise UnsafePickleError(f"the pickle takes {kind} for a storage")
                 self.stack.append(_Storage(f"data/{key}", dtype, self.records[f"data/{key}"]))
             case other:
-                raise UnsafeError(f"a storage that is not in the file ({type(other).__name__})")
+                raise UnsafePickleError(f"a storage that is not in the file ({type(other).__name__})")
 
     def do_reduce(self, _: None) -> None:
         arguments, callee = self.stack.pop(), self.stack.pop()
@@ -205,13 +205,13 @@ class PickleReader:
             ):
                 self.stack.append(tensor)  # a Parameter is its tensor, and whether it is trained
             case _:
-                raise UnsafeError(f"the pickle calls {getattr(callee, 'name', 'something')}")
+                raise UnsafePickleError(f"the pickle calls {getattr(callee, 'name', 'something')}")
 
     def do_build(self, _: None) -> None:
         """Attributes of a state dict (its ``_metadata``): dropped."""
         state = self.stack.pop()
         if not (isinstance(state, dict) and isinstance(self.stack[-1], dict) and set(state) <= {"_metadata"}):
-            raise UnsafeError("the pickle sets attributes")
+            raise UnsafePickleError("the pickle sets attributes")
 
 
 def _check_depth(value: object) -> None:
@@ -221,7 +221,7 @@ def _check_depth(value: object) -> None:
         level = [item for node in level if isinstance(node, dict | list) for item in _children(node)]
         if not level:
             return
-    raise UnsafeError(f"values are nested more than {MAX_DEPTH} deep")
+    raise UnsafePickleError(f"values are nested more than {MAX_DEPTH} deep")
 
 
 def _children(node: dict[str, Any] | list[Any]) -> Collection[Any]:
@@ -232,7 +232,7 @@ def _plain_or_tensor(value: object) -> object:
     if isinstance(value, tuple) and all(isinstance(item, _SHAREABLE) for item in value):
         value = list(value)
     if not isinstance(value, str | int | float | bool | list | dict | PickledTensor | None):
-        raise UnsafeError(f"a value is neither plain nor a tensor: {type(value).__name__}")
+        raise UnsafePickleError(f"a value is neither plain nor a tensor: {type(value).__name__}")
     return value
 
 
@@ -242,24 +242,24 @@ def _tensor(
 ) -> PickledTensor:  # fmt: skip
     """The checked equivalent of torch's ``_rebuild_tensor_v2`` and ``_v3``."""
     if not isinstance(storage, _Storage):
-        raise UnsafeError("a tensor without a storage")
+        raise UnsafePickleError("a tensor without a storage")
     dtype = _TORCH_DTYPES.get(named.name, "") if isinstance(named, _Global) else storage.dtype
     if not dtype:
-        raise UnsafeError("a tensor of an unknown dtype")
+        raise UnsafePickleError("a tensor of an unknown dtype")
     view = TensorView(0, dtype, shape, strides, offset)
     numbers = (*shape, *strides, offset)
     if not all(type(n) is int for n in numbers):
-        raise UnsafeError("a tensor whose sizes, strides or offset are no whole numbers")
+        raise UnsafePickleError("a tensor whose sizes, strides or offset are no whole numbers")
     if len(shape) != len(strides) or not all(0 <= n < 2**62 for n in numbers):
-        raise UnsafeError(f"a tensor of shape {shape}, strides {strides}, offset {offset}"[:120])
+        raise UnsafePickleError(f"a tensor of shape {shape}, strides {strides}, offset {offset}"[:120])
     code = np.dtype(DTYPES[dtype].numpy)
     have = len(storage.data) // code.itemsize
     if len(storage.data) % code.itemsize or view.extent > have:
-        raise UnsafeError(f"a tensor needs {view.extent} elements, its record {storage.record!r} holds {have}")
+        raise UnsafePickleError(f"a tensor needs {view.extent} elements, its record {storage.record!r} holds {have}")
     if any(step == 0 and size > 1 for size, step in zip(shape, strides, strict=True)):
-        raise UnsafeError("a tensor of stride 0 repeats one element")
+        raise UnsafePickleError("a tensor of stride 0 repeats one element")
     if len(shape) != 2 and math.prod(shape) > have:  # rows may overlap, as windows do; nothing else may
-        raise UnsafeError(f"a tensor of shape {shape} overlaps itself over {have} elements"[:120])
+        raise UnsafePickleError(f"a tensor of shape {shape} overlaps itself over {have} elements"[:120])
     flat = np.frombuffer(storage.data, code)
     # A stride beyond the record is one that no element needs, and may be too large for numpy.
     steps = tuple(step * code.itemsize if step <= have else 0 for step in strides)

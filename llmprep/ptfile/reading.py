@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from llmprep.errors import FileFormatError, InputError
 from llmprep.output.mapping import map_file
 from llmprep.ptfile.layout import Plain
-from llmprep.ptfile.pickles import Array, PickledTensor, PickleReader, UnsafeError
+from llmprep.ptfile.pickles import Array, PickledTensor, PickleReader, UnsafePickleError
 
 if TYPE_CHECKING:
     from zipfile import ZipInfo
@@ -143,7 +143,7 @@ def _interpret(records: Mapping[str, memoryview], name: str) -> PtFile:
         raise FileFormatError(f"{name}: its pickle has {len(pickle)} bytes, more than any file of tensors needs")
     try:
         top = PickleReader(records).run(bytes(pickle))
-    except UnsafeError as error:
+    except UnsafePickleError as error:
         raise FileFormatError(f"{name}: refused, nothing was run: {error}") from error
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise FileFormatError(f"{name}: its pickle is malformed: {error!s:.120}") from error

@@ -1,6 +1,6 @@
 """Draw README's picture: what `llmprep tokenize` and `llmprep pairs` show on a terminal, as SVG.
 
-Run it as ``python tests/picture.py``; a test compares the picture in the repository with a fresh one.
+Run it as ``python tests/support/picture.py``; a test compares the picture in the repository with a fresh one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from llmprep.tokens.encoding import encode_text
 from llmprep.vocabulary.loading import load_vocabulary
 from llmprep.windows.pairs import grow_pairs
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1]
 PICTURE = FOLDER / "golden" / "preview.svg"
 COLUMNS = 92
 
