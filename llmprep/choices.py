@@ -7,11 +7,28 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Newlines: TypeAlias = Literal["universal", "keep"]
-BLOCK_BYTES = 1 << 20
-Announce = Callable[[str], None]
-BackendName: TypeAlias = Literal["auto", "tiktoken", "gigatoken"]
+"""What becomes of CRLF and CR: LF, as in Python's text mode, or themselves."""
 Separator: TypeAlias = Literal["eot", "none"]
+"""What stands between documents: the end-of-text id, or nothing."""
 Special: TypeAlias = Literal["allow", "text", "error"]
+"""What an end-of-text string in a text becomes: its id, plain text, or an error."""
+IdDtype: TypeAlias = Literal["int64", "int32", "uint16"]
+FloatDtype: TypeAlias = Literal["float32", "float16", "bfloat16"]
+BackendName: TypeAlias = Literal["auto", "tiktoken", "gigatoken"]
+"""Which tokenizer encodes; the ids are the same."""
+ExecutorName: TypeAlias = Literal["local", "ray"]
+"""Where the shards of a token store are built."""
+DrawOrder: TypeAlias = Literal["dataloader", "ch02"]
+"""Which of the course's notebooks draws its random numbers in this order."""
+
+ENCODING = "gpt2"
+TEXT_FIELD = "text"
+ID_DTYPE: IdDtype = "int64"
+MAX_LENGTH = 256
+BLOCK_BYTES = 1 << 20
+
+Announce: TypeAlias = Callable[[str], None]
+"""Is told, one sentence at a time, what a person should know while a run goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +51,33 @@ class Effort:
     backend: BackendName = "auto"
     jobs: int = 1
     block_bytes: int = BLOCK_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How inputs are read. None stands for what was not chosen: a .pt file or a store has made those choices already.
+
+    ``encoding`` is the name of an encoding or a model, ``vocab_dir`` a folder with vocabulary files, ``text_field`` the
+    field of JSON Lines records, or the column of Parquet rows, that holds the text. ``announce`` is told what a person
+    should know meanwhile.
+    """
+
+    encoding: str | None = None
+    options: TextOptions | None = None
+    vocab_dir: str | None = None
+    text_field: str | None = None
+    effort: Effort = Effort()
+    announce: Announce | None = None
+
+    def for_text(self) -> TextReading:
+        """Return every choice that texts need, with the defaults for what was not chosen."""
+        return TextReading(self.encoding or ENCODING, self.options or TextOptions(), self.effort)
+
+
+@dataclass(frozen=True, slots=True)
+class TextReading:
+    """How texts are encoded, every choice made."""
+
+    encoding: str
+    options: TextOptions
+    effort: Effort

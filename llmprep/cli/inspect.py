@@ -140,9 +140,9 @@ def _open_store(path: Path, look: Look) -> Opened:
 def _open_file(file: Any, path: Path, look: Look) -> Opened:
     from llmprep.formats.ids import check_ids
     from llmprep.formats.meta import checked_meta
-    from llmprep.formats.tokens import file_tokens
+    from llmprep.formats.tokens import read_tokens
     from llmprep.formats.weights import has_weights
-    from llmprep.formats.windows import check_window_ids, file_windows
+    from llmprep.formats.windows import check_window_ids, read_windows
     from llmprep.store.provenance import file_pieces
     from llmprep.windows.views import stream_of
 
@@ -155,10 +155,10 @@ def _open_file(file: Any, path: Path, look: Look) -> Opened:
     ids: Any = []
     own: tuple[int | None, int | None] = (None, None)
     if "token_ids" in file.tensors:
-        ids = file_tokens(file)
+        ids = read_tokens(file)
         check_ids(ids, meta["n_vocab"], file.name)
     if "input_ids" in file.tensors:
-        windows = file_windows(file)
+        windows = read_windows(file)
         check_window_ids(file, meta["n_vocab"])
         own = options["max_length"], options["stride"]
         if len(windows[0]) and options["stride"] <= options["max_length"]:

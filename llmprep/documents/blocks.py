@@ -19,7 +19,7 @@ from functools import partial
 from itertools import chain
 
 from llmprep.choices import Newlines
-from llmprep.documents.source import Source
+from llmprep.documents.source import Counts
 from llmprep.errors import DataError
 
 UNCUT_BYTES = 1 << 20
@@ -57,7 +57,7 @@ class Block:
     ``place`` is where to look, for messages, if that is not a byte offset.
     """
 
-    source: Source
+    counts: Counts
     data: bytes
     raw: bytes
     offset: int
@@ -93,7 +93,7 @@ def normalise(data: bytes, newlines: Newlines) -> bytes:
     return data
 
 
-def cut_blocks(source: Source, read: Callable[[int], bytes], block_bytes: int, begin: int = 0) -> Iterator[bytes]:
+def cut_blocks(path: str, read: Callable[[int], bytes], block_bytes: int, begin: int = 0) -> Iterator[bytes]:
     """Yield the bytes read, cut at safe places only. Linear in the bytes, however far apart those are.
 
     ``begin`` is where they begin in the source, for messages.
@@ -124,7 +124,7 @@ def cut_blocks(source: Source, read: Callable[[int], bytes], block_bytes: int, b
         tail = (tail + data)[-REACH:]
         if held > MAX_UNCUT_BYTES:
             raise DataError(
-                f"{source.path}: {held} bytes from byte {position} on without a letter or digit before white space or "
+                f"{path}: {held} bytes from byte {position} on without a letter or digit before white space or "
                 f"punctuation, where text may be cut exactly; break them with a space or a line end after one"
             )
     if held:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from llmprep.documents.opening import ByteStream, close_source, open_source, peek
+from llmprep.documents.opening import ByteStream, peek
 from llmprep.documents.source import Source, promises_compression
 from llmprep.errors import DataError, UsageError
 
@@ -32,20 +32,17 @@ LARGE_WINDOW = 128 << 20
 
 def is_compressed(source: Source) -> bool:
     """Tell by its first bytes whether a source is compressed; it is opened and closed for that."""
-    head = peek(source, MAGIC_BYTES)
-    close_source(source)
-    return compression(head) is not None
+    return compression(peek(source, MAGIC_BYTES)) is not None
 
 
-def open_content(source: Source) -> Callable[[int], bytes]:
-    """Return a function that reads up to n bytes of a source's content: what it holds, decompressed if need be."""
-    stream = open_source(source)
+def open_content(stream: ByteStream) -> Callable[[int], bytes]:
+    """Return a function that reads up to n bytes of an input's content, decompressed if need be."""
     head = stream.peek(MAGIC_BYTES)
     kind = compression(head)
     if kind is not None:
-        return _Decompressed(source, stream, kind).read
-    if head and promises_compression(source.path):
-        source.remark("is not compressed, though its name says so; read as it is")
+        return _Decompressed(stream, kind).read
+    if head and promises_compression(stream.source.path):
+        stream.counts.remark("is not compressed, though its name says so; read as it is")
     return stream.read
 
 
@@ -78,8 +75,8 @@ class _Decompressor(Protocol):
 class _Decompressed:
     """All members of a compressed stream, in parts of bounded size; an early end and trailing garbage are errors."""
 
-    def __init__(self, source: Source, stream: ByteStream, kind: str) -> None:
-        self._source = source
+    def __init__(self, stream: ByteStream, kind: str) -> None:
+        self._path = stream.source.path
         self._stream = stream
         self._kind = kind
         self._say_window(stream.peek(MAGIC_BYTES))
@@ -96,7 +93,7 @@ class _Decompressed:
             if self._member.needs_input and not self._input:
                 self._input = self._stream.read(PART_BYTES)
                 if not self._input:
-                    raise DataError(f"{self._source.path}: the {self._kind} data is cut short; get the whole file")
+                    raise DataError(f"{self._path}: the {self._kind} data is cut short; get the whole file")
             try:
                 data = self._member.decompress(self._input, count)
             except MemoryError:
@@ -109,14 +106,14 @@ class _Decompressed:
 
     def _refused(self, error: Exception) -> DataError:
         """The error for what the decompressor does not take, with its reason."""
-        path, words = self._source.path, str(error)
+        path, words = self._path, str(error)
         if self._kind == "zstandard" and "dictionary" in words.lower():
             return DataError(
                 f"{path}: needs the zstd dictionary it was made with: zstd -dc -D DICTIONARY FILE | llmprep ... -"
             )
         if self._kind == "zstandard" and "memory" in words.lower():
             return DataError(f"{path}: needs a window of more than 2 GiB; compress it anew with zstd --long=31 or less")
-        return DataError(f"{path}: the {self._kind} data is damaged before byte {self._source.n_bytes}: {words}")
+        return DataError(f"{path}: the {self._kind} data is damaged before byte {self._stream.counts.n_bytes}: {words}")
 
     def _next_member(self) -> bool:
         rest = self._member.unused_data or self._stream.read(PART_BYTES)
@@ -132,7 +129,7 @@ class _Decompressed:
         """Say what memory a frame takes, if that is much."""
         window = zstd_window(head) if self._kind == "zstandard" else 0
         if LARGE_WINDOW < window <= 1 << MAX_WINDOW_LOG:
-            self._source.remark(f"was compressed with a window of {window >> 20} MiB, which takes as much memory")
+            self._stream.counts.remark(f"was compressed with a window of {window >> 20} MiB, which takes as much memory")
 
     def _without_padding(self, data: bytes) -> bytes:
         """Pass over the NULs between members and at the end. What is no whole number of them stays, as damage."""
@@ -143,7 +140,7 @@ class _Decompressed:
         rest = data.lstrip(b"\0")
         n_nuls += len(data) - len(rest)
         if n_nuls % PADDED[self._kind]:
-            raise DataError(f"{self._source.path}: the {self._kind} data is damaged where it ends: {n_nuls} NUL bytes")
+            raise DataError(f"{self._path}: the {self._kind} data is damaged where it ends: {n_nuls} NUL bytes")
         return rest
 
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from llmprep.documents.patterns import match_pattern
 from llmprep.documents.pointers import POINTER_BYTES, refuse_pointer
-from llmprep.documents.source import BOM, FIELD, STDIN, Format, Source, input_error, promises_compression
+from llmprep.documents.source import BOM, TEXT_FIELD, STDIN, Format, Source, input_error, promises_compression
 from llmprep.errors import DataError, InputError, UsageError
 
 BESIDE = ("_metadata", "_common_metadata", "_SUCCESS")
@@ -40,17 +40,15 @@ def find_sources(
     if field_name is not None and not _is_utf8(field_name):
         raise UsageError(f"--field {field_name}: is not valid UTF-8, as the name of every field is")
     found = [_check(path, name, field_name) for path, name in expand_paths(paths, announce)]
-    sources = [source for source, _ in found]
-    _tell_apart(sources)
     if announce is not None:
         _say_twice(found, announce)
-    return sources
+    return _tell_apart([source for source, _ in found])
 
 
-def _tell_apart(sources: Sequence[Source]) -> None:
+def _tell_apart(sources: list[Source]) -> list[Source]:
     """Lengthen names that several files share, folder by folder, until they differ. One file keeps one name."""
     if len({source.name for source in sources}) == len(sources):
-        return
+        return sources
     parts = {s.path: os.path.abspath(s.path).strip("/").split("/") for s in sources if s.path != STDIN}  # noqa: PTH100
     depths = {s.path: s.name.count("/") + 1 for s in sources if s.path != STDIN}
     while True:
@@ -66,9 +64,12 @@ def _tell_apart(sources: Sequence[Source]) -> None:
             break
         for path in longer:
             depths[path] += 1
-    for source in sources:
-        if source.path != STDIN:
-            source.name = _shown("/".join(parts[source.path][-depths[source.path] :]))
+    return [
+        source
+        if source.path == STDIN
+        else replace(source, name=_shown("/".join(parts[source.path][-depths[source.path] :])))
+        for source in sources
+    ]
 
 
 def _say_twice(found: Sequence[tuple[Source, Identity | None]], announce: Callable[[str], None]) -> None:
@@ -185,7 +186,7 @@ def _without_return(line: bytes) -> bytes:
 def _check(path: str, name: str, field_name: str | None) -> tuple[Source, Identity | None]:
     if path == STDIN:
         _check_stdin()
-        return Source(path, name, format="jsonl" if field_name else "text", text_field=field_name or FIELD), None
+        return Source(path, name, format="jsonl" if field_name else "text", text_field=field_name or TEXT_FIELD), None
     try:
         status = Path(path).stat()
     except (OSError, ValueError) as error:
@@ -204,7 +205,7 @@ def _check(path: str, name: str, field_name: str | None) -> tuple[Source, Identi
     if kind == "parquet" and size is None:
         raise UsageError(f"{path}: a Parquet file is read by seeking; it cannot come through a pipe")
     identity = None if size is None else (status.st_dev, status.st_ino)
-    return Source(path, _shown(name), size, format=kind, text_field=field_name or FIELD), identity
+    return Source(path, _shown(name), size, format=kind, text_field=field_name or TEXT_FIELD), identity
 
 
 def _shown(name: str) -> str:

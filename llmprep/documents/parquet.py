@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from llmprep.documents.opening import open_source
+from llmprep.documents.opening import ByteStream
 from llmprep.documents.source import Source
 from llmprep.errors import DataError, UsageError, list_names
 
@@ -13,13 +13,15 @@ Documents = Iterator[tuple[str | None, str]]
 """(text, where it stood) of each record; a blank line has no text."""
 
 
-def parquet_rows(source: Source) -> Documents:
+def parquet_rows(stream: ByteStream) -> Documents:
+    """Yield the text of each row, and where it stands. Raises `UsageError` where pyarrow is not installed."""
+    source = stream.source
     try:
         from pyarrow import ArrowException, ArrowInvalid
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise UsageError(f"{source.path}: Parquet files need an extra: pip install 'llmprep[parquet]'") from error
-    _hash_whole(source)
+    _hash_whole(stream)
     row = 0
     try:
         with ParquetFile(source.path, page_checksum_verification=True) as file:
@@ -32,7 +34,7 @@ def parquet_rows(source: Source) -> Documents:
         raise DataError(f"{source.path}: the name of a column is not valid UTF-8: {error.object!r:.60}") from error
     except (ArrowInvalid, ArrowException, OSError) as error:
         raise DataError(f"{source.path}: damaged near row {row + 1}: {str(error).splitlines()[0]}") from error
-    open_source(source).read(1)  # at the end again: an error if the file has changed since it was hashed
+    stream.read(1)  # at the end again: an error if the file has changed since it was hashed
 
 
 def _require_column(source: Source, names: list[str]) -> None:
@@ -68,8 +70,7 @@ def count_rows(source: Source) -> int:
     return int(read_metadata(source.path).num_rows)
 
 
-def _hash_whole(source: Source) -> None:
+def _hash_whole(stream: ByteStream) -> None:
     """Parquet is read by seeking, so its hash takes a pass of its own."""
-    stream = open_source(source)
     while stream.read(1 << 18):
         pass

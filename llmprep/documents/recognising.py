@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 
 from llmprep.documents.decompressing import compression
-from llmprep.documents.opening import HEAD_BYTES
+from llmprep.documents.opening import HEAD_BYTES, ByteStream
 from llmprep.documents.pointers import POINTER_BYTES, refuse_pointer
-from llmprep.documents.source import BOM, Source
+from llmprep.documents.source import BOM
 from llmprep.errors import DataError, FileFormatError
 
 _UNPACK = "unpack it first: {} | llmprep ... -"
@@ -51,17 +51,19 @@ _RECORD = re.compile(rb'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:')
 """The first bytes of a JSON object."""
 
 
-def checked_head(source: Source, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+def checked_head(stream: ByteStream, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
     """Refuse what is plainly not UTF-8 text, and say what it looks like; else return ``read``, nothing taken."""
     head = b""
     while len(head) < HEAD_BYTES and (data := read(HEAD_BYTES - len(head))):
         head += data
-    check_head(source, head)
+    check_head(stream, head)
     kept = io.BytesIO(head)
     return lambda count: kept.read(count) or read(count)
 
 
-def check_head(source: Source, head: bytes) -> None:
+def check_head(stream: ByteStream, head: bytes) -> None:
+    """Raise `DataError` or `FileFormatError` for first bytes that no text has; note records that are read as text."""
+    source = stream.source
     if source.path.endswith(".pt") and not head.startswith(b"PK\x03\x04"):
         raise FileFormatError(f"{source.path}: not a .pt file, by its first bytes; rename it if it is a text")
     if len(head) < POINTER_BYTES:
@@ -70,7 +72,7 @@ def check_head(source: Source, head: bytes) -> None:
     if what:
         raise DataError(f"{source.path}: looks like {what}, not UTF-8 text; {advice}")
     if source.format == "text" and _begins_with_record(head):
-        source.remark("begins with a JSON object and is read as plain text; --field NAME reads its records")
+        stream.counts.remark("begins with a JSON object and is read as plain text; --field NAME reads its records")
 
 
 def _looks_like(head: bytes) -> tuple[str, str]:

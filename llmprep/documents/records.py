@@ -16,7 +16,8 @@ from llmprep.documents.blocks import Block, cut_blocks, normalise
 from llmprep.documents.decompressing import open_content
 from llmprep.documents.parquet import Documents, parquet_rows
 from llmprep.documents.recognising import checked_head
-from llmprep.documents.source import BOM, Source
+from llmprep.documents.opening import ByteStream
+from llmprep.documents.source import BOM, Counts, Source
 from llmprep.documents.texts import open_span
 from llmprep.errors import DataError, list_names
 
@@ -30,59 +31,61 @@ MAX_GAPS = 1 << 16
 """So many runs of records without text have their numbers kept."""
 
 
-def read_records(source: Source, newlines: Newlines, block_bytes: int) -> Iterator[Block]:
+def read_records(stream: ByteStream, newlines: Newlines, block_bytes: int) -> Iterator[Block]:
     """Yield the documents of a JSON Lines or Parquet source, small ones joined, in order."""
+    counts = stream.counts
     batch: list[bytes] = []
     size, where = 0, ""
-    for data, place in _with_text(source, newlines):
+    for data, place in _with_text(stream, newlines):
         if len(data) > SMALL_BYTES or SPECIAL in data:
-            yield from _batch(source, batch, where)
-            yield from _alone(source, data, place, block_bytes)
+            yield from _batch(counts, batch, where)
+            yield from _alone(counts, data, place, block_bytes)
             batch, size = [], 0
             continue
         where = where if batch else place
         batch.append(data)
         size += len(data)
         if size >= block_bytes:
-            yield from _batch(source, batch, where)
+            yield from _batch(counts, batch, where)
             batch, size = [], 0
-    yield from _batch(source, batch, where)
+    yield from _batch(counts, batch, where)
 
 
-def _with_text(source: Source, newlines: Newlines) -> Iterator[tuple[bytes, str]]:
+def _with_text(stream: ByteStream, newlines: Newlines) -> Iterator[tuple[bytes, str]]:
     """Yield (UTF-8, place) of the records that hold text, counting the others and keeping their numbers."""
-    documents = _json_lines(source) if source.format == "jsonl" else parquet_rows(source)
+    source, counts = stream.source, stream.counts
+    documents = _json_lines(stream) if source.format == "jsonl" else parquet_rows(stream)
     gaps: list[list[int]] = []
-    source.gaps = gaps
+    counts.gaps = gaps
     for number, (text, place) in enumerate(documents, 1):
         encoded = _utf8(source, text, place) if text else b""
         data = normalise(encoded, newlines)
         if data:
-            source.n_chars += len(text or "") - (len(encoded) - len(data))
+            counts.n_chars += len(text or "") - (len(encoded) - len(data))
             yield data, place
             continue
-        source.n_empty += text is not None
+        counts.n_empty += text is not None
         if gaps and sum(gaps[-1]) == number:
             gaps[-1][1] += 1
         elif len(gaps) < MAX_GAPS:
             gaps.append([number, 1])
         else:
-            source.gaps = None
+            counts.gaps = None
 
 
-def _batch(source: Source, batch: list[bytes], place: str) -> Iterator[Block]:
+def _batch(counts: Counts, batch: list[bytes], place: str) -> Iterator[Block]:
     if batch:
-        source.n_documents += len(batch)
+        counts.n_documents += len(batch)
         data = JOINT.join(batch)
-        yield Block(source, data, b"", 0, seams=len(batch) - 1, place=place)
+        yield Block(counts, data, b"", 0, seams=len(batch) - 1, place=place)
 
 
-def _alone(source: Source, data: bytes, place: str, block_bytes: int) -> Iterator[Block]:
-    source.n_documents += 1
+def _alone(counts: Counts, data: bytes, place: str, block_bytes: int) -> Iterator[Block]:
+    counts.n_documents += 1
     parts = iter([data[k : k + block_bytes] for k in range(0, len(data), block_bytes)])
     offset = 0
-    for part in cut_blocks(source, lambda _: next(parts, b""), block_bytes):
-        yield Block(source, part, part, offset, first=offset == 0, place=place)
+    for part in cut_blocks(counts.source.path, lambda _: next(parts, b""), block_bytes):
+        yield Block(counts, part, part, offset, first=offset == 0, place=place)
         offset += len(part)
 
 
@@ -96,13 +99,14 @@ def _utf8(source: Source, text: str, place: str) -> bytes:
         ) from error
 
 
-def _json_lines(source: Source) -> Documents:
+def _json_lines(stream: ByteStream) -> Documents:
+    source = stream.source
     if source.span is None:
-        start, read = 0, checked_head(source, open_content(source))
+        start, read = 0, checked_head(stream, open_content(stream))
     else:
-        start, read = open_span(source, find_line)
+        start, read = open_span(stream, find_line)
     for begin, place, whole in _lines(source, read, start):
-        source.bom |= begin == 0 and whole.startswith(BOM)
+        stream.counts.bom |= begin == 0 and whole.startswith(BOM)
         line = whole.removeprefix(BOM) if begin == 0 else whole
         yield _text_of(source, _parse(source, line, place), place) if line.strip() else None, place
 

@@ -9,33 +9,34 @@ from typing import TypeAlias
 from llmprep.choices import Newlines
 from llmprep.documents.blocks import REACH, Block, cut_blocks, find_safe_cut, normalise
 from llmprep.documents.decompressing import open_content
-from llmprep.documents.opening import ByteStream, open_source
+from llmprep.documents.opening import ByteStream
 from llmprep.documents.recognising import check_head, checked_head
-from llmprep.documents.source import BOM, Source
+from llmprep.documents.source import BOM
 from llmprep.errors import DataError, InputError
 
 LOOK_BYTES = 1 << 16
 
 
-def read_text(source: Source, newlines: Newlines, block_bytes: int) -> Iterator[Block]:
-    offset = 0
-    if source.span is None:
-        read = checked_head(source, open_content(source))
+def read_text(stream: ByteStream, newlines: Newlines, block_bytes: int) -> Iterator[Block]:
+    """Yield a plain text, or a span of one, in blocks."""
+    offset, counts, span = 0, stream.counts, stream.source.span
+    if span is None:
+        read = checked_head(stream, open_content(stream))
     else:
-        offset, read = open_span(source, find_safe_cut)
-    for raw in cut_blocks(source, read, block_bytes, offset):
+        offset, read = open_span(stream, find_safe_cut)
+    for raw in cut_blocks(stream.source.path, read, block_bytes, offset):
         data = raw
         if offset == 0 and raw.startswith(BOM):
-            source.bom = True
+            counts.bom = True
             data = raw[len(BOM) :]
-        n_chars = _check_utf8(source, data, offset + len(raw) - len(data))
+        n_chars = _check_utf8(stream.source.path, data, offset + len(raw) - len(data))
         text = normalise(data, newlines)
-        source.n_chars += n_chars - (len(data) - len(text))
-        source.n_text += len(text)
+        counts.n_chars += n_chars - (len(data) - len(text))
+        counts.n_text += len(text)
         if text:
-            begins = source.n_documents == 0 and (source.span is None or source.span[0] == 0)
-            yield Block(source, text, raw, offset, first=begins)
-            source.n_documents = 1
+            begins = counts.n_documents == 0 and (span is None or span[0] == 0)
+            yield Block(counts, text, raw, offset, first=begins)
+            counts.n_documents = 1
         offset += len(raw)
 
 
@@ -43,22 +44,21 @@ FindCut: TypeAlias = Callable[[bytes, int], "int | None"]
 """Finds the first place at or after a position of some bytes where a span may begin and end."""
 
 
-def open_span(source: Source, find: FindCut) -> tuple[int, Callable[[int], bytes]]:
+def open_span(stream: ByteStream, find: FindCut) -> tuple[int, Callable[[int], bytes]]:
     """Return where a source's span begins and a function that reads it to its end.
 
     Each end of a span means the first cut at or after it, or the end of the file. The begin is looked for no further
     than to the span's end: where no cut lies between them, all of its text belongs to a span before, and this one is
     empty. The end is found while reading on. So at most two spans look at a byte, however far apart cuts are.
     """
-    stream = open_source(source)
-    start, end = source.span or (0, 0)
+    start, end = stream.source.span or (0, 0)
     begin = _find_begin(stream, start, end, find)
     stream.seek(begin)
     if begin == 0:
-        check_head(source, stream.peek())
-    source.begin = begin
+        check_head(stream, stream.peek())
+    stream.counts.begin = begin
     last = begin if begin == end else None
-    return begin, _SpanReader(source, stream, begin, end, find, max(begin, end - REACH), last).read
+    return begin, _SpanReader(stream, begin, end, find, max(begin, end - REACH), last).read
 
 
 def _find_begin(stream: ByteStream, start: int, end: int, find: FindCut) -> int:
@@ -85,7 +85,6 @@ class _SpanReader:
     Up to ``clear`` there is no such cut; ``last`` is where the span really ends, once that is known.
     """
 
-    source: Source
     stream: ByteStream
     position: int
     end: int
@@ -107,7 +106,7 @@ class _SpanReader:
     def _look(self, count: int) -> None:
         """Look for the end in the next ``count`` bytes."""
         data = self.stream.peek(count)
-        is_last = self.end >= (self.source.size or 0)
+        is_last = self.end >= (self.stream.source.size or 0)
         found = None if is_last else self.find(data, max(0, self.end - self.position))
         self.clear = self.position + len(data) - REACH
         if found is not None:
@@ -117,11 +116,11 @@ class _SpanReader:
 
     def _finish(self) -> None:
         self.stream.finish()
-        if self.position < min(self.end, self.source.size or 0):
-            raise InputError(f"{self.source.path}: has {self.position} bytes, and said that it has {self.source.size}")
+        if self.position < min(self.end, self.stream.source.size or 0):
+            raise InputError(f"{self.stream.source.path}: has {self.position} bytes, and said that it has {self.stream.source.size}")
 
 
-def _check_utf8(source: Source, data: bytes, offset: int) -> int:
+def _check_utf8(path: str, data: bytes, offset: int) -> int:
     """Return the number of characters, or raise with the place of the first bad byte."""
     if data.isascii():
         return len(data)
@@ -129,6 +128,6 @@ def _check_utf8(source: Source, data: bytes, offset: int) -> int:
         return len(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{source.path}: not valid UTF-8 at byte {offset + error.start} (0x{data[error.start]:02x}); "
+            f"{path}: not valid UTF-8 at byte {offset + error.start} (0x{data[error.start]:02x}); "
             f"convert it to UTF-8 first, for example with iconv"
         ) from error

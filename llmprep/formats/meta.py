@@ -8,8 +8,8 @@ from typing import Any
 from llmprep import __version__
 from llmprep.errors import FileFormatError, UsageError, list_names, shorten
 from llmprep.ptfile.reading import PtFile
-from llmprep.tokens.figures import are_gaps
-from llmprep.tokens.stream import TokenStream
+from llmprep.tokens.figures import Figures, are_gaps
+from llmprep.tokens.stream import Origin
 
 FORMAT = "llmprep/1"
 MAX_VOCAB = 1 << 24
@@ -66,17 +66,23 @@ def check_dtype(dtype: str, n_vocab: int) -> None:
         raise UsageError(f"--dtype uint16: holds ids up to 65535, this vocabulary has {n_vocab}; use int32 or int64")
 
 
-def make_meta(kind: str, stream: TokenStream, **options: object) -> dict[str, Any]:
+def make_meta(kind: str, origin: Origin, figures: Figures, **options: object) -> dict[str, Any]:
     """Return ``meta`` for a file made from a stream that has been read to its end."""
     return {
         "format": FORMAT,
         "kind": kind,
         "llmprep_version": __version__,
-        "encoding": stream.encoding,
-        "vocab_sha256": stream.vocab_sha256,
-        "n_vocab": stream.n_vocab,
-        "n_tokens": stream.n_tokens,
-        "options": {**stream.options, **options},
-        "sources": stream.sources,
-        "content_sha256": stream.content_sha256,
+        "encoding": origin.encoding,
+        "vocab_sha256": origin.vocab_sha256,
+        "n_vocab": origin.n_vocab,
+        "n_tokens": figures.n_tokens,
+        "options": {**origin.options, **options},
+        "sources": figures.sources,
+        "content_sha256": figures.content_sha256,
     }
+
+
+def compare(name: str, what: str, found: object, stated: object) -> None:
+    """Raise `FileFormatError` if what was found is not what ``meta`` states."""
+    if found != stated:
+        raise FileFormatError(f"{name}: {what} is {found}, meta says {shorten(str(stated), 80)}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmprep.errors import EmptyError, FileFormatError, list_names
-from llmprep.formats.ids import Array, raw_blocks
-from llmprep.formats.meta import check_dtype, make_meta
+from llmprep.formats.ids import Array, check_ids, hash_ids, raw_blocks
+from llmprep.formats.meta import check_dtype, compare, make_meta
 from llmprep.output.writing import Sink
 from llmprep.ptfile.layout import TensorView
 from llmprep.ptfile.reading import PtFile
@@ -15,7 +15,7 @@ from llmprep.ptfile.writing import write_pt
 from llmprep.tokens.stream import TokenStream
 
 
-def file_tokens(file: PtFile) -> Array:
+def read_tokens(file: PtFile) -> Array:
     """Return ``token_ids`` (n,) of a tokens file, or raise `FileFormatError`."""
     ids = file.tensors.get("token_ids")
     if ids is None:
@@ -31,11 +31,22 @@ def file_tokens(file: PtFile) -> Array:
 
 
 def write_tokens(sink: Sink, stream: TokenStream, *, dtype: str) -> int:
-    """Write a tokens file as the stream passes by; returns its size in bytes."""
-    check_dtype(dtype, stream.n_vocab)
+    """Write a tokens file while the stream is read; return its size in bytes."""
+    check_dtype(dtype, stream.origin.n_vocab)
+    figures = stream.figures
 
     def describe(_: Sequence[int]) -> dict[str, Any]:
-        view = TensorView(0, dtype, (stream.n_tokens,), (1,))
-        return {"token_ids": view, "meta": make_meta("tokens", stream, dtype=dtype)}
+        view = TensorView(0, dtype, (figures.n_tokens,), (1,))
+        return {"token_ids": view, "meta": make_meta("tokens", stream.origin, figures, dtype=dtype)}
 
     return write_pt(sink, [raw_blocks(stream, dtype)], describe)
+
+
+def verify_tokens(file: PtFile, meta: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what was checked of a tokens file. Raises `FileFormatError` for the first thing that does not hold."""
+    ids = read_tokens(file)
+    check_ids(ids, meta["n_vocab"], file.name)
+    yield f"{len(ids)} ids, each in the vocabulary of {meta['n_vocab']}"
+    compare(file.name, "n_tokens", len(ids), meta["n_tokens"])
+    compare(file.name, "content_sha256", hash_ids(ids), meta["content_sha256"])
+    yield f"content_sha256 {meta['content_sha256']}"

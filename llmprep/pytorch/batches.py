@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from llmprep.errors import UsageError
-from llmprep.formats.windows import file_windows
+from llmprep.formats.windows import read_windows
 from llmprep.inputs import check_file_ids
 from llmprep.ptfile.reading import read_pt
 from llmprep.pytorch.datasets import WindowDataset
@@ -60,7 +60,7 @@ def load_windows(path: str | os.PathLike[str], *, dense: bool = False) -> Batch:
     with numbers of its own, to be written into freely.
     """
     file = read_pt(absolute(path), private=not dense)
-    inputs, targets = file_windows(file)
+    inputs, targets = read_windows(file)
     check_file_ids(file)
     if dense:
         inputs, targets = inputs.copy(), targets.copy()

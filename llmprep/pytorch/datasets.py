@@ -25,8 +25,8 @@ from llmprep.documents.opening import close_source, peek
 from llmprep.documents.source import Source
 from llmprep.errors import DataError, EmptyError, InputError, UsageError
 from llmprep.formats.ids import to_ids
-from llmprep.formats.tokens import file_tokens
-from llmprep.formats.windows import file_windows
+from llmprep.formats.tokens import read_tokens
+from llmprep.formats.windows import read_windows
 from llmprep.inputs import check_encoding, check_file_ids
 from llmprep.ptfile.reading import PtFile, is_zip, read_pt
 from llmprep.pytorch.batches import WindowBatch
@@ -156,9 +156,9 @@ class WindowDataset(Dataset[Batch]):
             check_file_ids(file, origin.encoding, origin.load)
         self._origin = replace(self._origin, state=state)
         if "input_ids" in file.tensors:
-            rows = file_windows(file, origin.max_length, origin.stride)
+            rows = read_windows(file, origin.max_length, origin.stride)
             return FileRows(*rows, _stated(file), _own_stride(file))
-        return self._cut(file_tokens(file), _stated(file))
+        return self._cut(read_tokens(file), _stated(file))
 
     def _encode(self, source: Source) -> tuple[Array, str]:
         """Encode a text into a temporary file; return the ids, which must be those of before, and their hash.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from llmprep.choices import BackendName, Effort, TextOptions
-from llmprep.documents.source import Source, count_remarks
+from llmprep.documents.source import Counts, Source, count_remarks
 from llmprep.errors import InputError, WorkerDiedError
 from llmprep.formats.tokens import write_tokens
 from llmprep.store.content import Stamp, sample, size_and_time
@@ -44,7 +44,7 @@ class ShardJob:
     sources: list[Source]
     stamps: list[Stamp]
     recipe: list[Any]
-    follows: bool
+    continues: bool
     options: TextOptions
     encoding: str
     ranks: bytes | None
@@ -66,7 +66,7 @@ def make_jobs(plan: Plan, folder: Path, vocabulary: Vocabulary, options: TextOpt
             sources=[part_of(plan.sources, piece) for piece in pieces],
             stamps=[plan.stamps[piece.source] for piece in pieces],
             recipe=plan.recipe(number),
-            follows=plan.follows(number),
+            continues=plan.continues(number),
             options=options,
             encoding=vocabulary.name,
             ranks=ranks,
@@ -103,7 +103,8 @@ def build_shard(job: ShardJob) -> dict[str, Any]:
     stamps = [_as_planned(source, planned) for source, planned in zip(job.sources, job.stamps, strict=True)]
     encoder = _make_encoder(job.encoding, job.ranks, job.options.special, job.backend, job.corpus_bytes)
     effort = Effort(job.backend, block_bytes=job.block_bytes)
-    stream = stream_text(job.sources, encoder.vocabulary, job.options, effort, encoder, follows=job.follows)
+    stream = stream_text(job.sources, encoder.vocabulary, job.options, effort, encoder, continues=job.continues)
+    counts = stream.figures.counts
     path = Path(job.folder) / shard_name(job.number)
     with open_own(path) as sink:
         hashing = _HashingSink(sink)
@@ -113,19 +114,19 @@ def build_shard(job: ShardJob) -> dict[str, Any]:
         "file": path.name,
         "bytes": n_bytes,
         "sha256": hashing.hexdigest(),
-        "tokens": stream.n_tokens,
-        "documents": sum(map(begun_documents, job.sources)),
-        "special": stream.n_special,
-        "boms": sum(source.bom for source in job.sources),
+        "tokens": stream.figures.n_tokens,
+        "documents": sum(map(begun_documents, counts)),
+        "special": stream.figures.n_special,
+        "boms": sum(each.bom for each in counts),
         "recipe": job.recipe,
-        "content": [[*stamp, source.sha256] for stamp, source in zip(stamps, job.sources, strict=True)],
-        "pieces": [_figures(source) for source in job.sources],
+        "content": [[*stamp, each.sha256] for stamp, each in zip(stamps, counts, strict=True)],
+        "pieces": [_figures(each) for each in counts],
     }
-    n_empty = sum(source.n_empty for source in job.sources)
+    n_empty = sum(each.n_empty for each in counts)
     if n_empty:
         receipt["empty"] = n_empty
     write_sealed(receipt_path(Path(job.folder), job.number), receipt)
-    return receipt | {"remarks": count_remarks(job.sources)}
+    return receipt | {"remarks": count_remarks(counts)}
 
 
 def _as_planned(source: Source, planned: Stamp) -> Stamp:
@@ -145,17 +146,18 @@ def _make_encoder(encoding: str, ranks: bytes | None, special: str, backend: Bac
     return Encoder(rebuild_vocabulary(encoding, ranks), special, backend, expected)
 
 
-def begun_documents(source: Source) -> int:
+def begun_documents(counts: Counts) -> int:
     """Return how many documents begin in what was read of a source: a later span of a text only goes on with one."""
+    source = counts.source
     goes_on = source.format == "text" and source.span is not None and source.span[0] > 0
-    return 0 if goes_on else source.n_documents
+    return 0 if goes_on else counts.n_documents
 
 
-def _figures(source: Source) -> list[Any]:
+def _figures(counts: Counts) -> list[Any]:
     """What a receipt says of a piece: where it lies in its source, what came of it, and the numbers that it skips."""
-    end = source.begin + source.n_bytes
-    gaps = [] if source.gaps == [] else [source.gaps]
-    return [source.begin, end, source.n_tokens, begun_documents(source), source.n_text, *gaps]
+    end = counts.begin + counts.n_bytes
+    gaps = [] if counts.gaps == [] else [counts.gaps]
+    return [counts.begin, end, counts.n_tokens, begun_documents(counts), counts.n_text, *gaps]
 
 
 class _HashingSink:

@@ -11,15 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from llmprep import __version__
 from llmprep.documents.decompressing import is_compressed
-from llmprep.documents.opening import close_source
 from llmprep.documents.reading import read_blocks
-from llmprep.documents.source import STDIN, Source
+from llmprep.documents.source import STDIN, Counts, Source
 from llmprep.errors import EmptyError, UsageError
 from llmprep.store.content import Stamp, stamp
 
@@ -56,14 +56,14 @@ class Plan:
     sha256: str
     stamps: list[Stamp]
 
-    def follows(self, number: int) -> bool:
+    def continues(self, number: int) -> bool:
         """Tell whether a separator stands before a shard's first document."""
         return self.first not in self.shards[number]
 
     def recipe(self, number: int) -> list[Any]:
         """Return, as JSON has it, all but options and content that decides a shard's bytes, whatever its number."""
         pieces = [[p.source, p.start, p.end, self.sources[p.source].format] for p in self.shards[number]]
-        return [self.follows(number), pieces]
+        return [self.continues(number), pieces]
 
 
 def make_plan(
@@ -115,10 +115,11 @@ def part_of(sources: Sequence[Source], piece: Piece) -> Source:
 
 def _first_with_text(sources: Sequence[Source], pieces: Iterable[Piece]) -> Piece:
     for piece in pieces:
-        part = replace(part_of(sources, piece))  # a copy: what is read here does not count
-        for _ in read_blocks(part, block_bytes=1 << 12) if part.size else ():
-            close_source(part)
-            return piece
+        part = part_of(sources, piece)
+        if part.size:
+            with closing(read_blocks(Counts(part), block_bytes=1 << 12)) as blocks:
+                if next(blocks, None) is not None:
+                    return piece
     name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
     raise EmptyError(f"{name}: empty: 0 tokens")
 

@@ -13,16 +13,19 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from llmprep.choices import BackendName
 from llmprep.documents.blocks import SECOND_CUT, Block, last_safe_cut
 from llmprep.errors import BackendsDifferError, DataError, UsageError
 from llmprep.tokens.gigatoken import SCHEMES, Gigatoken, has_gigatoken
-from llmprep.tokens.unicode17 import Ids, has_new_code_point
+from llmprep.tokens.unicode17 import has_new_code_point
 from llmprep.vocabulary.loading import END_OF_TEXT, Vocabulary
 
+Ids: TypeAlias = npt.NDArray[np.uint32]
 LARGE_BYTES = 4 << 20
 """From here on gigatoken, which takes longer to start, is done sooner."""
 SAMPLE_BYTES = 4096
@@ -80,7 +83,7 @@ class Encoder:
                 self.used["gigatoken"] += 1
                 return self._gigatoken.encode(block.data, special=special)
             raise DataError(
-                f"{block.source.path}: tiktoken cannot encode the {len(block.raw or block.data)} bytes from "
+                f"{block.counts.source.path}: tiktoken cannot encode the {len(block.raw or block.data)} bytes from "
                 f"{block.where} on ({str(error)[:80]}); a run of about 1,000,000 white-space characters is too long "
                 f"for it: shorten it, or install the extra: pip install 'llmprep[fast]'"
             ) from error
@@ -89,7 +92,7 @@ class Encoder:
 
     def _compare(self, block: Block, ids: Ids, *, special: bool) -> None:
         """Encode some blocks, chosen by their place, with tiktoken too: a small one whole, else its start."""
-        if zlib.crc32(f"{block.source.name} {block.where}".encode()) % SAMPLE_EVERY and self.used["gigatoken"]:
+        if zlib.crc32(f"{block.counts.source.name} {block.where}".encode()) % SAMPLE_EVERY and self.used["gigatoken"]:
             return
         whole = len(block.data) <= SAMPLE_BYTES
         head = block.data[:SAMPLE_BYTES]
@@ -97,7 +100,7 @@ class Encoder:
         expected = self._tiktoken(part.decode(), special)
         if not np.array_equal(expected, ids if whole else ids[: len(expected)]):
             raise BackendsDifferError(
-                f"{block.source.path}: gigatoken and tiktoken differ in the {len(part)} bytes from {block.where} on; "
+                f"{block.counts.source.path}: gigatoken and tiktoken differ in the {len(part)} bytes from {block.where} on; "
                 f"use --backend tiktoken, and please report this"
             )
 

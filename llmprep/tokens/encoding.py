@@ -10,9 +10,9 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
-from llmprep.choices import Special
+from llmprep.choices import ENCODING, Special
 from llmprep.documents.blocks import Block
-from llmprep.documents.source import Source
+from llmprep.documents.source import Counts, Source
 from llmprep.errors import UsageError
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.special import count_special, special_pattern
@@ -22,7 +22,7 @@ from llmprep.vocabulary.names import resolve_encoding
 
 def encode_text(
     text: str,
-    encoding: str = "gpt2",
+    encoding: str = ENCODING,
     *,
     special: Special = "allow",
     vocab_dir: str | os.PathLike[str] | None = None,
@@ -32,7 +32,7 @@ def encode_text(
     A vocabulary that is not part of the package is looked for in ``vocab_dir`` first, or else in the folder that
     LLMPREP_VOCAB_DIR names; a download is announced by a warning.
 
-    Raises `UsageError` for what is no text and no choice, `VocabularyError` for an unknown encoding.
+    Raises `UsageError` for anything but a str, and for a choice that there is not, `VocabularyError` for an unknown encoding.
 
     >>> encode_text("I HAD always").tolist()
     [40, 367, 2885, 1464]
@@ -46,7 +46,7 @@ def encode_text(
         # Halves of surrogate pairs, which no UTF-8 file can hold: joined or replaced, as tiktoken's ``encode`` does.
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     data = text.encode()
-    block = Block(Source("text", "text"), data, data, 0)
+    block = Block(Counts(Source("text", "text")), data, data, 0)
     count_special(block, specials, special)
     return encoder.encode(block).astype(np.int64)
 

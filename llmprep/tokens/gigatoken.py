@@ -8,8 +8,10 @@ import queue
 import threading
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from llmprep.output.temporary import temporary_file
-from llmprep.tokens.unicode17 import Ids
 from llmprep.vocabulary.loading import END_OF_TEXT, Vocabulary
 from llmprep.vocabulary.ranks import EMBEDDED, R50K_SHA256
 
@@ -42,11 +44,11 @@ class Gigatoken:
             False: queue.SimpleQueue(),
         }
 
-    def encode(self, data: bytes, *, special: bool) -> Ids:
+    def encode(self, data: bytes, *, special: bool) -> npt.NDArray[np.uint32]:
         with self._turn:
             return self._encode(data, special=special)
 
-    def _encode(self, data: bytes, *, special: bool) -> Ids:
+    def _encode(self, data: bytes, *, special: bool) -> npt.NDArray[np.uint32]:
         from gigatoken import BytesSource
 
         try:
@@ -64,7 +66,7 @@ class Gigatoken:
         else:
             del tokenizer
             give_memory_back()
-        ids: Ids = rows[0, : lengths[0]]
+        ids: npt.NDArray[np.uint32] = rows[0, : lengths[0]]
         return ids
 
     def _build(self, *, special: bool) -> Any:

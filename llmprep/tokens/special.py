@@ -24,7 +24,7 @@ def count_special(block: Block, specials: re.Pattern[bytes], special: str) -> in
         if found:
             where = block.place or f"byte {block.offset + found.start()}"
             raise DataError(
-                f"{block.source.path}: special token {found.group().decode()} in the text at {where}; "
+                f"{block.counts.source.path}: special token {found.group().decode()} in the text at {where}; "
                 f"--special allow takes it as its id, --special text as plain text"
             )
     return block.data.count(END_OF_TEXT.encode()) - block.seams

@@ -10,7 +10,7 @@ import numpy as np
 
 from llmprep.output.mapping import map_file
 from llmprep.output.temporary import temporary_file
-from llmprep.tokens.stream import Ids
+from llmprep.tokens.backends import Ids
 
 
 def spool(blocks: Iterator[Ids], folder: Path | None = None) -> Ids:

@@ -7,7 +7,6 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-Ids = npt.NDArray[np.uint32]
 NEW_CODE_POINTS = (
     (0x88F, 0x88F),
     (0xC5C, 0xC5C),
