@@ -28,11 +28,11 @@ from llmprep.formats.ids import to_ids
 from llmprep.formats.tokens import read_tokens
 from llmprep.formats.windows import read_windows
 from llmprep.inputs import check_encoding, check_file_ids
-from llmprep.ptfile.reading import PtFile, is_zip, read_pt
+from llmprep.ptfile.reading import FileState, PtFile, file_state, is_zip, read_pt
 from llmprep.pytorch.batches import WindowBatch
 from llmprep.pytorch.mapped import Mapped, changed_error, find_map
 from llmprep.pytorch.rows import Array, Batch, FileRows, Places, Rows, StreamRows
-from llmprep.store.reading import FileState, TokenStore, absolute, file_state
+from llmprep.store.reading import TokenStore, absolute
 from llmprep.tokens.spooling import spool
 from llmprep.tokens.stream import stream_text
 from llmprep.vocabulary.loading import Vocabulary, chosen_folder, load_vocabulary, warn_of

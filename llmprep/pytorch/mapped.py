@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from llmprep.errors import InputError
+from llmprep.ptfile.reading import FileState, file_state
 from llmprep.pytorch.rows import Array
-from llmprep.store.reading import FileState, file_state
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,24 +16,13 @@ import numpy.typing as npt
 
 from llmprep.errors import FileFormatError, InputError
 from llmprep.formats.ids import check_ids
-from llmprep.ptfile.reading import PtFile, read_pt
+from llmprep.ptfile.reading import FileState, PtFile, file_state, read_pt
 from llmprep.store.manifest import Manifest, check_files, read_manifest
 
 Array = npt.NDArray[Any]
 
 MAX_MAPS = 16_384
 """Shards mapped at the same time: a system allows a process some 65,000 maps."""
-
-
-FileState = tuple[int, ...]
-
-
-def file_state(status: os.stat_result) -> FileState:
-    """What a system says of a file: while it stays the same, the file was neither replaced nor written to.
-
-    The other way round nothing follows: a copy elsewhere has another state, and so has a file under another mount.
-    """
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def shard_ids(path: Path, n_tokens: int, *, check_crc: bool = False) -> Array:
