@@ -15,8 +15,9 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False  # to a type checker it is True
 if TYPE_CHECKING:
     from llmprep.errors import LlmprepError
-    from llmprep.pytorch.batches import collate_windows, create_dataloader, load_windows
+    from llmprep.pytorch.batches import collate_windows
     from llmprep.pytorch.datasets import WindowDataset
+    from llmprep.pytorch.loaders import create_dataloader, load_windows
     from llmprep.pytorch.sampler import WindowSampler
     from llmprep.tokens.encoding import encode_text
 
@@ -35,9 +36,9 @@ _ROOMS = {
     "WindowDataset": "pytorch.datasets",
     "WindowSampler": "pytorch.sampler",
     "collate_windows": "pytorch.batches",
-    "create_dataloader": "pytorch.batches",
+    "create_dataloader": "pytorch.loaders",
     "encode_text": "tokens.encoding",
-    "load_windows": "pytorch.batches",
+    "load_windows": "pytorch.loaders",
 }
 
 

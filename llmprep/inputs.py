@@ -19,7 +19,7 @@ from llmprep.formats.meta import checked_meta
 from llmprep.formats.tokens import read_tokens
 from llmprep.formats.windows import check_window_ids, read_stream, read_windows
 from llmprep.output.temporary import temporary_file
-from llmprep.ptfile.reading import PtFile, is_zip, read_pt
+from llmprep.ptfile.reading import FileState, PtFile, is_zip, read_pt
 from llmprep.store.manifest import is_store
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.backends import Encoder
@@ -51,12 +51,13 @@ def open_input(
     *,
     split: str | None = None,
     check: bool = True,
+    known: FileState | None = None,
     open_pipes: bool = True,
 ) -> Input:
     """Tell what ``paths`` name: texts, one .pt file (its first bytes tell), or one token store.
 
-    ``split`` names a part of a store. Without ``check``, checksums of a .pt file or a store are not worked out. Without
-    ``open_pipes``, what comes through a pipe is taken for text, and nothing is read of it. Raises `UsageError` for
+    ``split`` names a part of a store. Without ``check``, checksums of a .pt file or a store are not worked out, nor
+    those of a .pt file whose state is ``known``. Without ``open_pipes``, what comes through a pipe is taken for text, and nothing is read of it. Raises `UsageError` for
     several inputs of which one is a store, and as `find_sources` does.
     """
     reading = reading or Reading()
@@ -69,10 +70,10 @@ def open_input(
         raise UsageError(f"split {split}: only a token store has splits")
     sources = find_sources(paths, reading.text_field, reading.announce)
     unread = not open_pipes and any(source.size is None for source in sources)
-    return Texts(sources) if unread else _recognise(sources, check=check)
+    return Texts(sources) if unread else _recognise(sources, check=check, known=known)
 
 
-def _recognise(sources: list[Source], *, check: bool = True) -> Texts | PtFile:
+def _recognise(sources: list[Source], *, check: bool = True, known: FileState | None = None) -> Texts | PtFile:
     """Tell texts from the one .pt file; one that comes through a pipe goes into a temporary file first."""
     if len(sources) != 1:
         return Texts(sources)
@@ -80,7 +81,7 @@ def _recognise(sources: list[Source], *, check: bool = True) -> Texts | PtFile:
     if not is_zip(peek(source, 4)):
         return Texts([source])
     if source.size is not None:
-        return read_pt(Path(source.path), check_crc=check)
+        return read_pt(Path(source.path), check_crc=check, known=known)
     with temporary_file() as spooled, closing(ByteStream(Counts(source))) as stream:
         while data := stream.read(READ_BYTES):
             spooled.write(data)

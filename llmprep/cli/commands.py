@@ -304,7 +304,7 @@ def embed(
     from llmprep.output.writing import open_outputs
     from llmprep.ptfile.reading import read_pt
     from llmprep.pytorch import embedding
-    from llmprep.pytorch.batches import create_row_loader
+    from llmprep.pytorch.loaders import create_row_loader
 
     show = Show(quiet, as_json, binary="-" in (output, save_weights))
     paths = _paths(inputs, files_from, nul_separated=null)

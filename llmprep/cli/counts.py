@@ -12,16 +12,17 @@ from llmprep.preview import plain
 
 if TYPE_CHECKING:
     from llmprep.cli.printer import Show
-    from llmprep.tokens.stream import Ids, TokenStream
+    from llmprep.tokens.backends import Ids
+    from llmprep.tokens.stream import TokenStream
 
 
 def print_counts(show: Show, streams: Iterable[TokenStream]) -> None:
     """Print tokens per input as ``wc`` does, and a total if there are several."""
     counts: list[tuple[int, str]] = []
     for stream in streams:
-        counts.append((sum(map(len, _blocks(stream))), plain.visible(stream.name)))
-        if stream.n_tokens:
-            say_notes(show, stream)
+        counts.append((sum(map(len, _blocks(stream))), plain.visible(stream.origin.name)))
+        if stream.figures.n_tokens:
+            say_notes(show, stream.origin, stream.figures)
     total = sum(count for count, _ in counts)
     if not total:
         raise _all_empty(name for _, name in counts)
@@ -54,9 +55,9 @@ def print_ids(show: Show, streams: Iterable[TokenStream]) -> None:
             row += ids if show.as_json else ()
             lines.add(ids)
         lines.end()
-        rows.append({"name": plain.visible(stream.name), "token_ids": row})
-        if stream.n_tokens:
-            say_notes(show, stream)
+        rows.append({"name": plain.visible(stream.origin.name), "token_ids": row})
+        if stream.figures.n_tokens:
+            say_notes(show, stream.origin, stream.figures)
     if not lines.begun:
         raise _all_empty(row["name"] for row in rows)
     show.object({"command": "tokenize", "ids": rows})

@@ -10,37 +10,38 @@ from llmprep.preview import plain
 
 if TYPE_CHECKING:
     from llmprep.cli.printer import Show
-    from llmprep.tokens.stream import TokenStream
+    from llmprep.tokens.figures import Figures
+    from llmprep.tokens.stream import Origin
 
 
-def decoder(show: Show, stream: TokenStream) -> plain.Decode | None:
+def decoder(show: Show, origin: Origin) -> plain.Decode | None:
     """Return ids -> text, or None where the vocabulary is not to be had: previews then show ids only."""
     from llmprep.tokens.decoding import decode_ids, token_table
 
     try:
-        table = token_table(stream.require_vocabulary(download=False))
+        table = token_table(origin.load_vocabulary(download=False))
     except VocabularyError as error:
         show.note(f"text is not shown: {error}")
         return None
     return lambda ids: decode_ids(ids, table)
 
 
-def say_notes(show: Show, stream: TokenStream) -> None:
+def say_notes(show: Show, origin: Origin, figures: Figures) -> None:
     """Say what was dropped, skipped or found while reading."""
     from llmprep.documents.source import count_remarks
 
-    empty = [source.path for source in stream.documents if source.sha256 and not source.n_chars]
+    empty = [each.source.path for each in figures.counts if each.sha256 and not each.n_chars]
     if empty:
         names = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
         show.note(f"{plain.plural(len(empty), 'empty input')} skipped: {names}")
-    say_empty_records(show, sum(source.n_empty for source in stream.documents))
-    for source in stream.documents:
-        if source.bom:
-            show.note(f"{source.path}: byte order mark dropped")
-    say_remarks(show, count_remarks(stream.documents))
-    if stream.n_special:
-        taken = {"allow": "taken as its id", "text": "taken as plain text"}[stream.options["special"]]
-        show.note(f"<|endoftext|> stands {stream.n_special} times in the text itself, {taken} (--special)")
+    say_empty_records(show, sum(each.n_empty for each in figures.counts))
+    for each in figures.counts:
+        if each.bom:
+            show.note(f"{each.source.path}: byte order mark dropped")
+    say_remarks(show, count_remarks(figures.counts))
+    if figures.n_special:
+        taken = {"allow": "taken as its id", "text": "taken as plain text"}[origin.options["special"]]
+        show.note(f"<|endoftext|> stands {figures.n_special} times in the text itself, {taken} (--special)")
 
 
 def say_empty_records(show: Show, count: int) -> None:
@@ -55,21 +56,21 @@ def say_remarks(show: Show, remarks: Mapping[str, tuple[str, int]]) -> None:
         show.note(f"{name}{f' (and {count - 1} more)' if count > 1 else ''}: {remark}")
 
 
-def special_lines(stream: TokenStream) -> list[str]:
+def special_lines(figures: Figures) -> list[str]:
     """Say, on every run over texts, how many end-of-text strings stood in them: a text can forge a boundary."""
-    if not stream.documents:
+    if not figures.counts:
         return []
-    backends = " and ".join(name for name in sorted(stream.used) if stream.used[name])
-    return [f"<|endoftext|> in the text itself: {plain.number(stream.n_special)}; encoded by {backends}"]
+    backends = " and ".join(name for name in sorted(figures.used) if figures.used[name])
+    return [f"<|endoftext|> in the text itself: {plain.number(figures.n_special)}; encoded by {backends}"]
 
 
-def common_figures(stream: TokenStream, **more: object) -> dict[str, Any]:
+def common_figures(origin: Origin, figures: Figures, **more: object) -> dict[str, Any]:
     """The keys that every JSON object has."""
     return {
-        "n_tokens": stream.n_tokens,
-        "n_special": stream.n_special,
-        "encoding": stream.encoding,
-        "sources": stream.sources,
-        "content_sha256": stream.content_sha256,
+        "n_tokens": figures.n_tokens,
+        "n_special": figures.n_special,
+        "encoding": origin.encoding,
+        "sources": figures.sources,
+        "content_sha256": figures.content_sha256,
         **more,
     }

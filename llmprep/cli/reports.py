@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,9 @@ from llmprep.preview import plain
 
 if TYPE_CHECKING:
     from llmprep.cli.printer import Show
+    from llmprep.inputs import WindowSource
     from llmprep.pytorch.embedding import Plan, Tables
-    from llmprep.tokens.stream import Ids, TokenStream
+    from llmprep.tokens.stream import TokenStream
     from llmprep.windows.pairs import Pairs
 
 PAIRS_SHOWN = 8
@@ -21,69 +21,56 @@ IDS_SHOWN = 16
 MAX_HEAD = 1 << 16
 
 
-def watch(stream: TokenStream) -> Callable[[], int]:
-    """Keep a head for the preview and count distinct ids as the stream is read; call the result for the count."""
-    import numpy as np
-
-    stream.head_size = TOKENS_SHOWN
-    seen = np.zeros(stream.n_vocab, bool)
-
-    def watched(blocks: Iterator[Ids]) -> Iterator[Ids]:
-        for block in blocks:
-            seen[block] = True
-            yield block
-
-    stream.blocks = watched(stream.blocks)
-    return lambda: int(seen.sum())
-
-
-def show_tokens(show: Show, stream: TokenStream, *, output: str, n_bytes: int, n_distinct: int) -> None:
+def show_tokens(
+    show: Show, stream: TokenStream, head: list[int], *, output: str, n_bytes: int, n_distinct: int
+) -> None:
     """Say what `tokenize` made."""
-    n_chars = sum(source.n_chars for source in stream.documents)
-    per_token = n_chars / stream.n_tokens
-    say_notes(show, stream)
+    n_chars = sum(each.n_chars for each in stream.figures.counts)
+    per_token = n_chars / stream.figures.n_tokens
+    say_notes(show, stream.origin, stream.figures)
     show.object(
         common_figures(
-            stream,
+            stream.origin,
+            stream.figures,
             command="tokenize",
             output=output,
             output_bytes=n_bytes,
             n_distinct=n_distinct,
             n_chars=n_chars,
             chars_per_token=round(per_token, 4),
-            first_ids=stream.head[:IDS_SHOWN],
+            first_ids=head[:IDS_SHOWN],
         )
     )
     if not show.words:
         return
-    n_read = sum(source["bytes"] for source in stream.sources)
-    encoding = plain.visible(stream.encoding)
-    made = f"{plain.plural(stream.n_tokens, 'token')} ({encoding}), {plain.number(n_distinct)} distinct"
+    n_read = sum(source["bytes"] for source in stream.figures.sources)
+    encoding = plain.visible(stream.origin.encoding)
+    made = f"{plain.plural(stream.figures.n_tokens, 'token')} ({encoding}), {plain.number(n_distinct)} distinct"
     text = f", {plain.plural(n_chars, 'character')} ({per_token:.2f} per token)" if n_chars else ""
-    show.lines([f"{made}{text}, {plain.plural(n_read, 'byte')}", *special_lines(stream)])
-    decode = decoder(show, stream)
+    show.lines([f"{made}{text}, {plain.plural(n_read, 'byte')}", *special_lines(stream.figures)])
+    decode = decoder(show, stream.origin)
     if show.on_terminal and decode is not None:
         from llmprep.preview.screen import token_strip
 
-        show.render(token_strip(stream.head, decode, show.width()))
+        show.render(token_strip(head, decode, show.width()))
     else:
-        shown = stream.head[:IDS_SHOWN]
+        shown = head[:IDS_SHOWN]
         show.lines([" ".join(map(str, shown))])
         if decode is not None:
             show.lines(["|".join(plain.visible(decode([i])) for i in shown)])
-    show.lines([f"{plain.visible(output)}: token_ids [{stream.n_tokens}], {plain.size(n_bytes)}"])
+    show.lines([f"{plain.visible(output)}: token_ids [{stream.figures.n_tokens}], {plain.size(n_bytes)}"])
 
 
 def show_pairs(show: Show, stream: TokenStream, pairs: Pairs, *, output: str | None) -> None:
     """Show growing contexts and their targets."""
-    say_notes(show, stream)
-    decode = decoder(show, stream)
+    say_notes(show, stream.origin, stream.figures)
+    decode = decoder(show, stream.origin)
     listed = list(pairs)
     if show.as_json:
         show.object(
             {
                 "command": "pairs",
-                "encoding": stream.encoding,
+                "encoding": stream.origin.encoding,
                 "output": output,
                 "pairs": [
                     {"context": context, "target": target}
@@ -111,31 +98,32 @@ class WindowReport:
     explain: bool
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def keep_head(self, stream: TokenStream) -> None:
-        """Have the stream keep the ids that a preview of its first windows needs."""
+    def head_size(self) -> int:
+        """Return how many ids a preview of the first windows needs."""
         need = max(0, self.windows - 1) * self.stride + self._length + 1
-        stream.head_size = min(MAX_HEAD, need) if self.windows else 0
+        return min(MAX_HEAD, need) if self.windows else 0
 
     @property
     def _length(self) -> int:
         """How much of a window is shown: all of it as JSON, as many contexts as a person reads in words."""
         return self.max_length if self.show.as_json else min(self.max_length, PAIRS_SHOWN)
 
-    def add(self, stream: TokenStream, *, output: str, n_bytes: int) -> None:
+    def add(self, stream: TokenStream, head: list[int], *, output: str, n_bytes: int) -> None:
         """Say what became of one stream."""
         from llmprep.windows.coverage import cover
 
-        coverage = cover(stream.n_tokens, self.max_length, self.stride)
-        part = str(stream.options.get("part", ""))
+        coverage = cover(stream.figures.n_tokens, self.max_length, self.stride)
+        part = str(stream.origin.options.get("part", ""))
         if part != "val":
-            say_notes(self.show, stream)
-        rows = self._first_windows(stream)
+            say_notes(self.show, stream.origin, stream.figures)
+        rows = self._first_windows(head)
         if len(rows) < min(self.windows, coverage.n_windows):
             self.show.note(
                 f"--preview {self.windows}: {len(rows)} shown; a preview reads the first {MAX_HEAD:,} tokens"
             )
         self.objects[part] = common_figures(
-            stream,
+            stream.origin,
+            stream.figures,
             command="window",
             output=output,
             output_bytes=n_bytes,
@@ -146,34 +134,34 @@ class WindowReport:
             windows=[{"input_ids": ids[:-1], "target_ids": ids[1:]} for ids in rows],
         )
         if self.show.words:
-            self._say(stream, output, n_bytes)
+            self._say(stream, head, output, n_bytes)
 
     def finish(self) -> None:
         """Print the one JSON object, if that was asked for."""
         self.show.object(self.objects.get("", {"command": "window", **self.objects}))
 
-    def _say(self, stream: TokenStream, output: str, n_bytes: int) -> None:
+    def _say(self, stream: TokenStream, head: list[int], output: str, n_bytes: int) -> None:
         from llmprep.preview.explain import coverage_lines, explain_lines
         from llmprep.windows.coverage import cover
 
-        coverage = cover(stream.n_tokens, self.max_length, self.stride)
-        self.show.lines([*coverage_lines(coverage, self.max_length, self.stride), *special_lines(stream)])
+        coverage = cover(stream.figures.n_tokens, self.max_length, self.stride)
+        self.show.lines([*coverage_lines(coverage, self.max_length, self.stride), *special_lines(stream.figures)])
         if self.explain:
             self.show.lines(["", *explain_lines(coverage, self.max_length, self.stride), ""])
-        self._preview(stream)
+        self._preview(stream, head)
         shape = f"[{coverage.n_windows}, {self.max_length}]"
         self.show.lines([f"{plain.visible(output)}: input_ids and target_ids {shape}, {plain.size(n_bytes)}"])
 
-    def _first_windows(self, stream: TokenStream) -> list[list[int]]:
+    def _first_windows(self, head: list[int]) -> list[list[int]]:
         """The ids of what is shown of each window, its last target included; none that the head cuts short."""
-        held = len(stream.head) // self.stride + 1
+        held = len(head) // self.stride + 1
         starts = (k * self.stride for k in range(min(self.windows, held)))
-        rows = (stream.head[start : start + self._length + 1] for start in starts)
+        rows = (head[start : start + self._length + 1] for start in starts)
         return [row for row in rows if len(row) == self._length + 1]
 
-    def _preview(self, stream: TokenStream) -> None:
-        rows = self._first_windows(stream)
-        decode = decoder(self.show, stream) if rows else None
+    def _preview(self, stream: TokenStream, head: list[int]) -> None:
+        rows = self._first_windows(head)
+        decode = decoder(self.show, stream.origin) if rows else None
         for number, row in enumerate(rows):
             pairs = [(row[:k], row[k]) for k in range(1, len(row))]
             if self.show.on_terminal:
@@ -192,15 +180,16 @@ def say_size(show: Show, plan: Plan, output: str) -> None:
     show.note(f"{output}: {n} windows x {length} tokens x {dim} numbers, {plan.dtype}: {plain.size(plan.n_bytes)}")
 
 
-def show_embeddings(show: Show, plan: Plan, tables: Tables, stream: TokenStream, *, output: str) -> None:
+def show_embeddings(show: Show, plan: Plan, tables: Tables, source: WindowSource, *, output: str) -> None:
     """Tell the story of the shapes, and show the first numbers, to compare with."""
-    say_notes(show, stream)
+    say_notes(show, source.origin, source.figures)
     rows, length = min(plan.batch_size, plan.n_windows), plan.max_length
     token, dim = [rows, length, plan.dim], plan.dim
     first = [round(float(value), 5) for value in tables.token.weight.detach()[0, :3]]
     show.object(
         common_figures(
-            stream,
+            source.origin,
+            source.figures,
             command="embed",
             output=output,
             shape=list(plan.shape),

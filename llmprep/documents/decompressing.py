@@ -129,7 +129,9 @@ class _Decompressed:
         """Say what memory a frame takes, if that is much."""
         window = zstd_window(head) if self._kind == "zstandard" else 0
         if LARGE_WINDOW < window <= 1 << MAX_WINDOW_LOG:
-            self._stream.counts.remark(f"was compressed with a window of {window >> 20} MiB, which takes as much memory")
+            self._stream.counts.remark(
+                f"was compressed with a window of {window >> 20} MiB, which takes as much memory"
+            )
 
     def _without_padding(self, data: bytes) -> bytes:
         """Pass over the NULs between members and at the end. What is no whole number of them stays, as damage."""

@@ -8,12 +8,13 @@ import stat
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from llmprep.documents.patterns import match_pattern
 from llmprep.documents.pointers import POINTER_BYTES, refuse_pointer
-from llmprep.documents.source import BOM, TEXT_FIELD, STDIN, Format, Source, input_error, promises_compression
+from llmprep.documents.source import BOM, STDIN, TEXT_FIELD, Format, Source, input_error, promises_compression
 from llmprep.errors import DataError, InputError, UsageError
 
 BESIDE = ("_metadata", "_common_metadata", "_SUCCESS")

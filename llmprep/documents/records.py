@@ -14,9 +14,9 @@ from typing import Any
 from llmprep.choices import Newlines
 from llmprep.documents.blocks import Block, cut_blocks, normalise
 from llmprep.documents.decompressing import open_content
+from llmprep.documents.opening import ByteStream
 from llmprep.documents.parquet import Documents, parquet_rows
 from llmprep.documents.recognising import checked_head
-from llmprep.documents.opening import ByteStream
 from llmprep.documents.source import BOM, Counts, Source
 from llmprep.documents.texts import open_span
 from llmprep.errors import DataError, list_names

@@ -117,7 +117,9 @@ class _SpanReader:
     def _finish(self) -> None:
         self.stream.finish()
         if self.position < min(self.end, self.stream.source.size or 0):
-            raise InputError(f"{self.stream.source.path}: has {self.position} bytes, and said that it has {self.stream.source.size}")
+            raise InputError(
+                f"{self.stream.source.path}: has {self.position} bytes, and said that it has {self.stream.source.size}"
+            )
 
 
 def _check_utf8(path: str, data: bytes, offset: int) -> int:

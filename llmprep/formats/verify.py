@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from llmprep.errors import FileFormatError, shorten
-from llmprep.formats.ids import Array, check_ids, hash_ids
 from llmprep.formats.meta import checked_meta
 from llmprep.formats.tokens import verify_tokens
 from llmprep.formats.weights import has_weights, weights_shape
 from llmprep.formats.windows import verify_windows
-from llmprep.ptfile.reading import PtFile, read_pt
-from llmprep.windows.counts import count_windows
-
+from llmprep.ptfile.reading import read_pt
 
 
 def verify_file(path: Path) -> Iterator[str]:

@@ -116,9 +116,7 @@ def write_windows(sink: Sink, stream: TokenStream, options: WindowOptions, annou
     `DataError` if the stream is too short for one window.
     """
     check_dtype(options.dtype, stream.origin.n_vocab)
-    storages, views = (
-        _dense_storages(stream, options, announce) if options.dense else _shared_storage(stream, options)
-    )
+    storages, views = _dense_storages(stream, options, announce) if options.dense else _shared_storage(stream, options)
 
     def describe(_: Sequence[int]) -> dict[str, Any]:
         return {**views(), "meta": make_meta("windows", stream.origin, stream.figures, **asdict(options))}
@@ -138,9 +136,7 @@ def _shared_storage(stream: TokenStream, options: WindowOptions) -> Storages:
 
     def views() -> dict[str, TensorView]:
         count = require_windows(stream.figures.n_tokens, max_length, stride, stream.origin.name)
-        return {
-            key: TensorView(0, dtype, (count, max_length), (step, 1), offset) for offset, key in enumerate(KEYS)
-        }
+        return {key: TensorView(0, dtype, (count, max_length), (step, 1), offset) for offset, key in enumerate(KEYS)}
 
     return [raw_blocks(blocks, dtype)], views
 
@@ -177,7 +173,9 @@ def verify_windows(file: PtFile, meta: Mapping[str, Any]) -> Iterator[str]:
         check_ids(y, meta["n_vocab"], file.name)
         _require_all(file.name, start, (x[:, 1:] == y[:, :-1]).all(1), "its targets are not its inputs moved by one")
         if overlap:
-            _require_all(file.name, start, (x[:-1, stride:] == x[1:, :overlap]).all(1), "it does not overlap with the next one")
+            _require_all(
+                file.name, start, (x[:-1, stride:] == x[1:, :overlap]).all(1), "it does not overlap with the next one"
+            )
     yield f"{len(inputs)} windows of {max_length}, stride {stride}: targets are inputs moved by one"
     yield f"every id is in the vocabulary of {meta['n_vocab']}"
     storage = file.storages["input_ids"]

@@ -7,34 +7,29 @@ once and widened to int64 per batch, so a uint16 file stays uint16 in memory.
 from __future__ import annotations
 
 import functools
-import hashlib
 import operator
 import os
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from llmprep.documents.finding import find_sources
-from llmprep.documents.opening import close_source, peek
-from llmprep.documents.source import Source
-from llmprep.errors import DataError, EmptyError, InputError, UsageError
+from llmprep.choices import Reading
+from llmprep.errors import DataError, EmptyError, UsageError
 from llmprep.formats.ids import to_ids
 from llmprep.formats.tokens import read_tokens
 from llmprep.formats.windows import read_windows
-from llmprep.inputs import check_encoding, check_file_ids
-from llmprep.ptfile.reading import FileState, PtFile, file_state, is_zip, read_pt
+from llmprep.inputs import Texts, check_encoding, check_file_ids, open_input, stream_input
+from llmprep.ptfile.reading import FileState, PtFile
 from llmprep.pytorch.batches import WindowBatch
 from llmprep.pytorch.mapped import Mapped, changed_error, find_map
 from llmprep.pytorch.rows import Array, Batch, FileRows, Places, Rows, StreamRows
 from llmprep.store.reading import TokenStore, absolute
 from llmprep.tokens.spooling import spool
-from llmprep.tokens.stream import stream_text
 from llmprep.vocabulary.loading import Vocabulary, chosen_folder, load_vocabulary, warn_of
 from llmprep.windows.counts import check_size, require_windows
 
@@ -106,20 +101,22 @@ class WindowDataset(Dataset[Batch]):
 
     def _open(self) -> Rows:
         """Open the rows; of a source that was open before, in another process, only if they are still the same."""
-        source, split = self._origin.source, self._origin.split
-        if split is not None and not (isinstance(source, Path) and source.is_dir()):
-            raise UsageError(f"split {split}: only a token store has splits")
-        if not isinstance(source, Path):
-            return self._cut(source)
-        if source.is_dir():
-            self._require("store")
-            store = _open_store(source, self._origin)
-            self._require("store", store.contents)
-            return self._cut(store, store.content_sha256)
-        found = _find(source)
-        is_pt = is_zip(peek(found, 4))
-        self._require("pt" if is_pt else "text")
-        return self._open_pt(found) if is_pt else self._cut(*self._encode(found))
+        origin = self._origin
+        if not isinstance(origin.source, Path):
+            if origin.split is not None:
+                raise UsageError(f"split {origin.split}: only a token store has splits")
+            return self._cut(origin.source)
+        reading = Reading(origin.encoding, vocab_dir=origin.vocab_dir, announce=warn_of)
+        found = open_input([str(origin.source)], reading, split=origin.split, check=origin.check, known=origin.state)
+        match found:
+            case TokenStore():
+                self._require("store", found.contents)
+                check_encoding(str(origin.source), found.manifest.values["encoding"], origin.encoding)
+                return self._cut(found, found.content_sha256)
+            case PtFile():
+                return self._open_pt(found)
+            case Texts():
+                return self._cut(*self._encode(found, reading))
 
     def _require(self, kind: str, contents: str = "") -> None:
         """Note what was read. Raises `InputError` if it was another kind before, or other contents of that kind."""
@@ -138,46 +135,38 @@ class WindowDataset(Dataset[Batch]):
         count = require_windows(len(ids), origin.max_length, stride, name)
         return StreamRows(ids, origin.max_length, stride, count, stated)
 
-    def _open_pt(self, source: Source) -> Rows:
-        """Map a tokens or windows file; it is checked, unless it is the very file that was checked before."""
-        close_source(source)
-        if source.size is None:
-            raise UsageError(f"{source.path}: a .pt file is mapped, which a pipe cannot be; save it first")
+    def _open_pt(self, file: PtFile) -> Rows:
+        """Map a tokens or windows file; its ids are checked, unless it is the very file that was checked before."""
         origin = self._origin
-        try:
-            with Path(source.path).open("rb") as opened:
-                state = file_state(os.fstat(opened.fileno()))
-                check = origin.check and state != origin.state
-                file = read_pt(opened, source.path, check_crc=check)
-                self._require("pt", _records_sha256(opened))
-        except OSError as error:
-            raise InputError(f"{source.path}: {error.strerror or error}") from error
-        if check and ("input_ids" in file.tensors or "token_ids" in file.tensors):
+        if not Path(file.name).is_file():
+            raise UsageError(f"{file.name}: a .pt file is mapped, which a pipe cannot be; save it first")
+        self._require("pt", file.records_sha256)
+        if file.checked and ("input_ids" in file.tensors or "token_ids" in file.tensors):
             check_file_ids(file, origin.encoding, origin.load)
-        self._origin = replace(self._origin, state=state)
+        self._origin = replace(self._origin, state=file.state)
         if "input_ids" in file.tensors:
             rows = read_windows(file, origin.max_length, origin.stride)
             return FileRows(*rows, _stated(file), _own_stride(file))
         return self._cut(read_tokens(file), _stated(file))
 
-    def _encode(self, source: Source) -> tuple[Array, str]:
-        """Encode a text into a temporary file; return the ids, which must be those of before, and their hash.
+    def _encode(self, texts: Texts, reading: Reading) -> tuple[Array, str]:
+        """Encode texts into a temporary file; return the ids, which must be those of before, and their hash.
 
         What comes through a pipe comes once: its ids take the place of its path.
         """
-        origin = self._origin
-        stream = stream_text([source], origin.load("gpt2" if origin.encoding is None else origin.encoding))
+        self._require("text")
+        stream = stream_input(texts, reading)
         try:
             ids = spool(iter(stream))
         except (DataError, EmptyError) as error:
-            if not origin.made_of:
+            if not self._origin.made_of:
                 raise
-            raise changed_error(source.path) from error
-        if source.size is None:
-            self._origin = replace(origin, source=ids)
+            raise changed_error(self._origin.source) from error
+        if any(source.size is None for source in texts.sources):
+            self._origin = replace(self._origin, source=ids)
         else:
-            self._require("text", stream.content_sha256)
-        return ids, stream.content_sha256
+            self._require("text", stream.figures.content_sha256)
+        return ids, stream.figures.content_sha256
 
     def __getstate__(self) -> dict[str, Any]:
         source = self._origin.source
@@ -265,27 +254,6 @@ def _array_of(tensor: Tensor) -> Array:
     except (TypeError, RuntimeError) as error:  # bfloat16, sparse, without data, ...
         raise UsageError(f"ids: a tensor of {tensor.dtype} is no array: {str(error).splitlines()[0]:.80}") from error
     return array
-
-
-def _open_store(folder: Path, origin: _Origin) -> TokenStore:
-    store = TokenStore(folder, origin.split, check=origin.check)
-    check_encoding(str(folder), store.manifest.values["encoding"], origin.encoding)
-    return store
-
-
-def _find(path: Path) -> Source:
-    """The one input of that name, which here is never a pattern."""
-    if not os.path.lexists(path):
-        raise InputError(f"{path}: no such file or directory")
-    (source,) = find_sources([str(path)])
-    return source
-
-
-def _records_sha256(file: BinaryIO) -> str:
-    """The hash of a .pt file's list of records: their names, sizes and checksums, which tell what is in them."""
-    with zipfile.ZipFile(file) as archive:
-        entries = [(entry.filename, entry.file_size, entry.CRC) for entry in archive.infolist()]
-    return hashlib.sha256(repr(entries).encode()).hexdigest()
 
 
 def _stated(file: PtFile) -> str:
