@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+from llmprep.choices import TEXT_FIELD
 from llmprep.documents.patterns import match_pattern
 from llmprep.documents.pointers import POINTER_BYTES, refuse_pointer
-from llmprep.documents.source import BOM, STDIN, TEXT_FIELD, Format, Source, input_error, promises_compression
+from llmprep.documents.source import BOM, STDIN, Format, Source, input_error, promises_compression
 from llmprep.errors import DataError, InputError, UsageError
 
 BESIDE = ("_metadata", "_common_metadata", "_SUCCESS")
