@@ -1,20 +1,16 @@
-"""Inputs that are empty, too short, missing or no text, and numbers out of range: one line, and nothing left behind."""
+"""Inputs that are empty, too short or not there, and numbers out of range: one line, and nothing left behind."""
 
 from __future__ import annotations
 
 import codecs
-import gzip
-import itertools
 from pathlib import Path
 
 import pytest
 from support.commands import Call, Run
 from support.processes import ended_as, unprivileged
-from support.reference import encode
 from support.refusals import Files, Refusal, check_error, check_refusal, check_refused, each_row, frugal, names
 
 from llmprep.preview.plain import visible
-from llmprep.ptfile.reading import read_pt
 
 COMMANDS = ("tokenize", "pairs", "window", "embed")
 WINDOWING = ("window", "embed")
@@ -50,37 +46,6 @@ SHORT = {
 def test_too_little_text_is_refused(refusal: Refusal, call: Call) -> None:
     """No tokens, or too few for one window or pair: the error says how many there are, and what would work."""
     check_refusal(call, refusal)
-
-
-@pytest.mark.parametrize("more", [[], ["--dense"], ["--stride", "1"], ["--stride", "50"]], ids=" ".join)
-def test_the_largest_max_length_that_works_gives_one_window(call: Call, more: list[str]) -> None:
-    """What the error above advises is so, whatever the stride."""
-    Path("a.txt").write_text("a" + " a" * 9)
-    ids = encode("a" + " a" * 9)
-
-    assert call("window", "a.txt", "--max-length", "9", *more).code == 0
-
-    made = read_pt(Path("a.windows.pt")).tensors
-    assert (made["input_ids"].tolist(), made["target_ids"].tolist()) == ([ids[:9]], [ids[1:]])
-
-
-@pytest.mark.parametrize("order", list(itertools.permutations(["one.txt", "none.txt", "two.txt"]))[:4], ids=" ".join)
-def test_an_empty_file_among_others_is_skipped_and_said(call: Call, order: tuple[str, ...]) -> None:
-    """It adds nothing, not even a separator; a note counts it, ``meta`` lists it and ``--count`` gives it a zero."""
-    texts = {"one.txt": "The first text.", "two.txt": "The second text.", "none.txt": ""}
-    for name, text in texts.items():
-        Path(name).write_text(text)
-    first, second = [encode(texts[name]) for name in order if texts[name]]
-
-    ended = call("tokenize", *order, "-o", "o.pt")
-    counted = call("tokenize", "--count", *order)
-
-    made = read_pt(Path("o.pt"))
-    assert (ended.code, ended.notes) == (0, ["llmprep: note: 1 empty input skipped: none.txt"])
-    assert made.tensors["token_ids"].tolist() == [*first, 50256, *second]
-    sizes = [(source["name"], source["tokens"], source["bytes"]) for source in made.meta["sources"]]
-    assert sizes == [(name, len(encode(texts[name])), len(texts[name])) for name in order]
-    assert counted.lines == [*(f"{len(encode(texts[name]))} {name}" for name in order), "8 total"]
 
 
 # --- numbers --------------------------------------------------------------------------------------
@@ -158,67 +123,6 @@ OTHER_NUMBERS = {
 def test_tables_and_devices_that_cannot_be_are_refused(refusal: Refusal, call: Call) -> None:
     """Too long a window, a size out of range or a device that is not here names the limit, before the text is read."""
     check_refusal(call, refusal)
-
-
-def test_uint16_holds_the_ids_of_gpt2_only(call: Call, vocab_dir: Path) -> None:
-    """``--dtype uint16`` is refused for a vocabulary over 65,536, of a text or of a file; for GPT-2's it holds all."""
-    Path("a.txt").write_text("one two three")
-    large = ("a.txt", "--encoding", "cl100k_base", "--vocab-dir", vocab_dir)
-    assert call("tokenize", *large, "-o", "ids.pt").code == 0
-    line = "--dtype uint16: ...65535...100277...; use int32 or int64"
-
-    for arguments in (large, ("ids.pt",)):
-        for command in ("tokenize", "window"):
-            check_refused(call, command, *arguments, "--dtype", "uint16", "-o", "o.pt", code=2, line=line)
-
-    assert call("tokenize", "a.txt", "--dtype", "uint16").code == 0
-    ids = read_pt(Path("a.tokens.pt")).tensors["token_ids"]
-    assert (ids.dtype, ids.tolist()) == ("uint16", encode("one two three"))
-
-
-# --- no text --------------------------------------------------------------------------------------
-
-LATIN = "Some plain text, long enough to be sure. "
-NOT_TEXT = {
-    "UTF-16 text (little-endian)": codecs.BOM_UTF16_LE + LATIN.encode("utf-16-le"),
-    "UTF-16 text (big-endian)": codecs.BOM_UTF16_BE + LATIN.encode("utf-16-be"),
-    "UTF-32 text (little-endian)": codecs.BOM_UTF32_LE + LATIN.encode("utf-32-le"),
-    "UTF-32 text (big-endian)": codecs.BOM_UTF32_BE + LATIN.encode("utf-32-be"),
-    "UTF-16 text (little-endian, without a mark)": LATIN.encode("utf-16-le"),
-    "UTF-16 text (big-endian, without a mark)": LATIN.encode("utf-16-be"),
-    "UTF-32 text (little-endian, without a mark)": LATIN.encode("utf-32-le"),
-    "UTF-32 text (big-endian, without a mark)": LATIN.encode("utf-32-be"),
-    "binary data": b"\x00\x01\x02\x00" * 50,
-    "a PNG image": b"\x89PNG\r\n\x1a\n" + bytes(100),
-    "a PDF document": gzip.compress(b"%PDF-1.7\n1 0 obj " * 100),
-    "gzip data inside compressed data": gzip.compress(gzip.compress(b"some text " * 100)),
-}
-
-
-@pytest.mark.parametrize("what", NOT_TEXT)
-def test_what_is_not_utf8_text_is_named(call: Call, what: str) -> None:
-    """Other encodings, binary data and images are refused with what they look like, in compressed data too."""
-    line = f"a.txt: looks like {what}..., not UTF-8 text; convert it first..."
-    check_refusal(call, Refusal({"a.txt": NOT_TEXT[what]}, "tokenize a.txt", 3, line))
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_byte_order_mark_is_dropped_and_said(call: Call, command: str) -> None:
-    """A mark at the start of each file is dropped with a note; any other is a character. A NUL is one too."""
-    options = ["--max-length", "4"] if command in WINDOWING else []
-    text = b"The first line.\nThe second \x00 line, which \xef\xbb\xbf is longer.\n"
-    Path("plain.txt").write_bytes(text)
-    Path("marked.txt").write_bytes(BOM + text)
-
-    plain = call(command, "plain.txt", "-o", "plain.pt", *options)
-    marked = call(command, "marked.txt", "-o", "marked.pt", *options)
-
-    assert (plain.code, marked.code) == (0, 0)
-    assert "llmprep: note: marked.txt: byte order mark dropped" in marked.notes
-    made, wanted = read_pt(Path("marked.pt")), read_pt(Path("plain.pt"))
-    assert made.meta["content_sha256"] == wanted.meta["content_sha256"]
-    if command == "tokenize":
-        assert made.tensors["token_ids"].tolist() == encode(text.decode())
 
 
 # --- no file --------------------------------------------------------------------------------------
