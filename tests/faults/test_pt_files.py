@@ -148,7 +148,7 @@ UNSOUND: dict[str, tuple[bytes | Callable[[bytes], bytes], str]] = {
 
 @pytest.mark.parametrize("what", UNSOUND)
 def test_what_is_no_sound_pt_file_is_refused(what: str, call: Call, tokens: Path) -> None:
-    """What would unfold, lies, leaves the archive, is cut short or something else is refused at once, by each command."""
+    """What would unfold, lies, leaves the archive, is cut short or something else is refused at once."""
     make, line = UNSOUND[what]
     data = make if isinstance(make, bytes) else make(tokens.read_bytes())
     refuse(call, data, line)
