@@ -1,6 +1,6 @@
 """The package as source code: its modules, what each imports, and the map of the rooms, llmprep/README.md.
 
-Run it as ``python tests/support/rooms.py`` to write the map's list of modules again; a test compares.
+Run it as ``python tests/support/rooms.py`` to draw the rooms in the map again; a test compares.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 
 PACKAGE = Path(__file__).parents[2] / "llmprep"
 MAP = PACKAGE / "README.md"
-LISTED = re.compile(r"(?<=<!-- every module -->\n```text\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
-ARROW = re.compile(r"^([\w, ]+\w) +<-(.*(?:\n +[a-z ]+)*)$", re.MULTILINE)
+DRAWN = re.compile(r"(?<=<!-- rooms -->\n).*(?=<!-- end of rooms -->)", re.DOTALL)
+ARROW = re.compile(r"^([a-z]+(?:, [a-z]+)*) +<-((?: [a-z]+)*)$", re.MULTILINE)
 
 
 class Import(NamedTuple):
@@ -59,25 +59,27 @@ def imports(tree: ast.AST, when: Literal["start", "use", "types"] = "start") -> 
 def arrows() -> dict[str, set[str]]:
     """The table of imports that the map shows: each room, in its order, with the rooms that it may import."""
     drawn = ARROW.findall(MAP.read_text(encoding="utf-8"))
-    rooms = {room.strip(): set(allowed.split()) for left, allowed in drawn for room in left.split(",")}
+    rooms = {room: set(allowed.split()) for names, allowed in drawn for room in names.split(", ")}
     return {room: rooms.keys() - {room} if allowed == {"everything"} else allowed for room, allowed in rooms.items()}
 
 
-def listed(tree: ast.Module) -> list[tuple[str, str]]:
-    """The modules that a package's docstring lists, each with what it says of it."""
-    return re.findall(r"^ *(\w+\.py) +(\S.*)$", ast.get_docstring(tree) or "", re.MULTILINE)
+def listed(docstring: str) -> set[str]:
+    """The modules that a package's docstring lists: one or more names, two spaces or more, what they are for."""
+    lines = re.findall(r"^ *(\w+(?:\.py)?(?:, \w+(?:\.py)?)*)  +\S", docstring, re.MULTILINE)
+    return {name.strip().removesuffix(".py") for line in lines for name in line.split(",")}
 
 
 def draw() -> str:
-    """The list of rooms and modules, in the order of the table of imports, as the docstrings have it."""
-    found = modules()
-    lines = []
+    """The rooms in the order of the table of imports, each as its docstring draws it."""
+    docstrings = {name: ast.get_docstring(tree) or "" for name, tree in modules().items()}
+    drawn = ""
     for room in arrows():
-        name = room if (PACKAGE / room).is_dir() else f"{room}.py"
-        said = (ast.get_docstring(found[room]) or "").partition("\n")[0]
-        lines += [f"{name:<12} {said}", *(f"    {module:<20} {words}" for module, words in listed(found[room]))]
-    return "\n".join(lines) + "\n"
+        if (PACKAGE / room).is_dir():
+            drawn += f"\n### {room}/\n\n```text\n{docstrings[room]}\n```\n"
+        else:
+            drawn += f"\n### {room}.py\n\n{docstrings[room].splitlines()[0]}\n"
+    return f"{drawn}\n"
 
 
 if __name__ == "__main__":
-    MAP.write_text(LISTED.sub(lambda _: draw(), MAP.read_text(encoding="utf-8")), encoding="utf-8")
+    MAP.write_text(DRAWN.sub(lambda _: draw(), MAP.read_text(encoding="utf-8")), encoding="utf-8")
