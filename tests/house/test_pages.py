@@ -11,6 +11,8 @@ import pytest
 from support.commands import ROOT
 from support.rooms import DRAWN, MAP, PACKAGE, draw, listed, modules
 
+from llmprep.cli.app import app
+
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / ".github" / "CONTRIBUTING.md", MAP]
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
@@ -61,6 +63,16 @@ def test_readme_leads_to_the_other_pages() -> None:
     links = re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
 
     assert {str(page.relative_to(ROOT)) for page in PAGES[1:]} <= set(links)
+
+
+def test_every_command_is_registered_and_in_readme() -> None:
+    """A function of cli/ under ``@spread`` is a command of the app, and a row of README's table of commands."""
+    nodes = [node for name, tree in modules().items() if name.startswith("cli.") for node in tree.body]
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+    commands = {node.name for node in functions if "spread" in map(ast.unparse, node.decorator_list)}
+    rows = re.findall(r"^\| `llmprep (\w+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert commands == set(rows) == {getattr(command.callback, "__name__", None) for command in app.registered_commands}
 
 
 def test_the_changelog_keeps_its_form() -> None:
