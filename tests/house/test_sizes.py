@@ -12,7 +12,7 @@ from support.rooms import PACKAGE, modules
 FUNCTION_LINES, PARAMETERS, MODULE_LINES, TEST_LINES, README_LINES = 40, 6, 300, 12_000, 250
 
 # The course's own signatures, which llmprep extends and does not change.
-THE_COURSES = {"pytorch.batches.create_dataloader", "pytorch.datasets.__init__"}
+THE_COURSES = {"pytorch.loaders.create_dataloader", "pytorch.datasets.__init__"}
 
 
 def too_large(tree: ast.Module) -> Iterator[tuple[str, int, int]]:
