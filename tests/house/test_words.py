@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
-from support.rooms import modules
+from support.rooms import arrows, modules
 
 import llmprep
 
@@ -69,3 +69,10 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     """A wrong name fails as with any module."""
     with pytest.raises(AttributeError, match="module 'llmprep' has no attribute 'create_dataloder'"):
         _ = llmprep.create_dataloder
+
+
+def test_the_docstring_of_the_package_names_every_stage() -> None:
+    """The picture in the package's docstring shows each room that data goes through."""
+    stages = arrows().keys() - {"errors", "choices", "output", "cli"}
+
+    assert {stage for stage in stages if stage not in (llmprep.__doc__ or "")} == set()
