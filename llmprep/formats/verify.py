@@ -1,4 +1,4 @@
-"""A .pt file -> every hash and every invariant checked again."""
+"""A .pt file -> every hash and every invariant worked out again."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from pathlib import Path
 
 from llmprep.formats.meta import checked_meta
 from llmprep.formats.tokens import verify_tokens
-from llmprep.formats.weights import has_weights, weights_shape
+from llmprep.formats.weights import has_weights, verify_weights
 from llmprep.formats.windows import verify_windows
 from llmprep.ptfile.reading import read_pt
 
 
 def verify_file(path: Path) -> Iterator[str]:
-    """Yield what was checked, line by line. Raises `FileFormatError` that names the first thing that does not hold."""
+    """Yield a line for each thing that holds; raise `FileFormatError` for the first that does not.
+
+    Of pairs and embeddings, the checksums and ``meta`` are all that is verified.
+    """
     file = read_pt(path)
     yield f"checksums of {len(file.tensors)} tensors hold"
     if has_weights(file):
-        n_vocab, context_length, dim = weights_shape(file)
-        yield f"token table [{n_vocab}, {dim}], positional table [{context_length}, {dim}]"
+        yield from verify_weights(file)
         return
     meta = checked_meta(file)
     if "token_ids" in file.tensors:
