@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> object:
     if sys.stdout is None:
         raise OutputError("standard output is closed; redirect it to /dev/null if it is not wanted")
-    from llmprep.cli.commands import app
+    from llmprep.cli.app import app
 
     code = app(list(arguments) or ["--help"], prog_name="llmprep", standalone_mode=False)
     finish_stdout()

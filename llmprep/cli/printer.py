@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Show:
+class Printer:
     """Where a command's words go. ``binary``: standard output carries a file, so results go to standard error."""
 
     quiet: bool = False
