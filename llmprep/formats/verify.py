@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from llmprep.formats.meta import checked_meta
 from llmprep.formats.tokens import verify_tokens
 from llmprep.formats.weights import has_weights, verify_weights
 from llmprep.formats.windows import verify_windows
-from llmprep.ptfile.reading import read_pt
+from llmprep.ptfile.reading import PtFile
 
 
-def verify_file(path: Path) -> Iterator[str]:
-    """Yield a line for each thing that holds; raise `FileFormatError` for the first that does not.
+def verify_file(file: PtFile) -> Iterator[str]:
+    """Yield a line for each thing that holds of a file whose checksums hold; raise `FileFormatError` for what does not.
 
     Of pairs and embeddings, the checksums and ``meta`` are all that is verified.
     """
-    file = read_pt(path)
     yield f"checksums of {len(file.tensors)} tensors hold"
     if has_weights(file):
         yield from verify_weights(file)
