@@ -50,7 +50,7 @@ def test_resident_memory_is_measured() -> None:
 
 
 def test_what_the_system_lacks_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ``resource`` there is no limit, without /proc resident memory is 0, without malloc_trim nothing is done."""
+    """Without ``resource`` there is no limit; without /proc nothing is resident; without malloc_trim all stays taken."""
 
     def refuse(*_: object) -> None:
         raise OSError
