@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from llmprep.choices import BackendName, Effort, Newlines, Separator, Special, T
 from llmprep.documents.blocks import Block
 from llmprep.documents.finding import find_sources
 from llmprep.documents.source import Counts, Source
+from llmprep.ptfile.reading import PtFile, read_pt
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.stream import TokenStream, stream_text
 from llmprep.vocabulary.loading import Vocabulary
@@ -25,6 +27,8 @@ from support import reference
 EOT = reference.END_OF_TEXT
 Load = Callable[[str], Vocabulary]
 Build = Callable[[str, Special, BackendName], Encoder]
+Make = Callable[..., dict[str, Any]]
+"""Runs a command that writes a file, which must go well; returns what torch makes of the file."""
 
 
 def write_texts(folder: Path, documents: Sequence[str | bytes]) -> list[Source]:
@@ -80,6 +84,14 @@ def sha256(data: bytes) -> str:
 def ids_sha256(ids: Sequence[int]) -> str:
     """The hash of ids as little-endian uint32."""
     return sha256(np.array(ids, "<u4").tobytes())
+
+
+def saved(path: Path, **values: object) -> PtFile:
+    """A file of torch's, read by us."""
+    import torch
+
+    torch.save(values, path)
+    return read_pt(path)
 
 
 @contextmanager

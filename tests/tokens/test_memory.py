@@ -50,7 +50,7 @@ def test_resident_memory_is_measured() -> None:
 
 
 def test_what_the_system_lacks_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ``resource`` there is no limit; without /proc nothing is resident; without malloc_trim all stays taken."""
+    """Without ``resource``, /proc or malloc_trim there is no limit, nothing is resident, and nothing is given back."""
 
     def refuse(*_: object) -> None:
         raise OSError
