@@ -72,14 +72,6 @@ def test_both_backends_give_tiktokens_ids_of_the_samples(encoding: str, build: B
             assert ids.tolist() == expected, (path.name, backend)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_seams_are_end_of_text_whatever_special_says(backend: BackendName, build: Build) -> None:
-    """In a batch the strings that join its documents become ids, also where those of texts stay text."""
-    ids = build("gpt2", "text", backend).encode(text_block(f"one{EOT}two", seams=1))
-
-    assert ids.tolist() == [505, 50256, 11545]
-
-
 def test_threads_share_an_encoder(build: Build) -> None:
     """Many threads that encode at once with one encoder get what one thread gets."""
     encoder = build("gpt2", "allow", "gigatoken")
@@ -114,35 +106,26 @@ def test_an_encoding_is_built_once(load: Load, gpt2: Vocabulary, monkeypatch: py
 # --- which one ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("encoding", ["gpt2", "cl100k_base", "o200k_base"])
-def test_a_new_code_point_goes_to_tiktoken(encoding: str, load: Load) -> None:
-    """A block with a code point that Unicode 17 added is tiktoken's; ASCII and older text are gigatoken's."""
-    encoder = Encoder(load(encoding), "allow", "gigatoken")
-
-    encoder.encode(text_block("plain words"))
-    encoder.encode(text_block("caf\u00e9 \u4e2d\u6587 \U0001f600"))
-    assert encoder.used == {"gigatoken": 2}
-
-    encoder.encode(text_block("a\u088f've"))
-    assert encoder.used == {"gigatoken": 2, "tiktoken": 1}
-
-
 @pytest.mark.parametrize(
-    ("encoding", "backend", "expected_bytes", "used"),
+    ("encoding", "backend", "expected_bytes", "text", "used"),
     [
-        ("gpt2", "auto", 0, "tiktoken"),  # a small text: tiktoken starts sooner
-        ("gpt2", "auto", LARGE_BYTES - 1, "tiktoken"),
-        ("gpt2", "auto", LARGE_BYTES, "gigatoken"),
-        ("gpt2", "tiktoken", LARGE_BYTES, "tiktoken"),
-        ("gpt2", "gigatoken", 0, "gigatoken"),
-        ("p50k_base", "gigatoken", LARGE_BYTES, "tiktoken"),  # whose pattern gigatoken does not know
+        ("gpt2", "auto", 0, "words", "tiktoken"),  # a small text: tiktoken starts sooner
+        ("gpt2", "auto", LARGE_BYTES - 1, "words", "tiktoken"),
+        ("gpt2", "auto", LARGE_BYTES, "words", "gigatoken"),
+        ("gpt2", "tiktoken", LARGE_BYTES, "words", "tiktoken"),
+        ("gpt2", "gigatoken", 0, "words", "gigatoken"),
+        ("cl100k_base", "gigatoken", 0, "caf\u00e9 \u4e2d\u6587 \U0001f600", "gigatoken"),
+        ("cl100k_base", "gigatoken", LARGE_BYTES, "a\u088f've", "tiktoken"),  # which Unicode 17 added
+        ("p50k_base", "gigatoken", LARGE_BYTES, "words", "tiktoken"),  # whose pattern gigatoken does not know
     ],
 )
-def test_which_backend_encodes(encoding: str, backend: BackendName, expected_bytes: int, used: str, load: Load) -> None:
-    """One backend that is asked for is used alone, if it knows the pattern; ``auto`` goes by how much is to come."""
+def test_which_backend_encodes(
+    encoding: str, backend: BackendName, expected_bytes: int, text: str, used: str, load: Load
+) -> None:
+    """One backend that is asked for is used alone, if it can be exact; ``auto`` goes by how much is to come."""
     encoder = Encoder(load(encoding), "allow", backend, expected_bytes)
 
-    encoder.encode(text_block("plain words"))
+    encoder.encode(text_block(text))
 
     assert encoder.used == {used: 1}
 

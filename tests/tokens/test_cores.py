@@ -9,55 +9,36 @@ import pytest
 
 from llmprep.tokens.cores import default_jobs
 
-OWN = "proc/self/cgroup"
-SECOND = "sys/fs/cgroup/cpu.max"
-QUOTA, PERIOD = "cpu.cfs_quota_us", "cpu.cfs_period_us"
-GROUPS: dict[str, tuple[dict[str, str], int]] = {
+GROUPS = {
     "none": ({}, 64),
-    "version 2": ({SECOND: "200000 100000"}, 2),
-    "half a core": ({SECOND: "50000 100000"}, 1),
-    "a core and a half": ({SECOND: "150000 100000"}, 2),
-    "no limit": ({SECOND: "max 100000"}, 64),
-    "more than there are": ({SECOND: "99900000 100000"}, 64),
-    "its own group": ({OWN: "0::/a.slice/b", "sys/fs/cgroup/a.slice/b/cpu.max": "300000 100000"}, 3),
-    "a group above": (
-        {
-            OWN: "0::/a.slice/b",
-            "sys/fs/cgroup/a.slice/b/cpu.max": "300000 100000",
-            "sys/fs/cgroup/a.slice/cpu.max": "100000 100000",
-        },
-        1,
-    ),
+    "version 2": ({"cpu.max": "200000 100000"}, 2),
+    "half a core": ({"cpu.max": "50000 100000"}, 1),
+    "a core and a half": ({"cpu.max": "150000 100000"}, 2),
+    "no limit": ({"cpu.max": "max 100000"}, 64),
+    "more than there are": ({"cpu.max": "99900000 100000"}, 64),
+    "its own group": ({"own": "0::/a/b", "a/b/cpu.max": "300000 100000"}, 3),
+    "a group above": ({"own": "0::/a/b", "a/b/cpu.max": "300000 100000", "a/cpu.max": "100000 100000"}, 1),
     "version 1": (
-        {
-            OWN: "4:memory:/docker/x\n3:cpu,cpuacct:/docker/x",
-            f"sys/fs/cgroup/cpu,cpuacct/{QUOTA}": "400000",
-            f"sys/fs/cgroup/cpu,cpuacct/{PERIOD}": "100000",
-        },
+        {"own": "4:memory:/x\n3:cpu,cpuacct:/x", "cpu,cpuacct/quota": "400000", "cpu,cpuacct/period": "100000"},
         4,
     ),
-    "version 1, another order": (
-        {
-            OWN: "3:cpuacct,cpu:/docker/x",
-            f"sys/fs/cgroup/cpu/docker/x/{QUOTA}": "100000",
-            f"sys/fs/cgroup/cpu/docker/x/{PERIOD}": "50000",
-        },
-        2,
-    ),
-    "version 1, no limit": ({f"sys/fs/cgroup/cpu/{QUOTA}": "-1", f"sys/fs/cgroup/cpu/{PERIOD}": "100000"}, 64),
-    "nonsense": ({SECOND: "1 0", OWN: "x"}, 64),
+    "version 1, another order": ({"own": "3:cpuacct,cpu:/x", "cpu/x/quota": "100000", "cpu/x/period": "50000"}, 2),
+    "version 1, no limit": ({"cpu/quota": "-1", "cpu/period": "100000"}, 64),
+    "nonsense": ({"cpu.max": "1 0", "own": "x"}, 64),
 }
+"""What control groups say, by short names of their files, and how many jobs that makes on 64 cores."""
 
 
-@pytest.mark.parametrize(("files", "expected"), list(GROUPS.values()), ids=list(GROUPS))
-def test_a_quota_bounds_the_jobs(
-    files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_quota_bounds_the_jobs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 64 cores that a process is bound to, as many are used as its control groups allow, at least one."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text + "\n")
+    files, expected = GROUPS[name]
+    for short, text in files.items():
+        full = short.replace("quota", "cpu.cfs_quota_us").replace("period", "cpu.cfs_period_us")
+        path = tmp_path / ("proc/self/cgroup" if short == "own" else f"sys/fs/cgroup/{full}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
 
     assert default_jobs(tmp_path) == expected
 

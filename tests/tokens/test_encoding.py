@@ -1,4 +1,4 @@
-"""Promises of `encode_text`: tiktoken's ids of a text in memory, one error of ours for anything else."""
+"""Promises of `encode_text` and of decoding: tiktoken's ids of a text, and its text of any ids."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import reference
 from support.strategies import adversarial_text
-from support.streams import EOT
+from support.streams import EOT, Load
 
 from llmprep.choices import Special
 from llmprep.errors import DataError, LlmprepError, UsageError, VocabularyError
 from llmprep.tokens import backends
+from llmprep.tokens.decoding import decode_ids, token_table
 from llmprep.tokens.encoding import _text_encoder, encode_text
 from llmprep.vocabulary.loading import load_vocabulary
 
@@ -124,3 +125,34 @@ def test_it_may_be_called_from_threads() -> None:
         found = [ids.tolist() for ids in threads.map(encode_text, texts)]
 
     assert found == [reference.encode(text) for text in texts]
+
+
+# --- decoding -------------------------------------------------------------------------------------
+
+ENCODINGS = ("gpt2", "p50k_base", "cl100k_base", "o200k_base")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_ids_decode_as_tiktoken_decodes_them(encoding: str, load: Load) -> None:
+    """A text's ids give the text; ids in any order, which cut characters, give what tiktoken gives."""
+    table = token_table(load(encoding))
+    theirs = reference.tiktoken_encoding(encoding)
+
+    @settings(max_examples=30)
+    @given(text=adversarial_text, ids=st.lists(st.sampled_from(sorted(table)) | st.integers(0, 255), max_size=20))
+    def check(text: str, ids: list[int]) -> None:
+        assert decode_ids(reference.encode(text + EOT, encoding), table) == text + EOT
+        assert decode_ids(ids, table) == theirs.decode(ids)
+
+    check()
+
+
+def test_the_table_has_every_id_and_no_other(load: Load) -> None:
+    """The table holds every id of tiktoken's encoding, special ones included; an unused id decodes to U+FFFD."""
+    theirs = reference.tiktoken_encoding("cl100k_base")
+    specials = {theirs.encode_single_token(token): token.encode() for token in theirs.special_tokens_set}
+
+    table = token_table(load("cl100k_base"))
+
+    assert table == {rank: token for token, rank in theirs._mergeable_ranks.items()} | specials
+    assert decode_ids([64, 100_256, 65], table) == "a\ufffdb"

@@ -16,10 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from support.commands import SAMPLES
-from support.strategies import adversarial_text
 
 from llmprep.choices import Effort, TextOptions
 from llmprep.documents.finding import find_sources
@@ -63,34 +60,15 @@ def test_small_inputs_are_counted(options: TextOptions, tmp_path: Path, gpt2: Vo
     assert found.seconds > 0
 
 
-@given(texts=st.lists(adversarial_text.filter(lambda text: text.count("\x00") < 2), min_size=1, max_size=4).filter(any))
-@settings(max_examples=10)
-def test_any_small_texts_are_counted(texts: list[str], folder: Path, gpt2: Vocabulary) -> None:
-    """Whatever small texts hold, empty ones among them, the estimate is the number."""
-    paths = [folder / f"small{k}.txt" for k in range(len(texts))]
-    for path, text in zip(paths, texts, strict=True):
-        path.write_bytes(b"a" + text.encode() if text else b"")
-
-    found = estimate(paths, gpt2)
-
-    assert found.low == found.tokens == found.high == truth(paths, gpt2)
-
-
-def test_an_error_in_a_small_text_is_said(tmp_path: Path, gpt2: Vocabulary) -> None:
-    """What would end the run ends the estimate of a small text too."""
+def test_a_small_input_is_read_as_the_run_reads_it(tmp_path: Path, story: Path, gpt2: Vocabulary) -> None:
+    """What would end the run ends the estimate of a small text too; a pipe is counted as unknown, and not opened."""
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "empty").touch()
+    os.mkfifo(tmp_path / "pipe")
 
     with pytest.raises(DataError, match="not valid UTF-8 at byte 3"):
         estimate([tmp_path / "latin.txt"], gpt2)
-
-
-def test_pipes_are_not_touched(tmp_path: Path, story: Path, gpt2: Vocabulary) -> None:
-    """A pipe has no size and is read once: it is counted as unknown and not opened; an empty file is no unknown."""
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "empty").touch()
-
     found, nothing = estimate([tmp_path / "pipe", story, tmp_path / "empty"], gpt2), estimate([tmp_path / "pipe"], gpt2)
-
     assert (found.tokens, found.n_bytes, found.n_unsized, found.is_exact) == (6259, 24_262, 1, False)
     assert (nothing.tokens, nothing.n_unsized) == (0, 1)
 

@@ -1,4 +1,4 @@
-"""Promises of the fast backend: its memory stays bounded, and its ranks are the verified ones."""
+"""Promises of the fast backend: bounded memory, verified ranks, and a table of where it differs from tiktoken."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.new_code_points import as_ranges, derive
 from support.reference import encode
-from support.streams import EOT, text_block
 
 from llmprep.tokens import gigatoken
-from llmprep.tokens.backends import Encoder
 from llmprep.tokens.gigatoken import CACHE_BYTES, LOOK_BYTES, Gigatoken
+from llmprep.tokens.unicode17 import NEW_CODE_POINTS, has_new_code_point
 from llmprep.vocabulary.loading import Vocabulary, load_vocabulary
 
 
@@ -46,26 +46,19 @@ def built(memory: list[int], monkeypatch: pytest.MonkeyPatch) -> list[tuple[int,
     return found
 
 
-def test_memory_is_not_looked_at_for_every_small_text(memory: list[int], gpt2: Vocabulary) -> None:
-    """A look takes longer than a small text: one when the tokenizer is built, then one for every `LOOK_BYTES`."""
+def test_memory_is_not_looked_at_for_every_small_text(
+    memory: list[int], built: list[tuple[int, bool]], gpt2: Vocabulary
+) -> None:
+    """One look when a tokenizer is built, then one for every `LOOK_BYTES`; at rest one tokenizer serves every block."""
     encoder = Gigatoken(gpt2)
     words = b"some words " * 1000
 
     for _ in range(3 * LOOK_BYTES // len(words)):
         encoder.encode(words, special=True)
+    encoder.encode(b"words", special=False)  # which needs another tokenizer
 
-    assert len(memory) == 1 + 3  # the last part is not full
-
-
-def test_a_tokenizer_is_kept_while_memory_is_at_rest(built: list[tuple[int, bool]], gpt2: Vocabulary) -> None:
-    """One thread needs one tokenizer for any number of blocks, and one more for the other way with specials."""
-    encoder = Encoder(gpt2, "text", "gigatoken")
-
-    for _ in range(20):
-        encoder.encode(text_block("plain words"))
-        encoder.encode(text_block(f"a{EOT}b", seams=1))
-
-    assert sorted(built) == [(0, False), (0, True)]
+    assert len(memory) == 1 + 3 + 1  # the last part is not full
+    assert built == [(0, True), (0, False)]
 
 
 def test_a_tokenizer_is_dropped_when_memory_has_grown(
@@ -115,7 +108,7 @@ def test_memory_does_not_grow_with_the_tokenizers_dropped() -> None:
     assert max(later) - first < 12  # MiB; without giving it back about 30
 
 
-def test_no_room_for_the_ranks_is_named(vocab_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_room_for_the_ranks_is_named(vocab_dir: Path, tmp_path: Path) -> None:
     """Where gigatoken's rank file cannot be written, the error names the temporary folder and how to choose another."""
     script = f"""
 import resource
@@ -147,3 +140,23 @@ def test_a_rank_file_that_changes_after_it_was_verified_changes_no_id(vocab_dir:
     path.write_bytes(b"".join(ranks[:256] + ranks[512:]))
 
     assert Gigatoken(vocabulary).encode(b"plain words", special=False).tolist() == encode("plain words", "cl100k_base")
+
+
+# --- code points that Unicode 17 added -------------------------------------------------------------
+
+
+def test_every_new_code_point_is_noticed() -> None:
+    """Each code point of the table is found in bytes, its neighbours outside the table are not; ranges are in order."""
+    listed = {code for low, high in NEW_CODE_POINTS for code in range(low, high + 1)}
+    beside = {code + step for code in listed for step in (-1, 1)} - listed
+
+    assert [code for code in sorted(listed) if not has_new_code_point(f"a{chr(code)}b".encode())] == []
+    assert [code for code in sorted(beside) if has_new_code_point(f"a{chr(code)}b".encode())] == []
+    assert not has_new_code_point(b"plain words")
+    assert as_ranges(listed) == NEW_CODE_POINTS
+
+
+@pytest.mark.slow
+def test_the_table_is_what_the_libraries_differ_in(vocab_dir: Path) -> None:
+    """Comparing both libraries over every code point gives the table again."""
+    assert derive(vocab_dir) == NEW_CODE_POINTS

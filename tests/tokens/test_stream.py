@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import reference
-from support.commands import SAMPLES, Run, clean_environment
+from support.commands import SAMPLES, clean_environment
 from support.strategies import adversarial_text
 from support.streams import (
     EOT,
@@ -38,12 +37,12 @@ from support.streams import (
 
 from llmprep.choices import BackendName, Effort, TextOptions
 from llmprep.errors import DataError, EmptyError
-from llmprep.ptfile.reading import read_pt
 from llmprep.tokens.figures import Figures
+from llmprep.tokens.spooling import spool
 from llmprep.tokens.stream import Distinct, Head, count_tokens, stream_text
 from llmprep.vocabulary.loading import Vocabulary
 
-EXAMPLES = {"gpt2": 60, "p50k_base": 20, "cl100k_base": 15, "o200k_base": 15}
+EXAMPLES = {"gpt2": 60, "p50k_base": 20, "cl100k_base": 20, "o200k_base": 20}
 """Encodings, and how many drawn streams each can afford."""
 JOBS = (1, 3)
 BACKENDS: tuple[BackendName, ...] = ("tiktoken", "gigatoken")
@@ -56,7 +55,7 @@ choices = st.builds(
     TextOptions,
     st.sampled_from(("universal", "keep")),
     st.sampled_from(("eot", "none")),
-    st.sampled_from(("allow", "text")),
+    st.sampled_from(("allow", "text", "error")),
 )
 
 
@@ -65,48 +64,56 @@ choices = st.builds(
 
 @pytest.mark.parametrize("encoding", EXAMPLES)
 def test_ids_and_figures_are_those_of_the_whole_texts(encoding: str, load: Load, build: Build, folder: Path) -> None:
-    """Texts full of places where a careless cut would change ids give tiktoken's ids, and every figure adds up."""
+    """Texts full of places where a careless cut would change ids give tiktoken's ids, and every figure adds up.
+
+    So do records of the same texts, many of which are encoded in one call. With ``special="error"``, texts pass exactly
+    if no special token stands in them.
+    """
 
     @settings(max_examples=EXAMPLES[encoding])
     @given(documents=st.lists(texts, max_size=5), options=choices, effort=efforts)
     @example(["", "\ufeff", f"one{EOT} two {EOT}{EOT}\n<|endof\ntext|>"], TextOptions(), Effort("tiktoken", 1, 7))
     def check(documents: list[str], options: TextOptions, effort: Effort) -> None:
         documents = [*documents, "the end"]  # so that the stream is not empty
-        encoder = build(encoding, options.special, effort.backend)
-
-        stream = stream_text(write_texts(folder, documents), load(encoding), options, effort, encoder)
-        ids = all_ids(stream)
-
         read = [as_read(text, options.newlines) for text in documents]
+        lines = (json.dumps({"text": text}) for text in documents)
+        (folder / "records.jsonl").write_text("\n".join(lines))
+        sources = write_texts(folder, documents)
+        given = (load(encoding), options, effort, build(encoding, options.special, effort.backend))
+
+        stream, records = stream_text(sources, *given), stream_paths([folder / "records.jsonl"], *given)
+        if options.special == "error" and any(token in "".join(documents) for token in given[0].special_tokens):
+            for refused in (stream, records):
+                with pytest.raises(DataError, match="special token"):
+                    all_ids(refused)
+            return
+        ids, ids_of_records = all_ids(stream), all_ids(records)
+
         assert ids == expected_ids(read, encoding, options.separator, options.special)
         figures = stream.figures
         assert (figures.n_tokens, figures.content_sha256) == (len(ids), ids_sha256(ids))
-        assert figures.n_special == sum(text.count(EOT) for text in documents)
+        assert figures.n_special == records.figures.n_special == sum(text.count(EOT) for text in documents)
+        own_ids = [reference.encode(text, encoding, options.special) for text in read]
         assert figures.sources == [
             {
                 "name": f"{number}.txt",
                 "bytes": len(document.encode()),
                 "sha256": sha256(document.encode()),
-                "tokens": len(reference.encode(text, encoding, options.special)),
-                "documents": int(text != ""),
+                "tokens": len(own),
+                "documents": int(own != []),
             }
-            for number, (document, text) in enumerate(zip(documents, read, strict=True))
+            for number, (document, own) in enumerate(zip(documents, own_ids, strict=True))
         ]
+        in_records = [as_read("a" + text, options.newlines)[1:] for text in documents]  # where a mark is a character
+        assert ids_of_records == expected_ids(in_records, encoding, options.separator, options.special)
+        (record,) = records.figures.sources
+        n_separators = (record["documents"] - 1) * (options.separator == "eot")
+        assert (record["tokens"], record["documents"]) == (
+            len(ids_of_records) - n_separators,
+            len([*filter(None, documents)]),
+        )
 
     check()
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("encoding", EXAMPLES)
-def test_sample_texts_have_tiktokens_ids(encoding: str, backend: BackendName, load: Load, build: Build) -> None:
-    """Prose, a program, twelve scripts, text with separators and records, read in small blocks, have tiktoken's ids."""
-    paths = [SAMPLES / name for name in ("story.txt", "scripts.txt", "documents.txt", "tides.py", "records.jsonl")]
-    *read, records = (path.read_text(encoding="utf-8") for path in paths)
-    encoder = build(encoding, "allow", backend)
-
-    ids = all_ids(stream_paths(paths, load(encoding), effort=Effort(backend, 2, 512), encoder=encoder))
-
-    assert ids == expected_ids([*read, *(json.loads(line)["text"] for line in records.splitlines())], encoding)
 
 
 def test_the_courses_text_has_the_courses_ids(verdict: Path, gpt2: Vocabulary) -> None:
@@ -115,27 +122,6 @@ def test_the_courses_text_has_the_courses_ids(verdict: Path, gpt2: Vocabulary) -
 
     assert len(ids) == 5145
     assert ids == reference.encode(verdict.read_text(encoding="utf-8"))
-
-
-@settings(max_examples=25)
-@given(documents=st.lists(texts.filter(bool), min_size=1, max_size=5), options=choices, effort=efforts)
-def test_records_give_the_ids_of_documents(
-    documents: list[str], options: TextOptions, effort: Effort, folder: Path, gpt2: Vocabulary, build: Build
-) -> None:
-    """Records, many of which are encoded in one call, give the ids that each gives alone, and their separators."""
-    (folder / "records.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in documents))
-    options = replace(options, newlines="keep")
-
-    encoder = build("gpt2", options.special, effort.backend)
-
-    stream = stream_paths([folder / "records.jsonl"], gpt2, options, effort, encoder)
-    ids = all_ids(stream)
-
-    assert ids == expected_ids(documents, "gpt2", options.separator, options.special)
-    (record,) = stream.figures.sources
-    n_separators = (len(documents) - 1) * (options.separator == "eot")
-    assert (record["tokens"], record["documents"]) == (len(ids) - n_separators, len(documents))
-    assert stream.figures.n_special == sum(text.count(EOT) for text in documents)
 
 
 @pytest.mark.parametrize("jobs", JOBS)
@@ -160,26 +146,6 @@ def test_how_a_text_comes_does_not_show(
         counted = {"bytes": len(held), "tokens": len(ids[0]), "documents": 1}
         assert stream.figures.sources == [{"name": path.name, "sha256": sha256(held)} | counted]
         assert stream.figures.content_sha256 == ids_sha256(ids[0])
-
-
-@pytest.mark.slow
-def test_where_the_bytes_go_does_not_show(llmprep: Run, story: Path, tmp_path: Path) -> None:
-    """To a file, a pipe or standard output, from a file, standard input or ``/dev/stdin``: the same bytes."""
-    os.mkfifo(tmp_path / "pipe")
-    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE)
-
-    assert llmprep("tokenize", story, "-o", "file.pt", "-q").returncode == 0
-    assert llmprep("tokenize", story, "-o", "pipe", "-q").returncode == 0
-    to_stdout = llmprep("tokenize", story, "-o", "-", "-q", "-j", "1")
-
-    expected = (tmp_path / "file.pt").read_bytes()
-    assert reader.communicate(timeout=30)[0] == to_stdout.stdout == expected
-    for name in ("-", "/dev/stdin"):  # a pipe is called as it was named; what is in it is the same
-        done = llmprep("tokenize", name, "-o", "piped.pt", "-q", stdin=story.read_bytes())
-        assert (done.returncode, done.stderr) == (0, b"")
-        (source,) = read_pt(tmp_path / "piped.pt").meta["sources"]
-        assert source["name"] == Path(name).name
-        assert (tmp_path / "piped.pt").read_bytes()[: len(expected) // 2] == expected[: len(expected) // 2]
 
 
 # --- separators -----------------------------------------------------------------------------------
@@ -225,24 +191,25 @@ def test_no_text_at_all_is_an_error(documents: list[str], tmp_path: Path, gpt2: 
         all_ids(stream_text(sources, gpt2))
 
 
-@pytest.mark.parametrize(("count", "name"), [(1, "0.txt"), (3, "3 inputs")])
-def test_a_stream_is_named_after_its_inputs(count: int, name: str, tmp_path: Path, gpt2: Vocabulary) -> None:
-    """One input gives its path, several their number; the vocabulary and the options are known before."""
-    origin = stream_text(write_texts(tmp_path, ["text"] * count), gpt2).origin
+# --- what is known before, and stages -------------------------------------------------------------
 
+
+@pytest.mark.parametrize(("count", "name"), [(1, "0.txt"), (3, "3 inputs")])
+def test_a_stream_is_described_before_it_is_read(count: int, name: str, tmp_path: Path, gpt2: Vocabulary) -> None:
+    """One input gives its path, several their number; vocabulary and options are known, and stages share all that."""
+    stream = stream_text(write_texts(tmp_path, ["one two three"] * count), gpt2)
+    watched = stream.through(head := Head(2))
+
+    assert (watched.origin, watched.figures) == (stream.origin, stream.figures)
+    origin = stream.origin
     assert origin.name.endswith(name)
     assert (origin.encoding, origin.n_vocab, origin.vocab_sha256) == ("gpt2", 50257, gpt2.sha256)
     assert origin.load_vocabulary() is gpt2
     assert origin.options == {"newlines": "universal", "separator": "eot", "special": "allow"}
+    assert all_ids(watched)[:2] == head.ids == reference.encode("one two")
 
 
-# --- stages ---------------------------------------------------------------------------------------
-
-
-@given(
-    blocks=st.lists(st.lists(st.integers(0, 99), max_size=5), max_size=6),
-    size=st.integers(0, 12),
-)
+@given(blocks=st.lists(st.lists(st.integers(0, 99), max_size=5), max_size=6), size=st.integers(0, 12))
 def test_stages_watch_and_change_nothing(blocks: list[list[int]], size: int) -> None:
     """`Head` keeps the first ids, `Distinct` counts different ones, `count_tokens` counts and hashes all."""
     ids = [token for block in blocks for token in block]
@@ -256,15 +223,20 @@ def test_stages_watch_and_change_nothing(blocks: list[list[int]], size: int) -> 
     assert (counted.n_tokens, counted.content_sha256) == (len(ids), ids_sha256(ids))
 
 
-def test_a_stage_is_put_after_a_stream(tmp_path: Path, gpt2: Vocabulary) -> None:
-    """``through`` leaves the stream as it is and returns one that the stage watches, with the same figures."""
-    stream = stream_text(write_texts(tmp_path, ["one two three", "four five six"]), gpt2)
-    head = Head(5)
+@settings(max_examples=30)
+@given(blocks=st.lists(st.lists(st.integers(0, 2**32 - 1), max_size=9), max_size=9))
+def test_a_spooled_stream_is_the_stream(blocks: list[list[int]], folder: Path) -> None:
+    """What goes through the temporary file comes back the same, cannot be written, and leaves no name."""
+    (folder / "spool").mkdir(exist_ok=True)
 
-    watched = stream.through(head)
+    ids: Any = spool((np.array(block, np.uint32) for block in blocks), folder / "spool")
 
-    assert (watched.origin, watched.figures) == (stream.origin, stream.figures)
-    assert head.ids == all_ids(watched)[:5] != []
+    assert ids.dtype == np.dtype("<u4")
+    assert ids.tolist() == [token for block in blocks for token in block]
+    assert list((folder / "spool").iterdir()) == []
+    if len(ids):
+        with pytest.raises(ValueError, match="read-only"):
+            ids[0] = 7
 
 
 # --- special tokens in the text -------------------------------------------------------------------
@@ -301,22 +273,6 @@ def test_special_error_names_the_first_token_and_its_place(
 
     offset = text.encode().index(token.encode())
     assert f"0.txt: special token {token} in the text at byte {offset};" in str(raised.value)
-
-
-@settings(max_examples=20)
-@given(text=texts, effort=efforts)
-def test_special_error_lets_other_texts_pass(
-    text: str, effort: Effort, folder: Path, gpt2: Vocabulary, build: Build
-) -> None:
-    """With ``error``, a text passes, with its ordinary ids, exactly if no special token stands in it."""
-    sources, encoder = write_texts(folder, ["a " + text]), build("gpt2", "error", effort.backend)
-    stream = stream_text(sources, gpt2, TextOptions(special="error"), effort, encoder)
-
-    if EOT in text:
-        with pytest.raises(DataError, match="special token"):
-            all_ids(stream)
-    else:
-        assert all_ids(stream) == reference.encode(as_read("a " + text))
 
 
 # --- what is read, and errors in order ------------------------------------------------------------
