@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from llmprep.output.temporary import temporary_file
-from llmprep.vocabulary.loading import END_OF_TEXT, Vocabulary
 from llmprep.vocabulary.embedded import EMBEDDED, R50K_SHA256
+from llmprep.vocabulary.loading import END_OF_TEXT, Vocabulary
 
 CACHE_BYTES = 64 << 20
 """Growth of resident memory at which a gigatoken tokenizer, and with it its cache of words, is made anew."""

@@ -21,28 +21,35 @@ def find_rank_file(
     """
     if is_embedded(file.sha256):
         return read_embedded(file.sha256)
-    tried: list[str] = []
-    rejected: list[str] = []
-    data: bytes | None = None
-    for folder in folders_to_search(vocab_dir):
-        data, unusable = read_from_folder(folder, file)
-        rejected += unusable
-        tried += unusable
-        if data is not None:
-            break
-        if folder.required and unusable:  # what the user named is not passed over for a cache
-            raise _not_found(file, tried)
-        tried.append(f"{folder.label} {folder.path} (no {file.name} in it)")
+    data, tried, rejected = _search_folders(file, vocab_dir)
     if data is None and not may_download:
         raise _not_found(file, tried)
     if announce is not None:
         for what in rejected:
             announce(f"not used: {what}")
+    if data is not None:
+        return data
     try:
-        return download(file, announce) if data is None else data
+        return download(file, announce)
     except (OSError, ValueError) as error:
         tried.append(f"{file.host} ({getattr(error, 'reason', None) or error})")
         raise _not_found(file, tried) from error
+
+
+def _search_folders(file: RankFile, vocab_dir: str | None) -> tuple[bytes | None, list[str], list[str]]:
+    """Return the content, None if no folder has it, what was tried, and what of that could not be used, in words."""
+    tried: list[str] = []
+    rejected: list[str] = []
+    for folder in folders_to_search(vocab_dir):
+        data, unusable = read_from_folder(folder, file)
+        rejected += unusable
+        tried += unusable
+        if data is not None:
+            return data, tried, rejected
+        if folder.required and unusable:  # what the user named is not passed over for a cache
+            raise _not_found(file, tried)
+        tried.append(f"{folder.label} {folder.path} (no {file.name} in it)")
+    return None, tried, rejected
 
 
 def _not_found(file: RankFile, tried: Sequence[str]) -> VocabularyError:
