@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
+import json
 import lzma
 import os
 import sys
@@ -12,7 +13,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from llmprep.choices import BLOCK_BYTES, Newlines
@@ -46,6 +50,22 @@ def save(folder: Path, data: bytes | str, name: str = "a.txt") -> Path:
     return path
 
 
+def json_lines(path: Path, texts: Sequence[str], field: str = "text") -> Path:
+    """Write one record a line."""
+    path.write_text("".join(json.dumps({"id": k, field: text}) + "\n" for k, text in enumerate(texts)))
+    return path
+
+
+def parquet(path: Path, texts: Sequence[object], field: str = "text", type_: Any = None, **more: Any) -> Path:
+    """Write one record a row."""
+    table = pa.table({"id": list(range(len(texts))), field: pa.array(texts, type_ or pa.string())})
+    pa.parquet.write_table(table, path, **more)
+    return path
+
+
+RECORDS = {"jsonl": json_lines, "parquet": parquet}
+
+
 def counts_of(path: Path | str, field: str | None = None) -> Counts:
     """Find the one source that a path names, with nothing counted yet."""
     (source,) = find_sources([str(path)], field)
@@ -53,8 +73,20 @@ def counts_of(path: Path | str, field: str | None = None) -> Counts:
 
 
 def read(path: Path | str, newlines: Newlines = "universal", block_bytes: int = BLOCK_BYTES) -> list[Block]:
-    """All blocks of a file."""
+    """All blocks of a file; the counts are those of any of them."""
     return list(read_blocks(counts_of(path), newlines, block_bytes))
+
+
+def documents(blocks: Sequence[Block]) -> list[str]:
+    """The texts of records, taken out of the blocks in which they are joined or cut."""
+    found: list[bytes] = []
+    for block in blocks:
+        if block.raw:
+            found[len(found) - (not block.first) :] = [(b"" if block.first else found[-1]) + block.data]
+        else:
+            found += block.data.split(b"<|endoftext|>")
+            assert block.seams == block.data.count(b"<|endoftext|>")
+    return [text.decode() for text in found]
 
 
 def content(path: Path | str, block_bytes: int = BLOCK_BYTES) -> bytes:
@@ -63,7 +95,7 @@ def content(path: Path | str, block_bytes: int = BLOCK_BYTES) -> bytes:
 
 
 @contextlib.contextmanager
-def piped(parts: Sequence[bytes]) -> Iterator[Counts]:
+def piped(parts: Sequence[bytes], field: str | None = None) -> Iterator[Counts]:
     """Make standard input a pipe into which a thread writes some parts, one system call each; yields its source."""
     reading, writing = os.pipe()
 
@@ -76,5 +108,5 @@ def piped(parts: Sequence[bytes]) -> Iterator[Counts]:
     thread.start()
     with pytest.MonkeyPatch.context() as patch, os.fdopen(reading) as stdin:
         patch.setattr("sys.stdin", stdin)
-        yield counts_of("-")
+        yield counts_of("-", field)
     thread.join()
