@@ -32,11 +32,6 @@ SKIPPED = struct.pack("<II", 0x184D2A50, 4) + b"size"
 LAST_SKIPPED = struct.pack("<II", 0x184D2A5E, 9) + b"not text\xff"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("decompressing")
-
-
 # --- what is read ---------------------------------------------------------------------------------
 
 

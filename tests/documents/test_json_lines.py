@@ -20,11 +20,6 @@ ARRAY = (
 )
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("json_lines")
-
-
 @given(
     texts=st.lists(adversarial_text.filter(bool), min_size=1, max_size=5),
     ascii_=st.booleans(),

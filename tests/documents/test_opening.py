@@ -23,11 +23,6 @@ from llmprep.errors import DataError, InputError
 TEXT = "It was the best of times, caf\u00e9 and \u4e2d\u6587 alike, it was the worst of times.\n".encode()
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("opening")
-
-
 def lowest_free_descriptor() -> int:
     descriptor = os.dup(2)
     os.close(descriptor)

@@ -30,11 +30,6 @@ every_format = pytest.mark.parametrize("format_", RECORDS)
 text_lists = st.lists(adversarial_text | st.just("") | st.just(END_OF_TEXT), max_size=12)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("records")
-
-
 def normal(text: str, newlines: Newlines = "universal") -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if newlines == "universal" else text
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,31 +10,29 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.documents import counts_of, read, save
+from support.documents import counts_of, documents, json_lines, save
 from support.strategies import adversarial_text
 
 from llmprep.documents import spans
-from llmprep.documents.blocks import find_safe_cut
+from llmprep.documents.blocks import Block, find_safe_cut
 from llmprep.documents.json_lines import find_line_start
 from llmprep.documents.opening import ByteStream
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.source import Counts
-from llmprep.documents.spans import open_span
 from llmprep.errors import DataError, InputError
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("spans")
 
 
 def part_of(path: Path, begin: int, end: int) -> Counts:
     return Counts(replace(counts_of(path).source, span=(begin, end)))
 
 
+def blocks_of(path: Path, begin: int, end: int) -> list[Block]:
+    return list(read_blocks(part_of(path, begin, end), "universal"))
+
+
 @pytest.mark.parametrize("find", [find_safe_cut, find_line_start])
 @given(
-    text=adversarial_text,
+    text=adversarial_text.map("a {}\nb".format),
     divisions=st.lists(st.integers(0, 250), max_size=6),
     look=st.sampled_from([6, 7, 16, 1 << 16]),
     size=st.sampled_from([1, 3, 50, 1000]),
@@ -44,74 +41,60 @@ def test_spans_make_up_the_file(
     folder: Path, find: spans.FindBoundary, text: str, divisions: list[int], look: int, size: int
 ) -> None:
     """Each span is the bytes from the first boundary at or after its begin to the one of its end; counts agree."""
-    data = f"a {text}\nb".encode()
-    path = save(folder, data)
-    ends = [0, *sorted(place for place in divisions if place < len(data)), len(data)]
+    data, path = text.encode(), save(folder, text)
 
     def boundary(place: int) -> int:
         found = find(data, place) if 0 < place < len(data) else place
         return len(data) if found is None else found
 
-    for begin, end in itertools.pairwise(ends):
+    for begin, end in itertools.pairwise([0, *sorted(place for place in divisions if place < len(data)), len(data)]):
         counts = part_of(path, begin, end)
         with pytest.MonkeyPatch.context() as patch, closing(ByteStream(counts)) as stream:
             patch.setattr(spans, "LOOK_BYTES", look)
             patch.setattr(spans, "require_text", lambda *_: None)
-            start, part = open_span(stream, find)
-            parts = list(iter(lambda part=part: part(size), b""))  # type: ignore[misc]
-            assert part(size) == b""
+            start, read = spans.open_span(stream, find)
+            parts = list(iter(lambda read=read: read(size), b""))  # type: ignore[misc]
+            assert read(size) == b""
 
         assert b"".join(parts) == data[boundary(begin) : boundary(end)]
         assert max(map(len, parts), default=0) <= size
         assert start == counts.begin == min(boundary(begin), end)
-        assert counts.n_bytes == len(b"".join(parts))
+        assert counts.n_bytes == sum(map(len, parts))
 
 
 def test_blocks_of_spans_are_blocks_of_the_text(tmp_path: Path) -> None:
     """Offsets are of the file, a mark is dropped at its start only, and its first span alone begins a document."""
     path = save(tmp_path, "\ufeffone two\r\nthree \ufefffour five")
-    parts = [part_of(path, begin, end) for begin, end in ((0, 8), (8, 12), (12, 19), (19, 31))]
+    found = [blocks_of(path, *span) for span in ((0, 8), (8, 12), (12, 19), (19, 31))]
 
-    found = [list(read_blocks(part, "universal", 1 << 20)) for part in parts]
-
-    assert ["".join(block.text for block in blocks) for blocks in found] == [
-        "one two", "\nthree", " \ufefffour", " five",
-    ]  # fmt: skip
+    texts = ["".join(block.text for block in blocks) for blocks in found]
+    assert texts == ["one two", "\nthree", " \ufefffour", " five"]
     assert [blocks[0].offset for blocks in found] == [0, 10, 17, 25]
-    assert [block.first for blocks in found for block in blocks][1:] == [False] * (sum(map(len, found)) - 1)
-    assert found[0][0].first
-    assert [part.bom for part in parts] == [True, False, False, False]
+    assert [blocks[0].first for blocks in found] == [True, False, False, False]
+    assert [blocks[0].counts.bom for blocks in found] == [True, False, False, False]
     assert b"".join(block.raw for blocks in found for block in blocks) == path.read_bytes()
 
 
 def test_lines_of_spans_are_named_by_their_bytes(tmp_path: Path) -> None:
-    """How many lines come before a span is not known, so a bad record is named by the byte it begins at."""
-    lines = [json.dumps({"text": f"record {k}"}) + "\n" for k in range(4)]
-    path = save(tmp_path, "".join([*lines[:3], '{"text": 5}\n']), "a.jsonl")
-    size = len(lines[0])
+    """How many lines come before a span is not known, so a record is named by the byte it begins at."""
+    path = json_lines(tmp_path / "a.jsonl", ["one", "two", "six", "ten"])
+    size = path.stat().st_size // 4
+    path.write_bytes(path.read_bytes().replace(b'"ten"', b"12345"))
 
-    (first,) = read_blocks(part_of(path, 0, size + 1))
-    assert (first.data, first.place) == (b"record 0<|endoftext|>record 1", "the line at byte 0")
+    (first,) = blocks_of(path, 0, size + 1)
+    assert (documents([first]), first.place) == (["one", "two"], "the line at byte 0")
     with pytest.raises(DataError, match=rf"a\.jsonl: the line at byte {3 * size}: field text is a int"):
-        list(read_blocks(part_of(path, 2 * size, 4 * size)))
+        blocks_of(path, 2 * size, 4 * size)
 
 
-def test_the_beginning_of_the_file_is_looked_at(tmp_path: Path) -> None:
-    """Only the span that begins the file tells what is plainly no text."""
+def test_the_beginning_and_the_size_of_the_file_are_looked_at(tmp_path: Path) -> None:
+    """The span that begins a file refuses what is no text; one of a file that has shrunk is not read in silence."""
     path = save(tmp_path, b"%PDF-1.7\n1 0 obj and more")
-
     with pytest.raises(DataError, match="looks like a PDF document"):
-        list(read_blocks(part_of(path, 0, 10)))
-    assert b"".join(block.raw for block in read_blocks(part_of(path, 12, 25))) == b" obj and more"
-    with pytest.raises(DataError, match="looks like a PDF document"):
-        read(path)
+        blocks_of(path, 0, 10)
+    assert b"".join(block.raw for block in blocks_of(path, 12, 25)) == b" obj and more"
 
-
-def test_a_file_that_shrank_is_an_error(tmp_path: Path) -> None:
-    """A file that is shorter than it was when it was found, and than its span, is not read in silence."""
-    path = save(tmp_path, b"one two three " * 20)
-    part = part_of(path, 140, 280)
-    path.write_bytes(b"one two three " * 15)
-
+    part = part_of(save(tmp_path, b"one two three " * 20), 140, 280)
+    save(tmp_path, b"one two three " * 15)
     with pytest.raises(InputError, match=r"a\.txt: has 210 bytes, and had 280 when it was found; run again"):
         list(read_blocks(part))
