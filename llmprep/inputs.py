@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from llmprep.choices import MAX_LENGTH, Reading, TextOptions
 from llmprep.documents.finding import find_sources
-from llmprep.documents.opening import ByteStream, hold, peek
+from llmprep.documents.opening import ByteStream, open_pipe, peek
 from llmprep.documents.source import Counts, Source
 from llmprep.errors import UsageError, shorten
 from llmprep.formats.ids import MAX_ID, Array, check_ids, id_blocks
@@ -80,7 +80,7 @@ def _recognise(sources: list[Source], *, check: bool = True, known: FileState | 
     """Tell one .pt file from texts; one that comes through a pipe goes into a temporary file first."""
     if len(sources) != 1:
         return Texts(sources)
-    source = hold(sources[0])
+    source = open_pipe(sources[0])
     if not is_zip(peek(source, 4)):
         return Texts([source])
     if source.size is not None:

@@ -1475,7 +1475,7 @@ def test_43_no_network_names_where_it_looked(tokenized: Callable[..., Ended], no
 
     ended = tokenized()
 
-    check_one_line(ended, 5, f"{FILE}: not to be had; tried ", f"{no_network} (no {FILE} in it)", HOW)
+    check_one_line(ended, 5, f"{FILE}: not found; tried ", f"{no_network} (no {FILE} in it)", HOW)
     assert "openaipublic.blob.core.windows.net" in ended.notes[-1]
     assert ended.notes[0] == f"llmprep: note: downloading {FILE} from openaipublic.blob.core.windows.net"
     assert tree(tmp_path) == before
@@ -1522,14 +1522,14 @@ def test_43_a_truncated_cache_is_told(tokenized: Callable[..., Ended], no_networ
 
     ended = tokenized()
 
-    check_one_line(ended, 5, f"{FILE}: not to be had; ", f"{kept} (wrong sha256", HOW)
+    check_one_line(ended, 5, f"{FILE}: not found; ", f"{kept} (wrong sha256", HOW)
 
 
 def test_43_a_folder_that_is_not_there_is_told(tokenized: Callable[..., Ended], tmp_path: Path) -> None:
     """A --vocab-dir that does not exist is named among the places tried."""
     ended = tokenized("--vocab-dir", tmp_path / "nowhere")
 
-    check_one_line(ended, 5, f"{FILE}: not to be had; ", f"--vocab-dir {tmp_path / 'nowhere'} (no {FILE} in it)", HOW)
+    check_one_line(ended, 5, f"{FILE}: not found; ", f"--vocab-dir {tmp_path / 'nowhere'} (no {FILE} in it)", HOW)
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -1643,7 +1643,7 @@ def test_43_a_silent_network_ends(tokenized: Callable[..., Ended], monkeypatch: 
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
         ended = tokenized()
 
-    check_one_line(ended, 5, f"{FILE}: not to be had; ", "timed out", HOW)
+    check_one_line(ended, 5, f"{FILE}: not found; ", "timed out", HOW)
 
 
 def test_43_a_network_that_drips_ends(tokenized: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1665,7 +1665,7 @@ def test_43_a_network_that_drips_ends(tokenized: Callable[..., Ended], monkeypat
         ended = tokenized()
         thread.join(timeout=10)
 
-    check_one_line(ended, 5, f"{FILE}: not to be had; ", "not complete after", HOW)
+    check_one_line(ended, 5, f"{FILE}: not found; ", "not complete after", HOW)
 
 
 @pytest.mark.slow
@@ -1678,7 +1678,7 @@ def test_43_a_silent_network_ends_within_30_seconds(llmprep: Run, tmp_path: Path
         env = {"https_proxy": f"http://127.0.0.1:{port}", "no_proxy": "", "TIKTOKEN_CACHE_DIR": str(tmp_path)}
         result = llmprep("tokenize", "a.txt", "--encoding", NAME, env=env)
 
-    check_one_line(ended_as(result), 5, f"{FILE}: not to be had; ", "timed out", HOW)
+    check_one_line(ended_as(result), 5, f"{FILE}: not found; ", "timed out", HOW)
     assert time.monotonic() - begun < 30
 
 
@@ -1701,7 +1701,7 @@ def test_43_a_preview_needs_no_network(
     assert (without.code, given.code) == (0, 0)
     assert f"[{ids[0]}] ----> {ids[1]}" in without.lines
     (note,) = without.notes
-    assert note.startswith(f"llmprep: note: text is not shown: {FILE}: not to be had; tried ")
+    assert note.startswith(f"llmprep: note: text is not shown: {FILE}: not found; tried ")
     assert given.notes == []
     assert f"{decode(ids[:1])} ----> {decode(ids[1:2])}" in given.lines
 

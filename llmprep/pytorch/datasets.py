@@ -30,7 +30,7 @@ from llmprep.pytorch.mapped import Mapped, changed_error, find_map
 from llmprep.pytorch.rows import Array, Batch, FileRows, Places, Rows, StreamRows
 from llmprep.store.reading import TokenStore, absolute
 from llmprep.tokens.spooling import spool
-from llmprep.vocabulary.loading import Vocabulary, chosen_folder, load_vocabulary, warn_of
+from llmprep.vocabulary.loading import Vocabulary, announce_by_warning, load_vocabulary, resolve_vocab_dir
 from llmprep.windows.counts import check_size, require_windows
 
 NO_IDS: Array = np.empty(0, np.int64)
@@ -56,7 +56,7 @@ class _Origin:
 
     def load(self, encoding: str) -> Vocabulary:
         """Load a vocabulary, wherever this was told to look for one."""
-        return load_vocabulary(encoding, self.vocab_dir, warn_of)
+        return load_vocabulary(encoding, self.vocab_dir, announce_by_warning)
 
 
 class WindowDataset(Dataset[Batch]):
@@ -93,7 +93,7 @@ class WindowDataset(Dataset[Batch]):
     ) -> None:
         max_length = None if max_length is None else check_size("max_length", max_length)
         stride = None if stride is None else check_size("stride", stride)
-        folder = chosen_folder(vocab_dir)
+        folder = resolve_vocab_dir(vocab_dir)
         of = _Origin(NO_IDS, max_length, stride, split, encoding, check, folder and str(absolute(folder)))
         self._origin = replace(of, source=absolute(source) if _is_path(source) else _as_ids(source, of))
         self._mapped: Mapped | None = None
@@ -106,7 +106,7 @@ class WindowDataset(Dataset[Batch]):
             if origin.split is not None:
                 raise UsageError(f"split {origin.split}: only a token store has splits")
             return self._cut(origin.source)
-        reading = Reading(origin.encoding, vocab_dir=origin.vocab_dir, announce=warn_of)
+        reading = Reading(origin.encoding, vocab_dir=origin.vocab_dir, announce=announce_by_warning)
         found = open_input([str(origin.source)], reading, split=origin.split, check=origin.check, known=origin.state)
         match found:
             case TokenStore():

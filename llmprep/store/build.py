@@ -16,7 +16,7 @@ from llmprep.store.executors import InProcess, Workers
 from llmprep.store.folder import check_folder, clear_temporaries, read_plan
 from llmprep.store.plan import LEAST_SHARD, make_plan
 from llmprep.tokens.memory import is_memory_limited
-from llmprep.vocabulary.loading import load_vocabulary, warn_of
+from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary
 
 if TYPE_CHECKING:
     from llmprep.documents.source import Source
@@ -163,7 +163,7 @@ def _build(run: _Run, workers: Workers) -> BuiltStore:
     from llmprep.store.shards import make_jobs
 
     chosen, folder, task = run.reading.for_text(), run.folder, run.building.task
-    vocabulary = load_vocabulary(chosen.encoding, run.reading.vocab_dir, run.reading.announce or warn_of)
+    vocabulary = load_vocabulary(chosen.encoding, run.reading.vocab_dir, run.reading.announce or announce_by_warning)
     plan = make_plan(run.sources, vocabulary, chosen.options, run.sharding.shard_bytes)
     jobs = make_jobs(plan, folder, vocabulary, chosen.options, chosen.effort)
     with locked(folder, shared=task is not None, announce=run.announce) as hold:

@@ -17,8 +17,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from llmprep import __version__
-from llmprep.documents.decompressing import is_compressed
 from llmprep.documents.reading import read_blocks
+from llmprep.documents.recognising import is_compressed
 from llmprep.documents.source import STDIN, Counts, Source
 from llmprep.errors import EmptyError, UsageError
 from llmprep.store.content import Stamp, stamp
