@@ -23,7 +23,7 @@ def merge(
     """Finish a token store that `tokenize --task I/N` has built in parts."""
     from pathlib import Path
 
-    from llmprep.store.build import merge_store
+    from llmprep.store.merge import merge_store
 
     printer = words.printer()
     manifest = merge_store(Path(folder), count_jobs(None), printer.note)

@@ -112,7 +112,8 @@ def plan_store(
     """Say what building a store would read and write; refuse what building it would refuse."""
     from llmprep.cli.dry_run import Planned, show_plan
     from llmprep.documents.finding import find_sources
-    from llmprep.store.build import check_choices, check_folder
+    from llmprep.store.build import check_choices
+    from llmprep.store.folder import check_folder
 
     check_choices(shards.sharding(), shards.building(reading.effort.jobs))
     folder = check_folder(Path(output or ""), paths, find_sources(paths, reading.text_field))

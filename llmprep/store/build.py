@@ -71,8 +71,7 @@ def build_store(
     that was begun differently, and otherwise as reading and writing do; what is finished then is kept.
     """
     reading, sharding, building = reading or Reading(), sharding or Sharding(), building or Building()
-    _check_sharding(sharding)
-    _check_building(building)
+    check_choices(sharding, building)
     names = [os.fsdecode(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
     sources = find_sources(names, reading.text_field, reading.announce)
     run = _Run(check_folder(folder, names, sources), sources, reading, sharding, building, watch or (lambda _: None))
@@ -80,17 +79,17 @@ def build_store(
         return _build(run, workers)
 
 
-def _check_sharding(sharding: Sharding) -> None:
-    """Raise `UsageError` for values that are out of range, before anything is read."""
+def check_choices(sharding: Sharding, building: Building) -> None:
+    """Raise `UsageError` for values that are out of range, or do not go together, before anything is read."""
     n_bytes, fraction = sharding.shard_bytes, sharding.val_fraction
     if n_bytes is not None and n_bytes < 1:
         raise UsageError(f"--shard-bytes {n_bytes}: must be at least 1")
     if fraction is not None and not 0 < fraction < 1:
         raise UsageError(f"--val-fraction {fraction}: must be larger than 0 and smaller than 1")
+    _check_building(building)
 
 
 def _check_building(building: Building) -> None:
-    """Raise `UsageError` for values that are out of range, or do not go together, before anything is read."""
     if building.jobs < 1:
         raise UsageError(f"--jobs {building.jobs}: must be at least 1")
     if building.executor not in ("local", "ray"):
