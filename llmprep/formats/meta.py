@@ -36,8 +36,8 @@ def checked_meta(file: PtFile) -> dict[str, Any]:
         raise FileFormatError(f"{name}: has no meta: llmprep did not write it; its keys: {keys}")
     if "format" in meta and meta["format"] != FORMAT:
         raise FileFormatError(f"{name}: format is {meta['format']!r:.40}, this llmprep reads {FORMAT!r}")
-    wrong = _missing(meta, META) or [
-        f"sources: {each}" for source in meta["sources"] for each in _missing(source, SOURCE)
+    wrong = wrong_keys(meta, META) or [
+        each for source in meta["sources"] for each in wrong_keys(source, SOURCE, "sources: ")
     ]
     if not wrong and not all(are_gaps(source.get("gaps", [])) for source in meta["sources"]):
         wrong.append("sources: gaps are no runs [number, count] in order")
@@ -46,17 +46,26 @@ def checked_meta(file: PtFile) -> dict[str, Any]:
     if not wrong and meta["n_tokens"] < 0:
         wrong.append(f"n_tokens {shorten(str(meta['n_tokens']))} is out of range")
     if "input_ids" in file.tensors and not wrong:
-        wrong = _missing(meta["options"], WINDOW_OPTIONS)
+        wrong = wrong_keys(meta["options"], WINDOW_OPTIONS)
         wrong = wrong or [f"{key} is less than 1" for key in ("max_length", "stride") if meta["options"][key] < 1]
     if wrong:
         raise FileFormatError(f"{name}: meta: {'; '.join(wrong[:8])}")
     return meta
 
 
-def _missing(values: object, wanted: Mapping[str, type]) -> list[str]:
+def wrong_keys(values: object, wanted: Mapping[str, type], where: str = "") -> list[str]:
+    """Return what keeps ``values`` from being a dict that has each wanted key, of exactly its type; [] if nothing.
+
+    ``where`` stands before each of the sentences, one a key. Keys that nobody wants are no fault.
+
+    >>> wrong_keys({"tokens": True}, {"tokens": int, "file": str}, "shard 3: ")
+    ['shard 3: tokens is missing or no int', 'shard 3: file is missing or no str']
+    """
     held = values if isinstance(values, dict) else {}
     return [
-        f"{key} is missing or no {kind.__name__}" for key, kind in wanted.items() if type(held.get(key)) is not kind
+        f"{where}{key} is missing or no {kind.__name__}"
+        for key, kind in wanted.items()
+        if type(held.get(key)) is not kind
     ]
 
 
