@@ -20,7 +20,7 @@ from llmprep.formats.tokens import read_tokens
 from llmprep.formats.windows import check_window_ids, read_stream, read_windows
 from llmprep.output.temporary import temporary_file
 from llmprep.ptfile.reading import FileState, PtFile, is_zip, read_pt
-from llmprep.store.manifest import is_store
+from llmprep.store.folder import is_store
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.figures import Figures
