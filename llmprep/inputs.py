@@ -57,8 +57,9 @@ def open_input(
     """Tell what ``paths`` name: texts, one .pt file (its first bytes tell), or one token store.
 
     ``split`` names a part of a store. Without ``check``, checksums of a .pt file or a store are not worked out, nor
-    those of a .pt file whose state is ``known``. Without ``open_pipes``, what comes through a pipe is taken for text, and nothing is read of it. Raises `UsageError` for
-    several inputs of which one is a store, and as `find_sources` does.
+    those of a .pt file whose state is ``known``. Without ``open_pipes``, what comes through a pipe is taken for text,
+    and nothing is read of it. Raises `UsageError` for several inputs of which one is a store, and as `find_sources`
+    does.
     """
     reading = reading or Reading()
     stores = [path for path in paths if is_store(path)]

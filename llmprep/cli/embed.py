@@ -50,8 +50,9 @@ class TableOptions:
         choices.DrawOrder | None,
         typer.Option(
             "--order",
-            help="Draw random numbers as the course's dataloader.ipynb (both tables, then the loader) or its ch02.ipynb "
-            "run from the top (a 6 x 3 example, token table, loader, positional table). Default: dataloader.",
+            help="Draw random numbers as the course's dataloader.ipynb (both tables, then the loader) or its "
+            "ch02.ipynb run from the top (a 6 x 3 example, token table, loader, positional table). "
+            "Default: dataloader.",
         ),
     ] = None
     weights: Annotated[

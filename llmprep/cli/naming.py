@@ -1,4 +1,4 @@
-"""Names of outputs: as given, or after the input; and what a name of the second kind must not replace."""
+"""Names of outputs: as given, or derived from the input; and what a derived name must not replace."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def files_of(paths: list[str]) -> list[str]:
-    """Return every file that the inputs mean, to be kept from being the output too."""
+    """Return every file that the inputs stand for: none of them may be the output."""
     from llmprep.documents.finding import expand_paths
 
     return [path for path, _ in expand_paths(paths)]
 
 
 def name_output(inputs: list[str], output: str | None, kind: str) -> str:
-    """Return the output's name: as given, else the input's with the kind, in the current folder."""
+    """Return the output's name: as given, else the input's with the kind of file, in the current folder."""
     if output is not None:
         return output
     if len(inputs) != 1:
@@ -59,14 +59,14 @@ def split_names(name: str, val_fraction: float | None) -> list[str]:
     return [str(path.with_name(f"{stem}.{part}.windows.pt")) for part in ("train", "val")]
 
 
-def check_outputs(paths: list[str], names: list[str], target: Target, taken: Sequence[str] = ()) -> list[Output]:
-    """Check outputs before any work; ``taken`` are files, besides the inputs, that are read.
+def check_outputs(paths: list[str], names: list[str], target: Target, read_too: Sequence[str] = ()) -> list[Output]:
+    """Check outputs before any work; ``read_too`` are files that are read besides the inputs.
 
-    A name that nobody has chosen must not replace what was made from other inputs: that is a `RefusedError`.
+    A name that was derived must not replace what was made from other inputs: that is a `RefusedError`.
     """
     from llmprep.output.checking import check_output
 
-    outputs = [check_output(name, [*files_of(paths), *taken], force=target.force) for name in names]
+    outputs = [check_output(name, [*files_of(paths), *read_too], force=target.force) for name in names]
     for output in () if target.output is not None or target.force else outputs:
         if output.path is not None and not output.direct and output.path.exists():
             _refuse_other_origin(output.name, output.path, paths[0])
@@ -79,7 +79,7 @@ Record = tuple[object, object, object]
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """What an input is, as ``meta`` of a file made from it says it; its content is read only when asked for."""
+    """What ``meta`` of a file made from an input would say of it; ``content`` reads the input, when it is called."""
 
     names: list[object]
     changed: float
@@ -89,8 +89,8 @@ class _Origin:
 def _refuse_other_origin(name: str, path: Path, given: str) -> None:
     """Refuse to replace a file that was made from another input than the one that is given.
 
-    Names of sources decide first. Where they are equal, an input that is newer than the file is an edited one; of an
-    older one the content must be what the file was made from. A folder that is newer may have got other names, too.
+    Names of sources decide first. Where they are equal, an input that is newer than the file counts as edited, and an
+    older one must hold what the file was made from. A newer folder may also have gained or lost files.
     """
     from llmprep.ptfile.reading import read_pt
 
@@ -105,9 +105,11 @@ def _refuse_other_origin(name: str, path: Path, given: str) -> None:
         return
     if names == origin.names and (newer or stated == origin.content()):
         return
-    told = list_names(list(map(str, names))) if names else "what it does not tell"
+    made_from = list_names(list(map(str, names))) if names else "what it does not tell"
     another = "another " if names == origin.names else ""
-    raise RefusedError(f"{name}: was made from {another}{told}, not from {given}; name the output with -o, or --force")
+    raise RefusedError(
+        f"{name}: was made from {another}{made_from}, not from {given}; name the output with -o, or --force"
+    )
 
 
 def _origin_of(given: str) -> _Origin:

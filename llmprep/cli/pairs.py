@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +70,7 @@ def _meta(stream: TokenStream, contexts: Contexts) -> dict[str, object]:
     return make_meta("pairs", stream.origin, stream.figures, **chosen, dtype="int64")
 
 
-def _show(printer: Printer, values: dict[str, object], grown: Pairs, decode: plain.Decode) -> None:
+def _show(printer: Printer, values: Mapping[str, object], grown: Pairs, decode: plain.Decode) -> None:
     """Show each context and its target."""
     listed = list(grown)
     if printer.as_json:

@@ -15,7 +15,7 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     Fields are ``Annotated`` as Typer wants it. Two fields of one name are a ValueError, when the command is defined.
     """
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     parameters: list[Parameter] = []
     for name, parameter in signature(command).parameters.items():
         if name not in groups:

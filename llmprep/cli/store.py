@@ -116,7 +116,7 @@ def plan_store(
     from llmprep.store.folder import check_folder
 
     check_choices(shards.sharding(), shards.building(reading.effort.jobs))
-    folder = check_folder(Path(output or ""), paths, find_sources(paths, reading.text_field))
+    folder = check_folder(output or "", paths, find_sources(paths, reading.text_field))
     show_plan(printer, paths, reading, Planned(f"{folder}/"))
 
 
@@ -151,9 +151,7 @@ def show_store(printer: Printer, folder: Path, manifest: Manifest) -> None:
         if first == behind:
             tokens = plain.plural(values["n_tokens"], "token")
             printer.note(f"split {split} is empty: --val-fraction of {tokens} is less than one")
-    kept: dict[str, Any] = {
-        key: values[key] for key in ("n_tokens", "n_documents", "n_special", "encoding", "dtype", "content_sha256")
-    }
+    kept = {key: values[key] for key in ("n_tokens", "n_documents", "n_special", "encoding", "dtype", "content_sha256")}
     printer.object({"command": "tokenize", "output": str(folder), "n_shards": len(manifest.shards), **kept})
     documents = plain.plural(values["n_documents"], "document")
     n_bytes = sum(shard["bytes"] for shard in manifest.shards)
