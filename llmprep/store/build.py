@@ -188,7 +188,10 @@ def _build(run: _Run, workers: Workers) -> BuiltStore:
 def _build_missing(
     run: _Run, jobs: Sequence[ShardJob], workers: Workers, hold: Hold, finished: Callable[[int, int], None]
 ) -> Receipts:
-    """Build the shards without a sound receipt; return the receipts of all, of which ``finished`` gets number and tokens."""
+    """Build the shards without a sound receipt; return the receipts of all.
+
+    ``finished`` is called with number and tokens of each, done before or now.
+    """
     from llmprep.store.receipts import done_receipts
     from llmprep.store.shards import run_jobs
 
