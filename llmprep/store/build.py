@@ -64,8 +64,7 @@ def build_store(
     """Encode texts into a token store, as ``llmprep tokenize PATHS -o FOLDER/`` does; what is done already is kept.
 
     ``paths`` are files, folders and patterns; ``folder`` is made if it is missing. ``watch`` is called before the first
-    shard and after each; it and ``reading.announce`` are called in the calling thread. Of ``reading.effort``, ``jobs``
-    does not apply: `Building` says who builds.
+    shard and after each. Of ``reading.effort``, ``jobs`` does not apply: `Building` says who builds.
 
     Raises `UsageError` for what is out of range or is no text, `RefusedError` for a folder that another run holds or
     that was begun differently, and otherwise as reading and writing do; what is finished then is kept.

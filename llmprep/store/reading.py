@@ -39,7 +39,7 @@ def _stated_ids(file: PtFile, n_tokens: int) -> Array:
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
-    """Where a path leads now: the current folder may be another when it is opened again.
+    """Return where a path leads now: the current folder may be another when it is opened again.
 
     A ``..`` stays: after a link to a folder it does not lead back. Raises `InputError` where no folder is current.
     """
@@ -62,8 +62,8 @@ class TokenStore:
     with `InputError`. Raises `FileFormatError` for a store that is not whole and sound.
     """
 
-    def __init__(self, folder: Path, split: str | None = None, *, check: bool = True) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | os.PathLike[str], split: str | None = None, *, check: bool = True) -> None:
+        self.folder = folder = Path(folder)
         """As it was named, for messages; files are opened where it was then, whatever folder is current."""
         self._place = absolute(folder)
         self.split = split
@@ -106,7 +106,7 @@ class TokenStore:
         return self._end - self.first
 
     def shard(self, number: int) -> Array:
-        """The ids of one shard, mapped. Raises `FileFormatError` if it is damaged."""
+        """Return the ids of one shard, mapped. Raises `FileFormatError` if it is damaged."""
         held = self._mapped.get(number)
         return self._map(number) if held is None else held
 
