@@ -30,8 +30,8 @@ def require_ray() -> None:
 def ray_cluster(address: str | None, announce: Callable[[str], None] | None = None) -> Iterator[Workers]:
     """Workers on the Ray cluster at ``address``, or on one that is started here and stopped again.
 
-    It is announced if the cluster has no free core, so that nothing begins. Raises `UsageError` if Ray is not installed or the
-    cluster cannot be reached.
+    It is announced if the cluster has no free core, so that nothing begins. Raises `UsageError` if Ray is not installed
+    or the cluster cannot be reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
