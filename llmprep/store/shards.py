@@ -133,7 +133,7 @@ def build_shard(job: ShardJob) -> BuiltShard:
         boms=sum(each.bom for each in counts),
         recipe=job.recipe,
         content=[Content(stamp, each.sha256) for stamp, each in zip(stamps, counts, strict=True)],
-        pieces=[_piece(number, each) for number, each in enumerate(counts)],
+        pieces=[piece_of(number, each) for number, each in enumerate(counts)],
         n_empty=sum(each.n_empty for each in counts),
     )
     write_sealed(receipt_path(Path(job.folder), job.number), receipt.to_json())
@@ -175,7 +175,7 @@ def begun_documents(counts: Counts) -> int:
     return 0 if goes_on else counts.n_documents
 
 
-def _piece(number: int, counts: Counts) -> Piece:
+def piece_of(number: int, counts: Counts) -> Piece:
     """Return what a receipt states of a source: where it was read, and what it gave."""
     end = counts.begin + counts.n_bytes
     gaps = None if counts.gaps is None else [*counts.gaps]
