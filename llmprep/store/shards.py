@@ -178,7 +178,7 @@ def begun_documents(counts: Counts) -> int:
 def piece_of(number: int, counts: Counts) -> Piece:
     """Return what a receipt states of a source: where it was read, and what it gave."""
     end = counts.begin + counts.n_bytes
-    gaps = None if counts.gaps is None else [*counts.gaps]
+    gaps = () if counts.gaps == [] else counts.gaps
     return Piece(number, counts.begin, end, counts.n_tokens, begun_documents(counts), counts.n_text, gaps)
 
 
