@@ -23,7 +23,7 @@ from llmprep.formats.tokens import read_tokens
 from llmprep.formats.windows import check_window_ids, read_stream, read_windows
 from llmprep.output.temporary import temporary_file
 from llmprep.ptfile.reading import FileState, PtFile, is_zip, read_pt
-from llmprep.store.manifest import is_store
+from llmprep.store.folder import is_store
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.figures import Figures
@@ -144,22 +144,21 @@ def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
     """Stream the ids of a token store."""
     name = str(store.folder)
     _refuse_text_choices(name, reading)
-    values = store.manifest.values
-    text_options = TextOptions().content()
+    manifest, text_options = store.manifest, TextOptions().content()
     origin = Origin(
         name=name,
-        encoding=check_encoding(name, values["encoding"], reading.encoding),
-        vocab_sha256=values["vocab_sha256"],
-        n_vocab=values["n_vocab"],
-        options={key: values["options"][key] for key in text_options if key in values["options"]},
+        encoding=check_encoding(name, manifest.encoding, reading.encoding),
+        vocab_sha256=manifest.vocab_sha256,
+        n_vocab=manifest.n_vocab,
+        options={key: manifest.options[key] for key in text_options if key in manifest.options},
         vocab_dir=reading.vocab_dir,
     )
     record = {
-        "name": f"{len(values['sources'])} inputs",
-        "tokens": values["n_tokens"],
-        "documents": values["n_documents"],
-        "bytes": sum(size for _, size in values["sources"]),
-        "sha256": values["plan_sha256"],
+        "name": f"{len(manifest.sources)} inputs",
+        "tokens": manifest.n_tokens,
+        "documents": manifest.n_documents,
+        "bytes": sum(size for _, size in manifest.sources),
+        "sha256": manifest.plan_sha256,
     }
     figures = Figures(records=[record])
     return TokenStream(origin, count_tokens(store.blocks(), figures), figures)

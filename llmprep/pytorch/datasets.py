@@ -111,7 +111,7 @@ class WindowDataset(Dataset[Batch]):
         match found:
             case TokenStore():
                 self._require("store", found.contents)
-                check_encoding(str(origin.source), found.manifest.values["encoding"], origin.encoding)
+                check_encoding(str(origin.source), found.manifest.encoding, origin.encoding)
                 return self._cut(found, found.content_sha256)
             case PtFile():
                 return self._open_pt(found)
