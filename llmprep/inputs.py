@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from llmprep.choices import MAX_LENGTH, Reading
 from llmprep.documents.finding import find_sources
@@ -43,37 +44,53 @@ class Texts:
 
 
 Input: TypeAlias = Texts | PtFile | TokenStore
+AnyPath: TypeAlias = str | os.PathLike[str]
+Pipes: TypeAlias = Literal["any", "texts", "unread"]
+"""What may come through a pipe: texts or a .pt file, which goes into a temporary file; texts only; nothing yet."""
+
+
+def path_names(paths: AnyPath | Sequence[AnyPath]) -> list[str]:
+    """Return the names of one path or of several.
+
+    >>> path_names("a.txt"), path_names([Path("b.txt"), "-"])
+    (['a.txt'], ['b.txt', '-'])
+    """
+    return list(map(os.fsdecode, [paths] if isinstance(paths, str | bytes | os.PathLike) else paths))
 
 
 def open_input(
-    paths: Sequence[str],
+    paths: AnyPath | Sequence[AnyPath],
     reading: Reading | None = None,
     *,
     split: str | None = None,
     check: bool = True,
     known: FileState | None = None,
-    open_pipes: bool = True,
+    pipes: Pipes = "any",
 ) -> Input:
     """Tell what ``paths`` name: texts, one .pt file (its first bytes tell), or one token store.
 
     ``split`` names a part of a store. Without ``check``, checksums of a .pt file or a store are not worked out, nor
-    those of a .pt file whose state is ``known``. Without ``open_pipes``, what comes through a pipe is taken for text, and nothing is read of it. Raises `UsageError` for
-    several inputs of which one is a store, and as `find_sources` does.
+    those of a .pt file whose state is ``known``. With ``pipes`` "texts", a .pt file that comes through a pipe is a
+    `UsageError`; with "unread", what comes through one is taken for text, and nothing is read of it. Raises
+    `UsageError` for several inputs of which one is a store, and as `find_sources` does.
     """
-    reading = reading or Reading()
-    stores = [path for path in paths if is_store(path)]
-    if stores and len(paths) > 1:
+    reading, names = reading or Reading(), path_names(paths)
+    stores = [name for name in names if is_store(name)]
+    if stores and len(names) > 1:
         raise UsageError(f"{stores[0]}: is a token store; give it alone")
     if stores:
         return TokenStore(Path(stores[0]), split, check=check)
     if split is not None:
         raise UsageError(f"split {split}: only a token store has splits")
-    sources = find_sources(paths, reading.text_field, reading.announce)
-    unread = not open_pipes and any(source.size is None for source in sources)
-    return Texts(sources) if unread else _recognise(sources, check=check, known=known)
+    sources = find_sources(names, reading.text_field, reading.announce)
+    if pipes == "unread" and any(source.size is None for source in sources):
+        return Texts(sources)
+    return _recognise(sources, check=check, known=known, spooled=pipes == "any")
 
 
-def _recognise(sources: list[Source], *, check: bool = True, known: FileState | None = None) -> Texts | PtFile:
+def _recognise(
+    sources: list[Source], *, check: bool = True, known: FileState | None = None, spooled: bool = True
+) -> Texts | PtFile:
     """Tell texts from the one .pt file; one that comes through a pipe goes into a temporary file first."""
     if len(sources) != 1:
         return Texts(sources)
@@ -82,21 +99,31 @@ def _recognise(sources: list[Source], *, check: bool = True, known: FileState | 
         return Texts([source])
     if source.size is not None:
         return read_pt(Path(source.path), check_crc=check, known=known)
-    with temporary_file() as spooled, closing(ByteStream(Counts(source))) as stream:
+    if not spooled:
+        if source.held is not None:
+            source.held.file.close()
+        raise UsageError(f"{source.path}: a .pt file is mapped, which a pipe cannot be; save it first")
+    with temporary_file() as file, closing(ByteStream(Counts(source))) as stream:
         while data := stream.read(READ_BYTES):
-            spooled.write(data)
-        spooled.flush()
-        spooled.seek(0)
-        return read_pt(spooled, source.path, check_crc=check)
+            file.write(data)
+        file.flush()
+        file.seek(0)
+        return read_pt(file, source.path, check_crc=check)
 
 
 # --- a stream of ids ------------------------------------------------------------------------------
 
 
-def open_tokens(paths: Sequence[str], reading: Reading | None = None) -> TokenStream:
+def open_tokens(paths: AnyPath | Sequence[AnyPath], reading: Reading | None = None) -> TokenStream:
     """Open texts, one tokens or windows file, or one token store, as one stream of ids.
 
-    The encoding is gpt2 for texts unless chosen; a file or store states its own, and another is a `UsageError`.
+    ``paths`` are one or several, as on the command line: folders are walked, patterns expanded, ``-`` is standard
+    input. The encoding is gpt2 for texts unless chosen; a file or store states its own, and another is a `UsageError`.
+    The stream is read once, in blocks of uint32, each (n,).
+
+    >>> stream = open_tokens("story.txt")  # doctest: +SKIP
+    >>> [len(ids) for ids in stream], stream.figures.n_tokens  # doctest: +SKIP
+    ([6259], 6259)
     """
     reading = reading or Reading()
     return stream_input(open_input(paths, reading), reading)
@@ -210,7 +237,7 @@ class WindowSource:
 
 
 def open_windows(
-    paths: Sequence[str],
+    paths: AnyPath | Sequence[AnyPath],
     max_length: int | None = None,
     stride: int | None = None,
     reading: Reading | None = None,
