@@ -81,3 +81,31 @@ class TextReading:
     encoding: str
     options: TextOptions
     effort: Effort
+
+
+@dataclass(frozen=True, slots=True)
+class Sharding:
+    """How a corpus is divided into the shards of a token store.
+
+    ``shard_bytes`` is the size in bytes of the text of a shard; None chooses one by the size of the corpus.
+    ``val_fraction`` is the part of the tokens, the last ones, that makes the split ``val``; None makes no splits.
+    """
+
+    shard_bytes: int | None = None
+    val_fraction: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """Where and by whom the shards of a token store are built: nothing here changes a byte of them.
+
+    ``jobs`` processes build on this machine, with 1 the calling one alone; or the cores of a Ray cluster do, at
+    ``address`` or started for the occasion. ``task`` (i, N) builds every Nth shard from number i (1 to N) on, as one
+    of N commands that share the folder; `merge_store` then finishes the store. ``restart`` removes what was begun.
+    """
+
+    jobs: int = 1
+    executor: ExecutorName = "local"
+    address: str | None = None
+    task: tuple[int, int] | None = None
+    restart: bool = False

@@ -355,7 +355,7 @@ def test_no_module_is_a_drawer() -> None:
         ("documents", "def f():\n    import llmprep.tokens", {"tokens"}),
         ("backends", "if TYPE_CHECKING:\n    from llmprep.choices import Effort", {"tokens"}),
         ("vocabulary", "from llmprep.tokens.backends import Encoder", {"backends"}),
-        ("estimate", "def f():\n    from llmprep.inputs import Reading", {"inputs"}),
+        ("estimate", "def f():\n    from llmprep.choices import Reading", {"inputs"}),
         ("backends", "from llmprep.documents.blocks import Block", set()),
         ("tokens", "from llmprep import kinds", {"kinds"}),
         ("kinds", "from llmprep.store.reading import TokenStore", {"store"}),
@@ -397,9 +397,9 @@ def test_a_heavy_import_is_seen(room: str, source: str, wrong: set[str]) -> None
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ("from llmprep.inputs import Reading\nfrom llmprep import options", {"inputs", "options"}),
-        ("def f():\n    from llmprep.inputs import Reading", set()),
-        ("if TYPE_CHECKING:\n    from llmprep.inputs import Reading", set()),
+        ("from llmprep.choices import Reading\nfrom llmprep import options", {"inputs", "options"}),
+        ("def f():\n    from llmprep.choices import Reading", set()),
+        ("if TYPE_CHECKING:\n    from llmprep.choices import Reading", set()),
         ("class A:\n    import llmprep.tokens", {"tokens"}),
     ],
 )

@@ -20,7 +20,7 @@ from support.commands import ROOT, SAMPLES, Call, Ended, Run, clean_environment
 from support.reference import encode, pair_rows, tiktoken_encoding, window_rows
 
 from llmprep import __version__
-from llmprep.cli.commands import app
+from llmprep.cli.app import app
 
 HEAVY = ("torch", "numpy", "tiktoken", "rich")
 SGR = r"\x1b\[[0-9;]*m"

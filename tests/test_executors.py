@@ -26,9 +26,9 @@ from llmprep.choices import TextOptions
 from llmprep.errors import DataError, WorkerDiedError
 from llmprep.output.checking import check_output
 from llmprep.output.writing import open_output
-from llmprep.store.build import ShardJob, run_jobs
 from llmprep.store.executors import InProcess
 from llmprep.store.processes import local_processes
+from llmprep.store.shards import ShardJob, run_jobs
 from llmprep.tokens.cores import default_jobs
 
 

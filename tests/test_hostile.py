@@ -38,13 +38,13 @@ import torch
 from support.commands import SAMPLES, Call, Ended, Run, clean_environment
 from support.reference import cache_name, encode, rank_address, rank_file, tiktoken_encoding, window_rows
 
-from llmprep.choices import BLOCK_BYTES, Effort, Newlines, Special, TextOptions
+from llmprep.choices import BLOCK_BYTES, Effort, Newlines, Reading, Special, TextOptions
 from llmprep.documents.finding import find_sources
 from llmprep.documents.opening import HEAD_BYTES
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.source import BOM
 from llmprep.errors import DataError, InputError
-from llmprep.inputs import Reading, open_tokens
+from llmprep.inputs import open_tokens
 from llmprep.preview.plain import visible
 from llmprep.ptfile.layout import TensorView
 from llmprep.ptfile.writing import write_pt

@@ -16,7 +16,6 @@ import pytest
 from support.commands import Call, run_llmprep
 from support.reference import encode, tiktoken_encoding, window_rows
 
-from llmprep.cli.inspect import BLOCK
 from llmprep.errors import FileFormatError, LlmprepError
 from llmprep.formats.meta import make_meta
 from llmprep.formats.tokens import write_tokens
@@ -25,6 +24,7 @@ from llmprep.ptfile.layout import TensorView
 from llmprep.ptfile.writing import write_pt
 from llmprep.pytorch.datasets import WindowDataset
 from llmprep.store.manifest import seal
+from llmprep.store.search import BLOCK
 from llmprep.store.verify import verify_store
 from llmprep.tokens.stream import TokenStream
 from llmprep.vocabulary.loading import load_vocabulary

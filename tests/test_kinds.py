@@ -19,13 +19,13 @@ from support import reference
 from support.commands import Call
 
 from llmprep import __version__
-from llmprep.choices import BackendName, Effort
+from llmprep.choices import BackendName, Effort, Reading
 from llmprep.errors import EmptyError, FileFormatError, UsageError
 from llmprep.formats.ids import check_ids
 from llmprep.formats.meta import check_dtype, make_meta
 from llmprep.formats.tokens import file_tokens, write_tokens
 from llmprep.formats.windows import check_window_ids, file_windows, write_windows
-from llmprep.inputs import Reading, open_tokens, open_windows
+from llmprep.inputs import open_tokens, open_windows
 from llmprep.ptfile.reading import PtFile, read_pt
 
 

@@ -30,17 +30,18 @@ from support.commands import Call, Ended, Result, Run, clean_environment, run_ll
 from support.reference import encode
 
 from llmprep.choices import Effort, TextOptions
+from llmprep.cli.merge import merge
 from llmprep.documents.finding import find_sources
 from llmprep.ptfile.reading import read_pt
-from llmprep.store.build import build_shard, make_jobs, run_jobs
 from llmprep.store.content import sample
 from llmprep.store.executors import InProcess
 from llmprep.store.folder import read_plan
 from llmprep.store.lock import locked
 from llmprep.store.manifest import read_manifest, seal
-from llmprep.store.merge import merge, write_manifest
+from llmprep.store.merge import write_manifest
 from llmprep.store.plan import make_plan
 from llmprep.store.prepare import prepare
+from llmprep.store.shards import build_shard, make_jobs, run_jobs
 from llmprep.vocabulary.loading import load_vocabulary
 
 EOT = 50256

@@ -24,8 +24,8 @@ from llmprep.documents.finding import find_sources
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.source import BOM, Source
 from llmprep.errors import DataError, EmptyError, InputError, UsageError
-from llmprep.store.build import ShardJob, begun_documents, make_jobs
 from llmprep.store.plan import Piece, Plan, make_plan
+from llmprep.store.shards import ShardJob, begun_documents, make_jobs
 from llmprep.tokens.stream import TokenStream, stream_text
 from llmprep.vocabulary.loading import END_OF_TEXT, Vocabulary, load_vocabulary
 

@@ -21,10 +21,10 @@ from tiktoken import Encoding
 from llmprep.choices import Effort, TextOptions
 from llmprep.documents.finding import find_sources
 from llmprep.formats.meta import make_meta
-from llmprep.store.build import begun_documents, make_jobs
 from llmprep.store.manifest import Manifest
 from llmprep.store.plan import make_plan
 from llmprep.store.provenance import Piece, Place, file_pieces, find_places, store_pieces
+from llmprep.store.shards import begun_documents, make_jobs
 from llmprep.tokens.decoding import token_table
 from llmprep.tokens.stream import stream_text
 from llmprep.vocabulary.loading import END_OF_TEXT, load_vocabulary

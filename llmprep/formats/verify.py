@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from llmprep.formats.meta import checked_meta
 from llmprep.formats.tokens import verify_tokens
 from llmprep.formats.weights import has_weights, weights_shape
 from llmprep.formats.windows import verify_windows
-from llmprep.ptfile.reading import read_pt
+from llmprep.ptfile.reading import PtFile
 
 
-def verify_file(path: Path) -> Iterator[str]:
-    """Yield what was checked, line by line. Raises `FileFormatError` that names the first thing that does not hold."""
-    file = read_pt(path)
+def verify_file(file: PtFile) -> Iterator[str]:
+    """Yield what was checked of a file whose checksums hold, line by line.
+
+    Raises `FileFormatError` that names the first thing that does not hold.
+    """
     yield f"checksums of {len(file.tensors)} tensors hold"
     if has_weights(file):
         n_vocab, context_length, dim = weights_shape(file)

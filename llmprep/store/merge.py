@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from llmprep import __version__
+from llmprep.choices import Announce
 from llmprep.errors import EmptyError, FileFormatError
 from llmprep.formats.ids import hash_ids
-from llmprep.store.folder import ANEW, read_plan, write_sealed
+from llmprep.store.folder import ANEW, clear_temporaries, read_plan, write_sealed
+from llmprep.store.lock import locked
 from llmprep.store.manifest import NAME, Manifest
+from llmprep.store.own import require_own
 from llmprep.store.reading import shard_ids
 from llmprep.store.receipts import Receipts, sound_receipts
 from llmprep.store.schema import FORMAT, find_faults, shard_name, store_dtype
@@ -43,17 +47,24 @@ class ContentHash:
         return self._digest.hexdigest()
 
 
-def merge(folder: Path, n_threads: int = 1) -> Manifest:
-    """Check all shards against their receipts and write the manifest; the caller holds the folder.
+def merge_store(folder: str | os.PathLike[str], n_threads: int = 1, announce: Announce | None = None) -> Manifest:
+    """Finish a store that tasks have built: check all shards against their receipts, and write the manifest.
 
-    Raises `FileFormatError` that names the shards that are missing or damaged.
+    ``n_threads`` threads hash the shards. Raises `RefusedError` while another run holds the folder, and
+    `FileFormatError` for a folder that is no store and for shards that are missing or damaged, which it names.
     """
-    told = read_plan(folder)
-    receipts = sound_receipts(folder, told, n_threads)
-    content = ContentHash(folder)
-    for number, receipt in receipts.items():
-        content.add(number, receipt["tokens"])
-    return write_manifest(folder, told, receipts, content.hexdigest())
+    folder = Path(folder)
+    if folder.is_dir():
+        require_own(folder)
+    read_plan(folder)  # what is no store is left alone
+    with locked(folder, announce=announce):
+        clear_temporaries(folder)
+        told = read_plan(folder)
+        receipts = sound_receipts(folder, told, n_threads)
+        content = ContentHash(folder)
+        for number, receipt in receipts.items():
+            content.add(number, receipt["tokens"])
+        return write_manifest(folder, told, receipts, content.hexdigest())
 
 
 def write_manifest(folder: Path, told: Mapping[str, Any], receipts: Receipts, content_sha256: str) -> Manifest:

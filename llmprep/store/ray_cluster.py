@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, redirect_stdout
 from typing import Any
 
 from llmprep.errors import UsageError, WorkerDiedError
@@ -35,17 +36,18 @@ def ray_cluster(address: str | None, announce: Callable[[str], None] | None = No
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     require_ray()
-    import ray
+    with redirect_stdout(sys.stderr):  # what Ray says of nodes and workers is no result
+        import ray
 
-    started = not ray.is_initialized()
-    if started:
-        _start(ray, address)
-    try:
-        with _watched(ray, announce):
-            yield _Ray(ray)
-    finally:
+        started = not ray.is_initialized()
         if started:
-            ray.shutdown()
+            _start(ray, address)
+        try:
+            with _watched(ray, announce):
+                yield _Ray(ray)
+        finally:
+            if started:
+                ray.shutdown()
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from llmprep.store.own import RECEIPTS
 from llmprep.store.schema import is_receipt, shard_name
 
 if TYPE_CHECKING:
-    from llmprep.store.build import ShardJob
     from llmprep.store.plan import Plan
+    from llmprep.store.shards import ShardJob
 
 Receipts = dict[int, dict[str, Any]]
 

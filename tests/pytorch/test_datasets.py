@@ -31,7 +31,7 @@ from llmprep.formats.windows import write_windows
 from llmprep.inputs import open_tokens
 from llmprep.output.checking import check_output
 from llmprep.output.writing import open_output
-from llmprep.pytorch.batches import create_row_loader
+from llmprep.pytorch.loaders import create_row_loader
 from llmprep.tokens.encoding import encode_text
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from llmprep.cli.main import run
 from llmprep.errors import UsageError
-from llmprep.pytorch.batches import create_dataloader
 from llmprep.pytorch.embedding import CONTEXT_LENGTH, DIM, check_device, make_plan
+from llmprep.pytorch.loaders import create_dataloader
 
 FIRST_NUMBERS = [0.33737, -0.17778, -0.30353]
 """How the course's token table begins under seed 123."""

@@ -20,8 +20,9 @@ import torch
 from support.commands import ROOT, Call
 from torch.utils.data import DataLoader, DistributedSampler
 
-from llmprep.pytorch.batches import collate_windows, create_dataloader
+from llmprep.pytorch.batches import collate_windows
 from llmprep.pytorch.datasets import WindowDataset
+from llmprep.pytorch.loaders import create_dataloader
 from llmprep.pytorch.sampler import WindowSampler
 
 SEED = 3
