@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from llmprep.choices import MAX_LENGTH, Reading
-from llmprep.documents.finding import find_sources
+from llmprep.documents.finding import PathName, find_sources, path_names
 from llmprep.documents.opening import ByteStream, hold, peek
 from llmprep.documents.source import Counts, Source
 from llmprep.errors import UsageError, shorten
@@ -44,22 +43,12 @@ class Texts:
 
 
 Input: TypeAlias = Texts | PtFile | TokenStore
-AnyPath: TypeAlias = str | os.PathLike[str]
 Pipes: TypeAlias = Literal["any", "texts", "unread"]
 """What may come through a pipe: texts or a .pt file, which goes into a temporary file; texts only; nothing yet."""
 
 
-def path_names(paths: AnyPath | Sequence[AnyPath]) -> list[str]:
-    """Return the names of one path or of several.
-
-    >>> path_names("a.txt"), path_names([Path("b.txt"), "-"])
-    (['a.txt'], ['b.txt', '-'])
-    """
-    return list(map(os.fsdecode, [paths] if isinstance(paths, str | bytes | os.PathLike) else paths))
-
-
 def open_input(
-    paths: AnyPath | Sequence[AnyPath],
+    paths: PathName | Sequence[PathName],
     reading: Reading | None = None,
     *,
     split: str | None = None,
@@ -114,7 +103,7 @@ def _recognise(
 # --- a stream of ids ------------------------------------------------------------------------------
 
 
-def open_tokens(paths: AnyPath | Sequence[AnyPath], reading: Reading | None = None) -> TokenStream:
+def open_tokens(paths: PathName | Sequence[PathName], reading: Reading | None = None) -> TokenStream:
     """Open texts, one tokens or windows file, or one token store, as one stream of ids.
 
     ``paths`` are one or several, as on the command line: folders are walked, patterns expanded, ``-`` is standard
@@ -237,7 +226,7 @@ class WindowSource:
 
 
 def open_windows(
-    paths: AnyPath | Sequence[AnyPath],
+    paths: PathName | Sequence[PathName],
     max_length: int | None = None,
     stride: int | None = None,
     reading: Reading | None = None,

@@ -21,9 +21,19 @@ from llmprep.errors import DataError, InputError, UsageError
 BESIDE = ("_metadata", "_common_metadata", "_SUCCESS")
 """Files that Parquet's writers leave beside the data; they hold none."""
 Identity: TypeAlias = tuple[int, int]
+PathName: TypeAlias = str | os.PathLike[str]
 _FORMATS: dict[str, Format] = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".jsonlines": "jsonl", ".jl": "jsonl", ".parquet": "parquet",
 }  # fmt: skip
+
+
+def path_names(paths: PathName | Sequence[PathName]) -> list[str]:
+    """Return the names of one path or of several.
+
+    >>> path_names("a.txt"), path_names([Path("b.txt"), "-"])
+    (['a.txt'], ['b.txt', '-'])
+    """
+    return list(map(os.fsdecode, [paths] if isinstance(paths, str | bytes | os.PathLike) else paths))
 
 
 def find_sources(
