@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from llmprep.choices import Building, Reading, Sharding
-from llmprep.documents.finding import find_sources
+from llmprep.documents.finding import PathName, find_sources, path_names
 from llmprep.errors import UsageError
 from llmprep.store.executors import InProcess, Workers
 from llmprep.store.folder import check_folder, clear_temporaries
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 SHARDS = "llmprep.store.shards"
 """The module that workers need, which imports most of the package: they import it while the caller goes on."""
-
-PathName: TypeAlias = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ def build_store(
     """
     reading, sharding, building = reading or Reading(), sharding or Sharding(), building or Building()
     check_choices(sharding, building)
-    names = [os.fsdecode(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    names = path_names(paths)
     sources = find_sources(names, reading.text_field, reading.announce)
     run = _Run(check_folder(folder, names, sources), sources, reading, sharding, building, watch or (lambda _: None))
     with _open_workers(run) as workers:  # they start while the rest is imported
