@@ -28,7 +28,7 @@ from llmprep.tokens.decoding import decode_ids, token_table
 from llmprep.vocabulary.loading import load_vocabulary
 from llmprep.windows.coverage import cover
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 HARMFUL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 JOINERS = "\u200c\u200d"
