@@ -1,4 +1,4 @@
-"""Promises of plain lines: text is inert and none of it vanishes, numbers and sizes read well, pairs have their form."""
+"""Promises of plain lines: text is inert and none of it vanishes, numbers read well, pairs have their form."""
 
 from __future__ import annotations
 
@@ -80,4 +80,6 @@ def test_plain_pairs_are_inert(text: str) -> None:
 
 def test_pairs_without_a_vocabulary_are_ids() -> None:
     """Where ids cannot be decoded there are only the lines of ids."""
-    assert list(pair_lines([([290], 4920), ([290, 4920], 2241)], None)) == ["[290] ----> 4920", "[290, 4920] ----> 2241"]
+    lines = list(pair_lines([([290], 4920), ([290, 4920], 2241)], None))
+
+    assert lines == ["[290] ----> 4920", "[290, 4920] ----> 2241"]
