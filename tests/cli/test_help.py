@@ -76,16 +76,20 @@ def takes_text(parameter: Any) -> bool:
     return parameter.param_type_name == "argument" or not (parameter.is_flag or "--around" in parameter.opts)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_an_empty_value_is_refused(call: Call, story: Path, command: str) -> None:
-    """An option or argument that is empty, as a variable that is not set gives it, is never taken for the default."""
-    files = [story] if command in STAGES else []
-    for parameter in filter(takes_text, parameters(command)):
-        name = max(parameter.opts, key=len)
-        ended = call(command, *files, *([name, ""] if name.startswith("--") else [""]))
+GIVEN = {(max(p.opts, key=len), p.help): command for command in COMMANDS for p in parameters(command) if takes_text(p)}
+"""Each option and argument, with its help, and a command that has it."""
 
-        assert (ended.code, ended.stdout) == (2, b""), name
-        (line,) = ended.notes
-        assert line.startswith("llmprep: error: Invalid value for "), name
-        assert "is empty" in line or "''" in line, line
+
+@pytest.mark.parametrize(("name", "words"), GIVEN, ids=lambda value: str(value)[:24])
+def test_an_empty_value_is_refused(call: Call, story: Path, name: str, words: str) -> None:
+    """An option or argument that is empty, as a variable that is not set gives it, is never taken for the default."""
+    command = GIVEN[name, words]
+    files = [story] if command in STAGES else []
+
+    ended = call(command, *files, *([name, ""] if name.startswith("--") else [""]))
+
+    assert (ended.code, ended.stdout) == (2, b"")
+    (line,) = ended.notes
+    assert line.startswith("llmprep: error: Invalid value for ")
+    assert "is empty" in line or "''" in line
     assert list(Path().iterdir()) == []
