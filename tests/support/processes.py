@@ -1,4 +1,4 @@
-"""Processes in hard surroundings: limits, small disks, terminals, pipes, signals and preloaded libraries."""
+"""Processes in hard surroundings: limits, small disks, pipes, signals and preloaded libraries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -187,23 +186,15 @@ def wait_for(holds: Callable[[], object], child: Child | None = None, seconds: f
         time.sleep(0.005)
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """How a process ended after a signal, and how many seconds that took."""
-
-    ended: Ended
-    seconds: float
-
-
-def stop(child: Child, *signals: signal.Signals) -> Stopped:
-    """Send signals one after the other and wait for the end."""
+def stop(child: Child, *signals: signal.Signals) -> tuple[Ended, float]:
+    """Send signals one after the other; returns how the process ended, and how many seconds that took."""
     begun = time.monotonic()
     for number in signals:
         child.send_signal(number)
         time.sleep(0.002)
     child.wait(timeout=30)
     seconds = time.monotonic() - begun
-    return Stopped(finish(child), seconds)
+    return finish(child), seconds
 
 
 def has_temporary(folder: Path, n_bytes: int = 0) -> bool:
