@@ -118,36 +118,6 @@ def preloaded(source: str, folder: Path) -> dict[str, str]:
     return {"LD_PRELOAD": str(folder / "preloaded.so")}
 
 
-# --- terminals ------------------------------------------------------------------------------------
-
-
-def read_terminal(descriptor: int) -> bytes:
-    """What a terminal was sent, as far as it has come; nothing at its end, which Linux reports as an error."""
-    try:
-        return os.read(descriptor, 65536)
-    except OSError:
-        return b""
-
-
-def on_terminal(
-    *arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None, columns: int = 100
-) -> tuple[int, str]:
-    """Run llmprep with a terminal as its output: its exit code, and what the terminal was sent."""
-    ours, theirs = os.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "llmprep", *arguments],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-        env=clean_environment({"COLUMNS": str(columns), **(env or {})}),
-    ) as child:
-        os.close(theirs)
-        sent = b"".join(iter(lambda: read_terminal(ours), b""))
-    os.close(ours)
-    return child.returncode, sent.decode().replace("\r\n", "\n")
-
-
 # --- processes that are looked at while they run --------------------------------------------------
 
 
