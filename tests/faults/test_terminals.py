@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
-import threading
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +17,13 @@ import torch
 from support.commands import Call, Ended, Run
 from support.reference import encode, tiktoken_encoding
 from support.refusals import check_refused
+from support.terminal import Terminal
 
 from llmprep.preview.plain import visible
 from llmprep.ptfile.reading import read_pt
-from llmprep.store.manifest import seal
+from llmprep.store.sealed import seal
 
 HARMFUL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-SGR = re.compile(r"\x1b\[[0-9;]*m")
 ACTING = (
     "\x1b[31mred\x1b[0m bell\x07 \x1b]52;c;aGk=\x07 \x1b]8;;http://a\x1b\\link \x1b[2J \x9b1m\x85 "
     "\u202eevil\u202c \u2066x\u2069 [bold] [/b] :smile: [link=b]c[/link] \\[d] \u2028\x00\x7f end"
@@ -71,44 +68,23 @@ def test_a_pipe_gets_no_escape_and_loses_nothing(call: Call) -> None:
         assert f"{decode(*ids[start : start + 8])} ----> {decode(ids[start + 8])}" in windowed.lines
 
 
-@contextmanager
-def terminal(sent: list[str], columns: int) -> Iterator[None]:
-    """Let standard output be a terminal; ``sent`` gets what it is sent."""
-    ours, theirs = os.openpty()
-    parts: list[bytes] = []
-
-    def read() -> None:
-        try:
-            while part := os.read(ours, 65536):
-                parts.append(part)
-        except OSError:  # what Linux says at a terminal's end
-            return
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    with pytest.MonkeyPatch.context() as patch, os.fdopen(theirs, "w", encoding="utf-8") as file:
-        patch.setattr(sys, "stdout", file)
-        patch.setenv("COLUMNS", str(columns))
-        patch.setenv("TERM", "xterm-256color")
-        yield
-    reader.join()
-    os.close(ours)
-    sent.append(b"".join(parts).decode().replace("\r\n", "\n"))
-
-
 @pytest.mark.parametrize(
     "arguments", [["tokenize"], ["pairs", "--context-size", "40"], ["window", "--max-length", "8"]], ids=" ".join
 )
-def test_a_terminal_gets_no_escape_but_our_colours(call: Call, arguments: list[str]) -> None:
+def test_a_terminal_gets_no_escape_but_our_colours(
+    call: Call, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a terminal, output holds no escape but colours, and every token shown is there letter by letter."""
     Path("a.txt").write_bytes(ACTING.encode())
-    ids, sent = encode(ACTING), list[str]()
+    ids = encode(ACTING)
 
-    with terminal(sent, 4000):
+    with Terminal() as terminal, terminal.instead_of("stdout"):
+        monkeypatch.setenv("COLUMNS", "4000")
+        monkeypatch.setenv("TERM", "xterm-256color")
         assert call(*arguments, "a.txt").code == 0
 
-    bare = SGR.sub("", sent[0])
-    assert bare != sent[0]
+    bare = terminal.words().replace("\r\n", "\n")
+    assert b"\x1b[" in terminal.shown
     check_inert(bare)
     if arguments[0] == "tokenize":
         cells = [decode(i).replace(" ", "\u2423") for i in ids[:48]]
