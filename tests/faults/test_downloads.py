@@ -20,30 +20,22 @@ FILE = f"{NAME}.tiktoken"
 HOST = "openaipublic.blob.core.windows.net"
 NOTE = f"llmprep: note: downloading {FILE} from {HOST}"
 HOW = "put the file into a folder and name that with --vocab-dir or LLMPREP_VOCAB_DIR..."
-RANKS = rank_file(NAME)
-Tokenize = Callable[..., Ended]
 
 
 @pytest.fixture
-def cache(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The empty cache of a machine without a network, and a text."""
     (tmp_path / "a.txt").write_text("one two three")
     no_network(monkeypatch)
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "cache"))
     (tmp_path / "cache").mkdir()
     return tmp_path / "cache"
 
 
 @pytest.fixture
-def tokenize(call: Call, cache: Path) -> Tokenize:
+def tokenize(call: Call, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
     """Tokenize the text with a vocabulary that is not in the package."""
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(cache))
     return lambda *more: call("tokenize", "a.txt", "--encoding", NAME, "-o", "o.pt", *more)
-
-
-def written() -> list[int]:
-    """The ids in the output."""
-    ids: list[int] = read_pt(Path("o.pt")).tensors["token_ids"].tolist()
-    return ids
 
 
 def test_gpt2_needs_no_network(call: Call, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,10 +46,10 @@ def test_gpt2_needs_no_network(call: Call, cache: Path, monkeypatch: pytest.Monk
         assert call("tokenize", "a.txt", "--encoding", name).code == 0
 
 
-def test_without_a_network_it_says_where_it_looked(tokenize: Tokenize, cache: Path) -> None:
+def test_without_a_network_it_says_where_it_looked(tokenize: Callable[..., Ended], cache: Path) -> None:
     """One line names folder, cache and address, and how to supply the file; notes tell of the tries before."""
     kept = cache / cache_name(rank_address(NAME))
-    kept.write_bytes(RANKS[:100_000])
+    kept.write_bytes(rank_file(NAME)[:100_000])
 
     ended = tokenize("--vocab-dir", "nowhere")
 
@@ -68,70 +60,43 @@ def test_without_a_network_it_says_where_it_looked(tokenize: Tokenize, cache: Pa
     assert names(Path()) == {"a.txt", "cache"}
 
 
-@pytest.mark.parametrize("data", [RANKS[:1000], RANKS + b"\n", b""], ids=["cut short", "longer", "empty"])
-def test_a_wrong_file_in_the_given_folder_is_refused(data: bytes, tokenize: Tokenize, tmp_path: Path) -> None:
+def test_a_wrong_file_in_the_given_folder_is_refused(tokenize: Callable[..., Ended], tmp_path: Path) -> None:
     """A file in --vocab-dir whose hash is not the pinned one is refused by name; nothing is downloaded instead."""
-    (tmp_path / FILE).write_bytes(data)
+    (tmp_path / FILE).write_bytes(b"")
 
     check_error(tokenize("--vocab-dir", tmp_path), 5, f"{tmp_path / FILE}: its sha256 is not ...replace it...")
 
 
-def test_a_vocabulary_that_is_there_is_used(
-    tokenize: Tokenize, call: Call, cache: Path, vocab_dir: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_wrong_answer_is_refused(
+    tokenize: Callable[..., Ended], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From --vocab-dir, LLMPREP_VOCAB_DIR or tiktoken's cache it is read in silence; a preview can do without it."""
+    """An answer that is not the file is one line, and nothing of it is kept."""
+    with downloads_from(Site(b"<html>Please log in</html>"), monkeypatch):
+        check_error(tokenize(), 5, f"{FILE}: the download's sha256 is not ...; nothing was kept...", notes=1)
+
+    assert (names(Path()), names(cache)) == ({"a.txt", "cache"}, set())
+
+
+def test_a_download_is_kept(
+    tokenize: Callable[..., Ended], call: Call, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vocabulary is downloaded once, and a note says so; the cache has it the next time. A preview can do without."""
+    window = ("window", "o.pt", "--max-length", "2", "-o", "w.pt")
+    with downloads_from(Site(rank_file(NAME)), monkeypatch) as site:
+        first = tokenize()
     no_connections(monkeypatch)
-    ended = [tokenize("--vocab-dir", vocab_dir)]
-    with monkeypatch.context() as patch:
-        patch.setenv("LLMPREP_VOCAB_DIR", str(vocab_dir))
-        ended.append(tokenize())
-    without = call("window", "o.pt", "--max-length", "2", "-o", "w.pt")
-    (cache / cache_name(rank_address(NAME))).write_bytes(RANKS)
-    ended.append(tokenize())
-    shown = call("window", "o.pt", "--max-length", "2", "-o", "w.pt")
+    second, shown = tokenize(), call(*window)
+    (cache / cache_name(rank_address(NAME))).unlink()
+    without = call(*window)
 
     ids = encode("one two three", NAME)
-    assert [(each.code, each.notes) for each in ended] == [(0, [])] * 3
-    assert written() == ids
-    assert (without.code, shown.code, shown.notes) == (0, 0, [])
+    assert [each.code for each in (first, second, shown, without)] == [0] * 4
+    assert (first.notes, second.notes, shown.notes) == ([NOTE], [], [])
+    assert site.asked == [f"/encodings/{FILE}"]
+    assert read_pt(Path("o.pt")).tensors["token_ids"].tolist() == ids
     assert without.notes[0].startswith(f"llmprep: note: text is not shown: {FILE}: ")
     assert f"[{ids[0]}] ----> {ids[1]}" in without.lines
     assert "one ---->  two" in shown.lines
-
-
-def test_a_download_is_announced_checked_and_kept(
-    tokenize: Tokenize, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A vocabulary is downloaded once: a note says so, the hash is checked, and the cache has it the next time."""
-    with downloads_from(Site(RANKS), monkeypatch) as site:
-        first = tokenize()
-    second = tokenize()
-
-    assert (first.code, first.notes, second.code, second.notes) == (0, [NOTE], 0, [])
-    assert site.asked == [f"/encodings/{FILE}"]
-    assert [path.name for path in cache.iterdir()] == [cache_name(rank_address(NAME))]
-    assert written() == encode("one two three", NAME)
-
-
-@pytest.mark.parametrize(
-    ("site", "line"),
-    [
-        (Site(b"<html>Please log in</html>"), "the download's sha256 is not ...; nothing was kept..."),
-        (Site(b"gone", status=404), f"...{HOST} (Not Found); {HOW}"),
-        (Site(RANKS, sent=1000), "...sha256 is not ..."),
-    ],
-    ids=["another page", "not found", "cut short"],
-)
-def test_a_wrong_answer_is_refused(
-    site: Site, line: str, tokenize: Tokenize, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An answer that is not the file is one line, and nothing of it is kept."""
-    with downloads_from(site, monkeypatch):
-        ended = tokenize()
-
-    check_error(ended, 5, f"{FILE}: {line}", notes=1)
-    assert names(Path()) == {"a.txt", "cache"}
-    assert names(cache) == set()
 
 
 @pytest.mark.slow

@@ -13,35 +13,15 @@ from pathlib import Path
 import pytest
 from support.commands import Call, Run
 from support.processes import ended_as, file_size_limit, finish, no_space, running, small_disk, unprivileged, wait_for
-from support.refusals import Refusal, check_error, check_refusal, check_refused, each_row, names
+from support.refusals import OLD, Refusal, check_error, check_refusal, check_refused, each_row, names
 
 from llmprep.ptfile.reading import read_pt
 
-OLD = b"PK\x03\x04 the old file"
 TEXT = "It was the best of times, it was the worst of times. " * 40
 WINDOWS = "window --max-length 9"
 EMBED = "embed --max-length 9 --dim 8"
 EVERY = ("tokenize", "pairs", WINDOWS, f"{WINDOWS} --dense", EMBED)
 each_command = pytest.mark.parametrize("command", [command.split() for command in EVERY], ids=EVERY)
-
-
-@pytest.fixture(scope="module")
-def token_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A tokens file of the text, made once."""
-    from llmprep.cli.main import run
-
-    folder = tmp_path_factory.mktemp("tokens")
-    (folder / "text.txt").write_text(TEXT)
-    assert run(["tokenize", str(folder / "text.txt"), "-q", "-o", str(folder / "tokens.pt")]) == 0
-    return (folder / "tokens.pt").read_bytes()
-
-
-@pytest.fixture
-def tokens(token_bytes: bytes, tmp_path: Path) -> Path:
-    """That file, in the folder that commands run in; no vocabulary is needed to read it."""
-    path = tmp_path / "tokens.pt"
-    path.write_bytes(token_bytes)
-    return path
 
 
 # --- no space left --------------------------------------------------------------------------------

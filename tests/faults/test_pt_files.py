@@ -46,25 +46,6 @@ def pt_of(pickled: bytes) -> bytes:
     return zip_of(("x/data.pkl", pickled), ("x/data/0", bytes(80)), ("x/byteorder", b"little"), ("x/version", b"3\n"))
 
 
-@pytest.fixture(scope="module")
-def token_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A tokens file of llmprep's."""
-    from llmprep.cli.main import run
-
-    folder = tmp_path_factory.mktemp("tokens")
-    (folder / "text.txt").write_text("It was the best of times, it was the worst of times. " * 40)
-    assert run(["tokenize", str(folder / "text.txt"), "-q", "-o", str(folder / "tokens.pt")]) == 0
-    return (folder / "tokens.pt").read_bytes()
-
-
-@pytest.fixture
-def tokens(token_bytes: bytes, tmp_path: Path) -> Path:
-    """That file, in the folder that commands run in."""
-    path = tmp_path / "tokens.pt"
-    path.write_bytes(token_bytes)
-    return path
-
-
 def refuse(call: Call, data: bytes, line: str, commands: tuple[str, ...] = READERS, more: str = "") -> None:
     """Give a file to each of some commands, which must refuse it with exit code 4."""
     check_refusal(call, Refusal({"x.pt": data}, f"x.pt -o out.pt {more}", 4, f"x.pt: {line}"), commands)
