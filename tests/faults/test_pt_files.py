@@ -104,18 +104,18 @@ def valued(opcodes: bytes) -> bytes:
 
 EMPTY = ("x/data.pkl", b"\x80\x02}.")
 UNSOUND: dict[str, tuple[bytes | Callable[[bytes], bytes], str]] = {
-    "lists that hold one list twice": (valued(b"]q\x00" + b"](h\x00h\x00eq\x00" * 60), "..."),
-    "a list that holds itself": (valued(b"]q\x00h\x00a"), "..."),
-    "deep lists": (valued(b"]" * 10_000 + b"a" * 9_999), "..."),
-    "a text of 4 GB": (valued(b"X\xff\xff\xff\xffabc"), "..."),
+    "lists that hold one list twice": (valued(b"]q\x00" + b"](h\x00h\x00eq\x00" * 60), "refused, nothing was run: the pickle uses one list twice"),
+    "a list that holds itself": (valued(b"]q\x00h\x00a"), "refused, nothing was run: the pickle uses one list twice"),
+    "deep lists": (valued(b"]" * 10_000 + b"a" * 9_999), "refused, nothing was run: values are nested more than ..."),
+    "a text of 4 GB": (valued(b"X\xff\xff\xff\xffabc"), "its pickle is malformed: ..."),
     "one element as a table": (
         saved(**dict.fromkeys(("token_ids", "input_ids", "target_ids", "token_embedding.weight",
                                "pos_embedding.weight"), torch.zeros(1, dtype=torch.int64).expand(10**6, 10**6))),
         "refused, nothing was run: a tensor ... stride 0...",
     ),
-    "a record twice": (zip_of(EMPTY, ("y/data.pkl", EMPTY[1])), "...duplicate record name..."),
-    "a record outside": (zip_of(EMPTY, ("x/../../evil", b"")), "...unsafe..."),
-    "another zip": (zip_of(("x/notes.txt", b"a zip like any other")), "...no data.pkl..."),
+    "a record twice": (zip_of(EMPTY, ("y/data.pkl", EMPTY[1])), "unsafe or duplicate record name 'y/data.pkl'"),
+    "a record outside": (zip_of(EMPTY, ("x/../../evil", b"")), "unsafe or duplicate record name 'x/../../evil'"),
+    "another zip": (zip_of(("x/notes.txt", b"a zip like any other")), "a zip, but not a .pt file: it has no data.pkl"),
     "compressed": (zip_of(EMPTY, ("x/data/0", bytes(8 << 20)), method=zipfile.ZIP_DEFLATED), "...compressed..."),
     "nothing": (b"", "not a .pt file..."),
     "text": (b"It was the best of times", "not a .pt file..."),

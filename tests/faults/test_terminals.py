@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import torch
-from support.commands import Call, Ended, Run
+from support.commands import Call, Ended
 from support.reference import encode, tiktoken_encoding
 from support.refusals import check_refused
 from support.terminal import Terminal
@@ -159,17 +159,6 @@ def test_a_hostile_file_name_works_and_is_shown_escaped(call: Call, name: str) -
     assert counted.lines == [f"6 {visible(name)}"]
     (source,) = read_pt(Path(f"{stem}.tokens.pt")).meta["sources"]
     assert source["name"] == os.fsencode(Path(name).name).decode("utf-8", "backslashreplace")
-
-
-def test_bytes_that_are_not_utf8_reach_the_process(llmprep: Run, tmp_path: Path) -> None:
-    """As the system hands it over, a name of any bytes is read, and the default name has the same bytes."""
-    name = os.fsencode(tmp_path) + b"/\xff\xfe \x80.txt"
-    Path(os.fsdecode(name)).write_text("one two three")
-
-    done = llmprep("tokenize", name)
-
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert set(os.listdir(os.fsencode(tmp_path))) == {b"\xff\xfe \x80.txt", b"\xff\xfe \x80.tokens.pt"}  # noqa: PTH208
 
 
 # --- what files say of themselves -----------------------------------------------------------------
