@@ -7,6 +7,7 @@ import itertools
 import pickle
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from support.commands import ROOT, Call
@@ -15,7 +16,7 @@ from support.refusals import Refusal, check_refusal
 import llmprep
 from llmprep import errors
 
-CLASSES = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
+CLASSES: dict[str, Any] = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
 """Every class of the module, by its name."""
 SOURCES = {path: path.read_text() for path in (ROOT / "llmprep").rglob("*.py") if path.name != "errors.py"}
 
@@ -26,7 +27,7 @@ def test_the_drawing_is_the_tree() -> None:
     drawn = {name: int(code) for name, code in re.findall(r"^ {4}(?:[|`]-- )?(\w+) +(\d+) +\S", drawing, re.MULTILINE)}
 
     assert len(drawing.splitlines()) == len(drawn) > 1
-    assert drawn == {name: getattr(each, "exit_code", None) for name, each in CLASSES.items()}
+    assert drawn == {name: each.exit_code for name, each in CLASSES.items()}
     bases = {each: each.__bases__ for each in CLASSES.values()}
     assert bases.pop(llmprep.LlmprepError) == (Exception,)
     assert set(bases.values()) == {(llmprep.LlmprepError,)}
@@ -77,7 +78,12 @@ def test_what_rooms_raise_is_in_the_tree() -> None:
     assert {stands_for.get(name, name) for name in raised} - CLASSES.keys() - caught <= apart
 
 
-FILES = {"good.txt": "one two three four five six", "bad.txt": b"one \xff", "bad.pt": b"PK\x03\x04", "empty.txt": ""}
+FILES: dict[str, str | bytes] = {
+    "good.txt": "one two three four five six",
+    "bad.txt": b"one \xff",
+    "bad.pt": b"PK\x03\x04",
+    "empty.txt": "",
+}
 WINDOW = "window good.txt --max-length 2"
 # No command line makes the base, the backends differ or a worker die; a reader that is gone is not told anything.
 CAUSED = {

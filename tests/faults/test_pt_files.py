@@ -102,10 +102,11 @@ def valued(opcodes: bytes) -> bytes:
     return pt_of(b"\x80\x02}X\x01\x00\x00\x00x" + opcodes + b"s.")
 
 
+TWICE = "refused, nothing was run: the pickle uses one list twice"
 EMPTY = ("x/data.pkl", b"\x80\x02}.")
 UNSOUND: dict[str, tuple[bytes | Callable[[bytes], bytes], str]] = {
-    "lists that hold one list twice": (valued(b"]q\x00" + b"](h\x00h\x00eq\x00" * 60), "refused, nothing was run: the pickle uses one list twice"),
-    "a list that holds itself": (valued(b"]q\x00h\x00a"), "refused, nothing was run: the pickle uses one list twice"),
+    "lists that hold one list twice": (valued(b"]q\x00" + b"](h\x00h\x00eq\x00" * 60), TWICE),
+    "a list that holds itself": (valued(b"]q\x00h\x00a"), TWICE),
     "deep lists": (valued(b"]" * 10_000 + b"a" * 9_999), "refused, nothing was run: values are nested more than ..."),
     "a text of 4 GB": (valued(b"X\xff\xff\xff\xffabc"), "its pickle is malformed: ..."),
     "one element as a table": (
@@ -204,7 +205,7 @@ def test_no_vocabulary_is_guessed(values: dict[str, object], call: Call) -> None
     check_refusal(call, Refusal({"x.pt": saved(**values)}, "x.pt -o out.pt", 2, told), TAKERS)
 
 
-META = [
+META: list[tuple[str, object]] = [
     *(("n_vocab", value) for value in (10**12, 0, True, "50257", None)),
     ("n_tokens", -1), ("sources", [{}]), ("encoding", 5), ("content_sha256", 7), ("options", []),
 ]  # fmt: skip
