@@ -78,7 +78,7 @@ FILES: dict[str, str | bytes] = {
     "empty.txt": "",
 }
 WINDOW = "window good.txt --max-length 2"
-# No command line makes the base, the backends differ or a worker die; a reader that is gone is not told anything.
+# No command line makes the base, the backends differ or a worker die; a reader that is gone gets no line.
 CAUSED = {
     "InputError": "tokenize missing.txt",
     "OutputError": f"{WINDOW} -o missing/out.pt",
