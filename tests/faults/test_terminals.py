@@ -69,16 +69,14 @@ def test_a_pipe_gets_no_escape_and_loses_nothing(call: Call) -> None:
 @pytest.mark.parametrize(
     "arguments", [["tokenize"], ["pairs", "--context-size", "40"], ["window", "--max-length", "8"]], ids=" ".join
 )
-def test_a_terminal_gets_no_escape_but_our_colours(
-    call: Call, arguments: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_terminal_gets_no_escape_but_our_colours(call: Call, arguments: list[str]) -> None:
     """On a terminal, output holds no escape but colours, and every token shown is there letter by letter."""
     Path("a.txt").write_bytes(ACTING.encode())
     ids = encode(ACTING)
 
-    with Terminal() as terminal, terminal.instead_of("stdout"):
-        monkeypatch.setenv("COLUMNS", "4000")
-        monkeypatch.setenv("TERM", "xterm-256color")
+    with Terminal() as terminal, terminal.instead_of("stdout"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "4000")
+        patch.setenv("TERM", "xterm-256color")
         assert call(*arguments, "a.txt").code == 0
 
     bare = terminal.words().replace("\r\n", "\n")
