@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import Embedding
 
 from llmprep.errors import DataError, UsageError
-from llmprep.formats.weights import WEIGHT_KEYS, weight_keys, weights_shape
+from llmprep.formats.weights import WEIGHT_KEYS, read_weights, weight_keys
 from llmprep.ptfile.layout import DTYPES
 from llmprep.ptfile.reading import PtFile
 
@@ -92,7 +92,7 @@ def make_plan(  # noqa: PLR0913 - one keyword per option of the command
     those of the weights, `DataError` if there is no batch.
     """
     if weights is not None:
-        n_vocab, own_context, own_dim = weights_shape(weights)
+        (n_vocab, own_dim), (own_context, _) = (table.shape for table in read_weights(weights))
         for name, wanted, own in (("dim", dim, own_dim), ("context-length", context_length, own_context)):
             if wanted is not None and wanted != own:
                 raise UsageError(f"--{name} {wanted}: {weights.name} has {own}")
@@ -164,8 +164,8 @@ def _begin(loader: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def _load_tables(tables: Tables, file: PtFile) -> None:
-    for key, table in zip(weight_keys(file), (tables.token, tables.position), strict=True):
-        table.weight.data = torch.tensor(file.tensors[key], dtype=torch.float32)
+    for weights, table in zip(read_weights(file), (tables.token, tables.position), strict=True):
+        table.weight.data = torch.tensor(weights, dtype=torch.float32)
 
 
 def check_device(name: str) -> torch.device:

@@ -15,6 +15,7 @@ from llmprep.errors import UsageError
 from llmprep.store.executors import InProcess, Workers
 from llmprep.store.folder import check_folder, clear_temporaries, read_plan
 from llmprep.store.plan import LEAST_SHARD, make_plan
+from llmprep.tokens.memory import is_memory_limited
 from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary
 
 if TYPE_CHECKING:
@@ -151,11 +152,7 @@ def _may_have_processes() -> bool:
         Path.cwd()
     except FileNotFoundError:
         return False
-    try:
-        import resource
-    except ImportError:  # a system without such limits
-        return True
-    return resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
+    return not is_memory_limited()
 
 
 def _build(run: _Run, workers: Workers) -> BuiltStore:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from llmprep.formats.meta import wrong_keys
 from llmprep.tokens.figures import are_gaps
 
 FORMAT = "llmprep-store/1"
@@ -72,30 +73,17 @@ def find_faults(values: object) -> list[str]:
         return ["is not an object"]
     if values.get("format") != FORMAT:
         return [f"format is {str(values.get('format'))[:40]!r}, this llmprep reads {FORMAT!r}"]
-    wrong = _of_types(values, KEYS, "")
+    wrong = wrong_keys(values, KEYS)
     for number, shard in enumerate(values["shards"] if not wrong else ()):
-        wrong += _of_types(shard, SHARD_KEYS, f"shard {number}: ")
+        wrong += wrong_keys(shard, SHARD_KEYS, f"shard {number}: ")
     for look in (_figures, _sources, _shards, _totals, _splits):
         wrong = wrong or list(look(values))
     return wrong
 
 
-def _of_types(values: object, keys: Mapping[str, type], where: str) -> list[str]:
-    held = values if isinstance(values, dict) else {}
-    return [
-        f"{where}{key} is missing or no {kind.__name__}"
-        for key, kind in keys.items()
-        if type(held.get(key)) is not kind
-    ]
-
-
 def is_plan(values: object) -> bool:
     """Tell what `prepare` writes from any other value."""
-    if (
-        not isinstance(values, dict)
-        or _of_types(values, PLAN_KEYS, "")
-        or _of_types(values["options"], OPTION_KEYS, "")
-    ):
+    if not isinstance(values, dict) or wrong_keys(values, PLAN_KEYS) or wrong_keys(values["options"], OPTION_KEYS):
         return False
     fraction = values.get("val_fraction", 0)
     parts = [part for pieces in values["shards"] for part in (pieces if type(pieces) is list else [None])]
@@ -122,7 +110,7 @@ def _is_part(part: object, n_sources: int) -> bool:
 
 def is_receipt(values: object, n_pieces: int | None = None) -> bool:
     """Tell the receipt of a shard, of so many pieces where that is known, from any other value."""
-    if not isinstance(values, dict) or _of_types(values, RECEIPT_KEYS, ""):
+    if not isinstance(values, dict) or wrong_keys(values, RECEIPT_KEYS):
         return False
     if n_pieces is not None and len(values["pieces"]) != n_pieces:
         return False

@@ -27,12 +27,13 @@ def encode_text(
     special: Special = "allow",
     vocab_dir: str | os.PathLike[str] | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Encode a text; returns ids (n,) int64, equal to tiktoken's. Encoders are kept, so later calls are quick.
+    """Encode a text; return ids (n,) int64, equal to tiktoken's. Encoders are kept, so later calls are quick.
 
     A vocabulary that is not part of the package is looked for in ``vocab_dir`` first, or else in the folder that
     LLMPREP_VOCAB_DIR names; a download is announced by a warning.
 
-    Raises `UsageError` for anything but a str and for an unknown choice, `VocabularyError` for an unknown encoding.
+    Raises `UsageError` for anything but a str and for an unknown ``special``, `VocabularyError` for an unknown
+    encoding, and with ``special="error"`` `DataError` for a special token in the text.
 
     >>> encode_text("I HAD always").tolist()
     [40, 367, 2885, 1464]
