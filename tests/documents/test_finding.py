@@ -38,6 +38,12 @@ def fill(*names: str) -> None:
         Path(name).write_text(name)
 
 
+def link(name: str, target: str | Path) -> None:
+    """Make a symbolic link, and the folder it needs."""
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).symlink_to(target)
+
+
 def names(*paths: str) -> list[str]:
     """What the sources found are called."""
     return [source.name for source in find_sources(paths)]
@@ -89,19 +95,14 @@ def test_hidden_files_are_left_out_and_said() -> None:
 def test_links_in_a_folder() -> None:
     """A link to a file is a file; links to folders are not followed, so a loop ends, and that is said."""
     fill("in/sub/a.txt")
-    for link, target in {
-        "in/link.txt": "sub/a.txt",
-        "in/loop": ".",
-        "in/sub/other": "../..",
-        "named": "in/sub",
-    }.items():
-        Path(link).symlink_to(target)
+    for name, target in {"in/l.txt": "sub/a.txt", "in/loop": ".", "in/sub/other": "../..", "named": "in/sub"}.items():
+        link(name, target)
     said: list[str] = []
 
-    assert [source.name for source in find_sources(["in"], announce=said.append)] == ["link.txt", "sub/a.txt"]
+    assert [source.name for source in find_sources(["in"], announce=said.append)] == ["l.txt", "sub/a.txt"]
     assert said == [
         "in: 2 links to folders in it are not followed; name them to follow them",
-        "in/sub/a.txt: is the same file as in/link.txt; its tokens are taken each time",
+        "in/sub/a.txt: is the same file as in/l.txt; its tokens are taken each time",
     ]
     assert names("named") == ["a.txt"]
 
@@ -156,8 +157,8 @@ def test_patterns_mean_what_pythons_mean(pattern: str, tmp_path: Path) -> None:
 def test_what_a_pattern_matches_besides_files() -> None:
     """``**`` follows no links; a folder is left out, with a word; a file whose name is a pattern is that file."""
     fill("a.txt", "sub/b.txt", "[a].txt", "b*", "bc", "[x]/*.txt", "[x]/y.txt")
-    for link in ("loop", "again", "sub/up"):
-        Path(link).symlink_to(Path.cwd())
+    for name in ("loop", "again", "sub/up"):
+        link(name, Path.cwd())
     said: list[str] = []
 
     assert expanded("**/b*.txt", said) == ["sub/b.txt"]
@@ -171,15 +172,15 @@ def test_what_a_pattern_matches_besides_files() -> None:
 
 REFUSED: dict[str, tuple[Callable[[], object], type[LlmprepError], str]] = {
     "missing": (list, InputError, "no such file or directory"),
-    "dangling": (lambda: Path("dangling").symlink_to("nothing"), InputError, "no such file or directory"),
-    "looping": (lambda: Path("looping").symlink_to("looping"), InputError, "too many levels of symbolic links"),
+    "dangling": (lambda: link("dangling", "none"), InputError, "no such file or directory"),
+    "looping": (lambda: link("looping", "looping"), InputError, "too many levels of symbolic links"),
     "text/below": (lambda: fill("text"), InputError, "not a directory"),
     "x" * 300: (list, InputError, "file name too long"),
     "nul\0": (list, InputError, "no name holds a NUL character"),
     "*.nothing": (list, InputError, "no file matches"),
     "**/*.nothing": (lambda: fill("sub/a"), InputError, "no file matches"),
     "fold*": (lambda: fill("folder/a"), InputError, "no file matches"),
-    "in": (lambda: fill("in/a") or Path("in/link").symlink_to("none"), InputError, "no such file or directory"),
+    "in": (lambda: link("in/link", "none"), InputError, "no such file or directory"),
     "empty": (lambda: Path("empty").mkdir(), UsageError, "there is no file in this folder"),
     "hiding": (lambda: fill("hiding/.a"), UsageError, "there is no file in this folder"),
     "a.parquet": (lambda: os.mkfifo("a.parquet"), UsageError, "a Parquet file is read by seeking; it cannot come t"),
@@ -254,8 +255,8 @@ def test_what_is_no_file_is_left_out_and_named(named: str) -> None:
     """Pipes, sockets and devices in a folder or among matches make nobody wait; up to five are named."""
     fill("in/a.txt", "in/deep/b.txt", "in/z.txt")
     os.mkfifo("in/deep/pipe.txt")
-    Path("in/link").symlink_to("deep/pipe.txt")
-    Path("in/zero").symlink_to("/dev/zero")
+    link("in/link", "deep/pipe.txt")
+    link("in/zero", "/dev/zero")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("in/socket")
     deep = named != "in/*"
@@ -314,7 +315,7 @@ def test_a_file_that_is_read_twice_is_said(other: str) -> None:
     """The same file by its name, another path, a link or a folder is read again, with a word; up to five times."""
     fill("m/a.txt", "b.txt")
     Path("empty").touch()
-    Path("symbolic").symlink_to("m/a.txt")
+    link("symbolic", "m/a.txt")
     Path("hard").hardlink_to("m/a.txt")
     same = "was named before" if other in ("m/a.txt", "m") else "is the same file as m/a.txt"
     said: list[str] = []
