@@ -46,24 +46,19 @@ SKIPPED = struct.pack("<II", 0x184D2A50, 4) + b"size"
 
 @every_compression
 def test_it_is_known_by_content_and_not_by_name(kind: str, tmp_path: Path) -> None:
-    """What is in a file says how to read it; one whose name promises compression in vain is text, with a remark."""
+    """What is in a file or pipe says how to read it; where a name promises compression in vain, that is said."""
+    packed = COMPRESS[kind](TEXT)
     for name in ("a.txt", "a.gz", "a.bz2", "a.xz", "a.zst", "a"):
-        assert content(save(tmp_path, COMPRESS[kind](TEXT), name)) == TEXT
+        assert content(save(tmp_path, packed, name)) == TEXT
+    for size in (1, 7, 1 << 20):
+        with piped([packed[k : k + size] for k in range(0, len(packed), size)]) as counts:
+            assert b"".join(block.raw for block in read_blocks(counts)) == TEXT
     for name in ("a.txt.gz", "a.gzip", "a.bz2", "a.bz", "a.xz", "a.lzma", "a.zst", "A.ZSTD"):
         (block,) = read(save(tmp_path, b"<html>not found</html>", name))
         assert block.raw == b"<html>not found</html>"
         assert block.counts.remarks == ("is not compressed, though its name says so; read as it is",)
     empty = counts_of(save(tmp_path, b"", "a.gz"))
     assert (list(read_blocks(empty)), empty.remarks) == ([], ())
-
-
-@every_compression
-@pytest.mark.parametrize("size", [1, 7, 1 << 20])
-def test_a_pipe_may_carry_it(kind: str, size: int) -> None:
-    """Compressed text on standard input comes in parts of any size."""
-    packed = COMPRESS[kind](TEXT)
-    with piped([packed[k : k + size] for k in range(0, len(packed), size)]) as counts:
-        assert b"".join(block.raw for block in read_blocks(counts)) == TEXT
 
 
 @every_compression
@@ -130,24 +125,18 @@ def test_a_bomb_takes_little_memory(kind: str, tmp_path: Path) -> None:
 
 @every_compression
 @pytest.mark.parametrize("block_bytes", [7, 1 << 18])
-def test_truncation_at_every_length_is_noticed(kind: str, block_bytes: int, tmp_path: Path) -> None:
-    """Cut anywhere, also in its second member, a file is an error, and never a text that is silently shorter."""
+def test_what_is_cut_or_goes_on_is_noticed(kind: str, block_bytes: int, tmp_path: Path) -> None:
+    """Cut anywhere, also in its second member, or with garbage after it, a file is an error, not a shorter text."""
     packed = COMPRESS[kind](TEXT)
-    cut = [packed[:length] for length in range(KNOWN_BY[kind], len(packed))]
-    for data in cut + [packed + packed[:length] for length in range(1, len(packed))]:
+    garbage = [packed[:length] for length in range(1, len(packed))] + [b"x", b"\0x", b"\xff" * 100, TEXT * 1000]
+    for data in [packed[:length] for length in range(KNOWN_BY[kind], len(packed))] + [
+        packed + more for more in garbage
+    ]:
         with pytest.raises(DataError, match=rf"a\.txt: the {kind} data is (cut short|damaged)"):
             content(save(tmp_path, data), block_bytes)
     for length in range(1, KNOWN_BY[kind]):  # too short to tell: it is just these bytes, or no UTF-8
         with suppress(DataError):
             assert content(save(tmp_path, packed[:length])) == packed[:length]
-
-
-@every_compression
-@pytest.mark.parametrize("garbage", [b"x", b"trailing garbage", b"\0x", b"\xff" * 100, TEXT * 1000])
-def test_trailing_garbage_is_noticed(kind: str, garbage: bytes, tmp_path: Path) -> None:
-    """What comes after the data and is no member is an error, not an end."""
-    with pytest.raises(DataError, match=f"the {kind} data is (cut short|damaged)"):
-        content(save(tmp_path, COMPRESS[kind](TEXT) + garbage))
 
 
 @every_compression
@@ -173,8 +162,8 @@ def test_damage_says_where(kind: str, tmp_path: Path) -> None:
     assert PART_BYTES + 5000 < place <= len(packed)
 
 
-def test_memory_that_runs_out_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A decompressor that gets no memory does not make the file a damaged one."""
+def test_what_is_missing_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory, a module for zstandard, a frame's large window or its dictionary: each is called what it is."""
 
     class Starved:
         eof, needs_input, unused_data = False, True, b""
@@ -182,22 +171,19 @@ def test_memory_that_runs_out_is_no_damage(tmp_path: Path, monkeypatch: pytest.M
         def decompress(self, *_: object) -> bytes:
             raise MemoryError
 
-    monkeypatch.setattr(bz2, "BZ2Decompressor", Starved)
-    with pytest.raises(MemoryError):
-        content(save(tmp_path, bz2.compress(TEXT)))
-
-
-# --- zstandard ------------------------------------------------------------------------------------
-
-
-def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a module for zstandard the error says what to install; other kinds are read."""
+    made = ZSTD.train_dict([TEXT[k : k + 40] for k in range(40)] * 30, 1000)
+    with pytest.raises(DataError, match=r"a\.txt: needs a window of more than 2 GiB; compress it anew"):
+        content(save(tmp_path, b"\x28\xb5\x2f\xfd\x00\xb8" + bytes(20)))
+    with pytest.raises(DataError, match=r"a\.txt: needs the zstd dictionary it was made with: zstd -dc -D"):
+        content(save(tmp_path, ZSTD.compress(TEXT, zstd_dict=made)))
     for name in ("compression.zstd", "backports.zstd"):
         monkeypatch.setitem(sys.modules, name, None)
-
     with pytest.raises(UsageError, match=r"zstandard files need an extra: pip install 'llmprep\[zstd\]'"):
         content(save(tmp_path, compress_zstandard(TEXT)))
     assert content(save(tmp_path, gzip.compress(TEXT))) == TEXT
+    monkeypatch.setattr(bz2, "BZ2Decompressor", Starved)
+    with pytest.raises(MemoryError):
+        content(save(tmp_path, bz2.compress(TEXT)))
 
 
 @pytest.mark.parametrize(
@@ -226,13 +212,3 @@ def test_the_memory_of_a_large_window_is_said(log: int, tmp_path: Path) -> None:
         assert b"".join(block.raw for block in blocks) == whole
         remark = "was compressed with a window of 256 MiB, which takes as much memory"
         assert blocks[0].counts.remarks == (remark,) * (log == 28)
-
-
-def test_what_a_frame_needs_is_named(tmp_path: Path) -> None:
-    """A frame with too large a window, or with a dictionary, is not called damaged."""
-    made = ZSTD.train_dict([TEXT[k : k + 40] for k in range(40)] * 30, 1000)
-
-    with pytest.raises(DataError, match=r"a\.txt: needs a window of more than 2 GiB; compress it anew"):
-        content(save(tmp_path, b"\x28\xb5\x2f\xfd\x00\xb8" + bytes(20)))
-    with pytest.raises(DataError, match=r"a\.txt: needs the zstd dictionary it was made with: zstd -dc -D"):
-        content(save(tmp_path, ZSTD.compress(TEXT, zstd_dict=made)))
