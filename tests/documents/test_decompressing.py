@@ -41,9 +41,6 @@ SKIPPED = struct.pack("<II", 0x184D2A50, 4) + b"size"
 """A frame of zstandard without content."""
 
 
-# --- what is read ---------------------------------------------------------------------------------
-
-
 @every_compression
 def test_it_is_known_by_content_and_not_by_name(kind: str, tmp_path: Path) -> None:
     """What is in a file or pipe says how to read it; where a name promises compression in vain, that is said."""
@@ -118,9 +115,6 @@ def test_a_bomb_takes_little_memory(kind: str, tmp_path: Path) -> None:
 
     assert n_bytes == 24 << 20
     assert peak < 10 << 20  # xz itself takes 8 MiB
-
-
-# --- damage ---------------------------------------------------------------------------------------
 
 
 @every_compression

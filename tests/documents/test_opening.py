@@ -34,9 +34,6 @@ def drain(stream: ByteStream) -> bytes:
     return b"".join(iter(lambda: stream.read(1000), b""))
 
 
-# --- a look ahead ---------------------------------------------------------------------------------
-
-
 @given(
     data=st.binary(min_size=1, max_size=200),
     sizes=st.lists(st.tuples(st.booleans(), st.integers(1, 300)), max_size=9),
@@ -88,8 +85,6 @@ def test_a_pipe_without_data_that_does_not_wait(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(InputError, match="-: is in non-blocking mode"):
             list(read_blocks(counts_of("-")))
 
-
-# --- a change while reading -----------------------------------------------------------------------
 
 CHANGES: dict[str, Callable[[Path], object]] = {
     "grow": lambda path: path.write_bytes(path.read_bytes() + b"more"),

@@ -26,9 +26,6 @@ def place(folder: Path, name: str, data: bytes) -> Path:
     return folder
 
 
-# --- where ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("where", ["--vocab-dir", *VARIABLES, "default"])
 @pytest.mark.parametrize("name", [PLAIN, KEY])
 def test_a_folder_and_tiktokens_caches_serve(
@@ -48,13 +45,14 @@ def test_a_named_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """A damaged cache does no harm where the folder serves; one without the file leaves the cache to be looked at."""
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(place(tmp_path / "cache", PLAIN, b"damaged")))
     assert find_rank_file(FILE, str(place(tmp_path / "folder", PLAIN, cl100k))) == cl100k
+    with pytest.raises(VocabularyError, match=rf"cache/{PLAIN} \(wrong sha256: damaged or another file\)"):
+        find_rank_file(FILE, None)
+    assert (tmp_path / "cache" / PLAIN).read_bytes() == b"damaged"
 
     place(tmp_path / "cache", PLAIN, cl100k)
     assert find_rank_file(FILE, str(tmp_path)) == cl100k
     place(tmp_path / "folder", PLAIN, cl100k[:-1])
-    with pytest.raises(
-        VocabularyError, match=rf"folder/{PLAIN}: its sha256 is not {FILE.sha256}, the one of {PLAIN}; r"
-    ):
+    with pytest.raises(VocabularyError, match=rf"folder/{PLAIN}: its sha256 is not {FILE.sha256}, the one of {PLAIN}"):
         find_rank_file(FILE, str(tmp_path / "folder"))
 
 
@@ -84,9 +82,6 @@ def test_without_any_place_the_error_says_where_and_how(tmp_path: Path, cached: 
         )
 
 
-# --- what lies there ------------------------------------------------------------------------------
-
-
 def make_huge(path: Path) -> None:
     """A file larger than any vocabulary, which takes no space."""
     with path.open("wb") as file:
@@ -98,7 +93,8 @@ def make_linked_pipe(path: Path) -> None:
     path.symlink_to("pipe")
 
 
-UNUSABLE: dict[Callable[[Path], None], str] = {
+Make = Callable[[Path], None]
+UNUSABLE: dict[Make, str] = {
     os.mkfifo: "no regular file", make_linked_pipe: "no regular file",
     lambda path: path.symlink_to("/dev/zero"): "no regular file", Path.mkdir: "is a directory",
     make_huge: "1099511627776 bytes, larger than any vocabulary",
@@ -108,12 +104,7 @@ UNUSABLE: dict[Callable[[Path], None], str] = {
 
 @pytest.mark.parametrize(("make", "what"), UNUSABLE.items())
 def test_what_is_no_file_makes_nobody_wait(
-    make: Callable[[Path], None],
-    what: str,
-    tmp_path: Path,
-    cached: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    cl100k: bytes,
+    make: Make, what: str, cl100k: bytes, tmp_path: Path, cached: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a cache, or beside the right file, it is not used, and that is said; where the user points, it is an error."""
     opened: list[object] = []  # opening some devices does something, as rewinding a tape: they are looked at before
