@@ -11,7 +11,7 @@ import pytest
 import torch
 from support import reference
 from support.commands import Call
-from support.streams import all_ids, expected_ids, open_files, piped, saved
+from support.streams import all_ids, open_files, piped, saved
 
 from llmprep.choices import Reading, TextOptions
 from llmprep.errors import DataError, FileFormatError, InputError, LlmprepError, UsageError

@@ -120,7 +120,7 @@ def _origin_of(given: str) -> _Origin:
     from llmprep.store.reading import TokenStore
     from llmprep.tokens.figures import sum_or_list
 
-    match open_input([given], check=False, open_pipes=False):
+    match open_input([given], check=False, pipes="unread"):
         case TokenStore() as store:
             changed: float = (store.folder / "manifest.json").stat().st_mtime_ns
             records = _records(stream_store(store, Reading()).figures.sources)

@@ -19,6 +19,16 @@ from llmprep.errors import InputError, UsageError
 
 Identity: TypeAlias = tuple[int, int]
 """Device and inode: the same for every path to one file."""
+PathName: TypeAlias = str | os.PathLike[str]
+
+
+def path_names(paths: PathName | Sequence[PathName]) -> list[str]:
+    """Return the names of one path or of several.
+
+    >>> path_names("a.txt"), path_names([Path("b.txt"), "-"])
+    (['a.txt'], ['b.txt', '-'])
+    """
+    return list(map(os.fsdecode, [paths] if isinstance(paths, str | bytes | os.PathLike) else paths))
 
 
 def find_sources(paths: Sequence[str], field_name: str | None = None, announce: Announce | None = None) -> list[Source]:

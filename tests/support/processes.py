@@ -1,4 +1,4 @@
-"""Processes in hard surroundings: limits, small disks, terminals, pipes, signals and preloaded libraries."""
+"""Processes in hard surroundings: limits, small disks, pipes, signals and preloaded libraries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -119,36 +118,6 @@ def preloaded(source: str, folder: Path) -> dict[str, str]:
     return {"LD_PRELOAD": str(folder / "preloaded.so")}
 
 
-# --- terminals ------------------------------------------------------------------------------------
-
-
-def read_terminal(descriptor: int) -> bytes:
-    """What a terminal was sent, as far as it has come; nothing at its end, which Linux reports as an error."""
-    try:
-        return os.read(descriptor, 65536)
-    except OSError:
-        return b""
-
-
-def on_terminal(
-    *arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None, columns: int = 100
-) -> tuple[int, str]:
-    """Run llmprep with a terminal as its output: its exit code, and what the terminal was sent."""
-    ours, theirs = os.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "llmprep", *arguments],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-        env=clean_environment({"COLUMNS": str(columns), **(env or {})}),
-    ) as child:
-        os.close(theirs)
-        sent = b"".join(iter(lambda: read_terminal(ours), b""))
-    os.close(ours)
-    return child.returncode, sent.decode().replace("\r\n", "\n")
-
-
 # --- processes that are looked at while they run --------------------------------------------------
 
 
@@ -187,23 +156,15 @@ def wait_for(holds: Callable[[], object], child: Child | None = None, seconds: f
         time.sleep(0.005)
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """How a process ended after a signal, and how many seconds that took."""
-
-    ended: Ended
-    seconds: float
-
-
-def stop(child: Child, *signals: signal.Signals) -> Stopped:
-    """Send signals one after the other and wait for the end."""
+def stop(child: Child, *signals: signal.Signals) -> tuple[Ended, float]:
+    """Send signals one after the other; returns how the process ended, and how many seconds that took."""
     begun = time.monotonic()
     for number in signals:
         child.send_signal(number)
         time.sleep(0.002)
     child.wait(timeout=30)
     seconds = time.monotonic() - begun
-    return Stopped(finish(child), seconds)
+    return finish(child), seconds
 
 
 def has_temporary(folder: Path, n_bytes: int = 0) -> bool:

@@ -54,8 +54,8 @@ def each_row(table: Mapping[str, Refusal]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("refusal", table.values(), ids=table.keys())
 
 
-def check_refusal(call: Call, refusal: Refusal) -> None:
-    """Make what a row needs, in the current folder, and run its command lines.
+def check_refusal(call: Call, refusal: Refusal, commands: Sequence[str] = ()) -> None:
+    """Make what a row needs, in the current folder, and run its command lines, or those of other ``commands``.
 
     Each ends with the row's code, nothing on standard output and one line of error, and the folder stays as it was: no
     output, no temporary file, no byte changed.
@@ -63,7 +63,7 @@ def check_refusal(call: Call, refusal: Refusal) -> None:
     fill(Path(), refusal.make)
     given = refusal.arguments
     arguments = shlex.split(given) if isinstance(given, str) else given
-    for command in refusal.commands:
+    for command in commands or refusal.commands:
         whole = (*shlex.split(command), *arguments)
         check_refused(call, *whole, code=refusal.code, line=refusal.line, notes=refusal.notes)
 

@@ -75,7 +75,6 @@ def test_every_contestant_runs(tmp_path: Path) -> None:
     for name in (name for name, module in PEERS.items() if find_spec(module) is None):
         assert results[name]["error"].startswith("not installed: ")
         assert f"{name}: not installed: " in done.stdout
-    assert (tmp_path / "build" / "bench.svg").stat().st_size > 0
 
 
 @pytest.mark.slow
