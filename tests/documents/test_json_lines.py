@@ -48,7 +48,7 @@ LINES = [
 
 @pytest.mark.parametrize("line", LINES)
 def test_other_fields_may_hold_anything(line: str, tmp_path: Path) -> None:
-    """Only the text field matters: others may stand twice, hold half characters, or a number of any length."""
+    """Only the text field matters: others may appear twice, hold half characters, or a number of any length."""
     assert documents(read(save(tmp_path, line, "a.jsonl"))) == ["one"]
     pair = save(tmp_path, '{"text": "\\ud83d\\ude00"}', "a.jsonl")  # two halves that are one character
     assert documents(read(pair)) == ["\U0001f600"]
@@ -72,8 +72,8 @@ BAD = {
     **dict.fromkeys([b'[{"text": "x"}]', b'[\n  {"text": "x"}\n]', b" [\n"], ARRAY),
     b'{"text": "a\\ud83d"}': "field text holds half a surrogate pair (\\ud83d), which is no character; mend the record",
     b'{"text": "\\ude00\\ud83d"}': "field text holds half a surrogate pair (\\ude00), which is no...",
-    b'{"text": "x", "id": 1, "text": "x"}': "field text stands twice; which one is meant is not clear",
-    b'{"text": "x", "te\\u0078t": "x"}': "field text stands twice; which one is meant is not clear",
+    b'{"text": "x", "id": 1, "text": "x"}': "field text appears twice; which one is meant is not clear",
+    b'{"text": "x", "te\\u0078t": "x"}': "field text appears twice; which one is meant is not clear",
 }
 
 
