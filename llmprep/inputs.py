@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from llmprep.choices import MAX_LENGTH, Reading, TextOptions
-from llmprep.documents.finding import find_sources
-from llmprep.documents.opening import ByteStream, hold, peek
+from llmprep.documents.finding import PathName, find_sources, path_names
+from llmprep.documents.opening import ByteStream, open_pipe, peek
 from llmprep.documents.source import Counts, Source
 from llmprep.errors import UsageError, shorten
 from llmprep.formats.ids import MAX_ID, Array, check_ids, id_blocks
@@ -23,7 +23,7 @@ from llmprep.formats.tokens import read_tokens
 from llmprep.formats.windows import check_window_ids, read_stream, read_windows
 from llmprep.output.temporary import temporary_file
 from llmprep.ptfile.reading import FileState, PtFile, is_zip, read_pt
-from llmprep.store.manifest import is_store
+from llmprep.store.folder import is_store
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.figures import Figures
@@ -45,62 +45,76 @@ class Texts:
 
 
 Input: TypeAlias = Texts | PtFile | TokenStore
+Pipes: TypeAlias = Literal["any", "texts", "unread"]
+"""What may come through a pipe: texts or a .pt file, which goes into a temporary file; texts only; nothing yet."""
 
 
 def open_input(
-    paths: Sequence[str],
+    paths: PathName | Sequence[PathName],
     reading: Reading | None = None,
     *,
     split: str | None = None,
     check: bool = True,
     known: FileState | None = None,
-    open_pipes: bool = True,
+    pipes: Pipes = "any",
 ) -> Input:
     """Open what ``paths`` name: texts, one .pt file (its first bytes tell), or one token store.
 
     ``split`` names a part of a store. Without ``check``, the checksums of a .pt file or a store are not verified, nor
-    are those of a .pt file whose state is ``known``. Without ``open_pipes``, what comes through a pipe is taken for
-    text, and nothing of it is read. Raises `UsageError` for a store beside other inputs, and as `find_sources`,
-    `read_pt` and `TokenStore` do.
+    are those of a .pt file whose state is ``known``. With ``pipes`` "texts", a .pt file that comes through a pipe is a
+    `UsageError`; with "unread", what comes through one is taken for text, and nothing of it is read. Raises
+    `UsageError` for a store beside other inputs, and as `find_sources`, `read_pt` and `TokenStore` do.
     """
-    reading = reading or Reading()
-    stores = [path for path in paths if is_store(path)]
-    if stores and len(paths) > 1:
+    reading, names = reading or Reading(), path_names(paths)
+    stores = [name for name in names if is_store(name)]
+    if stores and len(names) > 1:
         raise UsageError(f"{stores[0]}: is a token store; give it alone")
     if stores:
         return TokenStore(Path(stores[0]), split, check=check)
     if split is not None:
         raise UsageError(f"split {split}: only a token store has splits")
-    sources = find_sources(paths, reading.text_field, reading.announce)
-    unread = not open_pipes and any(source.size is None for source in sources)
-    return Texts(sources) if unread else _recognise(sources, check=check, known=known)
+    sources = find_sources(names, reading.text_field, reading.announce)
+    if pipes == "unread" and any(source.size is None for source in sources):
+        return Texts(sources)
+    return _recognise(sources, check=check, known=known, spooled=pipes == "any")
 
 
-def _recognise(sources: list[Source], *, check: bool = True, known: FileState | None = None) -> Texts | PtFile:
+def _recognise(
+    sources: list[Source], *, check: bool = True, known: FileState | None = None, spooled: bool = True
+) -> Texts | PtFile:
     """Tell one .pt file from texts; one that comes through a pipe goes into a temporary file first."""
     if len(sources) != 1:
         return Texts(sources)
-    source = hold(sources[0])
+    source = open_pipe(sources[0])
     if not is_zip(peek(source, 4)):
         return Texts([source])
     if source.size is not None:
         return read_pt(Path(source.path), check_crc=check, known=known)
-    with temporary_file() as spooled, closing(ByteStream(Counts(source))) as stream:
+    if not spooled:
+        if source.pipe is not None:
+            source.pipe.file.close()
+        raise UsageError(f"{source.path}: a .pt file is mapped, which a pipe cannot be; save it first")
+    with temporary_file() as file, closing(ByteStream(Counts(source))) as stream:
         while data := stream.read(READ_BYTES):
-            spooled.write(data)
-        spooled.flush()
-        spooled.seek(0)
-        return read_pt(spooled, source.path, check_crc=check)
+            file.write(data)
+        file.flush()
+        file.seek(0)
+        return read_pt(file, source.path, check_crc=check)
 
 
 # --- a stream of ids ------------------------------------------------------------------------------
 
 
-def open_tokens(paths: Sequence[str], reading: Reading | None = None) -> TokenStream:
-    """Open texts, one tokens or windows file, or one token store as one stream of ids.
+def open_tokens(paths: PathName | Sequence[PathName], reading: Reading | None = None) -> TokenStream:
+    """Open texts, one tokens or windows file, or one token store, as one stream of ids.
 
-    Texts are encoded in gpt2 unless another encoding is chosen; a file or store states its own. Raises `UsageError` for
-    a choice that a file or store has made otherwise.
+    ``paths`` are one or several, as on the command line: folders are walked, patterns expanded, ``-`` is standard
+    input. The encoding is gpt2 for texts unless chosen; a file or store states its own, and another is a `UsageError`.
+    The stream is read once, in blocks of uint32, each (n,).
+
+    >>> stream = open_tokens("story.txt")  # doctest: +SKIP
+    >>> [len(ids) for ids in stream], stream.figures.n_tokens  # doctest: +SKIP
+    ([6259], 6259)
     """
     reading = reading or Reading()
     return stream_input(open_input(paths, reading), reading)
@@ -144,22 +158,21 @@ def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
     """Stream the ids of a token store."""
     name = str(store.folder)
     _refuse_text_choices(name, reading)
-    values = store.manifest.values
-    text_options = TextOptions().content()
+    manifest, text_options = store.manifest, TextOptions().content()
     origin = Origin(
         name=name,
-        encoding=check_encoding(name, values["encoding"], reading.encoding),
-        vocab_sha256=values["vocab_sha256"],
-        n_vocab=values["n_vocab"],
-        options={key: values["options"][key] for key in text_options if key in values["options"]},
+        encoding=check_encoding(name, manifest.encoding, reading.encoding),
+        vocab_sha256=manifest.vocab_sha256,
+        n_vocab=manifest.n_vocab,
+        options={key: manifest.options[key] for key in text_options if key in manifest.options},
         vocab_dir=reading.vocab_dir,
     )
     record = {
-        "name": f"{len(values['sources'])} inputs",
-        "tokens": values["n_tokens"],
-        "documents": values["n_documents"],
-        "bytes": sum(size for _, size in values["sources"]),
-        "sha256": values["plan_sha256"],
+        "name": f"{len(manifest.sources)} inputs",
+        "tokens": manifest.n_tokens,
+        "documents": manifest.n_documents,
+        "bytes": sum(size for _, size in manifest.sources),
+        "sha256": manifest.plan_sha256,
     }
     figures = Figures(records=[record])
     return TokenStream(origin, count_tokens(store.blocks(), figures), figures)
@@ -216,7 +229,7 @@ class WindowSource:
 
 
 def open_windows(
-    paths: Sequence[str],
+    paths: PathName | Sequence[PathName],
     max_length: int | None = None,
     stride: int | None = None,
     reading: Reading | None = None,

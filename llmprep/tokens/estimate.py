@@ -16,9 +16,9 @@ from itertools import accumulate
 
 from llmprep.choices import Effort, TextOptions
 from llmprep.documents.blocks import Block, last_safe_cut
-from llmprep.documents.decompressing import is_compressed
 from llmprep.documents.opening import HEAD_BYTES, ByteStream
 from llmprep.documents.reading import read_blocks
+from llmprep.documents.recognising import is_compressed
 from llmprep.documents.source import Counts, Source
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.stream import stream_text

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from llmprep.output.temporary import temporary_file
 from llmprep.tokens.memory import resident_bytes, return_freed_memory
+from llmprep.vocabulary.embedded import EMBEDDED, R50K_SHA256
 from llmprep.vocabulary.loading import END_OF_TEXT, Vocabulary
-from llmprep.vocabulary.ranks import EMBEDDED, R50K_SHA256
 
 CACHE_BYTES = 64 << 20
 """Growth of resident memory at which a tokenizer, and with it its cache of words, is dropped."""

@@ -71,6 +71,11 @@ class TokenStream:
         """Return the stream with a stage put after it."""
         return replace(self, blocks=stage(self.blocks))
 
+    def close(self) -> None:
+        """Stop reading before the end: inputs are closed, and what has been counted of them is stated."""
+        if isinstance(self.blocks, Generator):
+            self.blocks.close()
+
 
 @dataclass(slots=True)
 class Head:
