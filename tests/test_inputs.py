@@ -59,14 +59,19 @@ def test_what_a_name_is(made: Path) -> None:
 
 
 def test_a_pipe_is_recognised_and_read_once(made: Path) -> None:
-    """A .pt file that comes through a pipe is spooled, a text is not lost, and nothing stays open."""
+    """A .pt file that comes through a pipe is spooled or refused, a text is not lost, and nothing stays open."""
     files = open_files()
     for name, kind in (("tokens.pt", PtFile), ("windows.pt", PtFile), ("a.txt", Texts)):
         for number in range(2):
             with piped(made / f"{number} of {name}", (made / name).read_bytes()) as pipe:
-                found = open_input([str(pipe)], open_pipes=number == 0)
+                found = open_input([str(pipe)], pipes="unread" if number else "any")
                 assert isinstance(found, kind if number == 0 else Texts)  # unopened, a pipe is taken for text
                 assert all_ids(stream_input(found, Reading()) if number == 0 else open_tokens([str(pipe)])) == IDS
+    with (
+        piped(made / "pipe", (made / "tokens.pt").read_bytes()) as pipe,
+        pytest.raises(UsageError, match=r"a \.pt file is mapped, which a pipe cannot be; save it first"),
+    ):
+        open_input([str(pipe)], pipes="texts")
     assert open_files() == files
 
 
