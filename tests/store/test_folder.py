@@ -159,6 +159,7 @@ REFUSED: dict[str, tuple[str, str, type[LlmprepError], str]] = {
         "in/**", "in/old", UsageError, "in/old/manifest.json: lies inside the store's folder in/old; name a folder els"
     ),
     "a store for a text": ("in/old", "s", UsageError, "in/old: is a token store; its tokens are made already"),
+    "a pipe": ("pipe", "s", UsageError, "pipe: a token store is planned from files that tell their size; copy it into"),
     "a missing file": ("none.txt", "s", InputError, "none.txt: no such file or directory"),
 }  # fmt: skip
 
@@ -171,6 +172,7 @@ def test_what_makes_no_store_is_refused_before_any_work(
     write_files(here, {"t.txt": "some text", "in/a.txt": "more text", "r.jsonl": json_lines(["x"])})
     build("t.txt", "in/old")
     Path("link").symlink_to("nothing")
+    os.mkfifo("pipe")
     before = everything(here)
 
     with pytest.raises(error) as raised:

@@ -23,7 +23,7 @@ from llmprep.documents import blocks as blocks_room
 from llmprep.documents.finding import find_sources
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.source import BOM, Counts, Source
-from llmprep.errors import DataError, EmptyError, InputError, UsageError
+from llmprep.errors import DataError, EmptyError, InputError
 from llmprep.store.plan import PlannedCorpus, choose_shard_bytes, plan_corpus
 from llmprep.store.schema import Span
 from llmprep.store.shards import make_jobs
@@ -308,16 +308,6 @@ def test_the_plan_depends_on_corpus_and_options(tmp_path: Path) -> None:
 
 
 # --- what cannot be planned -----------------------------------------------------------------------
-
-
-def test_inputs_without_a_size_are_refused(tmp_path: Path) -> None:
-    """Standard input and pipes cannot be planned: they have no size and can be read only once."""
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-
-    for sources, name in ((find_sources([str(pipe)]), str(pipe)), ([Source("-", "-")], "-")):
-        with pytest.raises(UsageError, match=f"^{name}: .*planned from files that tell their size"):
-            plan_corpus(sources, SMALL, TextOptions(), Sharding(10))
 
 
 def test_a_corpus_without_text_is_refused(tmp_path: Path) -> None:
