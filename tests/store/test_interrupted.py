@@ -33,7 +33,6 @@ from support.stores import (
 from support.working import runs, workers_of
 
 from llmprep.errors import DataError, OutputError
-from llmprep.store.manifest import read_manifest
 
 
 def test_a_full_disk_leaves_a_store_that_resumes(here: Path) -> None:
@@ -107,20 +106,6 @@ def test_a_build_survives_kills_at_random_moments(built: Path, corpus: Path, her
 
 
 @pytest.mark.slow
-def test_a_killed_workers_shard_is_tried_again(built: Path, corpus: Path, here: Path) -> None:
-    """When a worker dies, the build takes up what it had in hand once more and ends with the same bytes."""
-    command = ("tokenize", corpus, "-o", "s/", "--shard-bytes", str(SHARD_BYTES), "--jobs", "2", "-q")
-    with running(*command, cwd=here) as process:
-        wait_for(lambda: workers_of(process.pid), process)
-        os.kill(workers_of(process.pid)[0], signal.SIGKILL)
-        ended = finish(process)
-
-    assert (ended.code, ended.stdout, ended.stderr) == (0, b"", b"")
-    assert contents("s") == contents(built)
-    assert not temporaries("s")
-
-
-@pytest.mark.slow
 def test_a_worker_that_dies_twice_is_named(built: Path, corpus: Path, here: Path) -> None:
     """When the second try dies as well, one line names the shard, and the same command goes on later."""
     command = ("tokenize", corpus, "-o", "s/", "--shard-bytes", str(SHARD_BYTES), "--jobs", "2")
@@ -172,11 +157,3 @@ def test_a_stopped_build_ends_at_once_with_its_workers(number: signal.Signals, h
     assert not temporaries("s")
     assert not Path("s/manifest.json").exists()
     assert written_at("s")
-
-
-def test_a_store_that_is_built_is_whole(built: Path) -> None:
-    """Its files are exactly those that the manifest names, with a receipt each, the plan and the lock."""
-    names = {shard.file for shard in read_manifest(built).shards}
-
-    assert {path.name for path in built.iterdir()} == names | {"manifest.json", "plan.json", "receipts", ".lock"}
-    assert len(receipts_of(built)) == len(names)
