@@ -143,7 +143,7 @@ def test_without_locks_files_are_the_locks(store: Path, built: Path, corpus: Pat
 @pytest.mark.usefixtures("no_locks")
 @pytest.mark.parametrize("task", [None, (1, 2)], ids=["build", "task"])
 def test_a_stale_lock_file_is_named(task: tuple[int, int] | None, store: Path, corpus: Path) -> None:
-    """A lock file that a killed run has left is named with its process, and how to remove it; a failed run leaves none."""
+    """A lock file that a killed run has left is named, with its process, and what to do; a failed run leaves none."""
     gone = subprocess.Popen(["true"])
     gone.wait()
     held = f"process {gone.pid} on {HOST}, since long"
