@@ -48,7 +48,7 @@ def show_plan(printer: Printer, paths: list[str], reading: Reading, planned: Pla
     from llmprep.tokens.estimate import estimate_tokens
     from llmprep.vocabulary.loading import load_vocabulary
 
-    found = open_input(paths, reading, check=False, open_pipes=False)
+    found = open_input(paths, reading, check=False, pipes="unread")
     if not isinstance(found, Texts):
         raise UsageError(f"--dry-run: {paths[0]}: its tokens are made already; there is nothing to estimate")
     chosen = reading.for_text()
@@ -81,7 +81,7 @@ def _require_windows(
 
 def _may_expand(source: Source) -> bool:
     """Tell whether a file's text may have more bytes than the file."""
-    from llmprep.documents.decompressing import is_compressed
+    from llmprep.documents.recognising import is_compressed
 
     return source.format == "parquet" or is_compressed(source)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llmprep.inputs import WindowSource
     from llmprep.output.checking import Output
     from llmprep.ptfile.reading import PtFile
-    from llmprep.pytorch.embedding import Plan, Tables
+    from llmprep.pytorch.embedding import EmbeddingSizes, Tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +113,14 @@ def embed(
     with words.progress() as progress:
         source = open_windows(paths, batching.max_length, batching.stride, reading, progress.watch)
     weights = read_pt(Path(tables.weights)) if tables.weights else None
-    plan = _plan(source, weights, batching, tables, computing)
-    _check_plan(printer, source, plan, output)
-    drawn, batches = embedding.create_tables(
-        plan, _load(source, batching), seed=tables.seed, order=order, weights=weights
-    )
-    embedded = embedding.embed_batches(batches, drawn, device=device, dtype=plan.dtype)
-    chosen = embedding.describe(plan, seed=tables.seed, shuffle=batching.shuffle, order=order, weights=weights)
-    _write(outputs, source, plan, drawn, map(embedding.raw_bytes, embedded), chosen)
-    _show(printer, source, plan, drawn, output.name)
+    sizes = _find_sizes(source, weights, batching, tables, computing)
+    _check_sizes(printer, source, sizes, output)
+    drawing = embedding.Drawing(tables.seed, order, batching.shuffle)
+    drawn, batches = embedding.create_tables(sizes, _load(source, batching), drawing, weights)
+    embedded = embedding.embed_batches(batches, drawn, device=device, dtype=sizes.dtype)
+    chosen = embedding.content_options(sizes, drawing, weights)
+    _write(outputs, source, sizes, drawn, map(embedding.raw_bytes, embedded), chosen)
+    _show(printer, source, sizes, drawn, output.name)
 
 
 def _check_weights_output(paths: list[str], output: Output, tables: TableOptions, target: Target) -> list[Output]:
@@ -137,15 +136,12 @@ def _check_weights_output(paths: list[str], output: Output, tables: TableOptions
     return [saved]
 
 
-def _plan(
+def _find_sizes(
     source: WindowSource, weights: PtFile | None, batching: Batching, tables: TableOptions, computing: Computing
-) -> Plan:
-    from llmprep.pytorch.embedding import make_plan
+) -> EmbeddingSizes:
+    from llmprep.pytorch.embedding import EmbeddingOptions, find_sizes
 
-    return make_plan(
-        source.rows.shape,
-        source.origin.n_vocab,
-        weights,
+    options = EmbeddingOptions(
         dim=tables.dim,
         context_length=tables.context_length,
         batch_size=batching.batch_size,
@@ -153,17 +149,18 @@ def _plan(
         drop_last=batching.drop_last,
         dtype=computing.dtype,
     )
+    return find_sizes(source.rows.shape, source.origin.n_vocab, weights, options)
 
 
-def _check_plan(printer: Printer, source: WindowSource, plan: Plan, output: Output) -> None:
+def _check_sizes(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, output: Output) -> None:
     """Check the ids and the space on the disk, and say, before any work, what will be written."""
     from llmprep.formats.ids import check_ids
     from llmprep.output.checking import check_space
 
-    check_ids(source.rows, plan.n_vocab, source.origin.name)
-    check_space(output, plan.n_bytes)
-    n, length, dim = plan.shape
-    size = f"{n} windows x {length} tokens x {dim} numbers, {plan.dtype}: {plain.size(plan.n_bytes)}"
+    check_ids(source.rows, sizes.n_vocab, source.origin.name)
+    check_space(output, sizes.n_bytes)
+    n, length, dim = sizes.shape
+    size = f"{n} windows x {length} tokens x {dim} numbers, {sizes.dtype}: {plain.size(sizes.n_bytes)}"
     printer.note(f"{output.name}: {size}")
 
 
@@ -178,7 +175,7 @@ def _load(source: WindowSource, batching: Batching) -> DataLoader[Tensor]:
 def _write(
     outputs: list[Output],
     source: WindowSource,
-    plan: Plan,
+    sizes: EmbeddingSizes,
     tables: Tables,
     batches: Iterator[memoryview],
     chosen: dict[str, object],
@@ -192,15 +189,15 @@ def _write(
 
     meta = make_meta("embeddings", source.origin, source.figures, **chosen)
     with open_outputs(*outputs) as (sink, *weights_sinks):
-        write_embeddings(sink, batches, plan.shape, dtype=plan.dtype, meta=meta)
+        write_embeddings(sink, batches, sizes.shape, dtype=sizes.dtype, meta=meta)
         for weights_sink in weights_sinks:
             write_weights(weights_sink, weight_arrays(tables))
 
 
-def _show(printer: Printer, source: WindowSource, plan: Plan, tables: Tables, output: str) -> None:
+def _show(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, tables: Tables, output: str) -> None:
     """Tell the story of the shapes, and show the first numbers, to compare with."""
     say_notes(printer, source.origin, source.figures)
-    rows, length, dim = min(plan.batch_size, plan.n_windows), plan.max_length, plan.dim
+    rows, length, dim = min(sizes.batch_size, sizes.n_windows), sizes.max_length, sizes.dim
     batch = [rows, length, dim]
     first = [round(float(value), 5) for value in tables.token.weight.detach()[0, :3]]
     printer.object(
@@ -208,10 +205,10 @@ def _show(printer: Printer, source: WindowSource, plan: Plan, tables: Tables, ou
             **stream_values(source.origin, source.figures),
             "command": "embed",
             "output": output,
-            "shape": list(plan.shape),
+            "shape": list(sizes.shape),
             "first_batch": batch,
-            "token_table": [plan.n_vocab, dim],
-            "position_table": [plan.context_length, dim],
+            "token_table": [sizes.n_vocab, dim],
+            "position_table": [sizes.context_length, dim],
             "token_table_begins": first,
         }
     )
@@ -220,9 +217,9 @@ def _show(printer: Printer, source: WindowSource, plan: Plan, tables: Tables, ou
     if printer.on_terminal:
         from llmprep.preview.screen import shape_story
 
-        printer.render(shape_story((rows, length), dim, plan.n_vocab, plan.context_length))
+        printer.render(shape_story((rows, length), dim, sizes.n_vocab, sizes.context_length))
     else:
         printer.lines([f"[{rows}, {length}] -> token {batch} + position [{length}, {dim}] -> {batch}"])
-        printer.lines([f"token table [{plan.n_vocab}, {dim}], positional table [{plan.context_length}, {dim}]"])
+        printer.lines([f"token table [{sizes.n_vocab}, {dim}], positional table [{sizes.context_length}, {dim}]"])
     printer.lines([f"token table begins {', '.join(f'{value:.5f}' for value in first)}"])
-    printer.lines([f"{plain.visible(output)}: input_embeddings {list(plan.shape)}, {plain.size(plan.n_bytes)}"])
+    printer.lines([f"{plain.visible(output)}: input_embeddings {list(sizes.shape)}, {plain.size(sizes.n_bytes)}"])

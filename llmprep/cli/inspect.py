@@ -196,11 +196,10 @@ def _continuous_ids(file: PtFile, meta: Mapping[str, Any]) -> Any:
 
 
 def _weights_facts(file: PtFile) -> dict[str, Any]:
-    from llmprep.formats.weights import weight_keys, weights_shape
+    from llmprep.formats.weights import read_weights, weight_keys
 
-    n_vocab, context_length, dim = weights_shape(file)
-    tables = zip(weight_keys(file), ([n_vocab, dim], [context_length, dim]), strict=True)
-    return {"kind": "weights", **{key: f"{shape} {file.dtypes[key]}" for key, shape in tables}}
+    tables = zip(weight_keys(file), read_weights(file), strict=True)
+    return {"kind": "weights", **{key: f"{list(table.shape)} {file.dtypes[key]}" for key, table in tables}}
 
 
 def _windows_facts(n_tokens: int, max_length: int, stride: int) -> dict[str, int]:

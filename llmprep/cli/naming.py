@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def files_of(paths: list[str]) -> list[str]:
     """Return every file that the inputs stand for: none of them may be the output."""
-    from llmprep.documents.finding import expand_paths
+    from llmprep.documents.expanding import expand_paths
 
     return [path for path, _ in expand_paths(paths)]
 
@@ -120,7 +120,7 @@ def _origin_of(given: str) -> _Origin:
     from llmprep.store.reading import TokenStore
     from llmprep.tokens.figures import sum_or_list
 
-    match open_input([given], check=False, open_pipes=False):
+    match open_input([given], check=False, pipes="unread"):
         case TokenStore() as store:
             changed: float = (store.folder / "manifest.json").stat().st_mtime_ns
             records = _records(stream_store(store, Reading()).figures.sources)

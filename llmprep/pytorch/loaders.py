@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from llmprep.choices import ENCODING
 from llmprep.errors import UsageError
+from llmprep.formats.ids import Array
 from llmprep.formats.windows import read_windows
 from llmprep.inputs import check_file_ids
 from llmprep.ptfile.reading import read_pt
 from llmprep.pytorch.batches import collate_windows
 from llmprep.pytorch.datasets import WindowDataset
-from llmprep.pytorch.rows import Array, Batch, as_int64
+from llmprep.pytorch.rows import Batch, as_int64
 from llmprep.pytorch.sampler import WindowSampler
 from llmprep.store.reading import absolute
 from llmprep.tokens.encoding import encode_text
@@ -64,16 +65,20 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     Parameters, defaults and batches are those of ``create_dataloader_v1`` in rasbt/LLMs-from-scratch: under the
     same ``torch.manual_seed`` it yields the same batches, and, but for a store, draws from torch's generator what that
     loader draws, so tables made before or after it begins are the same too. A str is the text itself; a `Path` names
-    a file (text, tokens .pt or windows .pt, or a token store); an array, Tensor or list holds ids. The windows of a
-    store are shuffled by a `WindowSampler`, which needs no memory for them, under a seed drawn from torch's generator.
+    what `WindowDataset` takes (a text, a folder of texts, a tokens or windows .pt, a token store); an array, Tensor or
+    list holds ids. The windows of a store are shuffled by a `WindowSampler`, which needs no memory for them, under a
+    seed drawn from torch's generator.
 
     Raises `UsageError` for a str that is a path rather than a text. Warns if there is no batch at all.
     """
+    source: os.PathLike[str] | Array | Tensor | Sequence[int]
     if isinstance(txt, str):
         _refuse_path(txt)
-    source = encode_text(txt, encoding or "gpt2", vocab_dir=vocab_dir) if isinstance(txt, str) else txt
+        source = encode_text(txt, ENCODING if encoding is None else encoding, vocab_dir=vocab_dir)
+    else:
+        source = txt
     dataset = WindowDataset(source, max_length, stride, split=split, encoding=encoding, vocab_dir=vocab_dir)
-    own_order = shuffle and isinstance(source, os.PathLike) and Path(source).is_dir()
+    own_order = shuffle and dataset.kind == "store"
     seed = int(torch.empty((), dtype=torch.int64).random_()) if own_order else 0
     loader = DataLoader(
         dataset,

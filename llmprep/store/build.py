@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from llmprep.choices import Building, Reading, Sharding
-from llmprep.documents.finding import find_sources
+from llmprep.documents.finding import PathName, find_sources, path_names
 from llmprep.errors import UsageError
 from llmprep.store.executors import InProcess, Workers
 from llmprep.store.folder import check_folder, clear_temporaries
 from llmprep.store.plan import LEAST_SHARD, plan_corpus
-from llmprep.vocabulary.loading import load_vocabulary, warn_of
+from llmprep.tokens.memory import is_memory_limited
+from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary
 
 if TYPE_CHECKING:
     from llmprep.documents.source import Source
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 SHARDS = "llmprep.store.shards"
 """The module that workers need, which imports most of the package: they import it while the caller goes on."""
-
-PathName: TypeAlias = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ def build_store(
     """
     reading, sharding, building = reading or Reading(), sharding or Sharding(), building or Building()
     check_choices(sharding, building)
-    names = [os.fsdecode(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    names = path_names(paths)
     sources = find_sources(names, reading.text_field, reading.announce)
     run = _Run(check_folder(folder, names, sources), sources, reading, sharding, building, watch or (lambda _: None))
     with _open_workers(run) as workers:  # they start while the rest is imported
@@ -150,11 +148,7 @@ def _may_have_processes() -> bool:
         Path.cwd()
     except FileNotFoundError:
         return False
-    try:
-        import resource
-    except ImportError:  # a system without such limits
-        return True
-    return resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
+    return not is_memory_limited()
 
 
 def _build(run: _Run, workers: Workers) -> BuiltStore:
@@ -166,7 +160,7 @@ def _build(run: _Run, workers: Workers) -> BuiltStore:
     from llmprep.store.shards import make_jobs
 
     chosen, folder, task = run.reading.for_text(), run.folder, run.building.task
-    vocabulary = load_vocabulary(chosen.encoding, run.reading.vocab_dir, run.reading.announce or warn_of)
+    vocabulary = load_vocabulary(chosen.encoding, run.reading.vocab_dir, run.reading.announce or announce_by_warning)
     planned = plan_corpus(run.sources, vocabulary, chosen.options, run.sharding)
     jobs = make_jobs(planned, folder, vocabulary, chosen.options, chosen.effort)
     with locked(folder, shared=task is not None, announce=run.announce) as hold:

@@ -9,7 +9,7 @@ from pathlib import Path
 from llmprep.documents.blocks import find_safe_cut
 from llmprep.documents.opening import ByteStream
 from llmprep.documents.source import Counts, Source
-from llmprep.documents.texts import open_span
+from llmprep.documents.spans import open_span
 from llmprep.errors import DataError, FileFormatError, InputError
 from llmprep.store.schema import Stamp
 
@@ -53,7 +53,7 @@ def reads_same(part: Source, begin: int, end: int, sha256: str) -> bool:
     counts = Counts(part)
     find = find_safe_cut
     if part.format == "jsonl":
-        from llmprep.documents.records import find_line as find
+        from llmprep.documents.json_lines import find_line_start as find
     try:
         with closing(ByteStream(counts)) as stream:
             read = stream.read if part.span is None else open_span(stream, find)[1]

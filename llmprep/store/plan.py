@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmprep import __version__
 from llmprep.choices import Sharding
-from llmprep.documents.decompressing import is_compressed
 from llmprep.documents.reading import read_blocks
+from llmprep.documents.recognising import is_compressed
 from llmprep.documents.source import Counts, Source
 from llmprep.errors import EmptyError
 from llmprep.store.content import stamp_of

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from llmprep.choices import BackendName, Effort, TextOptions
+from llmprep.choices import BackendName, Effort, Special, TextOptions
 from llmprep.documents.source import Counts, Source, count_remarks
 from llmprep.errors import InputError, WorkerDiedError
 from llmprep.formats.tokens import write_tokens
@@ -163,7 +163,7 @@ def _as_planned(source: Source, planned: Stamp) -> Stamp:
 
 
 @lru_cache(maxsize=1)
-def _make_encoder(encoding: str, ranks: bytes | None, special: str, backend: BackendName, expected: int) -> Encoder:
+def _make_encoder(encoding: str, ranks: bytes | None, special: Special, backend: BackendName, expected: int) -> Encoder:
     """A process that builds many shards makes its tokenizers once; they also remember the words they have seen."""
     return Encoder(rebuild_vocabulary(encoding, ranks), special, backend, expected)
 
