@@ -198,7 +198,7 @@ def test_a_size_that_is_not_the_files_loses_nothing(tmp_path: Path) -> None:
     (source,) = find_sources(write(tmp_path, [(".txt", b"word " * 40)]))
 
     assert read_span(replace(source, size=100), 50, 100, block_bytes=16) == b" word" * 29 + b" "
-    with pytest.raises(InputError, match=r"0\.txt: has 200 bytes, and said that it has 300"):
+    with pytest.raises(InputError, match=r"0\.txt: has 200 bytes, and had 300 when it was found"):
         read_span(replace(source, size=300), 50, 300)
 
 
