@@ -129,9 +129,10 @@ def _open_texts(texts: Texts, recipe: Recipe, reading: Reading) -> Opened:
     ids = spool(iter(stream))
     encoding, stated = stream.origin.encoding, stream.figures.content_sha256
     rows = _cut(ids, recipe, stated)
+    recipe = _with_contents(recipe, f"texts {stated}")
     if any(source.size is None for source in texts.sources):
-        return Opened(replace(recipe, source=ids, encoding=encoding), rows, "texts", encoding)
-    return Opened(_with_contents(recipe, f"texts {stated}"), rows, "texts", encoding)
+        recipe = replace(recipe, source=ids, encoding=encoding)
+    return Opened(recipe, rows, "texts", encoding)
 
 
 def _with_contents(recipe: Recipe, contents: str) -> Recipe:
