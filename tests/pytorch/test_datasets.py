@@ -355,9 +355,11 @@ def test_it_says_what_it_is(story: Path, files: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("named", ["given", "by the variable"])
 def test_a_vocabulary_is_looked_for_where_it_is_said_to_be(
-    named: str, vocab_dir: Path, story: Path, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    named: str, vocab_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each function that loads one takes ``vocab_dir`` or heeds LLMPREP_VOCAB_DIR; so does what was sent elsewhere."""
+    text = "a few words of a text"
+    (tmp_path / "text").write_text(text)
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.delenv("LLMPREP_VOCAB_DIR", raising=False)
     monkeypatch.chdir(vocab_dir.parent)
@@ -369,12 +371,14 @@ def test_a_vocabulary_is_looked_for_where_it_is_said_to_be(
     torch.save({"token_ids": torch.arange(99)}, tmp_path / "ids.pt")
 
     ids = encode_text(text, **choice)
-    by_path, by_ids, _ = (WindowDataset(each, 8, **choice) for each in (story, ids, tmp_path / "ids.pt"))
-    batch = next(iter(create_dataloader(text, 1, 8, 8, shuffle=False, **choice)))
+    by_path, by_ids = (WindowDataset(each, 4, **choice) for each in (tmp_path / "text", ids))
+    batch = next(iter(create_dataloader(text, 1, 4, shuffle=False, **choice)))
+    if named == "given":
+        WindowDataset(tmp_path / "ids.pt", 4, **choice)
     pickled = pickle.dumps(by_path)
     monkeypatch.chdir("/")
     monkeypatch.delenv("LLMPREP_VOCAB_DIR", raising=False)
 
     assert ids.tolist() == reference.encode(text, "cl100k_base")
     for dataset in (by_path, by_ids, pickle.loads(pickled)):  # noqa: S301 - our own
-        assert dataset[0][0].tolist() == batch[0][0].tolist() == ids[:8].tolist()
+        assert dataset[0][0].tolist() == batch[0][0].tolist() == ids[:4].tolist()
