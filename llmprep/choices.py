@@ -1,4 +1,4 @@
-"""What may be chosen, as plain values: each choice, and each default, once."""
+"""What may be chosen, as plain values: each choice, and each default, stands here once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Special: TypeAlias = Literal["allow", "text", "error"]
 IdDtype: TypeAlias = Literal["int64", "int32", "uint16"]
 FloatDtype: TypeAlias = Literal["float32", "float16", "bfloat16"]
 BackendName: TypeAlias = Literal["auto", "tiktoken", "gigatoken"]
-"""Which tokenizer encodes; the ids are the same."""
+"""Which tokenizer encodes; the ids are the same. ``auto`` takes the one that will finish first."""
 ExecutorName: TypeAlias = Literal["local", "ray"]
 """Where the shards of a token store are built."""
 DrawOrder: TypeAlias = Literal["dataloader", "ch02"]
-"""Which of the course's notebooks draws its random numbers in this order."""
+"""The order in which random numbers are drawn: that of the course's notebook of this name."""
 
 ENCODING = "gpt2"
 TEXT_FIELD = "text"
@@ -28,7 +28,7 @@ MAX_LENGTH = 256
 BLOCK_BYTES = 1 << 20
 
 Announce: TypeAlias = Callable[[str], None]
-"""Is told, one sentence at a time, what a person should know while a run goes on."""
+"""Is called with one sentence at a time: what a person should know while a run goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,13 @@ class TextOptions:
     special: Special = "allow"
 
     def content(self) -> dict[str, str]:
-        """Return them for ``meta``."""
+        """Return them as plain values, for ``meta``."""
         return {"newlines": self.newlines, "separator": self.separator, "special": self.special}
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How to encode: nothing here changes a byte. ``jobs`` threads encode; 1 means no threads at all."""
+    """How to encode; nothing here changes a byte of the output. ``jobs`` threads encode; 1 means no threads at all."""
 
     backend: BackendName = "auto"
     jobs: int = 1
@@ -58,8 +58,7 @@ class Reading:
     """How inputs are read. None stands for what was not chosen: a .pt file or a store has made those choices already.
 
     ``encoding`` is the name of an encoding or a model, ``vocab_dir`` a folder with vocabulary files, ``text_field`` the
-    field of JSON Lines records, or the column of Parquet rows, that holds the text. ``announce`` is told what a person
-    should know meanwhile.
+    field of JSON Lines records, or the column of Parquet rows, that holds the text.
     """
 
     encoding: str | None = None

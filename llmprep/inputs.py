@@ -1,4 +1,7 @@
-"""What a user names -> texts, a .pt file or a token store: the one recogniser; then a stream of ids, or windows."""
+"""Paths -> texts, a .pt file or a token store, told apart here and nowhere else; then a stream of ids, or windows.
+
+Commands, data sets and `inspect` call `open_input`, and ``match`` on what it returns.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from llmprep.choices import MAX_LENGTH, Reading
+from llmprep.choices import MAX_LENGTH, Reading, TextOptions
 from llmprep.documents.finding import PathName, find_sources, path_names
-from llmprep.documents.opening import ByteStream, hold, peek
+from llmprep.documents.opening import ByteStream, open_pipe, peek
 from llmprep.documents.source import Counts, Source
 from llmprep.errors import UsageError, shorten
 from llmprep.formats.ids import MAX_ID, Array, check_ids, id_blocks
@@ -20,7 +23,7 @@ from llmprep.formats.tokens import read_tokens
 from llmprep.formats.windows import check_window_ids, read_stream, read_windows
 from llmprep.output.temporary import temporary_file
 from llmprep.ptfile.reading import FileState, PtFile, is_zip, read_pt
-from llmprep.store.manifest import is_store
+from llmprep.store.folder import is_store
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.figures import Figures
@@ -31,13 +34,12 @@ from llmprep.vocabulary.names import resolve_encoding
 from llmprep.windows.counts import require_windows
 from llmprep.windows.views import view_windows
 
-TEXT_OPTIONS = ("newlines", "separator", "special")
 READ_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Inputs whose tokens are still to be made: one source a file, in order."""
+    """Texts that are still to be encoded: one source a file, in order."""
 
     sources: list[Source]
 
@@ -56,12 +58,12 @@ def open_input(
     known: FileState | None = None,
     pipes: Pipes = "any",
 ) -> Input:
-    """Tell what ``paths`` name: texts, one .pt file (its first bytes tell), or one token store.
+    """Open what ``paths`` name: texts, one .pt file (its first bytes tell), or one token store.
 
-    ``split`` names a part of a store. Without ``check``, checksums of a .pt file or a store are not worked out, nor
-    those of a .pt file whose state is ``known``. With ``pipes`` "texts", a .pt file that comes through a pipe is a
-    `UsageError`; with "unread", what comes through one is taken for text, and nothing is read of it. Raises
-    `UsageError` for several inputs of which one is a store, and as `find_sources` does.
+    ``split`` names a part of a store. Without ``check``, the checksums of a .pt file or a store are not verified, nor
+    are those of a .pt file whose state is ``known``. With ``pipes`` "texts", a .pt file that comes through a pipe is a
+    `UsageError`; with "unread", what comes through one is taken for text, and nothing of it is read. Raises
+    `UsageError` for a store beside other inputs, and as `find_sources`, `read_pt` and `TokenStore` do.
     """
     reading, names = reading or Reading(), path_names(paths)
     stores = [name for name in names if is_store(name)]
@@ -80,17 +82,17 @@ def open_input(
 def _recognise(
     sources: list[Source], *, check: bool = True, known: FileState | None = None, spooled: bool = True
 ) -> Texts | PtFile:
-    """Tell texts from the one .pt file; one that comes through a pipe goes into a temporary file first."""
+    """Tell one .pt file from texts; one that comes through a pipe goes into a temporary file first."""
     if len(sources) != 1:
         return Texts(sources)
-    source = hold(sources[0])
+    source = open_pipe(sources[0])
     if not is_zip(peek(source, 4)):
         return Texts([source])
     if source.size is not None:
         return read_pt(Path(source.path), check_crc=check, known=known)
     if not spooled:
-        if source.held is not None:
-            source.held.file.close()
+        if source.pipe is not None:
+            source.pipe.file.close()
         raise UsageError(f"{source.path}: a .pt file is mapped, which a pipe cannot be; save it first")
     with temporary_file() as file, closing(ByteStream(Counts(source))) as stream:
         while data := stream.read(READ_BYTES):
@@ -119,7 +121,7 @@ def open_tokens(paths: PathName | Sequence[PathName], reading: Reading | None = 
 
 
 def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
-    """Open each input as a stream of its own, as `open_tokens` does; all are found before any is read."""
+    """Open each input as a stream of its own, as `open_tokens` does; all are found before any is opened."""
     if any(map(is_store, paths)):
         yield open_tokens(paths, reading)
         return
@@ -140,7 +142,7 @@ def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
 
 
 def stream_input(found: Input, reading: Reading) -> TokenStream:
-    """Stream the ids of what `open_input` has found."""
+    """Stream the ids of what `open_input` has opened."""
     match found:
         case TokenStore():
             return stream_store(found, reading)
@@ -153,34 +155,35 @@ def stream_input(found: Input, reading: Reading) -> TokenStream:
 
 
 def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
-    """Stream the ids of a token store, whose tokens are made already."""
+    """Stream the ids of a token store."""
     name = str(store.folder)
     _refuse_text_choices(name, reading)
-    values = store.manifest.values
+    manifest, text_options = store.manifest, TextOptions().content()
     origin = Origin(
         name=name,
-        encoding=check_encoding(name, values["encoding"], reading.encoding),
-        vocab_sha256=values["vocab_sha256"],
-        n_vocab=values["n_vocab"],
-        options={key: values["options"][key] for key in TEXT_OPTIONS if key in values["options"]},
+        encoding=check_encoding(name, manifest.encoding, reading.encoding),
+        vocab_sha256=manifest.vocab_sha256,
+        n_vocab=manifest.n_vocab,
+        options={key: manifest.options[key] for key in text_options if key in manifest.options},
         vocab_dir=reading.vocab_dir,
     )
     record = {
-        "name": f"{len(values['sources'])} inputs",
-        "tokens": values["n_tokens"],
-        "documents": values["n_documents"],
-        "bytes": sum(size for _, size in values["sources"]),
-        "sha256": values["plan_sha256"],
+        "name": f"{len(manifest.sources)} inputs",
+        "tokens": manifest.n_tokens,
+        "documents": manifest.n_documents,
+        "bytes": sum(size for _, size in manifest.sources),
+        "sha256": manifest.plan_sha256,
     }
     figures = Figures(records=[record])
     return TokenStream(origin, count_tokens(store.blocks(), figures), figures)
 
 
 def stream_file(file: PtFile, reading: Reading) -> TokenStream:
-    """Stream the ids of a tokens file, or the token stream that a windows file was cut from."""
-    (read_windows if "input_ids" in file.tensors else read_tokens)(file)  # what holds no ids needs no vocabulary
+    """Stream the ids of a tokens file, or of the stream that a windows file was cut from."""
+    (read_windows if "input_ids" in file.tensors else read_tokens)(file)  # before a vocabulary is looked for
     origin, figures = _stated_by(file, reading)
-    origin = replace(origin, options={key: value for key, value in origin.options.items() if key in TEXT_OPTIONS})
+    text_options = TextOptions().content()
+    origin = replace(origin, options={key: value for key, value in origin.options.items() if key in text_options})
     ids = read_stream(file, origin.n_vocab)
     return TokenStream(origin, count_tokens(id_blocks(ids), figures), figures)
 
@@ -218,7 +221,7 @@ def _refuse_text_choices(name: str, reading: Reading) -> None:
 
 @dataclass(frozen=True, slots=True)
 class WindowSource:
-    """Input windows (N, L), to be read in any order, and what is known of the stream they were cut from."""
+    """Input windows ``rows`` (N, L), to be read in any order, and what is known of the stream they were cut from."""
 
     rows: Array
     origin: Origin
@@ -232,9 +235,11 @@ def open_windows(
     reading: Reading | None = None,
     watch: Callable[[Sequence[Counts]], None] = lambda _: None,
 ) -> WindowSource:
-    """Open a windows file, or cut windows from texts, a tokens file or a store (max_length is then 256 unless given).
+    """Open a windows file, or cut windows from texts, a tokens file or a store.
 
-    ``watch`` is given the counts of texts before these are read.
+    max_length is 256, and stride is max_length, unless given; a windows file has its own, and another is a
+    `UsageError`. ``watch`` is given the counts of texts before these are read. Raises `DataError` if there is no
+    window.
     """
     reading = reading or Reading()
     found = open_input(paths, reading)
@@ -255,13 +260,13 @@ def open_windows(
     )
 
 
-# --- what a file or store says of its vocabulary --------------------------------------------------
+# --- the vocabulary that a file or store states ----------------------------------------------------
 
 
 def encoding_of(file: PtFile, encoding: str | None = None) -> str:
-    """Return the encoding a file was made with; one that is asked for must be the same.
+    """Return the encoding that a file states, or for a file that states none, the one that is asked for.
 
-    Raises `UsageError` for another one, and for a file of another program, which states none, if none is asked for.
+    Raises `UsageError` for another one than the file's, and if neither names one.
     """
     own = file.meta.get("encoding")
     if isinstance(own, str):
@@ -281,9 +286,10 @@ def check_encoding(name: str, own: str, encoding: str | None) -> str:
 def check_file_ids(
     file: PtFile, encoding: str | None = None, load: Callable[[str], Vocabulary] = load_vocabulary
 ) -> None:
-    """Check the ids of a tokens or windows file against the vocabulary that the file, or else ``encoding``, names.
+    """Check the ids of a tokens or windows file against the vocabulary that it states, or else that of ``encoding``.
 
-    Where neither names one, no id may be negative. Raises `FileFormatError`, and `UsageError` for another encoding.
+    If neither names one, no id may be negative. Raises `FileFormatError` for a wrong id, `UsageError` for another
+    encoding than the file's.
     """
     if file.meta:
         n_vocab = checked_meta(file)["n_vocab"]

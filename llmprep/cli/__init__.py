@@ -12,7 +12,10 @@ naming.py     names of outputs, and what they must not replace
 notes.py      what every command says of its inputs
 dry_run.py    what would be read and written
 
-tokenize.py   with listing.py (--count, --ids) and store.py (-o FOLDER/)
-pairs.py  window.py  embed.py  merge.py
-inspect.py    with looking.py (--window, --around, --where)
+tokenize.py   the command tokenize, with
+listing.py    its --count and --ids, and
+store.py      its -o FOLDER/
+pairs.py, window.py, embed.py, merge.py   the commands of these names
+inspect.py    the command inspect, with
+looking.py    its --window, --around and --where
 """

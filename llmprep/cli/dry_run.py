@@ -81,7 +81,7 @@ def _require_windows(
 
 def _may_expand(source: Source) -> bool:
     """Tell whether a file's text may have more bytes than the file."""
-    from llmprep.documents.decompressing import is_compressed
+    from llmprep.documents.recognising import is_compressed
 
     return source.format == "parquet" or is_compressed(source)
 

@@ -86,7 +86,7 @@ class Texts:
 
     def paths(self) -> list[str]:
         """Return the inputs named on the command line and in the list of files."""
-        from llmprep.documents.finding import read_names
+        from llmprep.documents.file_lists import read_names
 
         listed = read_names(self.files_from, nul_separated=self.null) if self.files_from else []
         if self.null and not self.files_from:

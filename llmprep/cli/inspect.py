@@ -136,39 +136,43 @@ def _refuse_text(path: Path) -> NoReturn:
 
 
 def _describe_store(store: TokenStore, subject: Subject) -> Opened:
-    from llmprep.store.provenance import store_pieces
+    from llmprep.store.provenance import stretches_of_store
 
-    values = store.manifest.values
+    manifest = store.manifest
     max_length, stride = subject.shape()
     facts = {
         "kind": "token store",
-        **_common_facts(values),
-        "n_documents": values["n_documents"],
-        "n_sources": len(values["sources"]),
-        "n_shards": len(store.manifest.shards),
-        "dtype": values["dtype"],
-        "splits": values["splits"],
-        **_windows_facts(values["n_tokens"], max_length, stride),
+        "encoding": manifest.encoding,
+        "n_tokens": manifest.n_tokens,
+        "options": manifest.options,
+        "content_sha256": manifest.content_sha256,
+        "n_documents": manifest.n_documents,
+        "n_sources": len(manifest.sources),
+        "n_shards": len(manifest.shards),
+        "dtype": manifest.dtype,
+        "splits": {name: [*span] for name, span in manifest.splits.items()},
+        **_windows_facts(manifest.n_tokens, max_length, stride),
     }
-    pieces = store_pieces(store.manifest)
-    return Opened(subject.path, facts, len(store), store, pieces, values["encoding"], max_length, stride)
+    stretches = stretches_of_store(manifest)
+    return Opened(subject.path, facts, len(store), store, stretches, manifest.encoding, max_length, stride)
 
 
 def _describe_file(file: PtFile, subject: Subject) -> Opened:
     from llmprep.formats.meta import checked_meta
-    from llmprep.store.provenance import file_pieces
+    from llmprep.store.provenance import stretches_of_file
 
     meta = checked_meta(file)
     options = meta["options"]
     shapes = {key: f"{list(array.shape)} {file.dtypes[key]}" for key, array in file.tensors.items()}
-    facts: dict[str, Any] = {"kind": meta["kind"], **_common_facts(meta), "n_sources": len(meta["sources"]), **shapes}
+    common = {key: meta[key] for key in ("encoding", "n_tokens", "options", "content_sha256")}
+    facts: dict[str, Any] = {"kind": meta["kind"], **common, "n_sources": len(meta["sources"]), **shapes}
     ids = _continuous_ids(file, meta)
     is_windows = "input_ids" in file.tensors
     max_length, stride = subject.shape(*((options["max_length"], options["stride"]) if is_windows else ()))
     if len(ids):
         facts |= _windows_facts(meta["n_tokens"], max_length, stride)
-    pieces = file_pieces(meta) if len(ids) and options.get("part", "train") == "train" else []
-    return Opened(subject.path, facts, len(ids), ids, pieces, meta["encoding"], max_length, stride)
+    stretches = stretches_of_file(meta) if len(ids) and options.get("part", "train") == "train" else []
+    return Opened(subject.path, facts, len(ids), ids, stretches, meta["encoding"], max_length, stride)
 
 
 def _continuous_ids(file: PtFile, meta: Mapping[str, Any]) -> Any:
@@ -192,15 +196,10 @@ def _continuous_ids(file: PtFile, meta: Mapping[str, Any]) -> Any:
 
 
 def _weights_facts(file: PtFile) -> dict[str, Any]:
-    from llmprep.formats.weights import weight_keys, weights_shape
+    from llmprep.formats.weights import read_weights, weight_keys
 
-    n_vocab, context_length, dim = weights_shape(file)
-    tables = zip(weight_keys(file), ([n_vocab, dim], [context_length, dim]), strict=True)
-    return {"kind": "weights", **{key: f"{shape} {file.dtypes[key]}" for key, shape in tables}}
-
-
-def _common_facts(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: values[key] for key in ("encoding", "n_tokens", "options", "content_sha256")}
+    tables = zip(weight_keys(file), read_weights(file), strict=True)
+    return {"kind": "weights", **{key: f"{list(table.shape)} {file.dtypes[key]}" for key, table in tables}}
 
 
 def _windows_facts(n_tokens: int, max_length: int, stride: int) -> dict[str, int]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from llmprep.store.provenance import Piece
+    from llmprep.store.provenance import Stretch
 
 IDS_SHOWN = 24
 CHARS_SHOWN = 200
@@ -53,7 +53,7 @@ class Opened:
     facts: Mapping[str, Any]
     n_tokens: int
     ids: Any
-    pieces: list[Piece]
+    stretches: list[Stretch]
     encoding: str
     max_length: int
     stride: int
@@ -145,7 +145,7 @@ def _show_window(printer: Printer, opened: Opened, number: int, text: Text | Non
         return values
     values["text"] = _mark_documents(ids[:-1], text)
     printer.lines([f"  text  {plain.visible(values['text'])}"])
-    if opened.pieces:
+    if opened.stretches:
         values["places"] = _find_places(opened, first, text)
         printer.lines(f"  from  {_worded(place)}" for place in values["places"])
     return values
@@ -157,7 +157,9 @@ def _find_places(opened: Opened, first: int, text: Text) -> list[dict[str, Any]]
     from llmprep.store.provenance import find_places
 
     count = opened.max_length + 1
-    return [asdict(place) for place in find_places(opened.read, opened.pieces, first, count, text.table, text.eot_id)]
+    return [
+        asdict(place) for place in find_places(opened.read, opened.stretches, first, count, text.table, text.eot_id)
+    ]
 
 
 def _worded(place: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def files_of(paths: list[str]) -> list[str]:
     """Return every file that the inputs stand for: none of them may be the output."""
-    from llmprep.documents.finding import expand_paths
+    from llmprep.documents.expanding import expand_paths
 
     return [path for path, _ in expand_paths(paths)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,7 +51,7 @@ def pairs(texts: Texts, contexts: Contexts, target: Target, words: Words) -> Non
     if target.force and output is None:
         raise UsageError("--force: goes with -o")
     stream, size = open_tokens(paths, texts.reading(printer)), contexts.context_size
-    with words.progress(stream.figures.counts):
+    with words.progress(stream.figures.counts), closing(stream):
         n_ids = size * contexts.windows + 1
         ids = take_span(stream, contexts.start, n_ids, name=stream.origin.name, to_the_end=output is not None)
     vocabulary = stream.origin.load_vocabulary(printer.note)

@@ -18,7 +18,7 @@ from llmprep.errors import UsageError, shorten
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
-    from llmprep.store.manifest import Manifest
+    from llmprep.store.schema import Manifest
 
 BYTES_PER_TOKEN = 4
 
@@ -141,26 +141,24 @@ def make_store(
 
 def show_store(printer: Printer, folder: Path, manifest: Manifest) -> None:
     """Say what a finished store holds."""
-    values = manifest.values
-    empty = [values["sources"][number][0] for number in values["empty"]]
-    say_empty_inputs(printer, [shorten(name, 200) for name in empty])
-    say_empty_records(printer, values.get("n_empty", 0))
-    if values["n_boms"]:
-        printer.note(f"{plain.plural(values['n_boms'], 'input')} began with a byte order mark, which was dropped")
-    for split, (first, behind) in values["splits"].items():
-        if first == behind:
-            tokens = plain.plural(values["n_tokens"], "token")
-            printer.note(f"split {split} is empty: --val-fraction of {tokens} is less than one")
-    kept = {key: values[key] for key in ("n_tokens", "n_documents", "n_special", "encoding", "dtype", "content_sha256")}
+    say_empty_inputs(printer, [shorten(manifest.sources[number][0], 200) for number in manifest.empty])
+    say_empty_records(printer, manifest.n_empty)
+    if manifest.n_boms:
+        printer.note(f"{plain.plural(manifest.n_boms, 'input')} began with a byte order mark, which was dropped")
+    n_tokens = plain.plural(manifest.n_tokens, "token")
+    for split, (first, end) in manifest.splits.items():
+        if first == end:
+            printer.note(f"split {split} is empty: --val-fraction of {n_tokens} is less than one")
+    names = ("n_tokens", "n_documents", "n_special", "encoding", "dtype", "content_sha256")
+    kept = {name: getattr(manifest, name) for name in names}
     printer.object({"command": "tokenize", "output": str(folder), "n_shards": len(manifest.shards), **kept})
-    documents = plain.plural(values["n_documents"], "document")
-    n_bytes = sum(shard["bytes"] for shard in manifest.shards)
-    size = f"{plain.plural(len(manifest.shards), 'shard')}, {values['dtype']}, {plain.size(n_bytes)}"
+    n_bytes = sum(shard.bytes for shard in manifest.shards)
+    size = f"{plain.plural(len(manifest.shards), 'shard')}, {manifest.dtype}, {plain.size(n_bytes)}"
     printer.lines(
         [
-            f"{plain.plural(values['n_tokens'], 'token')} ({values['encoding']}) of {documents}",
-            f"<|endoftext|> in the text itself: {plain.number(values['n_special'])}",
-            f"content_sha256 {values['content_sha256']}",
+            f"{n_tokens} ({manifest.encoding}) of {plain.plural(manifest.n_documents, 'document')}",
+            f"<|endoftext|> in the text itself: {plain.number(manifest.n_special)}",
+            f"content_sha256 {manifest.content_sha256}",
             f"{plain.visible(str(folder))}: {size}",
         ]
     )

@@ -49,7 +49,8 @@ def window(texts: Texts, shape: Shape, look: Look, file: IdFile, target: Target,
     """Slice texts or a tokens file into input and target windows."""
     from llmprep.cli.dry_run import plan_windows, show_plan
     from llmprep.cli.naming import check_outputs, name_output, split_names
-    from llmprep.formats.windows import WindowOptions, split_stream, write_windows
+    from llmprep.formats.splitting import split_stream
+    from llmprep.formats.windows import WindowOptions, write_windows
     from llmprep.inputs import open_tokens
     from llmprep.output.writing import open_outputs
     from llmprep.tokens.stream import Head

@@ -1,4 +1,4 @@
-"""An input -> its bytes: opened once, hashed, watched for changes."""
+"""A source -> its bytes: opened once, hashed, watched for changes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import TypeAlias
 from llmprep.documents.source import STDIN, Counts, OpenFile, Source, input_error
 from llmprep.errors import InputError
 
+Read: TypeAlias = Callable[[int], bytes]
+"""Returns up to so many bytes of something; none only at its end."""
 Run: TypeAlias = Callable[..., None]
 """Calls its first argument with the others: now, or in order in another thread."""
 HEAD_BYTES = 4096
@@ -25,16 +27,16 @@ def run_now(function: Callable[..., object], *arguments: object) -> None:
 
 
 class ByteStream:
-    """The bytes of one input, from front to end, with a look ahead that takes nothing.
+    """The bytes of one source, from front to end, with a look ahead that takes nothing.
 
-    A regular file that changes while it is read is an error, never a mixture. ``run`` does the hashing; ``step`` bounds
-    the bytes that one read returns.
+    What is read is counted, and hashed by ``run``; ``step`` bounds the bytes that one read returns. A regular file that
+    changes while it is read is an `InputError`, never a mixture.
     """
 
     def __init__(self, counts: Counts, run: Run = run_now, step: int = sys.maxsize) -> None:
         self.counts = counts
         self.source = counts.source
-        self._opened = counts.source.held or OpenFile(_open(counts.source))
+        self._opened = counts.source.pipe or OpenFile(_open(counts.source))
         self._status = os.fstat(self._opened.file.fileno())
         self._run, self._step = run, step
         self._digest = hashlib.sha256()
@@ -61,9 +63,21 @@ class ByteStream:
         return data
 
     def seek(self, position: int) -> None:
-        """Go to a position of a file that can be sought; what is passed over is not hashed."""
+        """Go to a position of a regular file; what is passed over is neither counted nor hashed."""
         self._opened.ahead = b""
         self._opened.file.seek(position)
+
+    def finish(self) -> None:
+        """Check, at the end, that a file is what it was when it was opened, and state the hash."""
+        if stat.S_ISREG(self._status.st_mode):
+            now = os.fstat(self._opened.file.fileno())
+            if (now.st_size, now.st_mtime_ns) != (self._status.st_size, self._status.st_mtime_ns):
+                raise InputError(f"{self.source.path}: changed while it was read; run again when it is at rest")
+        self._run(self._state_hash)
+
+    def close(self) -> None:
+        """Close the file; standard input stays open."""
+        self._opened.file.close()
 
     def _take(self, count: int) -> bytes:
         try:
@@ -74,20 +88,25 @@ class ByteStream:
             raise InputError(f"{self.source.path}: is in non-blocking mode and has no data; reopen it")
         return data
 
-    def finish(self) -> None:
-        """Check, at the end, that a file is what it was when it was opened, and state the hash."""
-        if stat.S_ISREG(self._status.st_mode):
-            now = os.fstat(self._opened.file.fileno())
-            if (now.st_size, now.st_mtime_ns) != (self._status.st_size, self._status.st_mtime_ns):
-                raise InputError(f"{self.source.path}: changed while it was read; run again when it is at rest")
-        self._run(self._state_hash)
-
     def _state_hash(self) -> None:
         self.counts.sha256 = self._digest.hexdigest()
 
-    def close(self) -> None:
-        """Close the file; standard input stays open."""
-        self._opened.file.close()
+
+def open_pipe(source: Source) -> Source:
+    """Return the source, with its file open if it gives its bytes only once, so that `peek` loses none of them."""
+    if source.size is not None or source.pipe is not None:
+        return source
+    return replace(source, pipe=OpenFile(_open(source)))
+
+
+def peek(source: Source, count: int = HEAD_BYTES) -> bytes:
+    """Return the first bytes of a file, or of a source that `open_pipe` has returned, without taking them."""
+    stream = ByteStream(Counts(source))
+    try:
+        return stream.peek(count)
+    finally:
+        if source.pipe is None:
+            stream.close()
 
 
 def _open(source: Source) -> FileIO:
@@ -97,20 +116,3 @@ def _open(source: Source) -> FileIO:
         return FileIO(sys.stdin.fileno() if is_stdin else source.path, closefd=not is_stdin)
     except (OSError, ValueError) as error:
         raise input_error(source.path, error) from error
-
-
-def hold(source: Source) -> Source:
-    """Return the source; one that gives its bytes only once is open then, so that `peek` loses none of them."""
-    if source.size is not None or source.held is not None:
-        return source
-    return replace(source, held=OpenFile(_open(source)))
-
-
-def peek(source: Source, count: int = HEAD_BYTES) -> bytes:
-    """Return the first bytes of a file, or of a source that `hold` has returned, without taking them."""
-    stream = ByteStream(Counts(source))
-    try:
-        return stream.peek(count)
-    finally:
-        if source.held is None:
-            stream.close()

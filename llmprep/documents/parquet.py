@@ -1,4 +1,4 @@
-"""Parquet -> documents: the text column of each row is one."""
+"""Parquet -> records: one a row, whose text column is the text."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmprep.documents.opening import ByteStream
-from llmprep.documents.source import Source
+from llmprep.documents.source import Record, Source
 from llmprep.errors import DataError, UsageError, list_names
 
-Documents = Iterator[tuple[str | None, str]]
-"""(text, where it stood) of each record; a blank line has no text."""
 
+def read_parquet(stream: ByteStream) -> Iterator[Record]:
+    """Yield the text of each row of a source, and where it stands.
 
-def parquet_rows(stream: ByteStream) -> Documents:
-    """Yield the text of each row, and where it stands. Raises `UsageError` where pyarrow is not installed."""
+    Raises `DataError` for damage, a missing column, and a cell that is not a string, `UsageError` where pyarrow is not
+    installed.
+    """
     source = stream.source
     try:
         from pyarrow import ArrowException, ArrowInvalid
@@ -29,12 +30,25 @@ def parquet_rows(stream: ByteStream) -> Documents:
             for batch in file.iter_batches(batch_size=1024, columns=[source.text_field]):
                 for value in batch.column(0):
                     row += 1
-                    yield _cell(source, value, f"row {row}"), f"row {row}"
+                    yield _text_of(source, value, f"row {row}"), f"row {row}"
     except UnicodeDecodeError as error:
         raise DataError(f"{source.path}: the name of a column is not valid UTF-8: {error.object!r:.60}") from error
     except (ArrowInvalid, ArrowException, OSError) as error:
         raise DataError(f"{source.path}: damaged near row {row + 1}: {str(error).splitlines()[0]}") from error
     stream.read(1)  # at the end again: an error if the file has changed since it was hashed
+
+
+def count_rows(source: Source) -> int:
+    """Return how many rows a Parquet file says it has."""
+    from pyarrow.parquet import read_metadata
+
+    return int(read_metadata(source.path).num_rows)
+
+
+def _hash_whole(stream: ByteStream) -> None:
+    """Parquet is read by seeking, so its hash takes a pass of its own."""
+    while stream.read(1 << 18):
+        pass
 
 
 def _require_column(source: Source, names: list[str]) -> None:
@@ -49,7 +63,7 @@ def _require_column(source: Source, names: list[str]) -> None:
         )
 
 
-def _cell(source: Source, scalar: Any, place: str) -> str:
+def _text_of(source: Source, scalar: Any, place: str) -> str:
     """Return a cell's text; some writers store text as bytes without saying that it is text."""
     try:
         value = scalar.as_py()
@@ -61,16 +75,3 @@ def _cell(source: Source, scalar: Any, place: str) -> str:
         kind = "null" if value is None else f"a {type(value).__name__}"
         raise DataError(f"{source.path}: {place}: column {source.text_field} is {kind}, not a string")
     return value
-
-
-def count_rows(source: Source) -> int:
-    """Return how many rows a Parquet file says it has."""
-    from pyarrow.parquet import read_metadata
-
-    return int(read_metadata(source.path).num_rows)
-
-
-def _hash_whole(stream: ByteStream) -> None:
-    """Parquet is read by seeking, so its hash takes a pass of its own."""
-    while stream.read(1 << 18):
-        pass

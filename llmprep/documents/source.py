@@ -1,4 +1,7 @@
-"""One input, and what has been counted of it."""
+"""One input, as it is known before it is read, and what has been counted of it.
+
+A `Source` never changes. What reading it finds out goes into its `Counts`.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from llmprep.errors import InputError
 
 STDIN = "-"
 BOM = b"\xef\xbb\xbf"
-COMPRESSED = (".gz", ".gzip", ".bz2", ".bz", ".xz", ".lzma", ".zst", ".zstd")
-"""Endings of names that promise compressed content. Whether it is, its first bytes tell."""
 Format: TypeAlias = Literal["text", "jsonl", "parquet"]
+Record: TypeAlias = tuple[str | None, str]
+"""A record's text, and its place for messages (``line 3``, ``row 3``). A blank line has the text None."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,10 +33,9 @@ class Source:
     """One input, as it is known before it is read.
 
     ``path`` is as the user gave it, for messages; ``name`` is its last part, or its place inside a folder that was
-    named, for files: it must not depend on where the folder lies. ``size`` in bytes is None for what does not tell it
-    (a pipe). A ``span`` names a part of a plain text or of JSON Lines by two byte positions, each of which stands for
-    the first safe cut, or start of a line, at or after it. ``held`` is the open file of a pipe whose first bytes were
-    looked at: it can be opened only once.
+    named, for files: it must not depend on where the folder lies. ``size`` in bytes is None where it is not known (a
+    pipe). A ``span`` names a part of a plain text or of JSON Lines by two byte positions, each of which stands for the
+    first safe cut, or start of a line, at or after it. ``pipe`` is the open file of what can be opened only once.
     """
 
     path: str
@@ -42,7 +44,7 @@ class Source:
     format: Format = "text"
     text_field: str = TEXT_FIELD
     span: tuple[int, int] | None = None
-    held: OpenFile | None = field(default=None, repr=False, compare=False)
+    pipe: OpenFile | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -52,8 +54,9 @@ class Counts:
     ``begin`` is the byte at which the source's span really begins. ``n_bytes`` and ``sha256`` are of the bytes as they
     came, compressed or not; ``n_text`` counts the bytes of a plain text as it is encoded, with newlines as chosen and
     without a byte order mark. ``n_documents`` counts those with text, ``n_empty`` the records without. ``gaps`` are
-    runs [number, count] of the numbers, from 1 on, of records without text and of blank lines; None where they are too
-    many. ``remarks`` are what a person should know of the input: each continues a sentence that begins with its name.
+    runs [number, count] of the numbers, from 1 on, of records without text and of blank lines; None where there are too
+    many to keep. ``remarks`` are what a person should know of the input: each continues a sentence that begins with its
+    name.
     """
 
     source: Source
@@ -83,11 +86,6 @@ def count_remarks(counted: Sequence[Counts]) -> dict[str, tuple[str, int]]:
             first, number = found.get(remark, (counts.source.path, 0))
             found[remark] = first, number + 1
     return found
-
-
-def promises_compression(path: str) -> bool:
-    """Tell by its name whether a file should be compressed."""
-    return path.lower().endswith(COMPRESSED)
 
 
 def input_error(path: str, error: OSError | ValueError) -> InputError:

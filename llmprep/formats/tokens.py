@@ -1,4 +1,4 @@
-"""A tokens file: ``token_ids`` (n,)."""
+"""A tokens file: ``token_ids`` (n,), in a dtype of `IdDtype`, and ``meta``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmprep.errors import EmptyError, FileFormatError, list_names
-from llmprep.formats.ids import Array, check_ids, hash_ids, raw_blocks
-from llmprep.formats.meta import check_dtype, compare, make_meta
+from llmprep.formats.arrays import raw_blocks
+from llmprep.formats.ids import ID_DTYPES, Array, check_ids, hash_ids
+from llmprep.formats.meta import check_dtype, make_meta, require_stated
 from llmprep.output.writing import Sink
 from llmprep.ptfile.layout import TensorView
 from llmprep.ptfile.reading import PtFile
@@ -16,12 +17,15 @@ from llmprep.tokens.stream import TokenStream
 
 
 def read_tokens(file: PtFile) -> Array:
-    """Return ``token_ids`` (n,) of a tokens file, or raise `FileFormatError`."""
+    """Return ``token_ids`` (n,) of a tokens file; the ids themselves are for `check_ids`.
+
+    Raises `FileFormatError` for another key, shape or dtype, `EmptyError` if there is no id.
+    """
     ids = file.tensors.get("token_ids")
     if ids is None:
         held = list_names([*file.tensors]) if file.tensors else "no tensor"
         raise FileFormatError(f"{file.name}: holds {held}; a tokens file has token_ids (n,), a windows file input_ids")
-    if ids.ndim != 1 or file.dtypes["token_ids"] not in ("int64", "int32", "uint16"):
+    if ids.ndim != 1 or file.dtypes["token_ids"] not in ID_DTYPES:
         raise FileFormatError(
             f"{file.name}: token_ids has shape {ids.shape} and dtype {file.dtypes['token_ids']}; need (n,) integers"
         )
@@ -31,7 +35,10 @@ def read_tokens(file: PtFile) -> Array:
 
 
 def write_tokens(sink: Sink, stream: TokenStream, *, dtype: str) -> int:
-    """Write a tokens file while the stream is read; return its size in bytes."""
+    """Write a tokens file while the stream is read; return its size in bytes.
+
+    Raises `UsageError` if the ids do not fit ``dtype``.
+    """
     check_dtype(dtype, stream.origin.n_vocab)
     figures = stream.figures
 
@@ -43,10 +50,10 @@ def write_tokens(sink: Sink, stream: TokenStream, *, dtype: str) -> int:
 
 
 def verify_tokens(file: PtFile, meta: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what was checked of a tokens file. Raises `FileFormatError` for the first thing that does not hold."""
+    """Yield a line for each thing that holds of a tokens file; raise `FileFormatError` for the first that does not."""
     ids = read_tokens(file)
     check_ids(ids, meta["n_vocab"], file.name)
     yield f"{len(ids)} ids, each in the vocabulary of {meta['n_vocab']}"
-    compare(file.name, "n_tokens", len(ids), meta["n_tokens"])
-    compare(file.name, "content_sha256", hash_ids(ids), meta["content_sha256"])
+    require_stated(file.name, "n_tokens", len(ids), meta["n_tokens"])
+    require_stated(file.name, "content_sha256", hash_ids(ids), meta["content_sha256"])
     yield f"content_sha256 {meta['content_sha256']}"

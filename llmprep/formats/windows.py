@@ -1,29 +1,30 @@
-"""A windows file: ``input_ids`` and ``target_ids`` (N, L), two views of one token stream."""
+"""A windows file: ``input_ids`` and ``target_ids`` (N, L), two views of one token stream, and ``meta``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from llmprep.choices import ID_DTYPE, Announce
 from llmprep.errors import DataError, EmptyError, FileFormatError, UsageError
-from llmprep.formats.ids import IDS_PER_BLOCK, Array, check_ids, hash_ids, id_blocks, raw_blocks
-from llmprep.formats.meta import check_dtype, compare, make_meta
+from llmprep.formats.arrays import raw_blocks
+from llmprep.formats.ids import ID_DTYPES, IDS_PER_BLOCK, Array, check_ids, hash_ids
+from llmprep.formats.meta import check_dtype, make_meta, require_stated
 from llmprep.formats.tokens import read_tokens
 from llmprep.output.writing import Sink
 from llmprep.ptfile.layout import DTYPES, TensorView, c_strides
 from llmprep.ptfile.reading import PtFile
 from llmprep.ptfile.writing import write_pt
 from llmprep.tokens.spooling import spool
-from llmprep.tokens.stream import TokenStream, count_tokens
-from llmprep.windows.counts import count_windows, require_windows, split_place
+from llmprep.tokens.stream import TokenStream
+from llmprep.windows.counts import count_windows, require_windows
 from llmprep.windows.views import stream_of, take_rows, view_windows
 
 KEYS = ("input_ids", "target_ids")
-ROWS = 1 << 10
+ROWS_PER_BLOCK = 1 << 10
 
 
 def read_windows(file: PtFile, max_length: int | None = None, stride: int | None = None) -> tuple[Array, Array]:
@@ -35,7 +36,7 @@ def read_windows(file: PtFile, max_length: int | None = None, stride: int | None
     pair = []
     for key in KEYS:
         array = file.tensors.get(key)
-        if array is None or array.ndim != 2 or file.dtypes[key] not in ("int64", "int32", "uint16"):
+        if array is None or array.ndim != 2 or file.dtypes[key] not in ID_DTYPES:
             held = "missing" if array is None else f"shape {array.shape}, dtype {file.dtypes[key]}"
             raise FileFormatError(f"{file.name}: {key}: {held}; a windows file has (N, L) integers")
         pair.append(array)
@@ -53,7 +54,10 @@ def read_windows(file: PtFile, max_length: int | None = None, stride: int | None
 
 
 def check_window_ids(file: PtFile, n_vocab: int) -> None:
-    """Check the ids of a windows file; a storage that is sound spares looking at its overlapping rows one by one."""
+    """Raise `FileFormatError` if an id in a window is not in the vocabulary.
+
+    Only the storage is looked at, and the overlapping rows one by one only where an id of it is wrong.
+    """
     for key in KEYS:
         storage = file.storages[key]
         try:
@@ -79,23 +83,6 @@ def read_stream(file: PtFile, n_vocab: int) -> Array:
     ids = stream_of(inputs, targets, stride)
     check_ids(ids, n_vocab, file.name)
     return ids
-
-
-def split_stream(stream: TokenStream, val_fraction: float) -> list[TokenStream]:
-    """Cut a stream once, before windowing, so that the two parts share no token: [train, val].
-
-    The last ``floor(n * val_fraction)`` tokens are for validation. Reads the stream to its end.
-    """
-    ids = spool(iter(stream))
-    cut = split_place(len(ids), val_fraction)
-    return [_part(stream, val_fraction, part, held) for part, held in (("train", ids[:cut]), ("val", ids[cut:]))]
-
-
-def _part(stream: TokenStream, val_fraction: float, part: str, ids: Array) -> TokenStream:
-    options = {**stream.origin.options, "val_fraction": val_fraction, "part": part}
-    origin = replace(stream.origin, name=f"{stream.origin.name} ({part})", options=options)
-    figures = replace(stream.figures, records=stream.figures.sources)
-    return TokenStream(origin, count_tokens(id_blocks(ids), figures), figures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +115,11 @@ Storages: TypeAlias = tuple[list[Iterator[memoryview]], Callable[[], dict[str, T
 
 
 def _shared_storage(stream: TokenStream, options: WindowOptions) -> Storages:
-    """One storage; the number of windows is known when it has been written."""
+    """Return one storage for both; the number of windows is known when it has been written."""
     max_length, stride, dtype = options.max_length, options.stride, options.dtype
-    apart = stride > max_length
-    step = max_length + 1 if apart else stride
-    blocks = take_rows(stream, max_length, stride) if apart else iter(stream)
+    gaps = stride > max_length
+    step = max_length + 1 if gaps else stride
+    blocks = take_rows(stream, max_length, stride) if gaps else iter(stream)
 
     def views() -> dict[str, TensorView]:
         count = require_windows(stream.figures.n_tokens, max_length, stride, stream.origin.name)
@@ -142,7 +129,7 @@ def _shared_storage(stream: TokenStream, options: WindowOptions) -> Storages:
 
 
 def _dense_storages(stream: TokenStream, options: WindowOptions, announce: Announce | None) -> Storages:
-    """Two storages, each written from front to end, so the stream is held in a temporary file."""
+    """Return a storage for each; as they are written one after the other, the stream is held in a temporary file."""
     max_length, stride, dtype = options.max_length, options.stride, options.dtype
     ids = spool(iter(stream))
     shape = (require_windows(len(ids), max_length, stride, stream.origin.name), max_length)
@@ -160,15 +147,15 @@ def _row_blocks(rows: Array) -> Iterator[Array]:
 
 
 def verify_windows(file: PtFile, meta: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what was checked of a windows file. Raises `FileFormatError` for the first thing that does not hold."""
+    """Yield a line for each thing that holds of a windows file; raise `FileFormatError` for the first that does not."""
     inputs, targets = read_windows(file)
     options = meta["options"]
     max_length, stride = options["max_length"], options["stride"]
-    compare(file.name, "max_length", inputs.shape[1], max_length)
-    compare(file.name, "windows", len(inputs), count_windows(meta["n_tokens"], max_length, stride))
+    require_stated(file.name, "max_length", inputs.shape[1], max_length)
+    require_stated(file.name, "windows", len(inputs), count_windows(meta["n_tokens"], max_length, stride))
     overlap = max(0, max_length - stride)
-    for start in range(0, len(inputs), ROWS):
-        x, y = inputs[start : start + ROWS], targets[start : start + ROWS]
+    for start in range(0, len(inputs), ROWS_PER_BLOCK):
+        x, y = inputs[start : start + ROWS_PER_BLOCK], targets[start : start + ROWS_PER_BLOCK]
         check_ids(x, meta["n_vocab"], file.name)
         check_ids(y, meta["n_vocab"], file.name)
         _require_all(file.name, start, (x[:, 1:] == y[:, :-1]).all(1), "its targets are not its inputs moved by one")
@@ -180,7 +167,7 @@ def verify_windows(file: PtFile, meta: Mapping[str, Any]) -> Iterator[str]:
     yield f"every id is in the vocabulary of {meta['n_vocab']}"
     storage = file.storages["input_ids"]
     if not options["dense"] and stride <= max_length:
-        compare(file.name, "content_sha256", hash_ids(storage), meta["content_sha256"])
+        require_stated(file.name, "content_sha256", hash_ids(storage), meta["content_sha256"])
         yield f"content_sha256 {meta['content_sha256']}"
 
 

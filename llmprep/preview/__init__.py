@@ -1,6 +1,6 @@
-"""Values -> what a person sees. Prints nothing.
+"""Values -> what a person sees. Nothing here prints.
 
-plain.py    text made safe, and the lines for a pipe: no rich
+plain.py    text made safe to show, numbers in words, and the lines that a pipe gets
 screen.py   the same values as rich renderables, for a terminal
-explain.py  what a max_length and a stride do to a text, as lines and a drawing
+explain.py  what max_length and stride do to a text, as lines and a drawing
 """

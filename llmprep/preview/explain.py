@@ -1,4 +1,4 @@
-"""What a max_length and a stride do to a text, as lines and a drawing."""
+"""What max_length and stride do to a text, as lines and a drawing."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from collections.abc import Iterator
 from llmprep.preview.plain import number, plural
 from llmprep.windows.coverage import Coverage, target_counts
 
-WIDTH = 60
-WINDOWS = 4
+_COLUMNS = 60
+"""The widest drawing."""
+_WINDOWS = 4
+"""How many windows are drawn."""
 
 
 def coverage_lines(coverage: Coverage, max_length: int, stride: int) -> Iterator[str]:
-    """Yield the account of every token: used, repeated, never used."""
+    """Yield three lines that account for every token: how many windows, which tokens they use, which they never do."""
     c = coverage
     yield f"{number(c.n_tokens)} tokens -> {plural(c.n_windows, 'window')} of {max_length}, stride {stride}"
     uses = f"input at least once {number(c.n_input)}, target at least once {number(c.n_target)}"
     yield f"{uses}, either {number(c.n_used)}"
-    lost = f"gaps {number(c.n_gap)}, " if stride > max_length else ""
+    gaps = f"gaps {number(c.n_gap)}, " if stride > max_length else ""
     yield (
-        f"never used: {lost}tail {number(c.n_tail)}; "
+        f"never used: {gaps}tail {number(c.n_tail)}; "
         f"{number(c.n_used)} + {number(c.n_gap)} + {number(c.n_tail)} = {number(c.n_tokens)}; "
         f"neighbours share {plural(c.overlap, 'token')}"
     )
 
 
 def explain_lines(coverage: Coverage, max_length: int, stride: int) -> Iterator[str]:
-    """Yield the explanation: the rule in words, a drawing of the first windows, what follows from it."""
+    """Yield the rule in words, a drawing of the first windows, and what the choice means for training."""
     span = f"k*{stride} to k*{stride}+{max_length - 1}"
     yield f"Window k reads tokens {span}; its target is the same span, one token later."
     yield ""
@@ -36,23 +38,23 @@ def explain_lines(coverage: Coverage, max_length: int, stride: int) -> Iterator[
 
 
 def _drawing(max_length: int, stride: int) -> Iterator[str]:
-    """One line a window, ``#`` for input tokens and ``>`` for the last target; a long span is drawn to scale."""
-    n_tokens = (WINDOWS - 1) * stride + max_length + 1
-    unit = -(-n_tokens // WIDTH)
+    """Draw a line for each window, ``#`` for input tokens and ``>`` for the last target; a long span is to scale."""
+    n_tokens = (_WINDOWS - 1) * stride + max_length + 1
+    unit = -(-n_tokens // _COLUMNS)
     columns = -(-n_tokens // unit)
-    each = "each column is one token" if unit == 1 else f"each column is {unit} tokens"
-    yield f"{'token':<9}{_ruler(columns, unit)}   ({each})"
-    for k in range(WINDOWS):
+    scale = "each column is one token" if unit == 1 else f"each column is {unit} tokens"
+    yield f"{'token':<9}{_ruler(columns, unit)}   ({scale})"
+    for k in range(_WINDOWS):
         begin, end = k * stride // unit, max(k * stride // unit + 1, (k * stride + max_length) // unit)
         yield f"{f'window {k}':<9}{' ' * begin}{'#' * (end - begin)}>"
     counts = target_counts(n_tokens, max_length, stride)[::unit]
     marks = "".join(str(n) if n < 10 else "+" for n in counts.tolist())
     yield f"{'target':<9}{marks}"
-    yield f"(target: how often each token is a target in these {WINDOWS} windows; + stands for 10 or more)"
+    yield f"(target: how often each token is a target in these {_WINDOWS} windows; + stands for 10 or more)"
 
 
 def _ruler(columns: int, unit: int) -> str:
-    """Numbers of tokens above their columns, none cut short."""
+    """Number the columns by their first tokens; a number that would not fit whole is left out."""
     step = 5 if unit == 1 else 10
     labels = (f"{column * unit:<{step}}" for column in range(0, columns, step))
     ruler = "".join(labels).rstrip()
@@ -60,6 +62,7 @@ def _ruler(columns: int, unit: int) -> str:
 
 
 def _consequences(coverage: Coverage, max_length: int, stride: int) -> Iterator[str]:
+    """Say how often tokens are targets, which tokens are skipped, and what is left at the end."""
     c = coverage
     if stride < max_length:
         times = c.n_windows * max_length / max(1, c.n_target)
@@ -75,7 +78,7 @@ def _consequences(coverage: Coverage, max_length: int, stride: int) -> Iterator[
         yield f"stride {stride} > max_length {max_length}: between two windows {skipped} are read by none,"
         yield f"{number(c.n_gap)} of {number(c.n_tokens)} in this text. Use --stride {max_length} to lose none."
     if c.n_tail:
-        room = f"a window needs {max_length} tokens and one more as target"
-        yield f"The tail, the last {plural(c.n_tail, 'token')}, fills no window ({room})."
+        needs = f"a window needs {max_length} tokens and one more as target"
+        yield f"The tail, the last {plural(c.n_tail, 'token')}, fills no window ({needs})."
     else:
         yield "The last token is the last target: there is no tail."

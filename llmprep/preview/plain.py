@@ -1,4 +1,4 @@
-"""Text made safe to show, and the plain lines that a pipe gets."""
+"""Text made safe to show, numbers and sizes in words, and the lines that a pipe gets."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 Decode = Callable[[Sequence[int]], str]
+"""Ids -> their text."""
 
-UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+_UNITS = ("kB", "MB", "GB", "TB", "PB")
 _NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _HARMFUL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode's categories of control, format and surrogate characters, and of line and paragraph separators."""
 _JOINERS = "\u200c\u200d"
-"""Zero-width joiners shape Indic and Persian letters and emoji, and do nothing else to a terminal."""
+"""Zero-width (non-)joiners shape Indic and Persian letters and emoji, and do nothing else to a terminal."""
 
 
 def visible(text: str) -> str:
-    r"""Return ``text`` with every character that would act on a terminal written out.
+    r"""Return ``text`` with every character that would act on a terminal written as Python's escape for it.
 
-    Control characters (C0, C1, DEL), bidirectional overrides, other invisible format characters, line and paragraph
-    separators and lone surrogates become escapes; everything else stays.
+    These are control characters (C0, C1, DEL), bidirectional overrides and other invisible format characters, line and
+    paragraph separators, and lone surrogates. All other characters stay as they are.
 
     >>> print(visible("red \x1b[31m\n"))
     red \x1b[31m\n
@@ -38,7 +40,7 @@ def _visible(char: str) -> str:
 
 
 def number(value: int) -> str:
-    """Group digits by thousands.
+    """Return a whole number with its digits grouped by thousands.
 
     >>> number(5145)
     '5,145'
@@ -47,7 +49,7 @@ def number(value: int) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Return the count with its noun.
+    """Return a count with its noun, in the plural unless the count is 1.
 
     >>> plural(1, "window"), plural(1286, "window")
     ('1 window', '1,286 windows')
@@ -56,19 +58,22 @@ def plural(count: int, noun: str) -> str:
 
 
 def size(n_bytes: int) -> str:
-    """Return bytes as people read them, in powers of 1000.
+    """Return a number of bytes as people read it: in the largest power of 1000 that leaves 1.0 or more.
 
     >>> size(812), size(41264), size(5_266_432)
     ('812 bytes', '41.3 kB', '5.3 MB')
     """
     if n_bytes < 1000:
         return f"{n_bytes} bytes"
-    power = next((k for k in range(1, 5) if n_bytes < 999.95 * 1000**k), 5)
-    return f"{n_bytes / 1000**power:.1f} {UNITS[power]}"
+    largest = len(_UNITS)
+    power = next((k for k in range(1, largest) if n_bytes < 999.95 * 1000**k), largest)  # 999.95 rounds to 1000.0
+    return f"{n_bytes / 1000**power:.1f} {_UNITS[power - 1]}"
 
 
 def pair_lines(pairs: Iterable[tuple[list[int], int]], decode: Decode | None) -> Iterator[str]:
-    """Yield the reference's two forms: each context and its target as ids, then all again as text.
+    """Yield pairs of a context and its target in the reference's two forms: all of them as ids, then all as text.
+
+    Without ``decode``, as where the vocabulary is missing, there are only the lines of ids.
 
     >>> list(pair_lines([([290], 4920)], None))
     ['[290] ----> 4920']
@@ -79,14 +84,3 @@ def pair_lines(pairs: Iterable[tuple[list[int], int]], decode: Decode | None) ->
     if decode is not None:
         for context, target in listed:
             yield f"{visible(decode(context))} ----> {visible(decode([target]))}"
-
-
-def row_pairs(inputs: Sequence[int], target: int, most: int) -> list[tuple[list[int], int]]:
-    """Return up to ``most`` growing contexts inside one window, each with its target."""
-    ids = [*inputs, target]
-    return [(ids[:k], ids[k]) for k in range(1, min(most, len(inputs)) + 1)]
-
-
-def ellipsis(shown: int, of: int, noun: str) -> str:
-    """Say what a preview leaves out; empty if nothing."""
-    return f"... and {plural(of - shown, noun)} more" if of > shown else ""

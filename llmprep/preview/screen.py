@@ -1,4 +1,7 @@
-"""Values -> rich renderables, for a terminal. Text from files goes in only as `Text`, made visible first."""
+"""Values -> rich renderables, for a terminal.
+
+Text from files enters rich only as a `Text`, after `visible`: in a plain string rich would read markup and emoji names.
+"""
 
 from __future__ import annotations
 
@@ -12,35 +15,33 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-COLOURS = (
-    "black on bright_cyan",
-    "black on bright_yellow",
-    "black on bright_green",
-    "black on bright_magenta",
-)
-CELL_GAP = 1
+_COLOURS = ("black on bright_cyan", "black on bright_yellow", "black on bright_green", "black on bright_magenta")
+_CELL_GAP = 1
 
 
 def token_strip(ids: Sequence[int], decode: Decode, width: int) -> Text:
-    """Tokens as coloured cells above their ids, filling lines of ``width`` columns. A space shows as ``\u2423``."""
+    """Return tokens as coloured cells above their ids, in lines of up to ``width`` columns.
+
+    A space shows as ``\u2423``. A cell that is wider than ``width`` has a line of its own.
+    """
     from rich.cells import cell_len
     from rich.text import Text
 
     strip, upper, lower, used = Text(), Text(), Text(), 0
-    for place, token_id in enumerate(ids):
+    for number, token_id in enumerate(ids):
         token = visible(decode([token_id])).replace(" ", "\u2423")
         cell = max(cell_len(token), len(str(token_id)))
         if used and used + cell > width:
             strip.append_text(upper).append("\n").append_text(lower).append("\n")
             upper, lower, used = Text(), Text(), 0
-        upper.append(token, style=COLOURS[place % len(COLOURS)]).append(" " * (cell - cell_len(token) + CELL_GAP))
-        lower.append(str(token_id).ljust(cell + CELL_GAP), style="dim")
-        used += cell + CELL_GAP
+        upper.append(token, style=_COLOURS[number % len(_COLOURS)]).append(" " * (cell - cell_len(token) + _CELL_GAP))
+        lower.append(str(token_id).ljust(cell + _CELL_GAP), style="dim")
+        used += cell + _CELL_GAP
     return strip.append_text(upper).append("\n").append_text(lower)
 
 
 def pair_table(pairs: Iterable[tuple[list[int], int]], decode: Decode | None, title: str = "") -> Table:
-    """One row a pair: the context as ids and as text, an arrow, the target."""
+    """Return a table with a row for each pair: the ids of context and target, then, with ``decode``, their text."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -61,7 +62,7 @@ def pair_table(pairs: Iterable[tuple[list[int], int]], decode: Decode | None, ti
 
 
 def _spaced(text: str) -> str:
-    """Make leading and trailing spaces, which belong to tokens, visible."""
+    """Make text visible, and also the spaces at its ends, which belong to the tokens."""
     shown = visible(text)
     inner = shown.strip(" ")
     left = len(shown) - len(shown.lstrip(" "))
@@ -69,7 +70,10 @@ def _spaced(text: str) -> str:
 
 
 def shape_story(batch: Sequence[int], dim: int, n_vocab: int, context_length: int) -> Table:
-    """How a batch of ids becomes input embeddings: each step with its shape and what it looks up."""
+    """Return a table of how a batch becomes input embeddings: each step, its shape, and the table that it reads.
+
+    ``batch`` is the shape of its ids, (windows, tokens).
+    """
     from rich import box
     from rich.table import Table
 

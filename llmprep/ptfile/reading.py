@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from zipfile import ZipInfo
 
 MAX_PICKLE_BYTES = 64 << 20
+"""Largest pickle that is read."""
 MAX_RECORDS = 100_000
+"""Largest number of records that is read."""
 STORED = 0
 """A zip record's method when it is not compressed."""
 _CRC_BLOCK = 16 << 20
+"""Bytes of a mapped record that are read at once."""
 
 FileState = tuple[int, ...]
 """What `file_state` returns: device, inode, size, and the times of the last change in nanoseconds."""
@@ -72,7 +75,7 @@ class PtFile:
 
 
 def is_zip(head: bytes) -> bool:
-    """Tell a .pt file from text by its first four bytes."""
+    """Return whether a file that begins with these bytes (4 or more) is a .pt file, and not a text."""
     return head.startswith(ZIP_MAGIC)
 
 
@@ -110,7 +113,7 @@ def _read_open(file: BinaryIO, name: str, *, check_crc: bool, private: bool, kno
     if checked:
         for entry, record in records.values():
             _check_crc(entry, record, name)
-    if "byteorder" in records and bytes(records["byteorder"][1]) != b"little":
+    if "byteorder" in records and bytes(records["byteorder"][1][:7]) != b"little":
         raise FileFormatError(f"{name}: was written on a big-endian machine; convert it there")
     top = _read_pickle({key: record for key, (_, record) in records.items()}, name)
     tensors = {key: value for key, value in top.items() if isinstance(value, PickledTensor)}
@@ -146,7 +149,7 @@ def _records_sha256(entries: list[ZipInfo]) -> str:
 
 
 def _locate(entries: list[ZipInfo], data: memoryview, name: str) -> dict[str, tuple[ZipInfo, memoryview]]:
-    """Where each record's bytes lie, by name without the archive's folder."""
+    """Return each record's entry and bytes, by its name without the archive's folder."""
     if len(entries) > MAX_RECORDS:
         raise FileFormatError(f"{name}: {len(entries)} records; a .pt file of tensors has a few")
     records: dict[str, tuple[ZipInfo, memoryview]] = {}
@@ -162,11 +165,12 @@ def _locate(entries: list[ZipInfo], data: memoryview, name: str) -> dict[str, tu
     if len(folders) != 1 or "data.pkl" not in records:
         raise FileFormatError(f"{name}: a zip, but not a .pt file: it has no data.pkl")
     if sum(len(record) for _, record in records.values()) > len(data):
-        raise FileFormatError(f"{name}: its records overlap; reading each of them could take for ever")
+        raise FileFormatError(f"{name}: its records overlap; reading each of them could take forever")
     return records
 
 
 def _record_bytes(entry: ZipInfo, data: memoryview, name: str) -> memoryview:
+    """Return a record's bytes. They lie after a header of its own, whose length the directory does not tell."""
     header = bytes(data[entry.header_offset : entry.header_offset + 30])
     if len(header) < 30 or not is_zip(header):
         raise FileFormatError(f"{name}: record {entry.filename!r:.80} has no header where it should be")

@@ -24,7 +24,7 @@ from llmprep.pytorch.mapped import Mapped, find_map
 from llmprep.pytorch.recipe import Kind, Opened, Recipe, open_rows
 from llmprep.pytorch.rows import Batch, find_places
 from llmprep.store.reading import absolute
-from llmprep.vocabulary.loading import chosen_folder
+from llmprep.vocabulary.loading import resolve_vocab_dir
 from llmprep.vocabulary.names import resolve_encoding
 from llmprep.windows.counts import check_size
 
@@ -70,7 +70,7 @@ class WindowDataset(Dataset[Batch]):
         stride = None if stride is None else check_size("stride", stride)
         if encoding is not None:
             resolve_encoding(encoding)
-        chosen = chosen_folder(vocab_dir)
+        chosen = resolve_vocab_dir(vocab_dir)
         folder = None if chosen is None else str(absolute(chosen))
         recipe = Recipe(NO_IDS, "", max_length, stride, split, encoding, check, folder)
         if _is_path(source):

@@ -23,7 +23,7 @@ from torch.nn import Embedding
 
 from llmprep.choices import DrawOrder, FloatDtype
 from llmprep.errors import DataError, UsageError
-from llmprep.formats.weights import WEIGHT_KEYS, weight_keys, weights_shape
+from llmprep.formats.weights import WEIGHT_KEYS, read_weights, weight_keys
 from llmprep.ptfile.layout import DTYPES
 from llmprep.ptfile.reading import PtFile
 
@@ -111,7 +111,7 @@ def find_sizes(
     options = options or EmbeddingOptions()
     dim, context_length = options.dim, options.context_length
     if weights is not None:
-        n_vocab, own_context, own_dim = weights_shape(weights)
+        (n_vocab, own_dim), (own_context, _) = (table.shape for table in read_weights(weights))
         for name, wanted, own in (("dim", dim, own_dim), ("context-length", context_length, own_context)):
             if wanted is not None and wanted != own:
                 raise UsageError(f"--{name} {wanted}: {weights.name} has {own}")
@@ -190,8 +190,8 @@ def _begin(loader: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def _load_tables(tables: Tables, file: PtFile) -> None:
-    for key, table in zip(weight_keys(file), (tables.token, tables.position), strict=True):
-        table.weight.data = torch.tensor(file.tensors[key], dtype=torch.float32)
+    for weights, table in zip(read_weights(file), (tables.token, tables.position), strict=True):
+        table.weight.data = torch.tensor(weights, dtype=torch.float32)
 
 
 def check_device(name: str) -> torch.device:

@@ -18,7 +18,7 @@ from llmprep.pytorch.mapped import changed_error
 from llmprep.pytorch.rows import FileRows, Rows, StreamRows
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.spooling import spool
-from llmprep.vocabulary.loading import Vocabulary, load_vocabulary, warn_of
+from llmprep.vocabulary.loading import Vocabulary, announce_by_warning, load_vocabulary
 from llmprep.vocabulary.names import resolve_encoding
 from llmprep.windows.counts import require_windows
 
@@ -47,7 +47,7 @@ class Recipe:
 
     def load_vocabulary(self, encoding: str) -> Vocabulary:
         """Load a vocabulary, from the folder that is looked in first if it is there."""
-        return load_vocabulary(encoding, self.vocab_dir, warn_of)
+        return load_vocabulary(encoding, self.vocab_dir, announce_by_warning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,9 @@ def _open_path(path: Path, recipe: Recipe) -> Opened:
         path.lstat()
     except (OSError, ValueError) as error:
         raise input_error(str(path), error) from error
-    reading = Reading(recipe.encoding, vocab_dir=recipe.vocab_dir, announce=None if recipe.contents else warn_of)
+    reading = Reading(
+        recipe.encoding, vocab_dir=recipe.vocab_dir, announce=None if recipe.contents else announce_by_warning
+    )
     found = open_input(path, reading, split=recipe.split, check=recipe.check, known=recipe.state, pipes="texts")
     match found:
         case TokenStore():
@@ -94,12 +96,12 @@ def _open_path(path: Path, recipe: Recipe) -> Opened:
         case PtFile():
             return _open_file(found, recipe)
         case Texts():
-            return _open_texts(found, recipe, replace(reading, announce=warn_of))
+            return _open_texts(found, recipe, replace(reading, announce=announce_by_warning))
 
 
 def _open_store(store: TokenStore, recipe: Recipe) -> Opened:
     recipe = _with_contents(recipe, f"store {store.contents}")
-    encoding = check_encoding(str(store.folder), store.manifest.values["encoding"], recipe.encoding)
+    encoding = check_encoding(str(store.folder), store.manifest.encoding, recipe.encoding)
     return Opened(recipe, _cut(store, recipe, store.content_sha256), "store", encoding)
 
 

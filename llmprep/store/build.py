@@ -6,22 +6,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmprep.choices import Building, Reading, Sharding
 from llmprep.documents.finding import PathName, find_sources, path_names
 from llmprep.errors import UsageError
 from llmprep.store.executors import InProcess, Workers
-from llmprep.store.folder import check_folder, clear_temporaries, read_plan
-from llmprep.store.plan import LEAST_SHARD, make_plan
-from llmprep.vocabulary.loading import load_vocabulary, warn_of
+from llmprep.store.folder import check_folder, clear_temporaries
+from llmprep.store.plan import LEAST_SHARD, plan_corpus
+from llmprep.tokens.memory import is_memory_limited
+from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary
 
 if TYPE_CHECKING:
     from llmprep.documents.source import Source
     from llmprep.store.lock import Hold
-    from llmprep.store.manifest import Manifest
     from llmprep.store.receipts import Receipts
-    from llmprep.store.shards import ShardJob
+    from llmprep.store.schema import Manifest
+    from llmprep.store.shards import BuiltShard, ShardJob
 
 SHARDS = "llmprep.store.shards"
 """The module that workers need, which imports most of the package: they import it while the caller goes on."""
@@ -61,8 +62,7 @@ def build_store(
     """Encode texts into a token store, as ``llmprep tokenize PATHS -o FOLDER/`` does; what is done already is kept.
 
     ``paths`` are files, folders and patterns; ``folder`` is made if it is missing. ``watch`` is called before the first
-    shard and after each; it and ``reading.announce`` are called in the calling thread. Of ``reading.effort``, ``jobs``
-    does not apply: `Building` says who builds.
+    shard and after each. Of ``reading.effort``, ``jobs`` does not apply: `Building` says who builds.
 
     Raises `UsageError` for what is out of range or is no text, `RefusedError` for a folder that another run holds or
     that was begun differently, and otherwise as reading and writing do; what is finished then is kept.
@@ -148,72 +148,65 @@ def _may_have_processes() -> bool:
         Path.cwd()
     except FileNotFoundError:
         return False
-    try:
-        import resource
-    except ImportError:  # a system without such limits
-        return True
-    return resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
+    return not is_memory_limited()
 
 
 def _build(run: _Run, workers: Workers) -> BuiltStore:
     """Build a token store, or one task's share of it."""
     from llmprep.store.lock import locked
+    from llmprep.store.manifest import read_plan
     from llmprep.store.merge import ContentHash, write_manifest
     from llmprep.store.prepare import prepare, require_same
     from llmprep.store.shards import make_jobs
 
     chosen, folder, task = run.reading.for_text(), run.folder, run.building.task
-    vocabulary = load_vocabulary(chosen.encoding, run.reading.vocab_dir, run.reading.announce or warn_of)
-    plan = make_plan(run.sources, vocabulary, chosen.options, run.sharding.shard_bytes)
-    jobs = make_jobs(plan, folder, vocabulary, chosen.options, chosen.effort)
+    vocabulary = load_vocabulary(chosen.encoding, run.reading.vocab_dir, run.reading.announce or announce_by_warning)
+    planned = plan_corpus(run.sources, vocabulary, chosen.options, run.sharding)
+    jobs = make_jobs(planned, folder, vocabulary, chosen.options, chosen.effort)
     with locked(folder, shared=task is not None, announce=run.announce) as hold:
-        told = prepare(
-            folder,
-            plan,
-            vocabulary,
-            restart=run.building.restart,
-            val_fraction=run.sharding.val_fraction,
-            hold=hold,
-            announce=run.announce,
-        )
+        prepare(folder, planned, restart=run.building.restart, hold=hold, announce=run.announce)
         if task is not None:
             hold.share()
             mine = jobs[task[0] - 1 :: task[1]]
             _build_missing(run, mine, workers, hold, lambda *_: None)
-            require_same(folder, read_plan(folder), told, hold)  # another that began at the same time may differ
+            require_same(folder, read_plan(folder), planned.plan, hold)  # another that began meanwhile may differ
             return BuiltStore(folder, len(mine), len(jobs), None)
         clear_temporaries(folder)
         content = ContentHash(folder)
         receipts = _build_missing(run, jobs, workers, hold, content.add)
-        manifest = write_manifest(folder, told, receipts, content.hexdigest())
+        manifest = write_manifest(folder, planned.plan, receipts, content.hexdigest())
         return BuiltStore(folder, len(jobs), len(jobs), manifest)
 
 
 def _build_missing(
     run: _Run, jobs: Sequence[ShardJob], workers: Workers, hold: Hold, finished: Callable[[int, int], None]
 ) -> Receipts:
-    """Build the shards without a sound receipt; return the receipts of all, telling number and tokens of each."""
+    """Build the shards without a sound receipt; return the receipts of all.
+
+    ``finished`` is called with number and tokens of each, done before or now.
+    """
     from llmprep.store.receipts import done_receipts
     from llmprep.store.shards import run_jobs
 
     receipts = done_receipts(run.folder, jobs, run.building.jobs, hold=hold, announce=run.announce)
     for number, receipt in receipts.items():
-        finished(number, receipt["tokens"])
+        finished(number, receipt.tokens)
     if receipts:
         run.announce(f"{run.folder}: {len(receipts)} of {len(jobs)} shards are done already")
     missing = [job for job in jobs if job.number not in receipts]
-    total, n_bytes, n_tokens = sum(map(_text_bytes, missing)), 0, 0
+    progress = Progress(0, sum(map(_text_bytes, missing)), 0)
     remarks: dict[str, tuple[str, int]] = {}
 
-    def done(job: ShardJob, receipt: dict[str, Any]) -> None:
-        nonlocal n_bytes, n_tokens
-        receipts[job.number] = receipt
-        finished(job.number, receipt["tokens"])
-        n_bytes, n_tokens = n_bytes + _text_bytes(job), n_tokens + receipt["tokens"]
-        run.watch(Progress(n_bytes, total, n_tokens, receipt["file"]))
-        _add_remarks(remarks, receipt.pop("remarks"))
+    def done(job: ShardJob, built: BuiltShard) -> None:
+        nonlocal progress
+        receipt = receipts[job.number] = built.receipt
+        finished(job.number, receipt.tokens)
+        n_bytes, n_tokens = progress.n_bytes + _text_bytes(job), progress.n_tokens + receipt.tokens
+        progress = Progress(n_bytes, progress.total_bytes, n_tokens, receipt.file)
+        run.watch(progress)
+        _add_remarks(remarks, built.remarks)
 
-    run.watch(Progress(0, total, 0))
+    run.watch(progress)
     run_jobs(missing, workers, done)
     for remark, (name, count) in sorted(remarks.items()):
         run.announce(f"{name}{f' (and {count - 1} more)' if count > 1 else ''}: {remark}")

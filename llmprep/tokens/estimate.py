@@ -1,4 +1,4 @@
-"""Inputs -> how many tokens they will give, from a small seeded sample. Nothing is written."""
+"""Sources -> how many tokens they will give, from a small seeded sample."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from itertools import accumulate
 
 from llmprep.choices import Effort, TextOptions
 from llmprep.documents.blocks import Block, last_safe_cut
-from llmprep.documents.decompressing import is_compressed
 from llmprep.documents.opening import HEAD_BYTES, ByteStream
 from llmprep.documents.reading import read_blocks
+from llmprep.documents.recognising import is_compressed
 from llmprep.documents.source import Counts, Source
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.stream import stream_text
 from llmprep.vocabulary.loading import Vocabulary
 
 SAMPLES = 48
+"""How many pieces are drawn, with probability proportional to a source's size."""
 SAMPLE_BYTES = 1 << 15
 BEGINNING_BYTES = 4 << 20
-"""Text that is read of a source that can be read from its beginning only."""
+"""How much text is read of a source that can be read from its beginning only."""
 SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Tokens with the bounds of a 95 % interval, and the seconds that one thread needs to encode them.
+    """How many tokens, the bounds of a 95 % interval, and the seconds that one thread needs to encode them.
 
-    ``n_bytes`` are the inputs' bytes; inputs without a size (pipes) are not counted, and ``n_unsized`` says how many.
+    ``n_bytes`` is the size of all sources that have one; ``n_unsized`` is how many (pipes) have none, and are left out.
     """
 
     n_bytes: int
@@ -47,12 +48,14 @@ class Estimate:
 
     @property
     def is_exact(self) -> bool:
-        """Whether all inputs were encoded whole."""
+        """Whether all sources were encoded whole."""
         return not self.n_unsized and self.n_bytes <= SAMPLES * SAMPLE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
+    """Bytes of a file, as they are stored, and the tokens that they gave."""
+
     n_bytes: int
     n_tokens: int
 
@@ -60,35 +63,44 @@ class _Sample:
 def estimate_tokens(
     sources: Sequence[Source], vocabulary: Vocabulary, options: TextOptions, effort: Effort
 ) -> Estimate:
-    """Estimate from up to `SAMPLES` pieces of `SAMPLE_BYTES`, drawn with probability proportional to size.
+    """Estimate from up to `SAMPLES` pieces of `SAMPLE_BYTES`.
 
-    A small input is encoded whole, and the interval is then one number. Compressed files and records are sampled at
-    their beginnings, since they cannot be entered elsewhere.
+    Small sources are encoded whole, and the interval is then one number. Compressed files and records are sampled at
+    their beginnings, since they cannot be entered elsewhere. Raises as reading and encoding them do.
     """
     sized = [source for source in sources if source.size]
-    total = sum(source.size or 0 for source in sized)
+    n_bytes = sum(source.size or 0 for source in sized)
     started = time.perf_counter()
-    if total <= SAMPLES * SAMPLE_BYTES:
-        whole = [source for source in sources if source.size is not None]
-        exactly = stream_text(whole, vocabulary, options, Effort(effort.backend)) if whole else ()
-        tokens = n_sampled = float(sum(len(block) for block in exactly))
+    if n_bytes <= SAMPLES * SAMPLE_BYTES:
+        tokens = n_encoded = _count(sources, vocabulary, options, effort)
         spread = 0.0
     else:
-        encoder = Encoder(vocabulary, options.special, effort.backend, total)
-        samples = list(_sample(sized, encoder, options))
-        ratios = [sample.n_tokens / sample.n_bytes for sample in samples]
-        mean = statistics.fmean(ratios)
-        tokens, n_sampled = mean * total, sum(sample.n_tokens for sample in samples)
-        spread = 2 * statistics.stdev(ratios) / math.sqrt(len(ratios)) / max(mean, 1e-9)
+        samples = list(_sample(sized, Encoder(vocabulary, options.special, effort.backend, n_bytes), options))
+        n_encoded = sum(sample.n_tokens for sample in samples)
+        tokens, spread = _extrapolate(samples, n_bytes)
     seconds = time.perf_counter() - started
     return Estimate(
-        n_bytes=total,
+        n_bytes=n_bytes,
         n_unsized=sum(source.size is None for source in sources),
         tokens=round(tokens),
         low=round(tokens * (1 - spread)),
         high=round(tokens * (1 + spread)),
-        seconds=seconds * tokens / max(1, n_sampled),
+        seconds=seconds * tokens / max(1, n_encoded),
     )
+
+
+def _count(sources: Sequence[Source], vocabulary: Vocabulary, options: TextOptions, effort: Effort) -> float:
+    """Encode all sources that have a size, and count their tokens."""
+    sized = [source for source in sources if source.size is not None]
+    stream = stream_text(sized, vocabulary, options, Effort(effort.backend)) if sized else ()
+    return sum(len(block) for block in stream)
+
+
+def _extrapolate(samples: Sequence[_Sample], n_bytes: int) -> tuple[float, float]:
+    """Return the tokens of ``n_bytes``, and half the width of the interval as a part of them."""
+    ratios = [sample.n_tokens / sample.n_bytes for sample in samples]
+    mean = statistics.fmean(ratios)
+    return mean * n_bytes, 2 * statistics.stdev(ratios) / math.sqrt(len(ratios)) / max(mean, 1e-9)
 
 
 def _sample(sized: Sequence[Source], encoder: Encoder, options: TextOptions) -> Iterator[_Sample]:

@@ -1,4 +1,4 @@
-"""What is counted while a stream passes, and what ``meta`` says of its sources."""
+"""What is counted while a stream passes, and the records of its sources for ``meta``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 from llmprep.documents.source import Counts
 
-MAX_RECORDS = 1 << 62
+MAX_NUMBER = 1 << 62
+"""The largest number that a record of a source can have."""
 MAX_SOURCES = 1024
 """The number of inputs up to which ``meta`` lists them one by one; more are summed up in one record."""
 
@@ -57,7 +58,7 @@ def _record(counts: Counts) -> dict[str, Any]:
 
 
 def _sum(counted: Sequence[Counts]) -> dict[str, Any]:
-    """Return one record for many sources; its sha256 is of the list that ``sha256sum`` prints for them."""
+    """Return one record for many sources; its sha256 is that of the lines that ``sha256sum`` prints for them."""
     listing = hashlib.sha256()
     for counts in counted:
         listing.update(f"{counts.sha256}  {counts.source.name}\n".encode())
@@ -73,14 +74,18 @@ def _sum(counted: Sequence[Counts]) -> dict[str, Any]:
 
 
 def are_gaps(value: object) -> bool:
-    """Tell whether a value is None, or a list of runs [number, count] of which each follows the one before."""
+    """Tell whether a value is None, or a list of runs [number, count] in order, none of which touches the next.
+
+    >>> are_gaps([[2, 3], [9, 1]]), are_gaps([[2, 3], [5, 1]])
+    (True, False)
+    """
     if value is None:
         return True
-    least = 1
+    smallest = 1
     for run in value if isinstance(value, list) else [None]:
         if not isinstance(run, list) or len(run) != 2 or any(type(each) is not int for each in run):
             return False
-        if run[0] < least or not 1 <= run[1] <= MAX_RECORDS - run[0]:
+        if run[0] < smallest or not 1 <= run[1] <= MAX_NUMBER - run[0]:
             return False
-        least = run[0] + run[1] + 1
+        smallest = run[0] + run[1] + 1
     return True

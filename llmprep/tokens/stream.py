@@ -1,8 +1,8 @@
 """Documents -> ids, in blocks, exactly as tiktoken encodes the whole text.
 
-A `TokenStream` is read once, from front to end. What is known of it before is its origin; its figures are final when it
-has been read to its end. Whatever else watches the ids is a stage put after it: ``stream.through(Head(48))``. Between
-documents, never after the last, stands the end-of-text id.
+A `TokenStream` is read once, from front to end. Its origin is known before, its figures are final after. Whatever else
+watches the ids is a stage put after it: ``stream.through(Head(48))``. The end-of-text id stands between documents, and
+never after the last.
 
 With ``jobs`` > 1, blocks are encoded by that many threads and hashed by one more, while the caller writes; the order of
 blocks, and so every byte, stays the same.
@@ -31,15 +31,15 @@ from llmprep.tokens.threads import PART_BYTES, Hashing, in_parts, map_in_order
 from llmprep.vocabulary.loading import Vocabulary, load_vocabulary
 
 Stage: TypeAlias = Callable[[Iterator[Ids]], Iterator[Ids]]
-"""Takes the blocks of a stream and yields those that come out."""
+"""Takes the blocks of a stream, and yields the same blocks or others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What is known of a stream before it is read: its name, its vocabulary, and the options that decided its ids.
 
-    A stream of texts has its ``vocabulary``; one of a file or store names it, and ``vocab_dir`` is where it is looked
-    for first.
+    A stream of texts carries its ``vocabulary``; one of a file or store names it, and it is then looked for in
+    ``vocab_dir`` first.
     """
 
     name: str
@@ -71,10 +71,15 @@ class TokenStream:
         """Return the stream with a stage put after it."""
         return replace(self, blocks=stage(self.blocks))
 
+    def close(self) -> None:
+        """Stop reading before the end: inputs are closed, and what has been counted of them is stated."""
+        if isinstance(self.blocks, Generator):
+            self.blocks.close()
+
 
 @dataclass(slots=True)
 class Head:
-    """A stage that keeps the first ``size`` ids, for a preview."""
+    """A stage that keeps the first ``size`` ids in ``ids``, for a preview."""
 
     size: int
     ids: list[int] = field(default_factory=list)
@@ -88,7 +93,7 @@ class Head:
 
 
 class Distinct:
-    """A stage that counts how many different ids there are."""
+    """A stage that counts how many different ids, below ``n_vocab``, have passed."""
 
     def __init__(self, n_vocab: int) -> None:
         self._seen = np.zeros(n_vocab, np.bool_)
@@ -101,12 +106,12 @@ class Distinct:
 
     @property
     def count(self) -> int:
-        """Different ids so far."""
+        """How many different ids there are so far."""
         return int(self._seen.sum())
 
 
 def count_tokens(blocks: Iterable[Ids], figures: Figures, hashing: Hashing | None = None) -> Iterator[Ids]:
-    """Yield blocks, counting and hashing their ids into ``figures``, which are final after the last."""
+    """Yield the blocks, counting and hashing their ids into ``figures``, which are final after the last block."""
     digest = hashlib.sha256()
     figures.n_tokens = 0
     with hashing or Hashing(threaded=False) as run:
@@ -126,10 +131,11 @@ def stream_text(
     *,
     continues: bool = False,
 ) -> TokenStream:
-    """Encode documents in order into one stream.
+    """Encode documents in order into one stream; nothing is read before its first block is asked for.
 
-    ``encoder`` is one made before with the same options. A stream that ``continues`` another has a separator before
-    the first document that begins in it too, and may be empty; of any other, no token is an `EmptyError`.
+    ``encoder``, if there is one already, was made with the same options. A stream that ``continues`` another has a
+    separator before its first document too, and may be empty; any other raises `EmptyError` at its end if it has no
+    token. Reading it raises `InputError` and `DataError` as `read_blocks` and `Encoder.encode` do.
     """
     options, effort = options or TextOptions(), effort or Effort()
     encoder = encoder or create_encoder(sources, vocabulary, options, effort)
@@ -152,7 +158,7 @@ def stream_text(
 def create_encoder(
     sources: Sequence[Source], vocabulary: Vocabulary, options: TextOptions | None = None, effort: Effort | None = None
 ) -> Encoder:
-    """Return what encodes these sources."""
+    """Return an encoder for these sources, whose sizes tell it how much is to come."""
     options, effort = options or TextOptions(), effort or Effort()
     expected = sum(source.size or 0 for source in sources)
     return Encoder(vocabulary, options.special, effort.backend, expected, effort.jobs)
@@ -161,14 +167,14 @@ def create_encoder(
 def _encode(
     blocks: Generator[Block], encoder: Encoder, options: TextOptions, effort: Effort
 ) -> Iterator[tuple[Block, Ids, int]]:
-    """Yield each block with its ids and the number of end-of-text strings in its text, in order."""
+    """Yield, in order, each block, its ids and the number of end-of-text strings in its text."""
     specials = special_pattern(encoder.vocabulary)
 
     def encode(part: list[Block]) -> list[tuple[Block, Ids, int]]:
         return [(block, encoder.encode(block), count_special(block, specials, options.special)) for block in part]
 
     part_bytes = min(PART_BYTES, effort.block_bytes) if effort.jobs > 1 else 0
-    with closing(blocks):  # an error leaves no input open
+    with closing(blocks):  # so that an error leaves no input open
         yield from chain.from_iterable(map_in_order(encode, in_parts(blocks, part_bytes), effort.jobs))
 
 
@@ -181,7 +187,7 @@ def _join(
     separate: bool,
     continues: bool,
 ) -> Iterator[Ids]:
-    """Yield the ids of documents, with a separator before each but the stream's first, or without any."""
+    """Yield the ids of the blocks, with a separator before each document but the stream's first, or without any."""
     separator = np.array([eot_id], np.uint32)
     begun = continues
     for block, ids, n_special in encoded:

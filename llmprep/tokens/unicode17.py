@@ -37,7 +37,7 @@ NEW_CODE_POINTS = (
     (0x323B0, 0x33479),
 )
 """Code points that Unicode 17 added and that any of the patterns treats as a letter, digit or mark, as ranges.
-`tests/new_code_points.py` derives them by comparing both libraries over every code point."""
+`tests/support/new_code_points.py` derives them by comparing both libraries over every code point."""
 
 
 def has_new_code_point(data: bytes) -> bool:

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from support.commands import ROOT, SAMPLES, clean_environment
 
 WITHOUT = """

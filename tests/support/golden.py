@@ -1,0 +1,19 @@
+"""Golden files: what a preview drew when someone last looked at it.
+
+``UPDATE_GOLDEN=1 pytest tests/preview`` writes them anew; read the difference before you commit it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def check_golden(name: str, drawn: str) -> None:
+    """Compare with a golden file; write it first where UPDATE_GOLDEN=1 asks for that."""
+    path = GOLDEN / name
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        path.write_bytes(drawn.encode())
+    assert drawn == path.read_bytes().decode()
