@@ -22,7 +22,7 @@ BLOCKS: list[tuple[str, str]] = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", README,
 NOT_RUN = {
     "make test ": "runs these tests",
     "--executor ray": "takes a Ray cluster; tests/test_executors.py builds on Ray here",
-    "LightningDataModule": "takes Lightning; tests/test_sampler_loaders.py trains with this very block",
+    "LightningDataModule": "takes Lightning; tests/pytorch/test_trainers.py trains with this very block",
     "sbatch --parsable": "takes Slurm; the array's tasks and the merge that it wraps are run here by hand",
 }
 """Words that stand in one block each, which is not run, and why."""
