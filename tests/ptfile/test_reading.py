@@ -92,7 +92,8 @@ def test_arrays_are_views_of_the_file(private: bool, tmp_path: Path) -> None:
         path.unlink()
         file = read_pt(opened, "standard input", private=private)
         opened.seek(0)
-        assert read_pt(opened).tensors["x"].tolist() == windows[:, :-1].tolist()
+        again = read_pt(opened).tensors["x"]
+        assert (again.tolist(), again.flags.writeable) == (windows[:, :-1].tolist(), False)
 
     assert file.name == "standard input"
     assert np.shares_memory(file.tensors["x"], file.tensors["y"])
@@ -208,6 +209,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "magic": (lambda path: path.write_bytes(HEADER * 100), NO_PT),
     "a text": (lambda path: path.write_bytes(b"A plain text.\n" * 99), NO_PT),
     "a pickle": (lambda path: path.write_bytes(EMPTY), NO_PT),
+    "a zip at the end of a text": (lambda path: path.write_bytes(b"A text.\n" + small_file(path).read_bytes()), NO_PT),
     "torch's old format": (lambda path: torch.save({}, path, _use_new_zipfile_serialization=False), NO_PT),
     "no record": (records(), NO_PT),
     "a name that leaves the archive": (records("x/data.pkl", "x/../evil"), ODD_NAME),
@@ -227,7 +229,9 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "a start elsewhere": (patched(ENTRY, 42, b"\x01"), NO_HEADER),
     "a start past the end": (patched(ENTRY, 42, b"\xff"), NO_HEADER),
     "overlapping records": (lying_directory(3), "its records overlap"),
+    "many records": (lying_directory(100), "its records overlap"),
     "very many records": (lying_directory(101), "101 records; a .pt file of tensors has a few"),
+    "a large pickle": (lambda path: pickled(path, bytes(1000)), "its pickle is malformed"),
     "a huge pickle": (lambda path: pickled(path, bytes(1001)), "its pickle has 1001 bytes, more than any file of"),
 }
 
