@@ -1,4 +1,4 @@
-"""Promises of `make bench`: it uses llmprep as anyone does, runs to its end, and fails when llmprep does."""
+"""Promises of ``make bench``: it uses llmprep as anyone does, runs to its end, and fails when llmprep does."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def break_llmprep(folder: Path) -> None:
 def test_only_public_names_are_used(path: Path) -> None:
     """The bench imports nothing of llmprep but its public names, by no other way either."""
     source = path.read_text(encoding="utf-8")
-    nodes = list(ast.walk(ast.parse(source)))
-    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    taken = {
-        (node.module or "", alias.name) for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
+    taken: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            taken |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            taken |= {f"{node.module}.{alias.name}" for alias in node.names}
 
-    ours = {(module, name) for module, name in taken if module.partition(".")[0] == "llmprep"}
-    assert ours <= {("llmprep", name) for name in llmprep.__all__}
-    assert not [module for module in modules if module.partition(".")[0] == "llmprep"]
+    ours = {name for name in taken if name.partition(".")[0] == "llmprep"}
+    assert ours <= {f"llmprep.{name}" for name in llmprep.__all__}
     assert "import_module" not in source
 
 
