@@ -10,23 +10,6 @@ from support.commands import Call
 from support.reference import encode, pair_rows, tiktoken_encoding
 
 
-def test_the_courses_pairs(call: Call, verdict: Path) -> None:
-    """``pairs --start 50`` on the course's story prints the course's eight lines and nothing else."""
-    ended = call("pairs", verdict, "--start", "50")
-
-    assert (ended.code, ended.notes) == (0, [])
-    assert ended.lines == [
-        "[290] ----> 4920",
-        "[290, 4920] ----> 2241",
-        "[290, 4920, 2241] ----> 287",
-        "[290, 4920, 2241, 287] ----> 257",
-        " and ---->  established",
-        " and established ---->  himself",
-        " and established himself ---->  in",
-        " and established himself in ---->  a",
-    ]
-
-
 @pytest.mark.parametrize(("start", "context_size", "windows"), [(0, 4, 2), (6250, 8, 1), (100, 1, 3)])
 def test_pairs_of_the_sample_story(call: Call, story: Path, start: int, context_size: int, windows: int) -> None:
     """Pairs are what slicing tiktoken's ids gives; the file holds the same, padded with the end-of-text id."""

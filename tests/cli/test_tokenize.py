@@ -11,16 +11,6 @@ from support.commands import SAMPLES, Call
 from support.reference import encode
 
 
-@pytest.mark.parametrize("encoding", ["gpt2", "r50k_base", "p50k_base"])
-def test_the_courses_tokens(call: Call, verdict: Path, encoding: str) -> None:
-    """The course's story has 5,145 tokens, also in the encodings that share its vocabulary."""
-    ended = call("tokenize", verdict, "--encoding", encoding, "-o", "ids.pt")
-
-    assert ended.lines[0].startswith("5,145 tokens ")
-    first = torch.load("ids.pt", weights_only=True)["token_ids"][:8].tolist()
-    assert first == [40, 367, 2885, 1464, 1807, 3619, 402, 271]
-
-
 def test_ids_are_tiktokens(call: Call, story: Path) -> None:
     """What is written, printed and counted is what tiktoken gives for each whole text; printing writes nothing."""
     paths = [story, SAMPLES / "documents.txt", SAMPLES / "tides.py"]
@@ -33,19 +23,6 @@ def test_ids_are_tiktokens(call: Call, story: Path) -> None:
     assert [int(line.split()[0]) for line in counted.lines] == [*map(len, rows), sum(map(len, rows))]
     call("tokenize", story)
     assert torch.load("story.tokens.pt", weights_only=True)["token_ids"].tolist() == rows[0]
-
-
-def test_what_holds_no_text_counts_as_0(call: Call) -> None:
-    """An empty text, one with only a mark, records without text and an empty compressed file are 0 tokens each."""
-    inputs = {"a.txt": b"", "b.txt": b"\xef\xbb\xbf", "c.jsonl": b'{"text": ""}\n\n', "d.gz": gzip.compress(b"")}
-    for name, data in {**inputs, "e.txt": b"some words"}.items():
-        Path(name).write_bytes(data)
-
-    ended = call("tokenize", "--count", *inputs, "e.txt")
-
-    assert ended.code == 0
-    assert [line.split() for line in ended.lines] == [*(["0", name] for name in inputs), ["2", "e.txt"], ["2", "total"]]
-    assert call("tokenize", "--count", *inputs).code == 3
 
 
 WORDS = b"one two three " * 76_000
