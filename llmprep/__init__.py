@@ -1,10 +1,9 @@
 r"""llmprep turns text into training windows for language models.
 
-    paths --documents--> blocks of text --tokens--> ids --windows--> windows --kinds, ptfile--> .pt file
-                                                      \--preview--> what a person sees
-    corpus --store, executors--> a folder of shards          a text, .pt file or store --inputs--> ids
-    .pt file or store --datasets, sampler--> torch Dataset / DataLoader
-    windows --embedding--> input embeddings
+    paths --documents--> blocks of text --tokens--> ids --windows--> windows --formats--> .pt files
+                           vocabulary --^                  \--preview--> what a person sees
+    a name --inputs--> texts | a .pt file | a store        corpus --store--> shards, read as one stream
+    ids, files, stores --pytorch--> Dataset, sampler, batches, embeddings
 
 The public names below are imported on first use, so that ``import llmprep`` costs nothing. This module itself imports
 nothing: with ``python -m llmprep`` it runs while the current folder is still searched first.
@@ -14,30 +13,51 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # to a type checker it is True
 if TYPE_CHECKING:
+    from llmprep.choices import Building, Effort, Reading, Sharding, TextOptions
     from llmprep.errors import LlmprepError
-    from llmprep.pytorch.batches import collate_windows, create_dataloader, load_windows
+    from llmprep.inputs import open_tokens
+    from llmprep.pytorch.batches import collate_windows
     from llmprep.pytorch.datasets import WindowDataset
+    from llmprep.pytorch.loaders import create_dataloader, load_windows
     from llmprep.pytorch.sampler import WindowSampler
+    from llmprep.store.build import build_store
+    from llmprep.store.reading import TokenStore
     from llmprep.tokens.encoding import encode_text
 
 __all__ = [
+    "Building",
+    "Effort",
     "LlmprepError",
+    "Reading",
+    "Sharding",
+    "TextOptions",
+    "TokenStore",
     "WindowDataset",
     "WindowSampler",
+    "build_store",
     "collate_windows",
     "create_dataloader",
     "encode_text",
     "load_windows",
+    "open_tokens",
 ]
 
 _ROOMS = {
+    "Building": "choices",
+    "Effort": "choices",
     "LlmprepError": "errors",
+    "Reading": "choices",
+    "Sharding": "choices",
+    "TextOptions": "choices",
+    "TokenStore": "store.reading",
     "WindowDataset": "pytorch.datasets",
     "WindowSampler": "pytorch.sampler",
+    "build_store": "store.build",
     "collate_windows": "pytorch.batches",
-    "create_dataloader": "pytorch.batches",
+    "create_dataloader": "pytorch.loaders",
     "encode_text": "tokens.encoding",
-    "load_windows": "pytorch.batches",
+    "load_windows": "pytorch.loaders",
+    "open_tokens": "inputs",
 }
 
 

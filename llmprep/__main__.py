@@ -11,7 +11,7 @@ import sys
 def main() -> None:
     """Run the command line and exit."""
     _leave_out_current_folder()
-    from llmprep.cli import main
+    from llmprep.cli.main import main
 
     main()
 

@@ -1,4 +1,4 @@
-"""What may be chosen, as plain values: each choice, and each default, once."""
+"""What may be chosen, as plain values: each choice, and each default, stands here once."""
 
 from __future__ import annotations
 
@@ -7,11 +7,28 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Newlines: TypeAlias = Literal["universal", "keep"]
-BLOCK_BYTES = 1 << 20
-Announce = Callable[[str], None]
-BackendName: TypeAlias = Literal["auto", "tiktoken", "gigatoken"]
+"""What becomes of CRLF and CR: LF, as in Python's text mode, or themselves."""
 Separator: TypeAlias = Literal["eot", "none"]
+"""What stands between documents: the end-of-text id, or nothing."""
 Special: TypeAlias = Literal["allow", "text", "error"]
+"""What an end-of-text string in a text becomes: its id, plain text, or an error."""
+IdDtype: TypeAlias = Literal["int64", "int32", "uint16"]
+FloatDtype: TypeAlias = Literal["float32", "float16", "bfloat16"]
+BackendName: TypeAlias = Literal["auto", "tiktoken", "gigatoken"]
+"""Which tokenizer encodes; the ids are the same. ``auto`` takes the one that will finish first."""
+ExecutorName: TypeAlias = Literal["local", "ray"]
+"""Where the shards of a token store are built."""
+DrawOrder: TypeAlias = Literal["dataloader", "ch02"]
+"""The order in which random numbers are drawn: that of the course's notebook of this name."""
+
+ENCODING = "gpt2"
+TEXT_FIELD = "text"
+ID_DTYPE: IdDtype = "int64"
+MAX_LENGTH = 256
+BLOCK_BYTES = 1 << 20
+
+Announce: TypeAlias = Callable[[str], None]
+"""Is called with one sentence at a time: what a person should know while a run goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +40,71 @@ class TextOptions:
     special: Special = "allow"
 
     def content(self) -> dict[str, str]:
-        """Return them for ``meta``."""
+        """Return them as plain values, for ``meta``."""
         return {"newlines": self.newlines, "separator": self.separator, "special": self.special}
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How to encode: nothing here changes a byte. ``jobs`` threads encode; 1 means no threads at all."""
+    """How to encode; nothing here changes a byte of the output. ``jobs`` threads encode; 1 means no threads at all."""
 
     backend: BackendName = "auto"
     jobs: int = 1
     block_bytes: int = BLOCK_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How inputs are read. None stands for what was not chosen: a .pt file or a store has made those choices already.
+
+    ``encoding`` is the name of an encoding or a model, ``vocab_dir`` a folder with vocabulary files, ``text_field`` the
+    field of JSON Lines records, or the column of Parquet rows, that holds the text.
+    """
+
+    encoding: str | None = None
+    options: TextOptions | None = None
+    vocab_dir: str | None = None
+    text_field: str | None = None
+    effort: Effort = Effort()
+    announce: Announce | None = None
+
+    def for_text(self) -> TextReading:
+        """Return every choice that texts need, with the defaults for what was not chosen."""
+        return TextReading(self.encoding or ENCODING, self.options or TextOptions(), self.effort)
+
+
+@dataclass(frozen=True, slots=True)
+class TextReading:
+    """How texts are encoded, every choice made."""
+
+    encoding: str
+    options: TextOptions
+    effort: Effort
+
+
+@dataclass(frozen=True, slots=True)
+class Sharding:
+    """How a corpus is divided into the shards of a token store.
+
+    ``shard_bytes`` is the size in bytes of the text of a shard; None chooses one by the size of the corpus.
+    ``val_fraction`` is the part of the tokens, the last ones, that makes the split ``val``; None makes no splits.
+    """
+
+    shard_bytes: int | None = None
+    val_fraction: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """Where and by whom the shards of a token store are built: nothing here changes a byte of them.
+
+    ``jobs`` processes build on this machine, with 1 the calling one alone; or the cores of a Ray cluster do, at
+    ``address`` or started for the occasion. ``task`` (i, N) builds every Nth shard from number i (1 to N) on, as one
+    of N commands that share the folder; `merge_store` then finishes the store. ``restart`` removes what was begun.
+    """
+
+    jobs: int = 1
+    executor: ExecutorName = "local"
+    address: str | None = None
+    task: tuple[int, int] | None = None
+    restart: bool = False

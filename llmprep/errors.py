@@ -7,21 +7,21 @@
     |-- WorkerDiedError     1   a process that built a shard was killed, or ran out of memory
     |-- UsageError          2   the options make no sense, alone or together
     |-- DataError           3   the text itself is unusable
-    |-- EmptyError          3   the text was read to its end, and there is none
+    |-- EmptyError          3   the input holds no text at all
     |-- FileFormatError     4   a .pt file is corrupt, unsafe, or not what it must be
     |-- VocabularyError     5   a vocabulary is unknown, missing or fails its hash
     |-- RefusedError        6   an existing file would be lost
     `-- ReaderGoneError   141   the program that reads our output has closed it
 
-The number is the exit code. Messages read ``WHERE: what is wrong; what to do``, on one line, with
-names and text as they are: whoever prints them makes control characters visible.
+The number is the exit code of the command. A message is one line, ``WHERE: what is wrong; what to do``. It
+holds names and text as they are: whoever prints it makes control characters visible.
 """
 
 from __future__ import annotations
 
 
 class LlmprepError(Exception):
-    """Base of all errors below; catch it to catch them all.
+    """Base of all errors of llmprep; catch it to catch them all.
 
     >>> UsageError("--stride 0: must be at least 1").exit_code
     2
@@ -43,11 +43,11 @@ class BackendsDifferError(LlmprepError):
 
 
 class WorkerDiedError(LlmprepError):
-    """A process that built a shard of a token store ended without an answer."""
+    """A process that built a shard of a token store ended without a result."""
 
 
 class UsageError(LlmprepError):
-    """An option or a combination of options is out of range."""
+    """An option is out of range, or does not go with another."""
 
     exit_code = 2
 
@@ -59,19 +59,19 @@ class DataError(LlmprepError):
 
 
 class EmptyError(LlmprepError):
-    """There is no token: no error for one input among others, which `tokenize --count` counts as 0."""
+    """The input holds no token. `tokenize --count` counts it as 0 where there are other inputs."""
 
     exit_code = 3
 
 
 class FileFormatError(LlmprepError):
-    """A .pt file is damaged, holds code, or is of another kind than the command takes."""
+    """A .pt file is damaged, holds code, or is not of a kind that the command takes."""
 
     exit_code = 4
 
 
 class VocabularyError(LlmprepError):
-    """An encoding is unknown, or its vocabulary file is not to be had."""
+    """An encoding is unknown, or its vocabulary file cannot be found or downloaded."""
 
     exit_code = 5
 
@@ -83,17 +83,19 @@ class RefusedError(LlmprepError):
 
 
 class ReaderGoneError(LlmprepError):
-    """Standard output was closed by the program that read it, as ``| head -1`` does."""
+    """The program that read standard output has closed it, as ``| head -1`` does."""
 
     exit_code = 141
 
 
 NAMES_SHOWN = 8
+"""Names of a list that a message shows."""
 NAME_LENGTH = 40
+"""Characters of a name that a message shows."""
 
 
 def shorten(text: str, length: int = NAME_LENGTH) -> str:
-    """Return what stands in a file, for a message: cut, and shown to be cut, where it is longer than that.
+    """Return text from a file, fit for a message: where longer than ``length``, the first ``length - 1`` and dots.
 
     >>> shorten("k" * 99, 8)
     'kkkkkkk...'
@@ -102,7 +104,7 @@ def shorten(text: str, length: int = NAME_LENGTH) -> str:
 
 
 def list_names(names: list[str]) -> str:
-    """Return names that stand in a file, for a message: some of them, each cut to a length that a line can take.
+    """Return names from a file, fit for a message: the first `NAMES_SHOWN`, each cut to `NAME_LENGTH`.
 
     >>> list_names(["text", "k" * 99]), list_names([])
     ('text, kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk...', 'none')

@@ -1,39 +1,272 @@
-"""What a user names -> one stream of ids, or windows: texts, a .pt file (its first bytes tell) or a token store."""
+"""Paths -> texts, a .pt file or a token store, told apart here and nowhere else; then a stream of ids, or windows.
+
+Commands, data sets and `inspect` call `open_input`, and ``match`` on what it returns.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
-from llmprep.choices import Announce, Effort, TextOptions
-from llmprep.documents.finding import find_sources
-from llmprep.documents.opening import close_source, open_source, peek
-from llmprep.documents.source import Source
-from llmprep.errors import DataError, UsageError, shorten
+from llmprep.choices import MAX_LENGTH, Reading, TextOptions
+from llmprep.documents.finding import PathName, find_sources, path_names
+from llmprep.documents.opening import ByteStream, open_pipe, peek
+from llmprep.documents.source import Counts, Source
+from llmprep.errors import UsageError, shorten
 from llmprep.formats.ids import MAX_ID, Array, check_ids, id_blocks
 from llmprep.formats.meta import checked_meta
-from llmprep.formats.tokens import file_tokens
-from llmprep.formats.windows import check_window_ids, file_windows
+from llmprep.formats.tokens import read_tokens
+from llmprep.formats.windows import check_window_ids, read_stream, read_windows
 from llmprep.output.temporary import temporary_file
-from llmprep.ptfile.reading import PtFile, is_zip, read_pt
-from llmprep.store.manifest import is_store
+from llmprep.ptfile.reading import FileState, PtFile, is_zip, read_pt
+from llmprep.store.folder import is_store
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.backends import Encoder
+from llmprep.tokens.figures import Figures
 from llmprep.tokens.spooling import spool
-from llmprep.tokens.stream import TokenStream, create_encoder, stream_text
-from llmprep.tokens.threads import Hashing
+from llmprep.tokens.stream import Origin, TokenStream, count_tokens, create_encoder, stream_text
 from llmprep.vocabulary.loading import Vocabulary, load_vocabulary
 from llmprep.vocabulary.names import resolve_encoding
-from llmprep.windows.counts import require_windows, split_place
-from llmprep.windows.views import stream_of, view_windows
+from llmprep.windows.counts import require_windows
+from llmprep.windows.views import view_windows
+
+READ_BYTES = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts that are still to be encoded: one source a file, in order."""
+
+    sources: list[Source]
+
+
+Input: TypeAlias = Texts | PtFile | TokenStore
+Pipes: TypeAlias = Literal["any", "texts", "unread"]
+"""What may come through a pipe: texts or a .pt file, which goes into a temporary file; texts only; nothing yet."""
+
+
+def open_input(
+    paths: PathName | Sequence[PathName],
+    reading: Reading | None = None,
+    *,
+    split: str | None = None,
+    check: bool = True,
+    known: FileState | None = None,
+    pipes: Pipes = "any",
+) -> Input:
+    """Open what ``paths`` name: texts, one .pt file (its first bytes tell), or one token store.
+
+    ``split`` names a part of a store. Without ``check``, the checksums of a .pt file or a store are not verified, nor
+    are those of a .pt file whose state is ``known``. With ``pipes`` "texts", a .pt file that comes through a pipe is a
+    `UsageError`; with "unread", what comes through one is taken for text, and nothing of it is read. Raises
+    `UsageError` for a store beside other inputs, and as `find_sources`, `read_pt` and `TokenStore` do.
+    """
+    reading, names = reading or Reading(), path_names(paths)
+    stores = [name for name in names if is_store(name)]
+    if stores and len(names) > 1:
+        raise UsageError(f"{stores[0]}: is a token store; give it alone")
+    if stores:
+        return TokenStore(Path(stores[0]), split, check=check)
+    if split is not None:
+        raise UsageError(f"split {split}: only a token store has splits")
+    sources = find_sources(names, reading.text_field, reading.announce)
+    if pipes == "unread" and any(source.size is None for source in sources):
+        return Texts(sources)
+    return _recognise(sources, check=check, known=known, spooled=pipes == "any")
+
+
+def _recognise(
+    sources: list[Source], *, check: bool = True, known: FileState | None = None, spooled: bool = True
+) -> Texts | PtFile:
+    """Tell one .pt file from texts; one that comes through a pipe goes into a temporary file first."""
+    if len(sources) != 1:
+        return Texts(sources)
+    source = open_pipe(sources[0])
+    if not is_zip(peek(source, 4)):
+        return Texts([source])
+    if source.size is not None:
+        return read_pt(Path(source.path), check_crc=check, known=known)
+    if not spooled:
+        if source.pipe is not None:
+            source.pipe.file.close()
+        raise UsageError(f"{source.path}: a .pt file is mapped, which a pipe cannot be; save it first")
+    with temporary_file() as file, closing(ByteStream(Counts(source))) as stream:
+        while data := stream.read(READ_BYTES):
+            file.write(data)
+        file.flush()
+        file.seek(0)
+        return read_pt(file, source.path, check_crc=check)
+
+
+# --- a stream of ids ------------------------------------------------------------------------------
+
+
+def open_tokens(paths: PathName | Sequence[PathName], reading: Reading | None = None) -> TokenStream:
+    """Open texts, one tokens or windows file, or one token store, as one stream of ids.
+
+    ``paths`` are one or several, as on the command line: folders are walked, patterns expanded, ``-`` is standard
+    input. The encoding is gpt2 for texts unless chosen; a file or store states its own, and another is a `UsageError`.
+    The stream is read once, in blocks of uint32, each (n,).
+
+    >>> stream = open_tokens("story.txt")  # doctest: +SKIP
+    >>> [len(ids) for ids in stream], stream.figures.n_tokens  # doctest: +SKIP
+    ([6259], 6259)
+    """
+    reading = reading or Reading()
+    return stream_input(open_input(paths, reading), reading)
+
+
+def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
+    """Open each input as a stream of its own, as `open_tokens` does; all are found before any is opened."""
+    if any(map(is_store, paths)):
+        yield open_tokens(paths, reading)
+        return
+    sources = find_sources(paths, reading.text_field, reading.announce)
+    chosen = reading.for_text()
+
+    @functools.cache
+    def encoder() -> Encoder:
+        vocabulary = load_vocabulary(chosen.encoding, reading.vocab_dir, reading.announce)
+        return create_encoder(sources, vocabulary, chosen.options, chosen.effort)
+
+    for source in sources:
+        match _recognise([source]):
+            case Texts() as texts:
+                yield stream_text(texts.sources, encoder().vocabulary, chosen.options, chosen.effort, encoder())
+            case PtFile() as file:
+                yield stream_file(file, reading)
+
+
+def stream_input(found: Input, reading: Reading) -> TokenStream:
+    """Stream the ids of what `open_input` has opened."""
+    match found:
+        case TokenStore():
+            return stream_store(found, reading)
+        case PtFile():
+            return stream_file(found, reading)
+        case Texts():
+            chosen = reading.for_text()
+            vocabulary = load_vocabulary(chosen.encoding, reading.vocab_dir, reading.announce)
+            return stream_text(found.sources, vocabulary, chosen.options, chosen.effort)
+
+
+def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
+    """Stream the ids of a token store."""
+    name = str(store.folder)
+    _refuse_text_choices(name, reading)
+    manifest, text_options = store.manifest, TextOptions().content()
+    origin = Origin(
+        name=name,
+        encoding=check_encoding(name, manifest.encoding, reading.encoding),
+        vocab_sha256=manifest.vocab_sha256,
+        n_vocab=manifest.n_vocab,
+        options={key: manifest.options[key] for key in text_options if key in manifest.options},
+        vocab_dir=reading.vocab_dir,
+    )
+    record = {
+        "name": f"{len(manifest.sources)} inputs",
+        "tokens": manifest.n_tokens,
+        "documents": manifest.n_documents,
+        "bytes": sum(size for _, size in manifest.sources),
+        "sha256": manifest.plan_sha256,
+    }
+    figures = Figures(records=[record])
+    return TokenStream(origin, count_tokens(store.blocks(), figures), figures)
+
+
+def stream_file(file: PtFile, reading: Reading) -> TokenStream:
+    """Stream the ids of a tokens file, or of the stream that a windows file was cut from."""
+    (read_windows if "input_ids" in file.tensors else read_tokens)(file)  # before a vocabulary is looked for
+    origin, figures = _stated_by(file, reading)
+    text_options = TextOptions().content()
+    origin = replace(origin, options={key: value for key, value in origin.options.items() if key in text_options})
+    ids = read_stream(file, origin.n_vocab)
+    return TokenStream(origin, count_tokens(id_blocks(ids), figures), figures)
+
+
+def _stated_by(file: PtFile, reading: Reading) -> tuple[Origin, Figures]:
+    """Return what a file states of the stream that it was made from."""
+    _refuse_text_choices(file.name, reading)
+    meta = checked_meta(file) if file.meta else {}
+    encoding = encoding_of(file, reading.encoding)
+    vocabulary = None if meta else load_vocabulary(encoding, reading.vocab_dir, reading.announce)
+    origin = Origin(
+        name=file.name,
+        encoding=encoding,
+        vocab_sha256=vocabulary.sha256 if vocabulary else meta["vocab_sha256"],
+        n_vocab=vocabulary.n_vocab if vocabulary else meta["n_vocab"],
+        options=meta.get("options", {}),
+        vocabulary=vocabulary,
+        vocab_dir=reading.vocab_dir,
+    )
+    figures = Figures(
+        records=meta.get("sources", []),
+        n_tokens=meta.get("n_tokens", 0),
+        content_sha256=meta.get("content_sha256", ""),
+    )
+    return origin, figures
+
+
+def _refuse_text_choices(name: str, reading: Reading) -> None:
+    if reading.options is not None or reading.text_field is not None:
+        raise UsageError(f"{name}: its tokens are made already; options for text do not apply")
+
+
+# --- windows --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSource:
+    """Input windows ``rows`` (N, L), to be read in any order, and what is known of the stream they were cut from."""
+
+    rows: Array
+    origin: Origin
+    figures: Figures
+
+
+def open_windows(
+    paths: PathName | Sequence[PathName],
+    max_length: int | None = None,
+    stride: int | None = None,
+    reading: Reading | None = None,
+    watch: Callable[[Sequence[Counts]], None] = lambda _: None,
+) -> WindowSource:
+    """Open a windows file, or cut windows from texts, a tokens file or a store.
+
+    max_length is 256, and stride is max_length, unless given; a windows file has its own, and another is a
+    `UsageError`. ``watch`` is given the counts of texts before these are read. Raises `DataError` if there is no
+    window.
+    """
+    reading = reading or Reading()
+    found = open_input(paths, reading)
+    if isinstance(found, PtFile) and "input_ids" in found.tensors:
+        rows, _ = read_windows(found, max_length, stride)
+        origin, figures = _stated_by(found, reading)
+        check_window_ids(found, origin.n_vocab)
+        return WindowSource(rows, origin, figures)
+    stream = stream_input(found, reading)
+    watch(stream.figures.counts)
+    max_length = MAX_LENGTH if max_length is None else max_length
+    stride = stride or max_length
+    ids = spool(iter(stream))
+    require_windows(len(ids), max_length, stride, stream.origin.name)
+    options = {**stream.origin.options, "max_length": max_length, "stride": stride}
+    return WindowSource(
+        view_windows(ids, max_length, stride)[0], replace(stream.origin, options=options), stream.figures
+    )
+
+
+# --- the vocabulary that a file or store states ----------------------------------------------------
 
 
 def encoding_of(file: PtFile, encoding: str | None = None) -> str:
-    """Return the encoding a file was made with; one that is asked for must be the same.
+    """Return the encoding that a file states, or for a file that states none, the one that is asked for.
 
-    Raises `UsageError` for a file of another program, which does not tell, where none is asked for.
+    Raises `UsageError` for another one than the file's, and if neither names one.
     """
     own = file.meta.get("encoding")
     if isinstance(own, str):
@@ -50,31 +283,13 @@ def check_encoding(name: str, own: str, encoding: str | None) -> str:
     return own
 
 
-def checked_stream(file: PtFile, n_vocab: int) -> Array:
-    """Return the ids of a tokens file, or the stream that a windows file was cut from, (n,), each in the vocabulary."""
-    if "input_ids" not in file.tensors:
-        ids = file_tokens(file)
-        check_ids(ids, n_vocab, file.name)
-        return ids
-    inputs, targets = file_windows(file)
-    options = file.meta.get("options")
-    stride = options.get("stride") if isinstance(options, dict) else None
-    if type(stride) is not int or not 1 <= stride <= inputs.shape[1] or not len(inputs):
-        raise DataError(
-            f"{file.name}: its windows leave gaps (stride {stride}, max_length {inputs.shape[1]}), so they are no "
-            f"continuous text; give the text or a tokens file"
-        )
-    ids = stream_of(inputs, targets, stride)
-    check_ids(ids, n_vocab, file.name)
-    return ids
-
-
 def check_file_ids(
     file: PtFile, encoding: str | None = None, load: Callable[[str], Vocabulary] = load_vocabulary
 ) -> None:
-    """Check the ids of a tokens or windows file: they are in the vocabulary that the file, or else ``encoding``, names.
+    """Check the ids of a tokens or windows file against the vocabulary that it states, or else that of ``encoding``.
 
-    Where neither does, none may be negative. Raises `FileFormatError`, and `UsageError` for another encoding.
+    If neither names one, no id may be negative. Raises `FileFormatError` for a wrong id, `UsageError` for another
+    encoding than the file's.
     """
     if file.meta:
         n_vocab = checked_meta(file)["n_vocab"]
@@ -82,229 +297,7 @@ def check_file_ids(
     else:
         n_vocab = MAX_ID + 1 if encoding is None else load(encoding).n_vocab
     if "input_ids" in file.tensors:
-        file_windows(file)
+        read_windows(file)
         check_window_ids(file, n_vocab)
     else:
-        check_ids(file_tokens(file), n_vocab, file.name)
-
-
-def split_stream(stream: TokenStream, val_fraction: float) -> list[TokenStream]:
-    """Cut a stream once, before windowing, so that the two parts share no token: [train, val].
-
-    The last ``floor(n * val_fraction)`` tokens are for validation.
-    """
-    ids = spool(iter(stream))
-    cut = split_place(len(ids), val_fraction)
-    return [
-        replace(
-            stream,
-            name=f"{stream.name} ({part})",
-            options={**stream.options, "val_fraction": val_fraction, "part": part},
-            blocks=id_blocks(held),
-            records=stream.sources,
-            n_tokens=0,
-            head=[],
-            hashing=Hashing(threaded=False),
-        )
-        for part, held in (("train", ids[:cut]), ("val", ids[cut:]))
-    ]
-
-
-TEXT_OPTIONS = ("newlines", "separator", "special")
-READ_BYTES = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How inputs are read. ``None`` stands for what was not chosen: a .pt file has made those choices already.
-
-    ``announce`` is told what a person should know meanwhile; ``watch`` sees the sources before they are read.
-    """
-
-    encoding: str | None = None
-    options: TextOptions | None = None
-    vocab_dir: str | None = None
-    text_field: str | None = None
-    effort: Effort | None = None
-    announce: Announce | None = None
-    watch: Callable[[list[Source]], None] | None = None
-
-
-def open_tokens(paths: Sequence[str], reading: Reading | None = None) -> TokenStream:
-    """Open texts, or one tokens or windows .pt file (its first bytes tell), as one stream of ids.
-
-    The encoding is gpt2 for texts unless chosen; a .pt file knows its own, and refuses another.
-    """
-    reading = reading or Reading()
-    store = only_store(paths)
-    if store:
-        return stream_store(store, reading)
-    sources = find_sources(paths, reading.text_field, reading.announce)
-    file = open_pt(sources)
-    return stream_file(file, reading) if file else _stream_sources(sources, reading)
-
-
-def only_store(paths: Sequence[str]) -> TokenStore | None:
-    """Open the token store that is the one input, None if there is none. Raises `UsageError` for one among several."""
-    stores = [path for path in paths if is_store(path)]
-    if stores and len(paths) > 1:
-        raise UsageError(f"{stores[0]}: is a token store; give it alone")
-    return TokenStore(Path(stores[0])) if stores else None
-
-
-def is_text(paths: Sequence[str]) -> bool:
-    """Tell texts from one .pt file or token store; what comes through a pipe counts as text."""
-    if only_store(paths) is not None:
-        return False
-    sources = find_sources(paths)
-    if len(sources) != 1 or sources[0].size is None:
-        return True
-    is_pt = is_zip(peek(sources[0], 4))
-    close_source(sources[0])
-    return not is_pt
-
-
-def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
-    """Stream the ids of a token store, whose tokens are made already."""
-    _refuse_text_choices(str(store.folder), reading)
-    values = store.manifest.values
-    return TokenStream(
-        name=str(store.folder),
-        encoding=check_encoding(str(store.folder), values["encoding"], reading.encoding),
-        vocab_sha256=values["vocab_sha256"],
-        n_vocab=values["n_vocab"],
-        options={key: values["options"][key] for key in TEXT_OPTIONS if key in values["options"]},
-        blocks=store.blocks(),
-        records=[
-            {
-                "name": f"{len(values['sources'])} inputs",
-                "tokens": values["n_tokens"],
-                "documents": values["n_documents"],
-                "bytes": sum(size for _, size in values["sources"]),
-                "sha256": values["plan_sha256"],
-            }
-        ],
-    )
-
-
-def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
-    """Open each input as a stream of its own, as `open_tokens` does; all are checked before any is read."""
-    store = only_store(paths)
-    if store:
-        yield stream_store(store, reading)
-        return
-    sources = find_sources(paths, reading.text_field, reading.announce)
-
-    @functools.cache
-    def encoder() -> Encoder:
-        vocabulary = load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
-        return create_encoder(sources, vocabulary, reading.options, reading.effort)
-
-    for source in sources:
-        file = open_pt([source])
-        if file:
-            yield stream_file(file, reading)
-        else:
-            yield stream_text([source], encoder().vocabulary, reading.options, reading.effort, encoder())
-
-
-def _stream_sources(sources: list[Source], reading: Reading) -> TokenStream:
-    if reading.watch is not None:
-        reading.watch(sources)
-    vocabulary = load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
-    return stream_text(sources, vocabulary, reading.options, reading.effort)
-
-
-def open_pt(sources: Sequence[Source]) -> PtFile | None:
-    """Read the one input if it is a .pt file; one that comes through a pipe goes into a temporary file first."""
-    if len(sources) != 1:
-        return None
-    (source,) = sources
-    is_pt = is_zip(peek(source, 4))
-    if source.size is not None:
-        close_source(source)
-    if not is_pt:
-        return None
-    if source.size is not None:
-        return read_pt(Path(source.path))
-    with temporary_file() as spooled:
-        stream = open_source(source)
-        while data := stream.read(READ_BYTES):
-            spooled.write(data)
-        close_source(source)
-        spooled.flush()
-        spooled.seek(0)
-        return read_pt(spooled, source.path)
-
-
-def stream_file(file: PtFile, reading: Reading | None = None) -> TokenStream:
-    """Stream the ids of a tokens file, or the token stream that a windows file was cut from."""
-    (file_windows if "input_ids" in file.tensors else file_tokens)(file)  # what holds no ids needs no vocabulary
-    stream = _stream_of_meta(file, reading or Reading())
-    stream.blocks = id_blocks(checked_stream(file, stream.n_vocab))
-    stream.options = {key: value for key, value in stream.options.items() if key in TEXT_OPTIONS}
-    return stream
-
-
-def _stream_of_meta(file: PtFile, reading: Reading) -> TokenStream:
-    """A stream with the figures that a file states of itself, and no blocks."""
-    _refuse_text_choices(file.name, reading)
-    meta = file.meta
-    if meta:
-        checked_meta(file)
-    name = encoding_of(file, reading.encoding)
-    vocabulary = None if meta else load_vocabulary(name, reading.vocab_dir, reading.announce)
-    return TokenStream(
-        name=file.name,
-        encoding=name,
-        vocab_sha256=vocabulary.sha256 if vocabulary else meta["vocab_sha256"],
-        n_vocab=vocabulary.n_vocab if vocabulary else meta["n_vocab"],
-        options=meta.get("options", {}),
-        blocks=iter(()),
-        vocabulary=vocabulary,
-        vocab_dir=reading.vocab_dir,
-        records=meta.get("sources", []),
-        n_tokens=meta.get("n_tokens", 0),
-        content_sha256=meta.get("content_sha256", ""),
-    )
-
-
-def _refuse_text_choices(name: str, reading: Reading) -> None:
-    if reading.options is not None or reading.text_field is not None:
-        raise UsageError(f"{name}: its tokens are made already; options for text do not apply")
-
-
-@dataclass(frozen=True, slots=True)
-class WindowSource:
-    """Input windows (N, L), to be read in any order, and the stream they were cut from, read to its end."""
-
-    rows: Array
-    stream: TokenStream
-
-
-def open_windows(
-    paths: Sequence[str], max_length: int | None, stride: int | None, reading: Reading | None = None
-) -> WindowSource:
-    """Open a windows file, or cut windows from texts or a tokens file (max_length is then 256 unless given)."""
-    reading = reading or Reading()
-    store = only_store(paths)
-    sources = [] if store else find_sources(paths, reading.text_field, reading.announce)
-    file = open_pt(sources)
-    if file and "input_ids" in file.tensors:
-        rows, _ = file_windows(file, max_length, stride)
-        stream = _stream_of_meta(file, reading)
-        check_window_ids(file, stream.n_vocab)
-        return WindowSource(rows, stream)
-    stream = (
-        stream_store(store, reading)
-        if store
-        else stream_file(file, reading)
-        if file
-        else _stream_sources(sources, reading)
-    )
-    max_length = 256 if max_length is None else max_length
-    stride = stride or max_length
-    ids = spool(iter(stream))
-    require_windows(len(ids), max_length, stride, stream.name)
-    stream.options = {**stream.options, "max_length": max_length, "stride": stride}
-    return WindowSource(view_windows(ids, max_length, stride)[0], stream)
+        check_ids(read_tokens(file), n_vocab, file.name)

@@ -1,17 +1,21 @@
 """The command line: a leaf. Nothing of llmprep imports it, and nothing else prints.
 
-boundary.py   main: exit codes, one line for an error
+main.py       runs a command line: exit codes, one line for an error
+app.py        the commands, gathered into one Typer app
+spread.py     groups of options -> the signature that Typer reads
+groups.py     groups of options that several commands share
+options.py    values of options, and what is refused
 stopping.py   the signals that end a run
-show.py       the only printing of results, notes and errors
-cores.py      how many jobs to run where none were chosen
+printer.py    the only printing of results, notes and errors
 progress.py   how far a run has come, on a terminal
-reports.py    what each command says of its result
-building.py   a token store: what tokenize -o FOLDER/ and merge do
-inspecting.py what inspect shows and checks
 naming.py     names of outputs, and what they must not replace
-commands.py   tokenize, pairs, window, embed, inspect, merge
+notes.py      what every command says of its inputs
+dry_run.py    what would be read and written
+
+tokenize.py   the command tokenize, with
+listing.py    its --count and --ids, and
+store.py      its -o FOLDER/
+pairs.py, window.py, embed.py, merge.py   the commands of these names
+inspect.py    the command inspect, with
+looking.py    its --window, --around and --where
 """
-
-from llmprep.cli.main import main
-
-__all__ = ["main"]

@@ -6,37 +6,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from llmprep.documents.decompressing import is_compressed
-from llmprep.documents.source import Source
+from llmprep.choices import Reading
+from llmprep.cli.printer import Printer
 from llmprep.errors import DataError, UsageError
 from llmprep.preview import plain
-from llmprep.tokens.estimate import Estimate
-from llmprep.windows.counts import require_windows, split_place
 
 if TYPE_CHECKING:
-    from llmprep.cli.printer import Show
-    from llmprep.inputs import Reading
-
-
-def require_windows_of(
-    guess: Estimate, sources: Sequence[Source], max_length: int, stride: int, val_fraction: float | None
-) -> None:
-    """Raise `DataError`, as the run will, where it is certain that there is no window, or in a part of a split none."""
-    name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
-    if not guess.is_exact:
-        most = guess.n_bytes + len(sources)  # a token has a byte or more, and each text one separator
-        if not guess.n_unsized and most <= max_length and not any(map(_is_packed, sources)):
-            raise DataError(f"{name}: at most {most} tokens, which give no window of max_length {max_length}")
-        return
-    cut = guess.tokens if val_fraction is None else split_place(guess.tokens, val_fraction)
-    parts = [("", cut)] if val_fraction is None else [(" (train)", cut), (" (val)", guess.tokens - cut)]
-    for part, n_tokens in parts:
-        require_windows(n_tokens, max_length, stride, f"{name}{part}")
-
-
-def _is_packed(source: Source) -> bool:
-    """Tell whether a file's text may have more bytes than the file."""
-    return source.format == "parquet" or is_compressed(source)
+    from llmprep.documents.source import Source
+    from llmprep.formats.windows import WindowOptions
+    from llmprep.tokens.estimate import Estimate
+    from llmprep.vocabulary.loading import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,46 +30,86 @@ class Planned:
     val_fraction: float | None = None
 
 
-def show_plan(show: Show, paths: list[str], reading: Reading, planned: Planned) -> None:
+def plan_windows(output: str, options: WindowOptions, val_fraction: float | None) -> Planned:
+    """Return what is planned for windows files, with the number of ids that they hold for each token of the text."""
+    max_length, stride = options.max_length, options.stride
+    per_token = 2 * max_length / stride if options.dense else min(1.0, (max_length + 1) / stride)
+    return Planned(output, options.dtype, per_token, max_length, stride, val_fraction)
+
+
+def show_plan(printer: Printer, paths: list[str], reading: Reading, planned: Planned) -> None:
     """Say what would be read and written, and about how many tokens, bytes and minutes that is.
 
-    What a run would refuse, and is certain without encoding all, is refused.
+    What a run would refuse, as far as that is certain without encoding everything, is refused.
     """
-    from llmprep.choices import Effort, TextOptions
-    from llmprep.cli.dry_run import require_windows_of
-    from llmprep.documents.finding import find_sources
     from llmprep.formats.meta import check_dtype
-    from llmprep.inputs import is_text
-    from llmprep.ptfile.layout import DTYPES
+    from llmprep.inputs import Texts, open_input
     from llmprep.store.schema import store_dtype
     from llmprep.tokens.estimate import estimate_tokens
     from llmprep.vocabulary.loading import load_vocabulary
 
-    if not is_text(paths):
+    found = open_input(paths, reading, check=False, pipes="unread")
+    if not isinstance(found, Texts):
         raise UsageError(f"--dry-run: {paths[0]}: its tokens are made already; there is nothing to estimate")
-    sources = find_sources(paths, reading.text_field, reading.announce)
-    effort = reading.effort or Effort()
-    vocabulary = load_vocabulary(reading.encoding or "gpt2", reading.vocab_dir, reading.announce)
-    dtype, output = planned.dtype or store_dtype(vocabulary.n_vocab), planned.output
+    chosen = reading.for_text()
+    vocabulary: Vocabulary = load_vocabulary(chosen.encoding, reading.vocab_dir, reading.announce)
+    dtype = planned.dtype or store_dtype(vocabulary.n_vocab)
     check_dtype(dtype, vocabulary.n_vocab)
-    guess = estimate_tokens(sources, vocabulary, reading.options or TextOptions(), effort)
+    estimate = estimate_tokens(found.sources, vocabulary, chosen.options, chosen.effort)
     if planned.max_length is not None:
-        require_windows_of(guess, sources, planned.max_length, planned.stride, planned.val_fraction)
-    n_bytes = round(guess.tokens * planned.ids_per_token * DTYPES[dtype].itemsize)
-    minutes = guess.seconds / effort.jobs / 60
-    show.object(
+        _require_windows(estimate, found.sources, planned.max_length, planned.stride, planned.val_fraction)
+    _show(printer, found.sources, estimate, planned, dtype, reading.effort.jobs)
+
+
+def _require_windows(
+    estimate: Estimate, sources: Sequence[Source], max_length: int, stride: int, val_fraction: float | None
+) -> None:
+    """Raise `DataError`, as the run will, where it is certain that there is no window, or in a part of a split none."""
+    from llmprep.windows.counts import require_windows, split_place
+
+    name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
+    if not estimate.is_exact:
+        bound = estimate.n_bytes + len(sources)  # a token has a byte or more, and each text one separator
+        if not estimate.n_unsized and bound <= max_length and not any(map(_may_expand, sources)):
+            raise DataError(f"{name}: at most {bound} tokens, which give no window of max_length {max_length}")
+        return
+    cut = estimate.tokens if val_fraction is None else split_place(estimate.tokens, val_fraction)
+    parts = [("", cut)] if val_fraction is None else [(" (train)", cut), (" (val)", estimate.tokens - cut)]
+    for part, n_tokens in parts:
+        require_windows(n_tokens, max_length, stride, f"{name}{part}")
+
+
+def _may_expand(source: Source) -> bool:
+    """Tell whether a file's text may have more bytes than the file."""
+    from llmprep.documents.recognising import is_compressed
+
+    return source.format == "parquet" or is_compressed(source)
+
+
+def _show(
+    printer: Printer, sources: Sequence[Source], estimate: Estimate, planned: Planned, dtype: str, jobs: int
+) -> None:
+    from llmprep.ptfile.layout import DTYPES
+
+    n_bytes = round(estimate.tokens * planned.ids_per_token * DTYPES[dtype].itemsize)
+    minutes = estimate.seconds / jobs / 60
+    printer.object(
         {
             "command": "dry-run",
             "inputs": [{"name": plain.visible(source.path), "bytes": source.size} for source in sources],
-            "output": output,
-            "estimate": {**asdict(guess), "output_bytes": n_bytes, "minutes": round(minutes, 4)},
+            "output": planned.output,
+            "estimate": {**asdict(estimate), "output_bytes": n_bytes, "minutes": round(minutes, 4)},
         }
     )
     sizes = ["?" if source.size is None else plain.size(source.size) for source in sources]
-    show.lines(f"{size:>11} {plain.visible(source.path)}" for size, source in zip(sizes, sources, strict=True))
-    unsized = f", and {plain.plural(guess.n_unsized, 'input')} of unknown size" if guess.n_unsized else ""
-    bounds = f"95 % between {plain.number(guess.low)} and {plain.number(guess.high)}"
-    made = f"{plain.visible(output)}, about {plain.size(n_bytes)}, in about {minutes:.1f} minutes"
-    show.lines([f"would read {plain.plural(len(sources), 'input')}, {plain.size(guess.n_bytes)}{unsized}"])
-    show.lines([f"would give about {plain.number(guess.tokens)} tokens ({bounds})"])
-    show.lines([f"would write {made}; nothing was written"])
+    printer.lines(f"{size:>11} {plain.visible(source.path)}" for size, source in zip(sizes, sources, strict=True))
+    unsized = f", and {plain.plural(estimate.n_unsized, 'input')} of unknown size" if estimate.n_unsized else ""
+    bounds = f"95 % between {plain.number(estimate.low)} and {plain.number(estimate.high)}"
+    output = f"{plain.visible(planned.output)}, about {plain.size(n_bytes)}, in about {minutes:.1f} minutes"
+    printer.lines(
+        [
+            f"would read {plain.plural(len(sources), 'input')}, {plain.size(estimate.n_bytes)}{unsized}",
+            f"would give about {plain.number(estimate.tokens)} tokens ({bounds})",
+            f"would write {output}; nothing was written",
+        ]
+    )

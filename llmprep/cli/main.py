@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> object:
     if sys.stdout is None:
         raise OutputError("standard output is closed; redirect it to /dev/null if it is not wanted")
-    from llmprep.cli.commands import app
+    from llmprep.cli.app import app  # after signals are caught: the import takes as long as a key stroke
 
     code = app(list(arguments) or ["--help"], prog_name="llmprep", standalone_mode=False)
     finish_stdout()
@@ -98,7 +98,7 @@ def _is_reader_gone(error: BaseException) -> bool:
 
 
 def _unloadable(error: BaseException) -> str | None:
-    """Name the library that cannot be imported: an error of any kind that comes of an import, except for memory."""
+    """Return the name of a library whose import has failed, with whatever error but a lack of memory."""
     if not isinstance(error, Exception) or isinstance(error, LlmprepError) or _is_memory(error):
         return None
     import traceback
@@ -110,7 +110,7 @@ def _unloadable(error: BaseException) -> str | None:
 
 
 def _is_memory(error: BaseException) -> bool:
-    """Tell whether an error means that memory ran out; torch and the loader of libraries say so only in words."""
+    """Tell whether memory has run out, which torch and the loader of libraries say only in their messages."""
     words = (
         "allocate memory",
         "not enough memory",
@@ -124,14 +124,14 @@ def _is_memory(error: BaseException) -> bool:
 
 
 def _buffer_stdout() -> None:
-    """Buffer what PYTHONUNBUFFERED leaves bare: Python then drops what the system does not take at once."""
+    """Buffer standard output under PYTHONUNBUFFERED, where Python drops what the system does not take at once."""
     if sys.stdout is not None and isinstance(sys.stdout.buffer, io.RawIOBase):
         encoding, errors = sys.stdout.encoding, sys.stdout.errors
         sys.stdout = open(1, "w", encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
 
 
 def _abandon_stdout(code: int) -> int:
-    """Let nothing try to flush a broken standard output again."""
+    """Point a broken standard output elsewhere, so that nothing tries to flush it again."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return code

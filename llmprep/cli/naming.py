@@ -1,4 +1,4 @@
-"""Names of outputs: as given, or after the input; and what a name of the second kind must not replace."""
+"""Names of outputs: as given, or derived from the input; and what a derived name must not replace."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmprep.errors import FileFormatError, RefusedError, UsageError, list_names
 
 if TYPE_CHECKING:
-    from llmprep.documents.source import Source
+    from llmprep.cli.groups import Target
+    from llmprep.documents.source import Counts, Source
     from llmprep.output.checking import Output
 
 
 def files_of(paths: list[str]) -> list[str]:
-    """Return every file that the inputs mean, to be kept from being the output too."""
-    from llmprep.documents.finding import expand_paths
+    """Return every file that the inputs stand for: none of them may be the output."""
+    from llmprep.documents.expanding import expand_paths
 
     return [path for path, _ in expand_paths(paths)]
 
 
-def output_name(inputs: list[str], output: str | None, kind: str) -> str:
-    """Return the output's name: as given, else the input's with the kind, in the current folder."""
+def name_output(inputs: list[str], output: str | None, kind: str) -> str:
+    """Return the output's name: as given, else the input's with the kind of file, in the current folder."""
     if output is not None:
         return output
     if len(inputs) != 1:
@@ -58,20 +59,18 @@ def split_names(name: str, val_fraction: float | None) -> list[str]:
     return [str(path.with_name(f"{stem}.{part}.windows.pt")) for part in ("train", "val")]
 
 
-def check_outputs(
-    paths: list[str], names: list[str], taken: Sequence[str] = (), *, force: bool, chosen: bool
-) -> list[Output]:
-    """Check outputs before any work; ``taken`` are files, besides the inputs, that are read.
+def check_outputs(paths: list[str], names: list[str], target: Target, read_too: Sequence[str] = ()) -> list[Output]:
+    """Check outputs before any work; ``read_too`` are files that are read besides the inputs.
 
-    A name that nobody has chosen must not replace what was made from other inputs: that is a `RefusedError`.
+    A name that was derived must not replace what was made from other inputs: that is a `RefusedError`.
     """
     from llmprep.output.checking import check_output
 
-    targets = [check_output(name, [*files_of(paths), *taken], force=force) for name in names]
-    for target in () if chosen or force else targets:
-        if target.path is not None and not target.direct and target.path.exists():
-            _refuse_other_origin(target.name, target.path, paths[0])
-    return targets
+    outputs = [check_output(name, [*files_of(paths), *read_too], force=target.force) for name in names]
+    for output in () if target.output is not None or target.force else outputs:
+        if output.path is not None and not output.direct and output.path.exists():
+            _refuse_other_origin(output.name, output.path, paths[0])
+    return outputs
 
 
 Record = tuple[object, object, object]
@@ -80,7 +79,7 @@ Record = tuple[object, object, object]
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """What an input is, as ``meta`` of a file made from it says it; its content is read only when asked for."""
+    """What ``meta`` of a file made from an input would say of it; ``content`` reads the input, when it is called."""
 
     names: list[object]
     changed: float
@@ -90,8 +89,8 @@ class _Origin:
 def _refuse_other_origin(name: str, path: Path, given: str) -> None:
     """Refuse to replace a file that was made from another input than the one that is given.
 
-    Names of sources decide first. Where they are equal, an input that is newer than the file is an edited one; of an
-    older one the content must be what the file was made from. A folder that is newer may have got other names, too.
+    Names of sources decide first. Where they are equal, an input that is newer than the file counts as edited, and an
+    older one must hold what the file was made from. A newer folder may also have gained or lost files.
     """
     from llmprep.ptfile.reading import read_pt
 
@@ -106,28 +105,31 @@ def _refuse_other_origin(name: str, path: Path, given: str) -> None:
         return
     if names == origin.names and (newer or stated == origin.content()):
         return
-    told = list_names(list(map(str, names))) if names else "what it does not tell"
+    made_from = list_names(list(map(str, names))) if names else "what it does not tell"
     another = "another " if names == origin.names else ""
-    raise RefusedError(f"{name}: was made from {another}{told}, not from {given}; name the output with -o, or --force")
+    raise RefusedError(
+        f"{name}: was made from {another}{made_from}, not from {given}; name the output with -o, or --force"
+    )
 
 
 def _origin_of(given: str) -> _Origin:
-    from llmprep.documents.finding import find_sources
-    from llmprep.inputs import Reading, is_text, only_store, stream_store
-    from llmprep.ptfile.reading import read_pt
+    from llmprep.choices import Reading
+    from llmprep.documents.source import Counts
+    from llmprep.inputs import Texts, open_input, stream_store
+    from llmprep.ptfile.reading import PtFile
+    from llmprep.store.reading import TokenStore
     from llmprep.tokens.figures import sum_or_list
 
-    store = only_store([given])
-    sources = [] if store else find_sources([given])
-    changed = max((_last_change(source, given) for source in sources), default=0.0)
-    if is_text([given]):
-        names = [record["name"] for record in sum_or_list(sources)]
-        return _Origin(names, changed, lambda: _records(sum_or_list(list(map(_hashed, sources)))))
-    if store:
-        changed = (store.folder / "manifest.json").stat().st_mtime_ns
-        records = _records(stream_store(store, Reading()).sources)
-    else:
-        records = _records(read_pt(Path(sources[0].path), check_crc=False).meta.get("sources"))
+    match open_input([given], check=False, pipes="unread"):
+        case TokenStore() as store:
+            changed: float = (store.folder / "manifest.json").stat().st_mtime_ns
+            records = _records(stream_store(store, Reading()).figures.sources)
+        case PtFile() as file:
+            changed, records = _last_change(Path(file.name), given), _records(file.meta.get("sources"))
+        case Texts(sources):
+            changed = max(math.inf if s.size is None else _last_change(Path(s.path), given) for s in sources)
+            names = [record["name"] for record in sum_or_list(list(map(Counts, sources)))]
+            return _Origin(names, changed, lambda: _records(sum_or_list(list(map(_hashed, sources)))))
     return _Origin([record[0] for record in records], changed, lambda: records)
 
 
@@ -136,13 +138,15 @@ def _records(sources: object) -> list[Record]:
     return [(each.get("name"), each.get("bytes"), each.get("sha256")) for each in listed if isinstance(each, dict)]
 
 
-def _last_change(source: Source, given: str) -> float:
-    """When a source was changed, or names came and went in its part of a folder; a pipe is always new."""
-    path = Path(source.path)
+def _last_change(path: Path, given: str) -> int:
+    """Return when a file was changed, or names came and went in its part of a folder that was given, in ns."""
     folders = [parent for parent in path.parents if parent.is_relative_to(given)] if Path(given).is_dir() else []
-    return math.inf if source.size is None else max(each.stat().st_mtime_ns for each in (path, *folders))
+    return max(each.stat().st_mtime_ns for each in (path, *folders))
 
 
-def _hashed(source: Source) -> Source:
+def _hashed(source: Source) -> Counts:
+    from llmprep.documents.source import Counts
+
     with Path(source.path).open("rb") as file:
-        return replace(source, n_bytes=source.size or 0, sha256=hashlib.file_digest(file, "sha256").hexdigest())
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return Counts(source, n_bytes=source.size or 0, sha256=sha256)

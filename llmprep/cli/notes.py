@@ -5,71 +5,81 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from llmprep.cli.printer import Printer
 from llmprep.errors import VocabularyError
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
-    from llmprep.cli.printer import Show
-    from llmprep.tokens.stream import TokenStream
+    from llmprep.tokens.figures import Figures
+    from llmprep.tokens.stream import Origin
+    from llmprep.vocabulary.loading import Vocabulary
 
 
-def decoder(show: Show, stream: TokenStream) -> plain.Decode | None:
-    """Return ids -> text, or None where the vocabulary is not to be had: previews then show ids only."""
+def decode_with(vocabulary: Vocabulary) -> plain.Decode:
+    """Return a function from ids to their text."""
     from llmprep.tokens.decoding import decode_ids, token_table
 
-    try:
-        table = token_table(stream.require_vocabulary(download=False))
-    except VocabularyError as error:
-        show.note(f"text is not shown: {error}")
-        return None
+    table = token_table(vocabulary)
     return lambda ids: decode_ids(ids, table)
 
 
-def say_notes(show: Show, stream: TokenStream) -> None:
+def find_decoder(printer: Printer, origin: Origin) -> plain.Decode | None:
+    """Return a function from ids to their text, or None, and say so, where the vocabulary is not on this machine."""
+    try:
+        return decode_with(origin.load_vocabulary(download=False))
+    except VocabularyError as error:
+        printer.note(f"text is not shown: {error}")
+        return None
+
+
+def say_notes(printer: Printer, origin: Origin, figures: Figures) -> None:
     """Say what was dropped, skipped or found while reading."""
     from llmprep.documents.source import count_remarks
 
-    empty = [source.path for source in stream.documents if source.sha256 and not source.n_chars]
-    if empty:
-        names = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
-        show.note(f"{plain.plural(len(empty), 'empty input')} skipped: {names}")
-    say_empty_records(show, sum(source.n_empty for source in stream.documents))
-    for source in stream.documents:
-        if source.bom:
-            show.note(f"{source.path}: byte order mark dropped")
-    say_remarks(show, count_remarks(stream.documents))
-    if stream.n_special:
-        taken = {"allow": "taken as its id", "text": "taken as plain text"}[stream.options["special"]]
-        show.note(f"<|endoftext|> stands {stream.n_special} times in the text itself, {taken} (--special)")
+    say_empty_inputs(printer, [each.source.path for each in figures.counts if each.sha256 and not each.n_chars])
+    say_empty_records(printer, sum(each.n_empty for each in figures.counts))
+    for each in figures.counts:
+        if each.bom:
+            printer.note(f"{each.source.path}: byte order mark dropped")
+    say_remarks(printer, count_remarks(figures.counts))
+    if figures.n_special:
+        taken = {"allow": "taken as its id", "text": "taken as plain text"}[origin.options["special"]]
+        printer.note(f"<|endoftext|> stands {figures.n_special} times in the text itself, {taken} (--special)")
 
 
-def say_empty_records(show: Show, count: int) -> None:
+def say_empty_inputs(printer: Printer, names: list[str]) -> None:
+    """Name inputs without text, a few of many."""
+    if names:
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        printer.note(f"{plain.plural(len(names), 'empty input')} skipped: {shown}")
+
+
+def say_empty_records(printer: Printer, count: int) -> None:
     """Say that there were records without text."""
     if count:
-        show.note(f"{plain.plural(count, 'empty record')} skipped; the others keep their numbers")
+        printer.note(f"{plain.plural(count, 'empty record')} skipped; the others keep their numbers")
 
 
-def say_remarks(show: Show, remarks: Mapping[str, tuple[str, int]]) -> None:
-    """Say what a person should know of inputs: each remark with the first it is true of, and of how many it is."""
+def say_remarks(printer: Printer, remarks: Mapping[str, tuple[str, int]]) -> None:
+    """Say each remark on inputs once, with the first input that it applies to, and to how many more it applies."""
     for remark, (name, count) in remarks.items():
-        show.note(f"{name}{f' (and {count - 1} more)' if count > 1 else ''}: {remark}")
+        printer.note(f"{name}{f' (and {count - 1} more)' if count > 1 else ''}: {remark}")
 
 
-def special_lines(stream: TokenStream) -> list[str]:
-    """Say, on every run over texts, how many end-of-text strings stood in them: a text can forge a boundary."""
-    if not stream.documents:
+def special_lines(figures: Figures) -> list[str]:
+    """Say, on every run over texts, how many end-of-text strings they hold: a text can forge a boundary."""
+    if not figures.counts:
         return []
-    backends = " and ".join(name for name in sorted(stream.used) if stream.used[name])
-    return [f"<|endoftext|> in the text itself: {plain.number(stream.n_special)}; encoded by {backends}"]
+    backends = " and ".join(name for name in sorted(figures.used) if figures.used[name])
+    return [f"<|endoftext|> in the text itself: {plain.number(figures.n_special)}; encoded by {backends}"]
 
 
-def common_figures(stream: TokenStream, **more: object) -> dict[str, Any]:
-    """The keys that every JSON object has."""
+def stream_values(origin: Origin, figures: Figures) -> dict[str, Any]:
+    """Return the keys that the JSON object of every command has."""
     return {
-        "n_tokens": stream.n_tokens,
-        "n_special": stream.n_special,
-        "encoding": stream.encoding,
-        "sources": stream.sources,
-        "content_sha256": stream.content_sha256,
-        **more,
+        "n_tokens": figures.n_tokens,
+        "n_special": figures.n_special,
+        "encoding": origin.encoding,
+        "sources": figures.sources,
+        "content_sha256": figures.content_sha256,
     }

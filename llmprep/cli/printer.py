@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Show:
-    """Where a command's words go. ``binary``: standard output carries a file, so results go to standard error."""
+class Printer:
+    """Prints what a command says. ``binary``: standard output carries a file, so results go to standard error."""
 
     quiet: bool = False
     as_json: bool = False
@@ -60,12 +60,12 @@ class Show:
             _write(self.stream, captured.get())
 
     def object(self, values: Mapping[str, Any]) -> None:
-        """Print the one JSON object, if that was asked for. ASCII only, so nothing in it acts on a terminal."""
+        """Print the one JSON object, if that was asked for; in ASCII, so that nothing in it acts on a terminal."""
         if self.as_json and not self.quiet:
             _write(self.stream, json.dumps(values) + "\n")
 
     def note(self, text: str) -> None:
-        """Say something that is no result, on standard error."""
+        """Say what is not a result, on standard error."""
         if not self.quiet:
             print_note(text)
 

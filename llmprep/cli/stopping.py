@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -13,47 +13,46 @@ CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 AGAIN = 0.02
 """Seconds until a stop that could not be raised, or was swallowed, is raised again."""
 PATIENCE = 0.5
-"""Seconds that native code's calls are given to end."""
+"""Seconds for which a call from native code may go on before it is interrupted all the same."""
 CALLED_BY_NATIVE_CODE = ("<frozen importlib", "numpy/lib/_version.py")
-"""Where native code of others calls Python, and aborts on an exception or swallows it: imports, and gigatoken's and
-tiktoken's look at numpy's version before their first array. As in the names of code's files."""
+"""Parts of the file names of Python code that native code calls, which would abort on an exception or swallow it:
+imports, and numpy's version, which gigatoken and tiktoken look at before their first array."""
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let the first signal unwind the stack, so that temporary files go; ignore those that follow.
+    """Let the first signal unwind the stack, so that temporary files are removed; ignore those that follow.
 
-    It raises `SystemExit` with the signal's exit code, not in the midst of `CALLED_BY_NATIVE_CODE`. Where it is
-    swallowed all the same it is raised again, at the latest at the end of the block: there also in place of an error
-    that came of it.
+    It raises `SystemExit` with the signal's exit code, but not inside `CALLED_BY_NATIVE_CODE`. If something swallows
+    it, it is raised again, at the latest at the end of the block, where it also takes the place of an error that it
+    has caused.
     """
     first = _Stop()
-    for name in CODES:
-        if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
-            signal.signal(getattr(signal, name), first.begin)
+    for number in _ending_signals():
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, first.begin)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _set_timer(0, None)
         if first.stopped is not None:
             raise first.stopped
 
 
 class _Stop:
-    """What the handlers of signals know: the exception that a signal raises, once one has come."""
+    """The state of the signal handlers: the exception that the first signal raises."""
 
     def __init__(self) -> None:
         self.stopped: SystemExit | None = None
         self._deadline = 0.0
 
     def begin(self, number: int, frame: FrameType | None) -> None:
-        """Heed the first signal."""
-        for name in CODES:
-            signal.signal(getattr(signal, name), _ignore)
+        """Handle the first signal."""
+        for each in _ending_signals():
+            signal.signal(each, _ignore)
         self.stopped = SystemExit(CODES[signal.Signals(number).name])
         self._deadline = time.monotonic() + PATIENCE
-        signal.signal(signal.SIGALRM, self.insist)
-        signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
+        _set_timer(AGAIN, self.insist)
         self.insist(number, frame)
 
     def insist(self, _: int, frame: FrameType | None) -> None:
@@ -63,12 +62,25 @@ class _Stop:
             raise self.stopped
 
 
+def _ending_signals() -> list[signal.Signals]:
+    """Return the signals of `CODES` that this system has; Windows has no SIGHUP."""
+    return [signal.Signals[name] for name in CODES if name in signal.Signals.__members__]
+
+
+def _set_timer(seconds: float, handler: Callable[[int, FrameType | None], None] | None) -> None:
+    """Call a handler again and again, or stop that, with 0 seconds. Without such timers (Windows) nothing insists."""
+    if hasattr(signal, "setitimer"):
+        if handler is not None:
+            signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+
+
 def _ignore(_: int, __: FrameType | None) -> None:
     """Do nothing; SIG_IGN would have Python complain of a signal that came together with the first."""
 
 
 def _is_delicate(frame: FrameType | None) -> bool:
-    """Tell whether native code awaits the end of what runs."""
+    """Tell whether native code waits for the running Python code to return."""
     while frame is not None and not any(mark in frame.f_code.co_filename for mark in CALLED_BY_NATIVE_CODE):
         frame = frame.f_back
     return frame is not None

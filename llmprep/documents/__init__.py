@@ -1,7 +1,29 @@
-"""Paths -> documents: find, open, decompress, decode strictly, normalise newlines, yield blocks of text.
+"""Paths -> blocks of text: what the user named is found, opened, decompressed, decoded strictly and cut exactly.
 
-sources.py   what the user named -> a list of inputs, checked before any is read
-opening.py   an input -> its bytes: opened once, hashed, decompressed, watched for changes
-blocks.py    bytes -> text in blocks that end where text may be cut
-records.py   JSON Lines and Parquet -> documents, many small ones in one block
+Read `finding.find_sources` first, which turns paths into sources, then `reading.read_blocks`, a source into blocks.
+
+Paths -> sources:
+    finding         what the user named -> sources, each checked before any is read
+    expanding       folders and patterns -> files
+    patterns        what a pattern matches
+    file_lists      a list of file names -> the names
+    endings         what a file's name says: format, compression
+    source_names    what each source is called in outputs
+    pointers        small files that stand for large ones which were not fetched
+    source          one input as it is known before it is read, and what has been counted of it
+
+A source -> its content:
+    opening         its bytes: opened once, hashed, watched for changes
+    recognising     what the first bytes say: compressed how, or not a text
+    decompressing   the content of compressed bytes
+    zstandard       what zstandard alone needs
+    spans           a part of a file, from its true begin to its true end
+
+Content -> blocks:
+    reading         the one door, whatever the format
+    blocks          text in blocks that end where text may be cut
+    texts           a plain text -> blocks
+    records         many small documents -> one block
+    json_lines      lines -> records
+    parquet         rows -> records
 """

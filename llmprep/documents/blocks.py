@@ -2,8 +2,8 @@
 
 A block ends at a *safe cut*: after a letter or digit of `_LETTERS` and before an ASCII space, tab, CR or LF, or an
 ideographic comma or full stop. There, encoding the two sides apart gives the ids of encoding them together, for the
-r50k, p50k, cl100k and o200k patterns: each of them ends a piece between these two, and none looks behind. A cut never
-splits a UTF-8 character, a CRLF, or a special token, as none of these holds such a place.
+r50k, p50k, cl100k and o200k patterns: each of them ends a piece between these two, and none depends on what came
+before it. A cut never splits a UTF-8 character, a CRLF, or a special token, as none of these holds such a place.
 
 Text without such a place for a long stretch (compact JSON, minified code) is cut at a *second cut* instead: after an
 ASCII letter or digit and before ASCII punctuation. It is as exact; where the shards of a store begin and end does not
@@ -13,13 +13,14 @@ depend on it. Text with neither (a run of signs, or of letters) makes its block 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
 from llmprep.choices import Newlines
-from llmprep.documents.source import Source
+from llmprep.documents.opening import Read
+from llmprep.documents.source import Counts
 from llmprep.errors import DataError
 
 UNCUT_BYTES = 1 << 20
@@ -41,10 +42,10 @@ _LETTERS = (
 """Letters and digits, in UTF-8, that every version of Unicode that a backend carries knows as such."""
 _SAFE_CUT = re.compile(rb"(?:" + rb"|".join(_LETTERS) + rb")(?=[ \t\r\n]|\xe3\x80[\x81\x82]|\xef\xbc\x8c)")
 SECOND_CUT = re.compile(rb"[A-Za-z0-9](?=[!-&(-/:-@\[-^`{}~])")
-"""All ASCII punctuation but the apostrophe (a contraction goes on with it), and ``|`` and ``_``, which stand behind
+"""All ASCII punctuation but the apostrophe (a contraction goes on with it), and ``|`` and ``_``, which come after
 letters in special tokens."""
 REACH = 5
-"""Bytes before a place that may belong to a safe cut which needs bytes behind it to be seen: 3 + 3 - 1."""
+"""How many bytes at the end of some data may be of a cut that is seen only with the bytes after them: 3 + 3 - 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Block:
     ``place`` is where to look, for messages, if that is not a byte offset.
     """
 
-    source: Source
+    counts: Counts
     data: bytes
     raw: bytes
     offset: int
@@ -76,10 +77,61 @@ class Block:
         return self.data.decode()
 
 
+def cut_blocks(path: str, read: Read, block_bytes: int, begin: int = 0) -> Iterator[bytes]:
+    """Yield the bytes read, cut at safe places only. Linear in the bytes, however far apart those are.
+
+    ``begin`` is where they begin in the source, for messages. Raises `DataError` where more than `MAX_UNCUT_BYTES` have
+    no place to cut.
+    """
+    first = read(block_bytes)
+    second = first and read(block_bytes)
+    if not second:
+        if first:
+            yield first  # nothing is gained by a cut
+        return
+    pending: list[bytes] = []
+    n_pending, tail = 0, b""
+    for data in chain((first, second), iter(partial(read, block_bytes), b"")):
+        pending.append(data)
+        n_pending += len(data)
+        cut = _last_cut(tail, data, _SAFE_CUT)
+        if cut is None and n_pending >= UNCUT_BYTES:
+            cut = _last_cut(tail, data, SECOND_CUT)
+        if cut is None:
+            tail = (tail + data)[-REACH:]
+            _check_uncut(path, n_pending, begin)
+            continue
+        joined = b"".join(pending)
+        cut += n_pending - len(data)
+        yield joined[:cut]
+        pending, n_pending, begin = [joined[cut:]], n_pending - cut, begin + cut
+        tail = pending[0][-REACH:]
+    if n_pending:
+        yield b"".join(pending)
+
+
 def find_safe_cut(data: bytes, after: int) -> int | None:
     """Return the first safe cut at or after a position: where the spans of a text begin and end."""
     found = next((place for place in _SAFE_CUT.finditer(data) if place.end() >= after), None)
     return found and found.end()
+
+
+def last_safe_cut(data: bytes, cut: re.Pattern[bytes] = _SAFE_CUT) -> int:
+    r"""Return the last position in ``data`` where text may be cut, 0 if there is none.
+
+    >>> last_safe_cut(b"I HAD always")
+    5
+    >>> last_safe_cut("\u4e2d\u6587\u3002\u4e2d".encode()), last_safe_cut(b"f(x)\n")
+    (6, 0)
+    """
+    start, step = len(data), 512
+    while start:
+        end, start = start, max(0, start - step)
+        found = [place.end() for place in cut.finditer(data, start, end + REACH)]
+        if found:
+            return found[-1]
+        step *= 2
+    return 0
 
 
 def normalise(data: bytes, newlines: Newlines) -> bytes:
@@ -93,44 +145,6 @@ def normalise(data: bytes, newlines: Newlines) -> bytes:
     return data
 
 
-def cut_blocks(source: Source, read: Callable[[int], bytes], block_bytes: int, begin: int = 0) -> Iterator[bytes]:
-    """Yield the bytes read, cut at safe places only. Linear in the bytes, however far apart those are.
-
-    ``begin`` is where they begin in the source, for messages.
-    """
-    first = read(block_bytes)
-    second = first and read(block_bytes)
-    if not second:
-        if first:
-            yield first  # nothing is gained by a cut
-        return
-    pending: list[bytes] = []
-    held, position = 0, begin
-    tail = b""
-    for data in chain((first, second), iter(partial(read, block_bytes), b"")):
-        place = _last_cut(tail, data, _SAFE_CUT)
-        if place is None and held + len(data) >= UNCUT_BYTES:
-            place = _last_cut(tail, data, SECOND_CUT)
-        pending.append(data)
-        held += len(data)
-        if place is not None:
-            cut = held - len(data) + place
-            joined = b"".join(pending)
-            yield joined[:cut]
-            position += cut
-            pending, held = [joined[cut:]], held - cut
-            tail = pending[0][-REACH:]
-            continue
-        tail = (tail + data)[-REACH:]
-        if held > MAX_UNCUT_BYTES:
-            raise DataError(
-                f"{source.path}: {held} bytes from byte {position} on without a letter or digit before white space or "
-                f"punctuation, where text may be cut exactly; break them with a space or a line end after one"
-            )
-    if held:
-        yield b"".join(pending)
-
-
 def _last_cut(before: bytes, data: bytes, cut: re.Pattern[bytes]) -> int | None:
     """Return the last cut in ``data``, or across the seam to the bytes before it, as a position in ``data``."""
     found = last_safe_cut(data, cut)
@@ -140,19 +154,9 @@ def _last_cut(before: bytes, data: bytes, cut: re.Pattern[bytes]) -> int | None:
     return seam - len(before) if seam else None
 
 
-def last_safe_cut(data: bytes, cut: re.Pattern[bytes] = _SAFE_CUT) -> int:
-    r"""Return the last position in ``data`` where text may be cut, 0 if there is none.
-
-    >>> last_safe_cut(b"I HAD always")
-    5
-    >>> last_safe_cut("\u4e2d\u6587\u3002\u4e2d".encode()), last_safe_cut(b"f(x)\n")
-    (6, 0)
-    """
-    start, step = len(data), 512
-    while start:
-        behind, start = start, max(0, start - step)
-        found = [place.end() for place in cut.finditer(data, start, behind + REACH)]
-        if found:
-            return found[-1]
-        step *= 2
-    return 0
+def _check_uncut(path: str, n_bytes: int, begin: int) -> None:
+    if n_bytes > MAX_UNCUT_BYTES:
+        raise DataError(
+            f"{path}: {n_bytes} bytes from byte {begin} on without a letter or digit before white space or "
+            f"punctuation, where text may be cut exactly; break them with a space or a line end after one"
+        )

@@ -1,4 +1,4 @@
-"""An input -> its bytes: opened once, hashed, watched for changes."""
+"""A source -> its bytes: opened once, hashed, watched for changes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import os
 import stat
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from io import FileIO
 from typing import TypeAlias
 
-from llmprep.documents.source import STDIN, Source, input_error
+from llmprep.documents.source import STDIN, Counts, OpenFile, Source, input_error
 from llmprep.errors import InputError
 
+Read: TypeAlias = Callable[[int], bytes]
+"""Returns up to so many bytes of something; none only at its end."""
 Run: TypeAlias = Callable[..., None]
 """Calls its first argument with the others: now, or in order in another thread."""
 HEAD_BYTES = 4096
@@ -23,96 +27,92 @@ def run_now(function: Callable[..., object], *arguments: object) -> None:
 
 
 class ByteStream:
-    """The bytes of one input, front to back, with a look ahead that takes nothing.
+    """The bytes of one source, from front to end, with a look ahead that takes nothing.
 
-    Regular files that change while they are read are an error, never a mixture.
+    What is read is counted, and hashed by ``run``; ``step`` bounds the bytes that one read returns. A regular file that
+    changes while it is read is an `InputError`, never a mixture.
     """
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        try:
-            # Standard input is opened by its number: what nobody has read yet is all there is.
-            path: str | int = sys.stdin.fileno() if source.path == STDIN else source.path
-            self._file = open(path, "rb", buffering=0, closefd=source.path != STDIN)  # noqa: SIM115
-            self._status = os.fstat(self._file.fileno())
-        except (OSError, ValueError) as error:
-            raise input_error(source.path, error) from error
-        self._ahead = b""
+    def __init__(self, counts: Counts, run: Run = run_now, step: int = sys.maxsize) -> None:
+        self.counts = counts
+        self.source = counts.source
+        self._opened = counts.source.pipe or OpenFile(_open(counts.source))
+        self._status = os.fstat(self._opened.file.fileno())
+        self._run, self._step = run, step
         self._digest = hashlib.sha256()
-        self.run: Run = run_now
-        self.most = sys.maxsize
 
     def peek(self, count: int = HEAD_BYTES) -> bytes:
-        """Return the first ``count`` bytes, fewer only if there are no more; they stay to be read."""
-        while len(self._ahead) < count and (data := self._take(count - len(self._ahead))):
-            self._ahead += data
-        return self._ahead[:count]
+        """Return the next ``count`` bytes, fewer only if there are no more; they stay to be read."""
+        opened = self._opened
+        while len(opened.ahead) < count and (data := self._take(count - len(opened.ahead))):
+            opened.ahead += data
+        return opened.ahead[:count]
 
     def read(self, count: int) -> bytes:
-        """Return up to ``count`` bytes, and no more than ``most``; none only at the end."""
-        count = min(count, self.most)
-        if self._ahead:
-            data, self._ahead = self._ahead[:count], self._ahead[count:]
+        """Return up to ``count`` bytes, and no more than ``step``; none only at the end."""
+        count, opened = min(count, self._step), self._opened
+        if opened.ahead:
+            data, opened.ahead = opened.ahead[:count], opened.ahead[count:]
         else:
             data = self._take(count)
-        self._source.n_bytes += len(data)
+        self.counts.n_bytes += len(data)
         if data:
-            self.run(self._digest.update, data)
+            self._run(self._digest.update, data)
         else:
             self.finish()
         return data
 
     def seek(self, position: int) -> None:
-        """Go to a position of a file that can be sought; what is passed over is not hashed."""
-        self._ahead = b""
-        self._file.seek(position)
-
-    def _take(self, count: int) -> bytes:
-        try:
-            data: bytes | None = self._file.read(count)
-        except OSError as error:
-            raise input_error(self._source.path, error) from error
-        if data is None:
-            raise InputError(f"{self._source.path}: is in non-blocking mode and has no data; reopen it")
-        return data
+        """Go to a position of a regular file; what is passed over is neither counted nor hashed."""
+        self._opened.ahead = b""
+        self._opened.file.seek(position)
 
     def finish(self) -> None:
-        """Nothing more will be read: see that the file is what it was, and state the hash."""
+        """Check, at the end, that a file is what it was when it was opened, and state the hash."""
         if stat.S_ISREG(self._status.st_mode):
-            now = os.fstat(self._file.fileno())
+            now = os.fstat(self._opened.file.fileno())
             if (now.st_size, now.st_mtime_ns) != (self._status.st_size, self._status.st_mtime_ns):
-                raise InputError(f"{self._source.path}: changed while it was read; run again when it is at rest")
-        self.run(self._set_hash)
-
-    def _set_hash(self) -> None:
-        self._source.sha256 = self._digest.hexdigest()
+                raise InputError(f"{self.source.path}: changed while it was read; run again when it is at rest")
+        self._run(self._state_hash)
 
     def close(self) -> None:
         """Close the file; standard input stays open."""
-        if self._source.path != STDIN:
-            self._file.close()
+        self._opened.file.close()
+
+    def _take(self, count: int) -> bytes:
+        try:
+            data: bytes | None = self._opened.file.read(count)
+        except OSError as error:
+            raise input_error(self.source.path, error) from error
+        if data is None:
+            raise InputError(f"{self.source.path}: is in non-blocking mode and has no data; reopen it")
+        return data
+
+    def _state_hash(self) -> None:
+        self.counts.sha256 = self._digest.hexdigest()
 
 
-def open_source(source: Source) -> ByteStream:
-    """Open a source once; later calls give the same stream, so a look at its first bytes loses none."""
-    if source.stream is None:
-        source.stream = ByteStream(source)
-    return source.stream
-
-
-def close_source(source: Source) -> None:
-    """Close a source's file, if it is open; standard input is not ours to close."""
-    if source.stream is not None:
-        source.stream.close()
-        source.stream = None
+def open_pipe(source: Source) -> Source:
+    """Return the source, with its file open if it gives its bytes only once, so that `peek` loses none of them."""
+    if source.size is not None or source.pipe is not None:
+        return source
+    return replace(source, pipe=OpenFile(_open(source)))
 
 
 def peek(source: Source, count: int = HEAD_BYTES) -> bytes:
-    """Return the first bytes of a source without taking them; a plain file is closed again."""
-    # What is no plain file may give its bytes once only, so it stays open for whoever reads on.
-    stays_open = source.stream is not None or source.size is None
+    """Return the first bytes of a file, or of a source that `open_pipe` has returned, without taking them."""
+    stream = ByteStream(Counts(source))
     try:
-        return open_source(source).peek(count)
+        return stream.peek(count)
     finally:
-        if not stays_open:
-            close_source(source)
+        if source.pipe is None:
+            stream.close()
+
+
+def _open(source: Source) -> FileIO:
+    """Open a file unbuffered: what nobody has read yet of standard input is then all there is."""
+    try:
+        is_stdin = source.path == STDIN
+        return FileIO(sys.stdin.fileno() if is_stdin else source.path, closefd=not is_stdin)
+    except (OSError, ValueError) as error:
+        raise input_error(source.path, error) from error

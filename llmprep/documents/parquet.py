@@ -1,25 +1,28 @@
-"""Parquet -> documents: the text column of each row is one."""
+"""Parquet -> records: one a row, whose text column is the text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from llmprep.documents.opening import open_source
-from llmprep.documents.source import Source
+from llmprep.documents.opening import ByteStream
+from llmprep.documents.source import Record, Source
 from llmprep.errors import DataError, UsageError, list_names
 
-Documents = Iterator[tuple[str | None, str]]
-"""(text, where it stood) of each record; a blank line has no text."""
 
+def read_parquet(stream: ByteStream) -> Iterator[Record]:
+    """Yield the text of each row of a source, and where it stands.
 
-def parquet_rows(source: Source) -> Documents:
+    Raises `DataError` for damage, a missing column, and a cell that is not a string, `UsageError` where pyarrow is not
+    installed.
+    """
+    source = stream.source
     try:
         from pyarrow import ArrowException, ArrowInvalid
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise UsageError(f"{source.path}: Parquet files need an extra: pip install 'llmprep[parquet]'") from error
-    _hash_whole(source)
+    _hash_whole(stream)
     row = 0
     try:
         with ParquetFile(source.path, page_checksum_verification=True) as file:
@@ -27,12 +30,25 @@ def parquet_rows(source: Source) -> Documents:
             for batch in file.iter_batches(batch_size=1024, columns=[source.text_field]):
                 for value in batch.column(0):
                     row += 1
-                    yield _cell(source, value, f"row {row}"), f"row {row}"
+                    yield _text_of(source, value, f"row {row}"), f"row {row}"
     except UnicodeDecodeError as error:
         raise DataError(f"{source.path}: the name of a column is not valid UTF-8: {error.object!r:.60}") from error
     except (ArrowInvalid, ArrowException, OSError) as error:
         raise DataError(f"{source.path}: damaged near row {row + 1}: {str(error).splitlines()[0]}") from error
-    open_source(source).read(1)  # at the end again: an error if the file has changed since it was hashed
+    stream.read(1)  # at the end again: an error if the file has changed since it was hashed
+
+
+def count_rows(source: Source) -> int:
+    """Return how many rows a Parquet file says it has."""
+    from pyarrow.parquet import read_metadata
+
+    return int(read_metadata(source.path).num_rows)
+
+
+def _hash_whole(stream: ByteStream) -> None:
+    """Parquet is read by seeking, so its hash takes a pass of its own."""
+    while stream.read(1 << 18):
+        pass
 
 
 def _require_column(source: Source, names: list[str]) -> None:
@@ -47,7 +63,7 @@ def _require_column(source: Source, names: list[str]) -> None:
         )
 
 
-def _cell(source: Source, scalar: Any, place: str) -> str:
+def _text_of(source: Source, scalar: Any, place: str) -> str:
     """Return a cell's text; some writers store text as bytes without saying that it is text."""
     try:
         value = scalar.as_py()
@@ -59,17 +75,3 @@ def _cell(source: Source, scalar: Any, place: str) -> str:
         kind = "null" if value is None else f"a {type(value).__name__}"
         raise DataError(f"{source.path}: {place}: column {source.text_field} is {kind}, not a string")
     return value
-
-
-def count_rows(source: Source) -> int:
-    """Return how many rows a Parquet file says it has."""
-    from pyarrow.parquet import read_metadata
-
-    return int(read_metadata(source.path).num_rows)
-
-
-def _hash_whole(source: Source) -> None:
-    """Parquet is read by seeking, so its hash takes a pass of its own."""
-    stream = open_source(source)
-    while stream.read(1 << 18):
-        pass

@@ -19,6 +19,7 @@ def match_pattern(pattern: str) -> Iterator[str]:
     A ``**`` follows no links, so a loop cannot trap us; and a folder that cannot be entered or read is an error, as it
     is where a folder is named.
     """
+    pattern = pattern.replace(os.sep, "/")
     root = "/" * (len(pattern) - len(pattern.lstrip("/")))
     if not pattern.endswith("/"):
         yield from _match(root, [part for part in pattern.split("/") if part])
@@ -30,20 +31,20 @@ def _match(base: str, parts: Sequence[str]) -> Iterator[str]:
     if part == "**":
         yield from _match_below(base, rest or ["*"])
     elif rest:
-        for folder in _named(base, part):
-            if _is_folder(folder):
+        for folder in _match_name(base, part):
+            if _leads_to_folder(folder):
                 yield from _match(f"{folder}/", rest)
     else:
-        yield from _named(base, part)
+        yield from _match_name(base, part)
 
 
-def _named(base: str, part: str) -> Iterator[str]:
+def _match_name(base: str, part: str) -> Iterator[str]:
     """Yield what is in a folder by a name or a pattern of names."""
     if not glob.has_magic(part):
         yield from [base + part] if _exists(base + part) else []
         return
     matches = re.compile(fnmatch.translate(part)).match
-    for entry in _entries(base):
+    for entry in _list_folder(base):
         if matches(entry.name) and (part.startswith(".") or not entry.name.startswith(".")):
             yield base + entry.name
 
@@ -51,13 +52,13 @@ def _named(base: str, part: str) -> Iterator[str]:
 def _match_below(base: str, rest: Sequence[str]) -> Iterator[str]:
     """Yield what ``rest`` matches in ``base`` and every folder below it that is neither hidden nor a link."""
     yield from _match(base, rest)
-    for entry in _entries(base):
+    for entry in _list_folder(base):
         if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
             yield from _match_below(f"{base}{entry.name}/", rest)
 
 
-def _is_folder(path: str) -> bool:
-    """Tell a folder, also one behind a link; where that may not be known is an error."""
+def _leads_to_folder(path: str) -> bool:
+    """Tell whether a path is a folder or a link to one; that we are not allowed to know it is an error."""
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116 - there may be many
     except OSError as error:
@@ -66,7 +67,7 @@ def _is_folder(path: str) -> bool:
         raise input_error(path, error) from error
 
 
-def _entries(base: str) -> list[os.DirEntry[str]]:
+def _list_folder(base: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(base or ".") as entries:
             return list(entries)
@@ -77,7 +78,7 @@ def _entries(base: str) -> list[os.DirEntry[str]]:
 
 
 def _exists(path: str) -> bool:
-    """Tell whether there is something of that name; where that may not be known is an error."""
+    """Tell whether there is something of that name; that we are not allowed to know it is an error."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -7,6 +7,7 @@ import re
 from llmprep.errors import DataError
 
 POINTER_BYTES = 1024
+"""A larger file is no pointer."""
 _POINTERS = (
     (
         re.compile(rb"version https://git-lfs\.github\.com/spec/v1\r?\n(?s:.*)^oid ", re.MULTILINE),
@@ -17,11 +18,10 @@ _POINTERS = (
         "is a git-annex pointer, not the data; fetch it with: git annex get",
     ),
 )
-"""Small files that stand for large ones which were not fetched."""
 
 
-def refuse_pointer(path: str, head: bytes) -> None:
-    """Raise `DataError` if bytes, all that there are, stand for a file which was not fetched."""
+def refuse_pointer(path: str, content: bytes) -> None:
+    """Raise `DataError` if a file's content, all of it, stands for a file which was not fetched."""
     for pointer, advice in _POINTERS:
-        if pointer.match(head):
+        if pointer.match(content):
             raise DataError(f"{path}: {advice}")

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator
+from contextlib import closing
 
 from llmprep.choices import BLOCK_BYTES, Newlines
 from llmprep.documents.blocks import Block
-from llmprep.documents.opening import Run, close_source, open_source, run_now
-from llmprep.documents.source import Source
+from llmprep.documents.opening import ByteStream, Run, run_now
+from llmprep.documents.source import Counts
 from llmprep.documents.texts import read_text
 
 
 def read_blocks(
-    source: Source, newlines: Newlines = "universal", block_bytes: int = BLOCK_BYTES, run: Run = run_now
-) -> Iterator[Block]:
-    """Yield a source's documents as blocks of text, filling in the source's figures on the way.
+    counts: Counts,
+    newlines: Newlines = "universal",
+    block_bytes: int = BLOCK_BYTES,
+    run: Run = run_now,
+    step: int = sys.maxsize,
+) -> Generator[Block]:
+    """Yield the documents of ``counts.source`` as blocks of text, counting on the way.
 
     ``universal`` turns CRLF and CR into LF, as ``open(path, newline=None)`` does; ``keep`` leaves them. A byte order
-    mark is dropped. ``run`` may do the hashing elsewhere, in order. Raises `DataError` with the byte offset, or the
-    record, for what is not UTF-8 text.
+    mark is dropped. ``run`` may do the hashing elsewhere, in order; at most ``step`` bytes are read at once. Raises
+    `DataError` with the byte offset, or the record, for anything that is not UTF-8 text, and `InputError` for a source
+    that cannot be read.
     """
-    open_source(source).run = run
-    try:
-        if source.format != "text":
+    with closing(ByteStream(counts, run, step)) as stream:
+        if counts.source.format == "text":
+            yield from read_text(stream, newlines, block_bytes)
+        else:
             from llmprep.documents.records import read_records
 
-            yield from read_records(source, newlines, block_bytes)
-        else:
-            yield from read_text(source, newlines, block_bytes)
-    finally:
-        close_source(source)
+            yield from read_records(stream, newlines, block_bytes)

@@ -1,17 +1,24 @@
-"""What the first bytes of a file say: a text, or something that is none."""
+"""What the first bytes of an input say: how it is compressed, or that it is not a text."""
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Callable
 
-from llmprep.documents.decompressing import compression
-from llmprep.documents.opening import HEAD_BYTES
+from llmprep.documents.opening import HEAD_BYTES, ByteStream, peek
 from llmprep.documents.pointers import POINTER_BYTES, refuse_pointer
 from llmprep.documents.source import BOM, Source
 from llmprep.errors import DataError, FileFormatError
 
+MAGIC_BYTES = 18
+"""How many first bytes tell how a file is compressed; they also hold the whole header of a zstandard frame."""
+_COMPRESSIONS = {
+    "gzip": re.compile(rb"\x1f\x8b"),
+    # A text may begin with BZh91AY&SY: after that and a checksum, a block has a byte of at most 6 (its highest place).
+    "bzip2": re.compile(rb"BZh(?:[1-9](?:1AY&SY(?:.{4}[\x00-\x06]|.{0,4}\Z)|\x17rE8P\x90|1?A?Y?&?S?\Z)|\Z)", re.DOTALL),
+    "xz": re.compile(rb"\xfd7zXZ\x00"),
+    "lzma": re.compile(rb"\x5d\x00\x00..(?:\xff{8}|.{5}\x00{3})", re.DOTALL),
+    "zstandard": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),  # a frame, or one to be skipped first
+}
 _UNPACK = "unpack it first: {} | llmprep ... -"
 _CONVERT = "convert it first"
 _SIGNATURES = tuple(
@@ -46,43 +53,52 @@ _SIGNATURES = tuple(
         (rb".{257}ustar(?:\x00|  \x00)", "a tar archive", _UNPACK.format("tar -xOf FILE")),
     )
 )
-"""What is no text, by its first bytes: those that a text might begin with too are asked for more than these."""
+"""What is not a text, by its first bytes. More is asked for of a signature that a text, too, might begin with."""
 _RECORD = re.compile(rb'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:')
 """The first bytes of a JSON object."""
 
 
-def checked_head(source: Source, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    """Refuse what is plainly not UTF-8 text, and say what it looks like; else return ``read``, nothing taken."""
-    head = b""
-    while len(head) < HEAD_BYTES and (data := read(HEAD_BYTES - len(head))):
-        head += data
-    check_head(source, head)
-    kept = io.BytesIO(head)
-    return lambda count: kept.read(count) or read(count)
+def compression(head: bytes) -> str | None:
+    r"""Return how a file with these first bytes is compressed, None if it is not.
+
+    >>> compression(b"\x1f\x8b\x08\x00"), compression(b"BZh is how bzip2 begins")
+    ('gzip', None)
+    """
+    return next((name for name, magic in _COMPRESSIONS.items() if magic.match(head)), None)
 
 
-def check_head(source: Source, head: bytes) -> None:
+def is_compressed(source: Source) -> bool:
+    """Tell by its first bytes whether a source is compressed; it is opened and closed for that."""
+    return compression(peek(source, MAGIC_BYTES)) is not None
+
+
+def require_text(stream: ByteStream, head: bytes) -> None:
+    """Raise for first bytes, of the content of a stream, that no text has; remark on records that are read as text.
+
+    Raises `FileFormatError` where the name promises a .pt file, else `DataError`, which says what it looks like.
+    """
+    source = stream.source
     if source.path.endswith(".pt") and not head.startswith(b"PK\x03\x04"):
         raise FileFormatError(f"{source.path}: not a .pt file, by its first bytes; rename it if it is a text")
     if len(head) < POINTER_BYTES:
-        refuse_pointer(source.path, head)  # one that comes through a pipe, or was packed
+        refuse_pointer(source.path, head)  # one that comes through a pipe, or was compressed
     what, advice = _looks_like(head)
     if what:
         raise DataError(f"{source.path}: looks like {what}, not UTF-8 text; {advice}")
     if source.format == "text" and _begins_with_record(head):
-        source.remark("begins with a JSON object and is read as plain text; --field NAME reads its records")
+        stream.counts.remark("begins with a JSON object and is read as plain text; --field NAME reads its records")
 
 
 def _looks_like(head: bytes) -> tuple[str, str]:
-    """Return what the first bytes are of, and what to do with it; nothing of a text."""
+    """Return what the first bytes are of, and what to do with it; an empty name for a text."""
     for signature, what, advice in _SIGNATURES:
         if signature.match(head):
             return what, advice
-    packed = compression(head)
-    if packed is not None:
-        return f"{packed} data inside compressed data", _CONVERT
-    nuls = head.count(0)
-    return (_with_nuls(head) if nuls > 1 and nuls * 20 >= len(head) else ""), _CONVERT
+    inner = compression(head)
+    if inner is not None:
+        return f"{inner} data inside compressed data", _CONVERT
+    n_nuls = head.count(0)
+    return (_name_of_nuls(head) if n_nuls > 1 and n_nuls * 20 >= len(head) else ""), _CONVERT
 
 
 def _begins_with_record(head: bytes) -> bool:
@@ -93,7 +109,8 @@ def _begins_with_record(head: bytes) -> bool:
     return line.rstrip().endswith(b"}") if end or len(head) < HEAD_BYTES else True
 
 
-def _with_nuls(head: bytes) -> str:
+def _name_of_nuls(head: bytes) -> str:
+    """Return what bytes of which many are NUL are: the places of the NULs tell how wide a character is."""
     empty = [head[k::4].count(0) * 4 > 0.7 * len(head) for k in range(4)]
     match empty:
         case [False, True, True, True]:

@@ -1,46 +1,65 @@
-"""One input, and what has been counted of it."""
+"""One input, as it is known before it is read, and what has been counted of it.
+
+A `Source` never changes. What reading it finds out goes into its `Counts`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from io import FileIO
+from typing import Literal, TypeAlias
 
+from llmprep.choices import TEXT_FIELD
 from llmprep.errors import InputError
-
-if TYPE_CHECKING:
-    from llmprep.documents.opening import ByteStream
 
 STDIN = "-"
 BOM = b"\xef\xbb\xbf"
-FIELD = "text"
-COMPRESSED = (".gz", ".gzip", ".bz2", ".bz", ".xz", ".lzma", ".zst", ".zstd")
-"""Endings of names that promise compressed content. Whether it is, its first bytes tell."""
 Format: TypeAlias = Literal["text", "jsonl", "parquet"]
+Record: TypeAlias = tuple[str | None, str]
+"""A record's text, and its place for messages (``line 3``, ``row 3``). A blank line has the text None."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class OpenFile:
+    """An open file, and the bytes of it that were looked at and not taken yet."""
+
+    file: FileIO
+    ahead: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
-    """One input, and what has been read of it so far.
+    """One input, as it is known before it is read.
 
     ``path`` is as the user gave it, for messages; ``name`` is its last part, or its place inside a folder that was
-    named, for files: it must not depend on where the folder lies. ``size`` is None for what does not tell it (a pipe).
-    ``n_bytes`` and ``sha256`` are of the bytes as they came, compressed or not; ``n_text`` counts those of a plain
-    text as it is encoded, with newlines as chosen and without a mark. A ``span`` names a part of a plain text or
-    of JSON Lines by two byte positions, each of which means the first safe cut, or begin of a line, at or after it;
-    ``begin`` is where it really begins.
-
-    ``n_documents`` counts those with text, ``n_empty`` the records without. ``gaps`` are runs [number, count] of the
-    numbers, from 1 on, of records without text and of blank lines; None where they are too many. ``remarks`` are what a
-    person should know of the input: each goes on a sentence that begins with its name.
+    named, for files: it must not depend on where the folder lies. ``size`` in bytes is None where it is not known (a
+    pipe). A ``span`` names a part of a plain text or of JSON Lines by two byte positions, each of which stands for the
+    first safe cut, or start of a line, at or after it. ``pipe`` is the open file of what can be opened only once.
     """
 
     path: str
     name: str
     size: int | None = None
     format: Format = "text"
-    text_field: str = FIELD
+    text_field: str = TEXT_FIELD
     span: tuple[int, int] | None = None
+    pipe: OpenFile | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has been counted of one source so far; final when it has been read to its end.
+
+    ``begin`` is the byte at which the source's span really begins. ``n_bytes`` and ``sha256`` are of the bytes as they
+    came, compressed or not; ``n_text`` counts the bytes of a plain text as it is encoded, with newlines as chosen and
+    without a byte order mark. ``n_documents`` counts those with text, ``n_empty`` the records without. ``gaps`` are
+    runs [number, count] of the numbers, from 1 on, of records without text and of blank lines; None where there are too
+    many to keep. ``remarks`` are what a person should know of the input: each continues a sentence that begins with its
+    name.
+    """
+
+    source: Source
     begin: int = 0
     n_bytes: int = 0
     n_chars: int = 0
@@ -52,7 +71,6 @@ class Source:
     bom: bool = False
     sha256: str = ""
     remarks: tuple[str, ...] = ()
-    stream: ByteStream | None = field(default=None, repr=False)
 
     def remark(self, text: str) -> None:
         """Keep a remark, once."""
@@ -60,19 +78,14 @@ class Source:
             self.remarks += (text,)
 
 
-def count_remarks(sources: Sequence[Source]) -> dict[str, tuple[str, int]]:
-    """Return each remark on some sources, with the first of them that it is true of, and of how many it is."""
+def count_remarks(counted: Sequence[Counts]) -> dict[str, tuple[str, int]]:
+    """Return each remark on some sources, with the path of the first it applies to, and to how many it applies."""
     found: dict[str, tuple[str, int]] = {}
-    for source in sources:
-        for remark in source.remarks:
-            first, count = found.get(remark, (source.path, 0))
-            found[remark] = first, count + 1
+    for counts in counted:
+        for remark in counts.remarks:
+            first, number = found.get(remark, (counts.source.path, 0))
+            found[remark] = first, number + 1
     return found
-
-
-def promises_compression(path: str) -> bool:
-    """Tell by its name whether a file should be compressed."""
-    return path.lower().endswith(COMPRESSED)
 
 
 def input_error(path: str, error: OSError | ValueError) -> InputError:

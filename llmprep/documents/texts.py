@@ -2,133 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+import io
+from collections.abc import Iterator
 
 from llmprep.choices import Newlines
-from llmprep.documents.blocks import REACH, Block, cut_blocks, find_safe_cut, normalise
+from llmprep.documents.blocks import Block, cut_blocks, find_safe_cut, normalise
 from llmprep.documents.decompressing import open_content
-from llmprep.documents.opening import ByteStream, open_source
-from llmprep.documents.recognising import check_head, checked_head
-from llmprep.documents.source import BOM, Source
-from llmprep.errors import DataError, InputError
+from llmprep.documents.opening import HEAD_BYTES, ByteStream, Read
+from llmprep.documents.recognising import require_text
+from llmprep.documents.source import BOM
+from llmprep.documents.spans import FindBoundary, open_span
+from llmprep.errors import DataError
 
-LOOK_BYTES = 1 << 16
 
-
-def read_text(source: Source, newlines: Newlines, block_bytes: int) -> Iterator[Block]:
-    offset = 0
-    if source.span is None:
-        read = checked_head(source, open_content(source))
-    else:
-        offset, read = open_span(source, find_safe_cut)
-    for raw in cut_blocks(source, read, block_bytes, offset):
+def read_text(stream: ByteStream, newlines: Newlines, block_bytes: int) -> Iterator[Block]:
+    """Yield a plain text, or a span of one, in blocks. Raises `DataError` for the first byte that is not UTF-8."""
+    counts, span = stream.counts, stream.source.span
+    offset, read = open_text(stream, find_safe_cut)
+    for raw in cut_blocks(stream.source.path, read, block_bytes, offset):
         data = raw
         if offset == 0 and raw.startswith(BOM):
-            source.bom = True
+            counts.bom = True
             data = raw[len(BOM) :]
-        n_chars = _check_utf8(source, data, offset + len(raw) - len(data))
+        n_chars = _count_characters(stream.source.path, data, offset + len(raw) - len(data))
         text = normalise(data, newlines)
-        source.n_chars += n_chars - (len(data) - len(text))
-        source.n_text += len(text)
+        counts.n_chars += n_chars - (len(data) - len(text))
+        counts.n_text += len(text)
         if text:
-            begins = source.n_documents == 0 and (source.span is None or source.span[0] == 0)
-            yield Block(source, text, raw, offset, first=begins)
-            source.n_documents = 1
+            begins = counts.n_documents == 0 and (span is None or span[0] == 0)
+            yield Block(counts, text, raw, offset, first=begins)
+            counts.n_documents = 1
         offset += len(raw)
 
 
-FindCut: TypeAlias = Callable[[bytes, int], "int | None"]
-"""Finds the first place at or after a position of some bytes where a span may begin and end."""
+def open_text(stream: ByteStream, find: FindBoundary) -> tuple[int, Read]:
+    """Return where a source, or its span, begins, and a function that reads its content, decompressed.
 
-
-def open_span(source: Source, find: FindCut) -> tuple[int, Callable[[int], bytes]]:
-    """Return where a source's span begins and a function that reads it to its end.
-
-    Each end of a span means the first cut at or after it, or the end of the file. The begin is looked for no further
-    than to the span's end: where no cut lies between them, all of its text belongs to a span before, and this one is
-    empty. The end is found while reading on. So at most two spans look at a byte, however far apart cuts are.
+    ``find`` tells where spans may begin and end. Raises, as `require_text` does, for what is plainly not a text.
     """
-    stream = open_source(source)
-    start, end = source.span or (0, 0)
-    begin = _find_begin(stream, start, end, find)
-    stream.seek(begin)
-    if begin == 0:
-        check_head(source, stream.peek())
-    source.begin = begin
-    last = begin if begin == end else None
-    return begin, _SpanReader(source, stream, begin, end, find, max(begin, end - REACH), last).read
+    if stream.source.span is not None:
+        return open_span(stream, find)
+    read = open_content(stream)
+    head = b""
+    while len(head) < HEAD_BYTES and (data := read(HEAD_BYTES - len(head))):
+        head += data
+    require_text(stream, head)
+    kept = io.BytesIO(head)
+    return 0, lambda count: kept.read(count) or read(count)
 
 
-def _find_begin(stream: ByteStream, start: int, end: int, find: FindCut) -> int:
-    """Return the first cut from ``start`` on, ``end`` if there is none before that; 0 stays 0."""
-    if start == 0:
-        return 0
-    at = max(0, start - REACH)
-    while at < end:
-        stream.seek(at)
-        data = stream.peek(LOOK_BYTES)
-        found = find(data, max(0, start - at))
-        if found is not None:
-            return min(at + found, end)
-        if len(data) < LOOK_BYTES:
-            break
-        at += LOOK_BYTES - REACH
-    return end
-
-
-@dataclass(slots=True)
-class _SpanReader:
-    """Reads from ``position`` to the first cut at or after ``end``; the file's last span ends with the file.
-
-    Up to ``clear`` there is no such cut; ``last`` is where the span really ends, once that is known.
-    """
-
-    source: Source
-    stream: ByteStream
-    position: int
-    end: int
-    find: FindCut
-    clear: int
-    last: int | None = None
-
-    def read(self, count: int) -> bytes:
-        """Return up to ``count`` bytes; none only at the end of the span."""
-        if self.last is None and self.position >= self.clear:
-            self._look(max(count, LOOK_BYTES) + REACH)
-        count = min(count, (self.clear if self.last is None else self.last) - self.position)
-        data = self.stream.read(count) if count else b""
-        if not data:
-            self._finish()
-        self.position += len(data)
-        return data
-
-    def _look(self, count: int) -> None:
-        """Look for the end in the next ``count`` bytes."""
-        data = self.stream.peek(count)
-        is_last = self.end >= (self.source.size or 0)
-        found = None if is_last else self.find(data, max(0, self.end - self.position))
-        self.clear = self.position + len(data) - REACH
-        if found is not None:
-            self.last = self.position + found
-        elif len(data) < count:
-            self.last = self.position + len(data)
-
-    def _finish(self) -> None:
-        self.stream.finish()
-        if self.position < min(self.end, self.source.size or 0):
-            raise InputError(f"{self.source.path}: has {self.position} bytes, and said that it has {self.source.size}")
-
-
-def _check_utf8(source: Source, data: bytes, offset: int) -> int:
-    """Return the number of characters, or raise with the place of the first bad byte."""
+def _count_characters(path: str, data: bytes, offset: int) -> int:
+    """Return the number of characters in UTF-8. Raises `DataError` with the place of the first bad byte."""
     if data.isascii():
         return len(data)
     try:
         return len(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{source.path}: not valid UTF-8 at byte {offset + error.start} (0x{data[error.start]:02x}); "
+            f"{path}: not valid UTF-8 at byte {offset + error.start} (0x{data[error.start]:02x}); "
             f"convert it to UTF-8 first, for example with iconv"
         ) from error

@@ -1,4 +1,4 @@
-"""An embeddings file: ``input_embeddings`` (N, L, D)."""
+"""An embeddings file: ``input_embeddings`` (N, L, D), in a dtype of `FloatDtype`, and ``meta``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def write_embeddings(
     dtype: str,
     meta: Mapping[str, Any],
 ) -> int:
-    """Write an embeddings file from the raw bytes of its batches; returns its size in bytes."""
+    """Write an embeddings file from the raw bytes of its batches, in C order; return its size in bytes."""
     view = TensorView(0, dtype, shape, c_strides(shape))
     return write_pt(sink, [batches], lambda _: {"input_embeddings": view, "meta": dict(meta)})

@@ -1,30 +1,33 @@
-"""Arrays of token ids: cut into blocks, converted, checked, hashed."""
+"""Arrays of token ids, (n,) or windows (N, L) of them: taken from what a caller has, checked, cut, hashed."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from llmprep.choices import IdDtype
 from llmprep.errors import FileFormatError, UsageError
-from llmprep.ptfile.layout import DTYPES
 
 Array = npt.NDArray[Any]
+ID_DTYPES = get_args(IdDtype)
 IDS_PER_BLOCK = 1 << 18
 MAX_ID = (1 << 63) - 1
 """The largest id that an int64 holds."""
 
 
 def id_blocks(ids: Array) -> Iterator[npt.NDArray[np.uint32]]:
-    """Yield ids in blocks of uint32."""
+    """Yield ids (n,) in blocks of uint32, for a `TokenStream`."""
     return (ids[k : k + IDS_PER_BLOCK].astype(np.uint32) for k in range(0, len(ids), IDS_PER_BLOCK))
 
 
 def to_ids(source: object, n_vocab: int | None = None, *, check: bool = True) -> Array:
-    """Return ids (n,) of any integer dtype: an array as it is, what becomes an array, or a sequence of whole numbers.
+    """Return ids (n,), of any integer dtype, of an array, a tensor, or a sequence of whole numbers.
+
+    An array is not copied.
 
     Raises `UsageError` for anything else, and, unless ``check`` is false, for an id that is negative or not in a
     vocabulary of ``n_vocab``.
@@ -47,11 +50,11 @@ def _as_array(source: object) -> Array:
         return np.asarray(source)
     if isinstance(source, bytes | bytearray | memoryview | str) or not isinstance(source, Sequence):
         raise UsageError(f"ids: a {type(source).__name__} holds no token ids; give a path, an array or a list of ids")
-    kinds = set(map(type, source))
-    wrong = {kind for kind in kinds if issubclass(kind, bool) or not issubclass(kind, int | np.integer)}
+    types = set(map(type, source))
+    wrong = {each for each in types if issubclass(each, bool) or not issubclass(each, int | np.integer)}
     if wrong:
-        place, kind = next((place, type(item)) for place, item in enumerate(source) if type(item) in wrong)
-        raise UsageError(f"ids: item {place} is a {kind.__name__}; need whole numbers")
+        place, found = next((place, type(item)) for place, item in enumerate(source) if type(item) in wrong)
+        raise UsageError(f"ids: item {place} is a {found.__name__}; need whole numbers")
     try:
         return np.fromiter(source, np.int64, len(source))
     except OverflowError as error:
@@ -61,7 +64,7 @@ def _as_array(source: object) -> Array:
 def check_ids(ids: Array, n_vocab: int, name: str) -> None:
     """Raise `FileFormatError` that names the first id outside 0..n_vocab-1 and where it stands."""
     if ids.dtype.kind == "u" and np.iinfo(ids.dtype).max < n_vocab:
-        return  # no such number can be wrong: bytes of any amount need not be read
+        return  # no number of this dtype can be wrong, so none is read
     rows = max(1, IDS_PER_BLOCK // max(1, ids[0].size if len(ids) else 1))
     for start in range(0, len(ids), rows):
         part = ids[start : start + rows]
@@ -73,13 +76,8 @@ def check_ids(ids: Array, n_vocab: int, name: str) -> None:
         raise FileFormatError(f"{name}: id {value} at {where} {reason}")
 
 
-def raw_blocks(blocks: Iterable[Array], dtype: str) -> Iterator[memoryview]:
-    for block in blocks:
-        yield (np.ascontiguousarray(block, DTYPES[dtype].numpy).data.cast("B") if block.size else memoryview(b""))
-
-
 def hash_ids(ids: Array, digest: Any = None) -> str:
-    """Return the sha256 of ids as little-endian uint32, after all that ``digest`` has seen."""
+    """Return the sha256 of ids as little-endian uint32; with ``digest``, of all that it was given and these."""
     digest = digest or hashlib.sha256()
     for start in range(0, len(ids), 1 << 20):
         digest.update(np.ascontiguousarray(ids[start : start + (1 << 20)], "<u4").data)

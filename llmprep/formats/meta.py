@@ -1,4 +1,4 @@
-"""``meta``: what a file states of itself, made and checked."""
+"""``meta``: what a file states of itself, made and checked; and the one checker of typed keys."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 from llmprep import __version__
 from llmprep.errors import FileFormatError, UsageError, list_names, shorten
 from llmprep.ptfile.reading import PtFile
-from llmprep.tokens.figures import are_gaps
-from llmprep.tokens.stream import TokenStream
+from llmprep.tokens.figures import Figures, are_gaps
+from llmprep.tokens.stream import Origin
 
 FORMAT = "llmprep/1"
 MAX_VOCAB = 1 << 24
+MAX_FAULTS = 8
+"""How many faults of one ``meta`` an error names."""
 META: dict[str, type] = {
     "format": str,
     "kind": str,
@@ -29,34 +31,52 @@ WINDOW_OPTIONS: dict[str, type] = {"max_length": int, "stride": int, "dense": bo
 
 
 def checked_meta(file: PtFile) -> dict[str, Any]:
-    """Return a file's meta. Raises `FileFormatError` with what it lacks of all that llmprep counts on."""
+    """Return a file's ``meta``. Raises `FileFormatError` that lists what is missing or wrong in it."""
     meta, name = file.meta, file.name
     if not meta:
         keys = list_names([*file.values, *file.tensors])
         raise FileFormatError(f"{name}: has no meta: llmprep did not write it; its keys: {keys}")
     if "format" in meta and meta["format"] != FORMAT:
         raise FileFormatError(f"{name}: format is {meta['format']!r:.40}, this llmprep reads {FORMAT!r}")
-    wrong = _missing(meta, META) or [
-        f"sources: {each}" for source in meta["sources"] for each in _missing(source, SOURCE)
-    ]
-    if not wrong and not all(are_gaps(source.get("gaps", [])) for source in meta["sources"]):
-        wrong.append("sources: gaps are no runs [number, count] in order")
-    if not wrong and not 1 <= meta["n_vocab"] <= MAX_VOCAB:
-        wrong.append(f"n_vocab {shorten(str(meta['n_vocab']))} is out of range")
-    if not wrong and meta["n_tokens"] < 0:
-        wrong.append(f"n_tokens {shorten(str(meta['n_tokens']))} is out of range")
-    if "input_ids" in file.tensors and not wrong:
-        wrong = _missing(meta["options"], WINDOW_OPTIONS)
-        wrong = wrong or [f"{key} is less than 1" for key in ("max_length", "stride") if meta["options"][key] < 1]
+    wrong = wrong_keys(meta, META) or _wrong_sources(meta["sources"]) or _wrong_numbers(meta)
+    if not wrong and "input_ids" in file.tensors:
+        wrong = _wrong_window_options(meta["options"])
     if wrong:
-        raise FileFormatError(f"{name}: meta: {'; '.join(wrong[:8])}")
+        raise FileFormatError(f"{name}: meta: {'; '.join(wrong[:MAX_FAULTS])}")
     return meta
 
 
-def _missing(values: object, wanted: Mapping[str, type]) -> list[str]:
+def _wrong_sources(sources: list[Any]) -> list[str]:
+    wrong = [each for source in sources for each in wrong_keys(source, SOURCE, "sources: ")]
+    if not wrong and not all(are_gaps(source.get("gaps", [])) for source in sources):
+        wrong.append("sources: gaps are no runs [number, count] in order")
+    return wrong
+
+
+def _wrong_numbers(meta: Mapping[str, Any]) -> list[str]:
+    if not 1 <= meta["n_vocab"] <= MAX_VOCAB:
+        return [f"n_vocab {shorten(str(meta['n_vocab']))} is out of range"]
+    return [] if meta["n_tokens"] >= 0 else [f"n_tokens {shorten(str(meta['n_tokens']))} is out of range"]
+
+
+def _wrong_window_options(options: Mapping[str, Any]) -> list[str]:
+    sizes = ("max_length", "stride")
+    return wrong_keys(options, WINDOW_OPTIONS) or [f"{key} is less than 1" for key in sizes if options[key] < 1]
+
+
+def wrong_keys(values: object, wanted: Mapping[str, type], where: str = "") -> list[str]:
+    """Return what keeps ``values`` from being a dict that has each wanted key, of exactly its type; [] if nothing.
+
+    ``where`` stands before each of the sentences, one a key. Keys that nobody wants are no fault.
+
+    >>> wrong_keys({"tokens": True}, {"tokens": int, "file": str}, "shard 3: ")
+    ['shard 3: tokens is missing or no int', 'shard 3: file is missing or no str']
+    """
     held = values if isinstance(values, dict) else {}
     return [
-        f"{key} is missing or no {kind.__name__}" for key, kind in wanted.items() if type(held.get(key)) is not kind
+        f"{where}{key} is missing or no {kind.__name__}"
+        for key, kind in wanted.items()
+        if type(held.get(key)) is not kind
     ]
 
 
@@ -66,17 +86,23 @@ def check_dtype(dtype: str, n_vocab: int) -> None:
         raise UsageError(f"--dtype uint16: holds ids up to 65535, this vocabulary has {n_vocab}; use int32 or int64")
 
 
-def make_meta(kind: str, stream: TokenStream, **options: object) -> dict[str, Any]:
+def make_meta(kind: str, origin: Origin, figures: Figures, **options: object) -> dict[str, Any]:
     """Return ``meta`` for a file made from a stream that has been read to its end."""
     return {
         "format": FORMAT,
         "kind": kind,
         "llmprep_version": __version__,
-        "encoding": stream.encoding,
-        "vocab_sha256": stream.vocab_sha256,
-        "n_vocab": stream.n_vocab,
-        "n_tokens": stream.n_tokens,
-        "options": {**stream.options, **options},
-        "sources": stream.sources,
-        "content_sha256": stream.content_sha256,
+        "encoding": origin.encoding,
+        "vocab_sha256": origin.vocab_sha256,
+        "n_vocab": origin.n_vocab,
+        "n_tokens": figures.n_tokens,
+        "options": {**origin.options, **options},
+        "sources": figures.sources,
+        "content_sha256": figures.content_sha256,
     }
+
+
+def require_stated(name: str, what: str, found: object, stated: object) -> None:
+    """Raise `FileFormatError` if what was found is not what ``meta`` states."""
+    if found != stated:
+        raise FileFormatError(f"{name}: {what} is {found}, meta says {shorten(str(stated), 80)}")

@@ -1,13 +1,14 @@
-"""A tokens file: ``token_ids`` (n,)."""
+"""A tokens file: ``token_ids`` (n,), in a dtype of `IdDtype`, and ``meta``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmprep.errors import EmptyError, FileFormatError, list_names
-from llmprep.formats.ids import Array, raw_blocks
-from llmprep.formats.meta import check_dtype, make_meta
+from llmprep.formats.arrays import raw_blocks
+from llmprep.formats.ids import ID_DTYPES, Array, check_ids, hash_ids
+from llmprep.formats.meta import check_dtype, make_meta, require_stated
 from llmprep.output.writing import Sink
 from llmprep.ptfile.layout import TensorView
 from llmprep.ptfile.reading import PtFile
@@ -15,13 +16,16 @@ from llmprep.ptfile.writing import write_pt
 from llmprep.tokens.stream import TokenStream
 
 
-def file_tokens(file: PtFile) -> Array:
-    """Return ``token_ids`` (n,) of a tokens file, or raise `FileFormatError`."""
+def read_tokens(file: PtFile) -> Array:
+    """Return ``token_ids`` (n,) of a tokens file; the ids themselves are for `check_ids`.
+
+    Raises `FileFormatError` for another key, shape or dtype, `EmptyError` if there is no id.
+    """
     ids = file.tensors.get("token_ids")
     if ids is None:
         held = list_names([*file.tensors]) if file.tensors else "no tensor"
         raise FileFormatError(f"{file.name}: holds {held}; a tokens file has token_ids (n,), a windows file input_ids")
-    if ids.ndim != 1 or file.dtypes["token_ids"] not in ("int64", "int32", "uint16"):
+    if ids.ndim != 1 or file.dtypes["token_ids"] not in ID_DTYPES:
         raise FileFormatError(
             f"{file.name}: token_ids has shape {ids.shape} and dtype {file.dtypes['token_ids']}; need (n,) integers"
         )
@@ -31,11 +35,25 @@ def file_tokens(file: PtFile) -> Array:
 
 
 def write_tokens(sink: Sink, stream: TokenStream, *, dtype: str) -> int:
-    """Write a tokens file as the stream passes by; returns its size in bytes."""
-    check_dtype(dtype, stream.n_vocab)
+    """Write a tokens file while the stream is read; return its size in bytes.
+
+    Raises `UsageError` if the ids do not fit ``dtype``.
+    """
+    check_dtype(dtype, stream.origin.n_vocab)
+    figures = stream.figures
 
     def describe(_: Sequence[int]) -> dict[str, Any]:
-        view = TensorView(0, dtype, (stream.n_tokens,), (1,))
-        return {"token_ids": view, "meta": make_meta("tokens", stream, dtype=dtype)}
+        view = TensorView(0, dtype, (figures.n_tokens,), (1,))
+        return {"token_ids": view, "meta": make_meta("tokens", stream.origin, figures, dtype=dtype)}
 
     return write_pt(sink, [raw_blocks(stream, dtype)], describe)
+
+
+def verify_tokens(file: PtFile, meta: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each thing that holds of a tokens file; raise `FileFormatError` for the first that does not."""
+    ids = read_tokens(file)
+    check_ids(ids, meta["n_vocab"], file.name)
+    yield f"{len(ids)} ids, each in the vocabulary of {meta['n_vocab']}"
+    require_stated(file.name, "n_tokens", len(ids), meta["n_tokens"])
+    require_stated(file.name, "content_sha256", hash_ids(ids), meta["content_sha256"])
+    yield f"content_sha256 {meta['content_sha256']}"

@@ -1,15 +1,14 @@
-"""A weights file: the token table and the positional table."""
+"""A weights file: a token table (V, D) and a positional table (C, D), float, without ``meta``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from llmprep.errors import FileFormatError, list_names
-from llmprep.formats.ids import Array, raw_blocks
+from llmprep.formats.arrays import write_arrays
+from llmprep.formats.ids import Array
 from llmprep.output.writing import Sink
-from llmprep.ptfile.layout import TensorView, c_strides
 from llmprep.ptfile.reading import PtFile
-from llmprep.ptfile.writing import write_pt
 
 WEIGHT_KEYS = (
     ("token_embedding.weight", "pos_embedding.weight"),
@@ -45,8 +44,11 @@ def weight_keys(file: PtFile) -> tuple[str, str]:
     return found[0]
 
 
-def weights_shape(file: PtFile) -> tuple[int, int, int]:
-    """Return (n_vocab, context_length, dim) of a weights file, or raise `FileFormatError`."""
+def read_weights(file: PtFile) -> tuple[Array, Array]:
+    """Return the token table (V, D) and the positional table (C, D) of a weights file.
+
+    Raises `FileFormatError` for other shapes and dtypes, and as `weight_keys` does.
+    """
     keys = weight_keys(file)
     token, position = (file.tensors[key] for key in keys)
     shapes = f"{keys[0]} {token.shape} and {keys[1]} {position.shape}"
@@ -55,13 +57,15 @@ def weights_shape(file: PtFile) -> tuple[int, int, int]:
     for key in keys:
         if file.dtypes[key] not in ("float32", "float16", "float64"):
             raise FileFormatError(f"{file.name}: needs {key} as float32, float16 or float64")
-    return token.shape[0], position.shape[0], token.shape[1]
+    return token, position
 
 
 def write_weights(sink: Sink, weights: Mapping[str, Array]) -> int:
-    """Write named float32 tables, as ``embed --weights`` reads them; returns the size in bytes."""
-    described = {
-        key: TensorView(number, "float32", table.shape, c_strides(table.shape))
-        for number, (key, table) in enumerate(weights.items())
-    }
-    return write_pt(sink, [raw_blocks([table], "float32") for table in weights.values()], lambda _: described)
+    """Write named tables as float32, for ``embed --weights``; return the file's size in bytes."""
+    return write_arrays(sink, weights, "float32")
+
+
+def verify_weights(file: PtFile) -> Iterator[str]:
+    """Yield a line for what holds of a weights file. Raises as `read_weights` does."""
+    token, position = read_weights(file)
+    yield f"token table {list(token.shape)}, positional table {list(position.shape)}"

@@ -15,11 +15,18 @@ from pathlib import Path
 from llmprep.errors import OutputError, RefusedError, UsageError
 
 ZIP_MAGIC = b"PK\x03\x04"
+"""The first bytes of a zip, and so of a .pt file."""
+MAX_NAME_BYTES = 255
+"""Longest name of a file, without its folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A checked place to write to. ``path`` is None for standard output."""
+    """A checked place to write to, as `check_output` returns it.
+
+    ``name`` is what messages call it. ``path`` is where links lead, and None for standard output. A ``direct`` output
+    is written straight: a device, a pipe, standard output. Any other becomes a file when it is complete.
+    """
 
     name: str
     path: Path | None
@@ -29,7 +36,7 @@ class Output:
 def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = False) -> Output:
     """Check, before any work, that ``name`` can be written and that nothing would be lost.
 
-    What is no regular file, such as the pipe behind ``/dev/fd/63``, is opened under the very name that is given.
+    What is no regular file, such as the pipe of ``/dev/fd/63``, is opened under the very name that is given.
     Raises `UsageError` if it is a folder, a terminal or one of ``inputs`` (also through links),
     `RefusedError` if it is a file that is not a .pt, or read-only, and ``force`` is not given, `OutputError` if its
     folder is missing or read-only.
@@ -40,7 +47,7 @@ def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = 
     try:
         path = Path(os.path.realpath(name, strict=False))
         status = _status(Path(name))
-        # Of what /dev/fd/N leads to there may be no name any more. Another writer that replaces it leaves always one.
+        # /dev/fd/N may lead to a file that was removed, and so has no name. One that is just being replaced has one.
         has_name = status is None or status.st_nlink > 0 or _status(path) is not None
     except (OSError, ValueError) as error:
         raise OutputError(f"{name}: {os_reason(error)}") from error
@@ -58,6 +65,33 @@ def require_file_name(name: str) -> None:
     """Raise `UsageError` for a name that only a folder can have; a Path would drop the slash at its end."""
     if name and name.rpartition("/")[2] in ("", ".", ".."):
         raise UsageError(f"{name}: is the name of a folder, and this writes a file; name a file in it")
+
+
+def check_space(output: Output, need: int) -> None:
+    """Raise `OutputError` if ``need`` bytes cannot fit where ``output`` goes.
+
+    Of devices, pipes, and disks that do not tell how much is free, nothing is known and nothing is refused.
+    """
+    if output.path is None or output.direct:
+        return
+    try:
+        free = shutil.disk_usage(output.path.parent).free
+    except (OSError, AttributeError):  # some systems have no `disk_usage`
+        return
+    if need > free:
+        raise OutputError(f"{output.name}: needs {need / 1e9:.1f} GB, its disk has {free / 1e9:.1f} GB free")
+
+
+def os_reason(error: OSError | ValueError) -> str:
+    """Return the operating system's words, with what to do where we know it."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOSPC:
+        return "no space left on the device; the old file, if any, is intact"
+    if number == errno.EFBIG:
+        return "the file-size limit is reached (see ulimit -f); the old file, if any, is intact"
+    if "embedded null" in str(error):  # each Python has other words for it
+        return "no name holds a NUL character"
+    return os.strerror(number) if number else str(error)
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -88,8 +122,10 @@ def _check_existing(name: str, status: os.stat_result, inputs: Sequence[str | Pa
 
 
 def _refuse_terminal(name: str) -> None:
+    """Raise `UsageError` for a terminal. Where the system can, it is opened without waiting."""
+    flags = os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
     with suppress(OSError):  # opening it for writing tells what is wrong with it
-        descriptor = os.open(name, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        descriptor = os.open(name, flags)
         try:
             if os.isatty(descriptor):
                 raise UsageError(f"{name}: a .pt file is binary and this is a terminal; name a file")
@@ -98,17 +134,20 @@ def _refuse_terminal(name: str) -> None:
 
 
 def _refuse_to_replace(name: str, path: Path, status: os.stat_result) -> None:
-    """Refuse what is no .pt file, and what is read-only; root, to whom no bit applies, heeds that there are none."""
-    if not _is_ours(name, path):
+    """Raise `RefusedError` for a file that is no .pt, or that is read-only.
+
+    Root may write to any file. For root too, a file that nobody has the right to write to is read-only.
+    """
+    if not _is_pt(name, path):
         raise RefusedError(f"{name}: exists and is not a .pt file; --force replaces it")
     if not status.st_mode & 0o222 or not os.access(path, os.W_OK):
         raise RefusedError(f"{name}: exists and is read-only; --force replaces it")
 
 
-def _is_ours(name: str, path: Path) -> bool:
+def _is_pt(name: str, path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(4) == ZIP_MAGIC
+            return file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
     except OSError as error:
         raise OutputError(f"{name}: {os_reason(error)}") from error
 
@@ -119,26 +158,5 @@ def _check_folder(name: str, path: Path) -> None:
         raise OutputError(f"{name}: there is no folder {folder.name or folder}; make it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{name}: its folder is not writable")
-    if len(os.fsencode(path.name)) > 255:
+    if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
         raise OutputError(f"{name}: {os.strerror(errno.ENAMETOOLONG)}")
-
-
-def check_space(output: Output, need: int) -> None:
-    """Raise `OutputError` at once if ``need`` bytes cannot fit where ``output`` goes."""
-    if output.path is None or output.direct:
-        return
-    free = shutil.disk_usage(output.path.parent).free
-    if need > free:
-        raise OutputError(f"{output.name}: needs {need / 1e9:.1f} GB, its disk has {free / 1e9:.1f} GB free")
-
-
-def os_reason(error: OSError | ValueError) -> str:
-    """The operating system's words, and what to do where we know it."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number == errno.ENOSPC:
-        return "no space left on the device; the old file, if any, is intact"
-    if number == errno.EFBIG:
-        return "the file-size limit is reached (see ulimit -f); the old file, if any, is intact"
-    if "embedded null" in str(error):  # each Python has other words for it
-        return "no name holds a NUL character"
-    return os.strerror(number) if number else str(error)

@@ -1,4 +1,4 @@
-"""Where bytes go, whole or nothing.
+"""Checked places -> sinks that take bytes.
 
 A file appears under its name complete or not at all: the bytes go to a temporary file in the same
 folder, are flushed to the disk, and the name is then moved onto them. Devices, pipes and standard
@@ -11,7 +11,8 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -20,40 +21,14 @@ from llmprep.output.checking import Output, os_reason
 from llmprep.output.temporary import keep_mode, open_temporary
 
 SYNC_BYTES = 16 << 20
+"""Bytes after which the system is asked to write a growing file to the disk."""
 
 
-class _NamedSink:
-    """A binary file whose errors name the output; errors of the caller's own pass by."""
+class Sink(Protocol):
+    """Where bytes go."""
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        self._file = file
-        self._name = name
-
-    def write(self, data: bytes | memoryview, /) -> None:
-        with _named(self._name):
-            self._file.write(data)
-
-
-class _EarlySync:
-    """Has the system write a large file out while it grows, so that little is left to wait for at its end."""
-
-    def __init__(self, sink: Sink, descriptor: int) -> None:
-        self._sink = sink
-        self._descriptor = descriptor
-        self._unsynced = 0
-        self._thread: threading.Thread | None = None
-
-    def write(self, data: bytes | memoryview, /) -> None:
-        self._sink.write(data)
-        self._unsynced += len(data)
-        if self._unsynced >= SYNC_BYTES and (self._thread is None or not self._thread.is_alive()):
-            self._unsynced = 0
-            self._thread = threading.Thread(target=self._sync, daemon=True)
-            self._thread.start()
-
-    def _sync(self) -> None:
-        with suppress(OSError):  # the fsync at the end reports what went wrong
-            os.fdatasync(self._descriptor)
+    def write(self, data: bytes | memoryview, /) -> object:
+        """Take all of ``data``."""
 
 
 @contextmanager
@@ -72,27 +47,36 @@ def open_output(output: Output) -> Iterator[Sink]:
 def open_outputs(*outputs: Output) -> Iterator[list[Sink]]:
     """Open outputs that belong together, as `open_output` does one: no name moves before all are whole on the disk."""
     with ExitStack() as temporaries:
-        moves: list[tuple[Path, Path, str]] = []
+        moves: list[_Move] = []
         with ExitStack() as files:
-            sinks: list[Sink] = []
-            for output in outputs:
-                if output.path is None:
-                    sinks.append(files.enter_context(_standard_output(output.name)))
-                    continue
-                with _named(output.name):
-                    if output.direct:
-                        opened = _closing(output.path.open("wb"), output.name)
-                    else:
-                        temporary, file = temporaries.enter_context(open_temporary(output.path))
-                        moves.append((temporary, output.path, output.name))
-                        opened = _synced(file, output.path, output.name)
-                sinks.append(files.enter_context(opened))
-            yield sinks
-        for temporary, path, name in moves:
-            with _named(name):
-                temporary.replace(path)
-    for folder in {path.parent for _, path, _ in moves}:
+            yield [files.enter_context(_open(output, temporaries, moves)) for output in outputs]
+        for move in moves:
+            with _named(move.name):
+                move.temporary.replace(move.target)
+    for folder in {move.target.parent for move in moves}:
         _sync_folder(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """What gives an output's file its name. ``name`` is the output's, for messages."""
+
+    temporary: Path
+    target: Path
+    name: str
+
+
+def _open(output: Output, temporaries: ExitStack, moves: list[_Move]) -> AbstractContextManager[Sink]:
+    """Open one output. A file's temporary one is put on the stack ``temporaries``, and its renaming into ``moves``."""
+    name, path = output.name, output.path
+    if path is None:
+        return _standard_output(name)
+    with _named(name):
+        if output.direct:
+            return _closing(path.open("wb"), name)
+        temporary, file = temporaries.enter_context(open_temporary(path))
+    moves.append(_Move(temporary, path, name))
+    return _synced(file, path, name)
 
 
 @contextmanager
@@ -102,16 +86,6 @@ def _standard_output(name: str) -> Iterator[Sink]:
     yield _NamedSink(sys.stdout.buffer, name)
     with _named(name):
         sys.stdout.buffer.flush()
-
-
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError as error:
-        raise ReaderGoneError(f"{name}: its reader is gone") from error
-    except OSError as error:
-        raise OutputError(f"{name}: {os_reason(error)}") from error
 
 
 @contextmanager
@@ -126,27 +100,67 @@ def _closing(file: BinaryIO, name: str) -> Iterator[Sink]:
 
 
 @contextmanager
-def _synced(file: BinaryIO, path: Path, name: str) -> Iterator[Sink]:
-    """Fill the temporary file of ``path``; when the block ends it lies whole on the disk."""
+def _synced(file: BinaryIO, target: Path, name: str) -> Iterator[Sink]:
+    """Fill the temporary file of ``target``; when the block ends it lies whole on the disk."""
     with _closing(file, name) as sink:
         yield _EarlySync(sink, file.fileno())
         with _named(name):
             file.flush()
-            keep_mode(file, path)
+            keep_mode(file, target)
             os.fsync(file.fileno())
 
 
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGoneError(f"{name}: its reader is gone") from error
+    except OSError as error:
+        raise OutputError(f"{name}: {os_reason(error)}") from error
+
+
+class _NamedSink:
+    """A binary file whose errors name the output; those of whoever writes to it pass unchanged."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        with _named(self._name):
+            self._file.write(data)
+
+
+class _EarlySync:
+    """Has a large file written to the disk while it grows, so that little is left to wait for at its end."""
+
+    def __init__(self, sink: Sink, descriptor: int) -> None:
+        self._sink = sink
+        self._descriptor = descriptor
+        self._unsynced = 0
+        self._thread: threading.Thread | None = None
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        self._sink.write(data)
+        self._unsynced += len(data)
+        if self._unsynced >= SYNC_BYTES and (self._thread is None or not self._thread.is_alive()):
+            self._unsynced = 0
+            self._thread = threading.Thread(target=self._sync, daemon=True)
+            self._thread.start()
+
+    def _sync(self) -> None:
+        """Sync what has been written so far; the times of a file, which fdatasync leaves out, can wait for the end."""
+        sync = getattr(os, "fdatasync", os.fsync)  # macOS has none
+        with suppress(OSError):  # the fsync at the end reports what went wrong
+            sync(self._descriptor)
+
+
 def _sync_folder(folder: Path) -> None:
+    """Make a new name survive a power cut, where the system can: Windows opens no folder."""
     with suppress(OSError):  # the file is in place; some folders cannot be opened, some file systems sync none
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-class Sink(Protocol):
-    """Where bytes go."""
-
-    def write(self, data: bytes | memoryview, /) -> object:
-        """Take all of ``data``."""

@@ -4,10 +4,8 @@ A .pt file is a stored zip: one small pickle that describes tensors, and one ali
 bytes per storage. Several tensors may be views of one storage, which is what makes overlapping
 windows cost nothing.
 
-    layout.py    the names, dtypes and limits that writer and reader share
+    layout.py    the names, dtypes and tensor views that writer and reader share
     writing.py   blocks of arrays -> .pt, as a stream, byte for byte the same everywhere
     reading.py   .pt -> memory-mapped arrays, trusting nothing
-    mapping.py   an open file -> its bytes in memory, no descriptor held
-    output.py    whole or nothing: where bytes go, and how they become the file
-    temporary.py the file they go to before, and what killed runs have left of such
+    pickles.py   the pickle inside -> its values, without running it
 """

@@ -1,4 +1,4 @@
-"""What writer and reader of .pt files must agree on."""
+"""What the writer and the reader of .pt files must agree on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ ARCHIVE = "archive"
 ALIGNMENT = 64
 """Bytes; each data record starts at a multiple of it, as torch.save does since 2.1."""
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
+"""A value that stands in a file beside its tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,12 @@ DTYPES = {
         Dtype("bfloat16", "BFloat16Storage", "<u2"),
     )
 }
+"""The dtypes that can be written and read, by torch's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class TensorView:
-    """A tensor as a view of a storage: sizes, strides and offset count elements, not bytes."""
+    """A tensor as a view of the storage with number ``record``; sizes, strides and offset count elements, not bytes."""
 
     record: int
     dtype: str
@@ -62,7 +64,7 @@ class TensorView:
 
     @property
     def extent(self) -> int:
-        """Elements the storage must hold for every index of the view to lie inside it."""
+        """Elements that the storage must hold, so that every index of the view lies inside it."""
         if 0 in self.shape:
             return self.offset
         last = sum((size - 1) * step for size, step in zip(self.shape, self.strides, strict=True))
@@ -70,7 +72,7 @@ class TensorView:
 
 
 def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides, in elements, of a contiguous row-major array of this shape.
+    """Return the strides, in elements, of a contiguous row-major array of this shape.
 
     >>> c_strides((8, 4, 256))
     (1024, 256, 1)

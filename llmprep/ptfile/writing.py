@@ -15,12 +15,13 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from llmprep.output.checking import ZIP_MAGIC
 from llmprep.output.writing import Sink
 from llmprep.ptfile.layout import ALIGNMENT, ARCHIVE, DTYPES, Plain, TensorView
 
 # 1980-01-01 00:00, the earliest time that a zip can hold: a file must not depend on the clock.
 DOS_TIME, DOS_DATE = 0, 0x21
-FLAGS = 0x0808  # sizes follow the data (bit 3); names are UTF-8 (bit 11)
+FLAGS = 0x0808  # sizes come after the data (bit 3); names are UTF-8 (bit 11)
 ZIP64 = 0xFFFFFFFF
 Described = Mapping[str, "TensorView | Plain"]
 
@@ -81,8 +82,8 @@ class _ZipWriter:
         filler = -unpadded % ALIGNMENT
         extra = zip64 + struct.pack("<HH", 0x4246, filler) + b"Z" * filler
         header = struct.pack(
-            "<IHHHHHIIIHH",
-            0x04034B50,
+            "<4sHHHHHIIIHH",
+            ZIP_MAGIC,
             45,
             FLAGS,
             0,

@@ -1,32 +1,14 @@
-"""Batches and loaders of windows."""
+"""Batches of windows, gathered at once."""
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import default_collate
 
-from llmprep.errors import UsageError
-from llmprep.formats.windows import file_windows
-from llmprep.inputs import check_file_ids
-from llmprep.ptfile.reading import read_pt
-from llmprep.pytorch.datasets import WindowDataset
-from llmprep.pytorch.rows import Array, Batch, as_int64
-from llmprep.pytorch.sampler import WindowSampler
-from llmprep.store.reading import absolute
-from llmprep.tokens.encoding import encode_text
-
-MAX_NAME = 4096
-NAME_ENDINGS = (
-    ".txt", ".md", ".pt", ".json", ".jsonl", ".ndjson", ".parquet", ".gz", ".bz2", ".xz", ".zst", ".py", ".csv", "/",
-)  # fmt: skip
-"""What a text that is no word of its own ends with, if it was meant as a path."""
+from llmprep.pytorch.rows import Batch
 
 
 class WindowBatch(Sequence[Batch]):
@@ -49,103 +31,3 @@ class WindowBatch(Sequence[Batch]):
 def collate_windows(batch: Any) -> Any:
     """Collate items as torch does, but take a `WindowBatch` as it is: [inputs, targets], each (B, max_length)."""
     return [batch.inputs, batch.targets] if isinstance(batch, WindowBatch) else default_collate(batch)
-
-
-def load_windows(path: str | os.PathLike[str], *, dense: bool = False) -> Batch:
-    """Return (input_ids, target_ids) of a windows file, each (N, L), as ``torch.load`` with ``mmap=True`` would.
-
-    Unlike it, the file's checksums, sizes and ids are checked first. The tensors are views of one storage, mapped from
-    the file: a token stands there once, however many windows hold it, as input and as target. To write into one changes
-    it in all of them, in this process's memory, and never in the file. With ``dense=True`` the tensors are copies, each
-    with numbers of its own, to be written into freely.
-    """
-    file = read_pt(absolute(path), private=not dense)
-    inputs, targets = file_windows(file)
-    check_file_ids(file)
-    if dense:
-        inputs, targets = inputs.copy(), targets.copy()
-    return torch.from_numpy(inputs), torch.from_numpy(targets)
-
-
-def create_dataloader(  # noqa: PLR0913 - the reference's parameters
-    txt: str | os.PathLike[str] | Array | Tensor | Sequence[int],
-    batch_size: int = 4,
-    max_length: int = 256,
-    stride: int = 128,
-    shuffle: bool = True,
-    drop_last: bool = True,
-    num_workers: int = 0,
-    *,
-    encoding: str | None = None,
-    split: str | None = None,
-    vocab_dir: str | os.PathLike[str] | None = None,
-) -> DataLoader[Batch]:
-    """Return a DataLoader of [inputs, targets], each (batch_size, max_length) int64.
-
-    Parameters, defaults and batches are those of ``create_dataloader_v1`` in rasbt/LLMs-from-scratch: under the
-    same ``torch.manual_seed`` it yields the same batches, and, but for a store, draws from torch's generator what that
-    loader draws, so tables made before or after it begins are the same too. A str is the text itself; a `Path` names
-    a file (text, tokens .pt or windows .pt, or a token store); an array, Tensor or list holds ids. The windows of a
-    store are shuffled by a `WindowSampler`, which needs no memory for them, under a seed drawn from torch's generator.
-
-    Raises `UsageError` for a str that is a path rather than a text. Warns if there is no batch at all.
-    """
-    if isinstance(txt, str):
-        _refuse_path(txt)
-    source = encode_text(txt, encoding or "gpt2", vocab_dir=vocab_dir) if isinstance(txt, str) else txt
-    dataset = WindowDataset(source, max_length, stride, split=split, encoding=encoding, vocab_dir=vocab_dir)
-    own_order = shuffle and isinstance(source, os.PathLike) and Path(source).is_dir()
-    seed = int(torch.empty((), dtype=torch.int64).random_()) if own_order else 0
-    loader = DataLoader(
-        dataset,
-        batch_size=batch_size,
-        shuffle=shuffle and not own_order,
-        sampler=WindowSampler(dataset, seed=seed) if own_order else None,
-        drop_last=drop_last,
-        num_workers=num_workers,
-        collate_fn=collate_windows,
-    )
-    if not len(loader):
-        n_windows = f"{len(dataset)} window{'s' * (len(dataset) != 1)}"
-        warnings.warn(
-            f"no batch: {n_windows} of {max_length}, batch_size {batch_size}, and drop_last leaves out what fills no "
-            f"batch; lower batch_size or stride, or give drop_last=False",
-            stacklevel=2,
-        )
-    return loader
-
-
-def _refuse_path(text: str) -> None:
-    """Raise `UsageError` for a text that is one line and the name of a file, as it is there or by its ending."""
-    if "\n" in text or len(text) > MAX_NAME:
-        return
-    named = text.lower().endswith(NAME_ENDINGS) and not any(map(str.isspace, text))
-    if named or os.path.exists(text):  # noqa: PTH110 - a text need not be a path
-        raise UsageError(
-            f"{text!r:.80}: a str is the text itself, as in the reference; did you mean Path({text!r:.80})?"
-        )
-
-
-class RowDataset(Dataset[Tensor]):
-    """The rows of one array (N, L), as int64, gathered a batch at a time."""
-
-    def __init__(self, rows: Array) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return as_int64(self._rows[index])
-
-    def __getitems__(self, indices: list[int]) -> Tensor:
-        return as_int64(self._rows[indices])
-
-
-def create_row_loader(rows: Array, *, batch_size: int, shuffle: bool, drop_last: bool) -> DataLoader[Tensor]:
-    """Return a DataLoader of (B, L) int64 batches of rows, in the order that `create_dataloader` would take."""
-    return DataLoader(RowDataset(rows), batch_size=batch_size, shuffle=shuffle, drop_last=drop_last, collate_fn=_as_is)
-
-
-def _as_is(batch: Any) -> Any:
-    return batch

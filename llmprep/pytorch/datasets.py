@@ -1,88 +1,58 @@
-"""Windows -> torch Dataset and DataLoader. Imports torch.
+"""Windows -> a torch Dataset.
 
-The Dataset holds one array, mapped from the file where there is one, and no tokenizer. Batches are gathered at
-once and widened to int64 per batch, so a uint16 file stays uint16 in memory.
+It holds one array, mapped from the file where there is one, and no tokenizer. A batch is gathered at once and widened
+to int64, so a uint16 file stays uint16 in memory.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import operator
 import os
-import zipfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from llmprep.documents.finding import find_sources
-from llmprep.documents.opening import close_source, peek
-from llmprep.documents.source import Source
-from llmprep.errors import DataError, EmptyError, InputError, UsageError
-from llmprep.formats.ids import to_ids
-from llmprep.formats.tokens import file_tokens
-from llmprep.formats.windows import file_windows
-from llmprep.inputs import check_encoding, check_file_ids
-from llmprep.ptfile.reading import PtFile, is_zip, read_pt
+from llmprep.errors import UsageError
+from llmprep.formats.ids import Array, to_ids
 from llmprep.pytorch.batches import WindowBatch
-from llmprep.pytorch.mapped import Mapped, changed_error, find_map
-from llmprep.pytorch.rows import Array, Batch, FileRows, Places, Rows, StreamRows
-from llmprep.store.reading import FileState, TokenStore, absolute, file_state
-from llmprep.tokens.spooling import spool
-from llmprep.tokens.stream import stream_text
-from llmprep.vocabulary.loading import Vocabulary, chosen_folder, load_vocabulary, warn_of
-from llmprep.windows.counts import check_size, require_windows
+from llmprep.pytorch.mapped import Mapped, find_map
+from llmprep.pytorch.recipe import Kind, Opened, Recipe, open_rows
+from llmprep.pytorch.rows import Batch, find_places
+from llmprep.store.reading import absolute
+from llmprep.vocabulary.loading import resolve_vocab_dir
+from llmprep.vocabulary.names import resolve_encoding
+from llmprep.windows.counts import check_size
 
 NO_IDS: Array = np.empty(0, np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """What a data set is made of, and all that another process needs to make it again.
-
-    ``source`` is an absolute path or ids (n,). ``made_of`` is the kind of a path's source and a hash of what was read
-    of it, once it was opened, and ``state`` that of a .pt file: while it stays, the file need not be checked again.
-    """
-
-    source: Path | Array
-    max_length: int | None
-    stride: int | None
-    split: str | None
-    encoding: str | None
-    check: bool
-    vocab_dir: str | None
-    made_of: str = ""
-    state: FileState | None = None
-
-    def load(self, encoding: str) -> Vocabulary:
-        """Load a vocabulary, wherever this was told to look for one."""
-        return load_vocabulary(encoding, self.vocab_dir, warn_of)
 
 
 class WindowDataset(Dataset[Batch]):
     """Windows of one token stream; item k is (input, target), each (max_length,) int64.
 
-    ``source`` is the path (str or `Path`) of a text, a tokens .pt, a windows .pt or a token store, or ids: a 1-d array,
-    Tensor or list. ``split`` chooses a part of a store that has them. A windows file knows its max_length and stride;
-    of all others, they are chosen here, so nothing is rebuilt to try another. ``encoding`` is that of a text (gpt2
-    unless given); ids are checked against it where it is given, and those of a file against the file's own. Its
+    ``source`` is a path (str or `Path`) or ids: a 1-d array, Tensor or list. A path names a text, a folder of texts, a
+    tokens .pt, a windows .pt or a token store, and is never a pattern; what is left out of a folder, as hidden files
+    are, is said by a warning. ``split`` chooses a part of a store that has them. A windows file has its own max_length
+    and stride; for all others they are chosen here, so nothing is rebuilt to try another. ``encoding`` is that of texts
+    (gpt2 unless given); ids are checked against it where it is given, and those of a file against the file's own. Its
     vocabulary is looked for in ``vocab_dir`` first, or else in the folder that LLMPREP_VOCAB_DIR names; a download is
     announced by a warning.
 
-    Checksums and ids are checked: of a file at once, of a store's shards when first touched, in each process. That
-    reads every byte once; ``check=False`` leaves it out. Pickles by path, where it has one (ids that are a numpy memmap
-    of a file have), and by what was read there: a text is encoded again, and what holds something else by then is
-    refused with `InputError`. A store that is rebuilt while it is open is refused where a new shard would be touched
-    (`FileFormatError`). Raises `DataError` if there is no window.
+    The ids of texts go into a temporary file. Checksums and ids are checked: of a file at once, of a store's shards
+    when first touched, in each process. That reads every byte once; ``check=False`` leaves it out. Pickles by path,
+    where it has one (ids that are a numpy memmap of a file have), and by what was read there: texts are encoded again,
+    and what holds something else by then is refused with `InputError`. A store that is rebuilt while it is open is
+    refused where a new shard would be touched (`FileFormatError`). Raises `DataError` if there is no window.
 
     >>> dataset = WindowDataset(np.arange(6), max_length=4, stride=1)
-    >>> len(dataset), dataset[1][1].tolist()
-    (2, [2, 3, 4, 5])
+    >>> dataset
+    WindowDataset(6 ids, 2 windows of 4, stride 1)
+    >>> dataset[1][1].tolist()
+    [2, 3, 4, 5]
     """
 
     def __init__(
@@ -98,100 +68,53 @@ class WindowDataset(Dataset[Batch]):
     ) -> None:
         max_length = None if max_length is None else check_size("max_length", max_length)
         stride = None if stride is None else check_size("stride", stride)
-        folder = chosen_folder(vocab_dir)
-        of = _Origin(NO_IDS, max_length, stride, split, encoding, check, folder and str(absolute(folder)))
-        self._origin = replace(of, source=absolute(source) if _is_path(source) else _as_ids(source, of))
-        self._mapped: Mapped | None = None
-        self._rows = self._open()
-
-    def _open(self) -> Rows:
-        """Open the rows; of a source that was open before, in another process, only if they are still the same."""
-        source, split = self._origin.source, self._origin.split
-        if split is not None and not (isinstance(source, Path) and source.is_dir()):
-            raise UsageError(f"split {split}: only a token store has splits")
-        if not isinstance(source, Path):
-            return self._cut(source)
-        if source.is_dir():
-            self._require("store")
-            store = _open_store(source, self._origin)
-            self._require("store", store.contents)
-            return self._cut(store, store.content_sha256)
-        found = _find(source)
-        is_pt = is_zip(peek(found, 4))
-        self._require("pt" if is_pt else "text")
-        return self._open_pt(found) if is_pt else self._cut(*self._encode(found))
-
-    def _require(self, kind: str, contents: str = "") -> None:
-        """Note what was read. Raises `InputError` if it was another kind before, or other contents of that kind."""
-        told, before = f"{kind} {contents}", self._origin.made_of
-        if before and not (before == told if contents else before.startswith(told)):
-            raise changed_error(self._origin.source)
-        if contents:
-            self._origin = replace(self._origin, made_of=told)
-
-    def _cut(self, ids: TokenStore | Array, stated: str = "") -> StreamRows:
-        origin = self._origin
-        if origin.max_length is None:
-            raise UsageError("max_length: needed, as the source is not a windows file")
-        stride = origin.max_length if origin.stride is None else origin.stride
-        name = str(origin.source) if isinstance(origin.source, Path) else "ids"
-        count = require_windows(len(ids), origin.max_length, stride, name)
-        return StreamRows(ids, origin.max_length, stride, count, stated)
-
-    def _open_pt(self, source: Source) -> Rows:
-        """Map a tokens or windows file; it is checked, unless it is the very file that was checked before."""
-        close_source(source)
-        if source.size is None:
-            raise UsageError(f"{source.path}: a .pt file is mapped, which a pipe cannot be; save it first")
-        origin = self._origin
-        try:
-            with Path(source.path).open("rb") as opened:
-                state = file_state(os.fstat(opened.fileno()))
-                check = origin.check and state != origin.state
-                file = read_pt(opened, source.path, check_crc=check)
-                self._require("pt", _records_sha256(opened))
-        except OSError as error:
-            raise InputError(f"{source.path}: {error.strerror or error}") from error
-        if check and ("input_ids" in file.tensors or "token_ids" in file.tensors):
-            check_file_ids(file, origin.encoding, origin.load)
-        self._origin = replace(self._origin, state=state)
-        if "input_ids" in file.tensors:
-            rows = file_windows(file, origin.max_length, origin.stride)
-            return FileRows(*rows, _stated(file), _own_stride(file))
-        return self._cut(file_tokens(file), _stated(file))
-
-    def _encode(self, source: Source) -> tuple[Array, str]:
-        """Encode a text into a temporary file; return the ids, which must be those of before, and their hash.
-
-        What comes through a pipe comes once: its ids take the place of its path.
-        """
-        origin = self._origin
-        stream = stream_text([source], origin.load("gpt2" if origin.encoding is None else origin.encoding))
-        try:
-            ids = spool(iter(stream))
-        except (DataError, EmptyError) as error:
-            if not origin.made_of:
-                raise
-            raise changed_error(source.path) from error
-        if source.size is None:
-            self._origin = replace(origin, source=ids)
+        if encoding is not None:
+            resolve_encoding(encoding)
+        chosen = resolve_vocab_dir(vocab_dir)
+        folder = None if chosen is None else str(absolute(chosen))
+        recipe = Recipe(NO_IDS, "", max_length, stride, split, encoding, check, folder)
+        if _is_path(source):
+            recipe = replace(recipe, source=absolute(source), name=_named(source))
         else:
-            self._require("text", stream.content_sha256)
-        return ids, stream.content_sha256
+            recipe = replace(recipe, source=_as_ids(source, recipe))
+        self._mapped: Mapped | None = None
+        self._open(recipe)
+
+    def _open(self, recipe: Recipe) -> None:
+        self._opened: Opened = open_rows(recipe)
+        self._rows = self._opened.rows
+
+    @property
+    def kind(self) -> Kind:
+        """What the windows are cut from: ``ids``, ``texts``, ``tokens`` or ``windows`` (.pt files), or a ``store``."""
+        return self._opened.kind
+
+    def __repr__(self) -> str:
+        recipe, rows = self._opened.recipe, self._rows
+        parts = [
+            repr(recipe.name) if isinstance(recipe.source, Path) else recipe.name or f"{len(recipe.source):,} ids",
+            f"split {recipe.split}" if recipe.split is not None else "",
+            f"{len(rows):,} window{'s' * (len(rows) != 1)} of {rows.max_length}",
+            f"stride {rows.stride}" if rows.stride is not None else "",
+            self._opened.encoding or "",
+        ]
+        return f"{type(self).__name__}({', '.join(filter(None, parts))})"
 
     def __getstate__(self) -> dict[str, Any]:
-        source = self._origin.source
-        if not isinstance(source, Path) and (self._mapped is None or not self._mapped.is_untouched()):
-            self._mapped = find_map(source)
-        origin = self._origin if self._mapped is None else replace(self._origin, source=NO_IDS)
-        return {"origin": origin, "mapped": self._mapped}
+        recipe = self._opened.recipe
+        if not isinstance(recipe.source, Path) and (self._mapped is None or not self._mapped.is_untouched()):
+            self._mapped = find_map(recipe.source)
+        return {
+            "recipe": recipe if self._mapped is None else replace(recipe, source=NO_IDS),
+            "mapped": self._mapped,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._origin, self._mapped = state["origin"], state["mapped"]
+        recipe: Recipe = state["recipe"]
+        self._mapped = state["mapped"]
         if self._mapped is not None:
-            ids = self._mapped.open(known=self._mapped.is_untouched())
-            self._origin = replace(self._origin, source=ids)
-        self._rows = self._open()
+            recipe = replace(recipe, source=self._mapped.open(known=self._mapped.is_untouched()))
+        self._open(recipe)
 
     def identity(self) -> dict[str, Any]:
         """Return what these windows are, in plain values: those of two data sets are equal only where this is.
@@ -201,7 +124,7 @@ class WindowDataset(Dataset[Batch]):
         """
         return {
             "content_sha256": self._content_sha256,
-            "split": self._origin.split,
+            "split": self._opened.recipe.split,
             "first_token": self._rows.first,
             "max_length": self._rows.max_length,
             "stride": self._rows.stride,
@@ -215,48 +138,31 @@ class WindowDataset(Dataset[Batch]):
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Batch:
-        inputs, targets = self._rows.gather(self._checked([index]))
+        inputs, targets = self._rows.gather(find_places([index], len(self)))
         return inputs[0], targets[0]
 
     def __getitems__(self, indices: list[int]) -> WindowBatch:
         """Gather a whole batch; torch's fetcher calls this where it exists."""
-        return WindowBatch(*self._rows.gather(self._checked(indices)))
-
-    def _checked(self, indices: Iterable[Any]) -> Places:
-        """Window numbers, those from the end counted from the start.
-
-        Raises IndexError for one that is not there, and TypeError for what is no whole number, as a list does.
-        """
-        numbers = [index if type(index) is int else _whole(index) for index in indices]
-        try:
-            places = np.array(numbers, np.int64)
-        except OverflowError as error:
-            raise IndexError(f"window {max(numbers, key=abs)} of {len(self)}") from error
-        outside = (places < -len(self)) | (places >= len(self))
-        if outside.any():
-            raise IndexError(f"window {places[outside][0]} of {len(self)}")
-        return places % len(self)
-
-
-def _whole(index: Any) -> int:
-    try:
-        number = operator.index(index)
-    except TypeError as error:
-        raise TypeError(f"a window's number is a whole number, not a {type(index).__name__}") from error
-    if isinstance(index, bool | np.bool_):
-        raise TypeError(f"a window's number is a whole number, not a {type(index).__name__}")
-    return number
+        return WindowBatch(*self._rows.gather(find_places(indices, len(self))))
 
 
 def _is_path(source: object) -> TypeGuard[str | os.PathLike[str]]:
     return isinstance(source, str | os.PathLike)
 
 
-def _as_ids(source: object, origin: _Origin) -> Array:
+def _named(path: str | os.PathLike[str]) -> str:
+    """Return a path as it was given. Raises `UsageError` for an empty one, which would be the current folder."""
+    name = os.fsdecode(path)
+    if not name:
+        raise UsageError("source: is empty; name a path")
+    return name
+
+
+def _as_ids(source: object, recipe: Recipe) -> Array:
     """Return ids (n,) as an array. Raises `UsageError` that names the first thing that is no token id."""
     held = _array_of(source) if isinstance(source, Tensor) else source
-    n_vocab = None if origin.encoding is None else origin.load(origin.encoding).n_vocab
-    return to_ids(held, n_vocab, check=origin.check)
+    n_vocab = None if recipe.encoding is None else recipe.load_vocabulary(recipe.encoding).n_vocab
+    return to_ids(held, n_vocab, check=recipe.check)
 
 
 def _array_of(tensor: Tensor) -> Array:
@@ -265,36 +171,3 @@ def _array_of(tensor: Tensor) -> Array:
     except (TypeError, RuntimeError) as error:  # bfloat16, sparse, without data, ...
         raise UsageError(f"ids: a tensor of {tensor.dtype} is no array: {str(error).splitlines()[0]:.80}") from error
     return array
-
-
-def _open_store(folder: Path, origin: _Origin) -> TokenStore:
-    store = TokenStore(folder, origin.split, check=origin.check)
-    check_encoding(str(folder), store.manifest.values["encoding"], origin.encoding)
-    return store
-
-
-def _find(path: Path) -> Source:
-    """The one input of that name, which here is never a pattern."""
-    if not os.path.lexists(path):
-        raise InputError(f"{path}: no such file or directory")
-    (source,) = find_sources([str(path)])
-    return source
-
-
-def _records_sha256(file: BinaryIO) -> str:
-    """The hash of a .pt file's list of records: their names, sizes and checksums, which tell what is in them."""
-    with zipfile.ZipFile(file) as archive:
-        entries = [(entry.filename, entry.file_size, entry.CRC) for entry in archive.infolist()]
-    return hashlib.sha256(repr(entries).encode()).hexdigest()
-
-
-def _stated(file: PtFile) -> str:
-    """The content_sha256 that a file states of itself, if it does."""
-    stated = file.meta.get("content_sha256")
-    return stated if isinstance(stated, str) else ""
-
-
-def _own_stride(file: PtFile) -> int | None:
-    options = file.meta.get("options")
-    stride = options.get("stride") if isinstance(options, dict) else None
-    return stride if isinstance(stride, int) else None

@@ -1,8 +1,9 @@
-"""Ids -> token + positional embeddings. Imports torch.
+"""Batches of ids -> token + positional embeddings.
 
 The tables, and the order in which they and the loader draw random numbers, are those of the data-loading chapter of
-rasbt/LLMs-from-scratch, which has two: ``dataloader`` is that of its dataloader.ipynb, ``ch02`` that of its ch02.ipynb,
-run from the top. With the same torch, seed, sizes and loader's options the result is the notebook's, bit for bit.
+rasbt/LLMs-from-scratch, which has two orders: ``dataloader`` is that of its dataloader.ipynb, ``ch02`` that of its
+ch02.ipynb, run from the top. With the same torch, seed, sizes and options of the loader the result is the notebook's,
+bit for bit.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ import torch
 from torch import Tensor
 from torch.nn import Embedding
 
+from llmprep.choices import DrawOrder, FloatDtype
 from llmprep.errors import DataError, UsageError
-from llmprep.formats.weights import WEIGHT_KEYS, weight_keys, weights_shape
+from llmprep.formats.weights import WEIGHT_KEYS, read_weights, weight_keys
 from llmprep.ptfile.layout import DTYPES
 from llmprep.ptfile.reading import PtFile
 
 DIM = 256
 CONTEXT_LENGTH = 1024
-ORDER = "dataloader"
+ORDER: DrawOrder = "dataloader"
 CH02_EXAMPLE = (6, 3)
 """The small layer that ch02.ipynb makes between its seed and its tables; it draws from the same generator."""
 
@@ -47,8 +49,23 @@ class Tables:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What will be computed: ``n_windows`` windows in batches, through tables of these sizes."""
+class EmbeddingOptions:
+    """What may be chosen. Where ``dim`` and ``context_length`` are None, they are the weights' own, or the course's.
+
+    ``batches`` is how many batches are embedded, None for all.
+    """
+
+    dim: int | None = None
+    context_length: int | None = None
+    batch_size: int = 8
+    batches: int | None = None
+    drop_last: bool = False
+    dtype: FloatDtype = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSizes:
+    """What is computed: ``n_windows`` windows in batches, through tables of these sizes."""
 
     n_windows: int
     max_length: int
@@ -56,7 +73,7 @@ class Plan:
     context_length: int
     dim: int
     batch_size: int
-    dtype: str
+    dtype: FloatDtype
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -74,41 +91,43 @@ class Plan:
         return math.prod(self.shape) * DTYPES[self.dtype].itemsize
 
 
-def make_plan(  # noqa: PLR0913 - one keyword per option of the command
-    rows: tuple[int, ...],
-    n_vocab: int,
-    weights: PtFile | None = None,
-    *,
-    dim: int | None = None,
-    context_length: int | None = None,
-    batch_size: int = 8,
-    batches: int | None = None,
-    drop_last: bool = False,
-    dtype: str = "float32",
-) -> Plan:
-    """Plan for windows of shape ``rows`` (N, L); tables are as large as ``weights``, else dim and context_length.
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How random numbers are drawn: under which seed, in whose order, and whether to shuffle windows with them."""
 
-    Raises `UsageError` for windows longer than the context, for tables beyond the memory and for sizes that are not
-    those of the weights, `DataError` if there is no batch.
+    seed: int
+    order: DrawOrder = ORDER
+    shuffle: bool = False
+
+
+def find_sizes(
+    rows: tuple[int, ...], n_vocab: int, weights: PtFile | None = None, options: EmbeddingOptions | None = None
+) -> EmbeddingSizes:
+    """Return the sizes for windows of shape ``rows`` (N, L); tables are as large as ``weights``, else as chosen.
+
+    Raises `UsageError` for windows longer than the context, for tables larger than the memory and for sizes that are
+    not those of the weights, `DataError` if there is no batch.
     """
+    options = options or EmbeddingOptions()
+    dim, context_length = options.dim, options.context_length
     if weights is not None:
-        n_vocab, own_context, own_dim = weights_shape(weights)
+        (n_vocab, own_dim), (own_context, _) = (table.shape for table in read_weights(weights))
         for name, wanted, own in (("dim", dim, own_dim), ("context-length", context_length, own_context)):
             if wanted is not None and wanted != own:
                 raise UsageError(f"--{name} {wanted}: {weights.name} has {own}")
         dim, context_length = own_dim, own_context
     dim, context_length = dim or DIM, context_length or CONTEXT_LENGTH
-    n_rows, max_length = rows
-    _check_sizes(n_vocab, dim, context_length, max_length)
-    if drop_last:
-        n_rows -= n_rows % batch_size
-        if not n_rows:
-            raise DataError(
-                f"{rows[0]} windows fill no batch of {batch_size}; leave out --drop-last or lower --batch-size"
-            )
-    if batches is not None:
-        n_rows = min(n_rows, batches * batch_size)
-    return Plan(n_rows, max_length, n_vocab, context_length, dim, batch_size, dtype)
+    _check_sizes(n_vocab, dim, context_length, rows[1])
+    n_windows = _count_windows(rows[0], options)
+    return EmbeddingSizes(n_windows, rows[1], n_vocab, context_length, dim, options.batch_size, options.dtype)
+
+
+def _count_windows(n_rows: int, options: EmbeddingOptions) -> int:
+    size = options.batch_size
+    if options.drop_last and n_rows < size:
+        raise DataError(f"{n_rows} windows fill no batch of {size}; leave out --drop-last or lower --batch-size")
+    n_windows = n_rows - n_rows % size if options.drop_last else n_rows
+    return n_windows if options.batches is None else min(n_windows, options.batches * size)
 
 
 def _check_sizes(n_vocab: int, dim: int, context_length: int, max_length: int) -> None:
@@ -117,19 +136,26 @@ def _check_sizes(n_vocab: int, dim: int, context_length: int, max_length: int) -
             f"max_length {max_length} is larger than --context-length {context_length}; "
             f"each position of a window needs a row of the positional table"
         )
-    need = (n_vocab + context_length) * dim * 4
-    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if need > have:
+    need, have = (n_vocab + context_length) * dim * 4, _memory_bytes()
+    if have is not None and need > have:
         raise UsageError(
             f"--dim {dim}: tables of ({n_vocab} + {context_length}) x {dim} float32 need {need / 1e9:.1f} GB, "
             f"this machine has {have / 1e9:.1f} GB"
         )
 
 
-def choose_order(order: str | None, *, shuffle: bool, weights: str | None) -> str:
+def _memory_bytes() -> int | None:
+    """Return the size of this machine's memory, or None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not a POSIX system, or one without these names
+        return None
+
+
+def choose_order(order: DrawOrder | None, *, shuffle: bool, weights: str | None) -> DrawOrder:
     """Return the order of drawing, which is ``dataloader`` where none is given.
 
-    Raises `UsageError` where nothing drawn is used: tables of a file, windows in their own order.
+    Raises `UsageError` where no drawn number is used: the tables are a file's, and windows are not shuffled.
     """
     if order is not None and weights is not None and not shuffle:
         raise UsageError(f"--order {order}: --weights has both tables and nothing is shuffled; leave it out")
@@ -137,23 +163,23 @@ def choose_order(order: str | None, *, shuffle: bool, weights: str | None) -> st
 
 
 def create_tables(
-    plan: Plan, loader: Iterable[Tensor], *, seed: int, order: str = ORDER, weights: PtFile | None = None
+    sizes: EmbeddingSizes, loader: Iterable[Tensor], drawing: Drawing, weights: PtFile | None = None
 ) -> tuple[Tables, Iterator[Tensor]]:
-    """Seed torch's global generator and draw from it; return the tables and the planned batches of ids (B, L).
+    """Seed torch's global generator and draw from it; return the tables and the batches of ids (B, L) to be embedded.
 
     ``dataloader`` draws the token table, the positional table, then what the loader needs. ``ch02`` draws a layer of
     (6, 3), the token table, what the loader needs up to its first batch, then the positional table.
     Tables given as ``weights`` are drawn all the same, so that windows are shuffled alike.
     """
-    torch.manual_seed(seed)
-    if order == "ch02":
+    torch.manual_seed(drawing.seed)
+    if drawing.order == "ch02":
         Embedding(*CH02_EXAMPLE)
-    token = Embedding(plan.n_vocab, plan.dim)
-    batches = _begin(loader) if order == "ch02" else loader
-    tables = Tables(token, Embedding(plan.context_length, plan.dim))
+    token = Embedding(sizes.n_vocab, sizes.dim)
+    batches = _begin(loader) if drawing.order == "ch02" else loader
+    tables = Tables(token, Embedding(sizes.context_length, sizes.dim))
     if weights is not None:
         _load_tables(tables, weights)
-    return tables, itertools.islice(batches, plan.n_batches)
+    return tables, itertools.islice(batches, sizes.n_batches)
 
 
 def _begin(loader: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -164,8 +190,8 @@ def _begin(loader: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def _load_tables(tables: Tables, file: PtFile) -> None:
-    for key, table in zip(weight_keys(file), (tables.token, tables.position), strict=True):
-        table.weight.data = torch.tensor(file.tensors[key], dtype=torch.float32)
+    for weights, table in zip(read_weights(file), (tables.token, tables.position), strict=True):
+        table.weight.data = torch.tensor(weights, dtype=torch.float32)
 
 
 def check_device(name: str) -> torch.device:
@@ -179,7 +205,7 @@ def check_device(name: str) -> torch.device:
 
 
 def embed_batches(
-    batches: Iterable[Tensor], tables: Tables, *, device: torch.device, dtype: str = "float32"
+    batches: Iterable[Tensor], tables: Tables, *, device: torch.device, dtype: FloatDtype = "float32"
 ) -> Iterator[Tensor]:
     """Yield (B, L, dim) on the CPU in ``dtype`` for each batch of ids (B, L)."""
     tables.token.to(device)
@@ -200,19 +226,24 @@ def weight_arrays(tables: Tables) -> dict[str, npt.NDArray[np.float32]]:
     return {key: table.weight.detach().to("cpu").numpy() for key, table in named}
 
 
-def describe(plan: Plan, *, seed: int, shuffle: bool, order: str = ORDER, weights: PtFile | None) -> dict[str, object]:
+def content_options(sizes: EmbeddingSizes, drawing: Drawing, weights: PtFile | None = None) -> dict[str, object]:
     """Return the options that decide an embeddings file, for its ``meta``; ``order`` only if not the default."""
-    hashed = hashlib.sha256()
-    for key in weight_keys(weights) if weights else ():
-        hashed.update(np.ascontiguousarray(weights.tensors[key]).data if weights else b"")
+    order = {} if drawing.order == ORDER else {"order": drawing.order}
     return {
-        "dim": plan.dim,
-        "context_length": plan.context_length,
-        "batch_size": plan.batch_size,
-        "n_windows": plan.n_windows,
-        "seed": seed,
-        "shuffle": shuffle,
-        "dtype": plan.dtype,
-        "weights_sha256": hashed.hexdigest() if weights else None,
-        **({} if order == ORDER else {"order": order}),
+        "dim": sizes.dim,
+        "context_length": sizes.context_length,
+        "batch_size": sizes.batch_size,
+        "n_windows": sizes.n_windows,
+        "seed": drawing.seed,
+        "shuffle": drawing.shuffle,
+        "dtype": sizes.dtype,
+        "weights_sha256": None if weights is None else _weights_sha256(weights),
+        **order,
     }
+
+
+def _weights_sha256(weights: PtFile) -> str:
+    hashed = hashlib.sha256()
+    for key in weight_keys(weights):
+        hashed.update(np.ascontiguousarray(weights.tensors[key]).data)
+    return hashed.hexdigest()

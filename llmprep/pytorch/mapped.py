@@ -1,4 +1,4 @@
-"""Ids that lie in another program's file: found, checked, mapped again in another process."""
+"""Ids in a file that another program wrote: found, checked, mapped again in another process."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from llmprep.errors import InputError
-from llmprep.pytorch.rows import Array
-from llmprep.store.reading import FileState, file_state
+from llmprep.formats.ids import Array
+from llmprep.ptfile.reading import FileState, file_state
 
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """Ids that lie in a file which is not llmprep's: ``count`` of a numpy ``dtype`` from byte ``offset`` on.
+    """Where ids are in a file that is not llmprep's: ``count`` of a numpy ``dtype`` from byte ``offset`` on.
 
     ``sha256`` is of their bytes; while the file's ``state`` stays, it need not be worked out again.
     """
@@ -50,7 +50,10 @@ class Mapped:
 
 
 def find_map(ids: Array) -> Mapped | None:
-    """Say where ids lie, if they are a run of a numpy memmap of a file that still holds them, which is read for it."""
+    """Return where ids are, or None unless they are a run of a numpy memmap of a file that still holds them.
+
+    The file is read to see that.
+    """
     held: Any = ids
     while isinstance(held, np.ndarray) and isinstance(held.base, np.ndarray):
         held = held.base
@@ -73,4 +76,5 @@ def _bytes_sha256(ids: Array) -> str:
 
 
 def changed_error(path: object) -> InputError:
+    """Return the error for a source that is no longer what a data set was made of."""
     return InputError(f"{path}: has changed since the data set was made of it")

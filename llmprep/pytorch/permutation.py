@@ -18,7 +18,7 @@ ROUNDS = 4
 
 @dataclass(frozen=True, slots=True)
 class Permutation:
-    """An order of ``range(n)`` that ``seed`` and ``epoch`` decide; any part of it costs only its own length.
+    """An order of ``range(n)`` that ``seed`` and ``epoch`` decide; a part of it costs only its own length.
 
     >>> sorted(Permutation(5, seed=1, epoch=0)[np.arange(5)].tolist())
     [0, 1, 2, 3, 4]
@@ -40,8 +40,7 @@ class Permutation:
         return images.astype(np.int64)
 
     def _keys(self) -> list[int]:
-        told = f"llmprep order {self.n} {self.seed} {self.epoch}".encode()
-        digest = hashlib.sha256(told).digest()
+        digest = hashlib.sha256(f"llmprep order {self.n} {self.seed} {self.epoch}".encode()).digest()
         return [int.from_bytes(digest[8 * k : 8 * k + 8], "little") for k in range(ROUNDS)]
 
 

@@ -1,33 +1,37 @@
-"""The rows of a data set: of a windows file, or cut from a stream when asked for."""
+"""The rows of a data set: those of a windows file, or cut from a stream when they are asked for."""
 
 from __future__ import annotations
 
 import hashlib
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from llmprep.formats.ids import hash_ids
+from llmprep.formats.ids import Array, hash_ids
 from llmprep.store.reading import TokenStore
 
-Array = npt.NDArray[Any]
-Places = npt.NDArray[np.int64]
-Batch = tuple[Tensor, Tensor]
-ROWS = 1024
+Places: TypeAlias = npt.NDArray[np.int64]
+Batch: TypeAlias = tuple[Tensor, Tensor]
+"""Inputs and targets, each (B, L) or (L,), int64."""
+ROWS_PER_BLOCK = 1024
 
 
 class Rows(Protocol):
+    """Windows by number: each an input and a target of ``max_length`` tokens."""
+
     @property
     def stated(self) -> str:
-        """The hash of the ids that their source states; empty where it states none."""
+        """The hash of the ids, as their source states it; empty where it states none."""
 
     @property
     def first(self) -> int:
-        """The place of the first token in what is hashed."""
+        """The place of the first token in the ids that are hashed."""
 
     @property
     def max_length(self) -> int:
@@ -38,8 +42,12 @@ class Rows(Protocol):
         """Tokens from a window to the next, where that is known."""
 
     def __len__(self) -> int: ...
-    def gather(self, places: Places) -> Batch: ...
-    def content_sha256(self) -> str: ...
+
+    def gather(self, places: Places) -> Batch:
+        """Return inputs and targets of the windows at these places, each (B, max_length) int64, as copies."""
+
+    def content_sha256(self) -> str:
+        """Work the hash of the ids out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +61,33 @@ class FileRows:
 
     @property
     def first(self) -> int:
+        """Rows are hashed from their first on."""
         return 0
 
     @property
     def max_length(self) -> int:
+        """Tokens of an input."""
         return int(self.inputs.shape[1])
 
     def content_sha256(self) -> str:
-        """The hash of all inputs, then all targets: what stream they were cut from is not known."""
+        """Return the hash of all inputs, then all targets: the stream they were cut from is not known."""
         digest = hashlib.sha256()
         for rows in (self.inputs, self.targets):
-            for start in range(0, len(rows), ROWS):
-                hash_ids(rows[start : start + ROWS].reshape(-1), digest)
+            for start in range(0, len(rows), ROWS_PER_BLOCK):
+                hash_ids(rows[start : start + ROWS_PER_BLOCK].reshape(-1), digest)
         return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def gather(self, places: Places) -> Batch:
+        """Return the rows at these places."""
         return as_int64(self.inputs[places]), as_int64(self.targets[places])
 
 
 @dataclass(frozen=True, slots=True)
 class StreamRows:
-    """Rows cut from a stream when asked for: each is read once, one token longer than an input."""
+    """Rows cut from a stream when they are asked for: each is read once, one token longer than an input."""
 
     ids: TokenStore | Array
     max_length: int
@@ -86,15 +97,18 @@ class StreamRows:
 
     @property
     def first(self) -> int:
+        """The first token of a split, in its store."""
         return self.ids.first if isinstance(self.ids, TokenStore) else 0
 
     def content_sha256(self) -> str:
+        """Return the hash of the stream."""
         return self.ids.content_sha256 if isinstance(self.ids, TokenStore) else hash_ids(self.ids)
 
     def __len__(self) -> int:
         return self.count
 
     def gather(self, places: Places) -> Batch:
+        """Return the rows at these places."""
         starts = places * self.stride
         if isinstance(self.ids, TokenStore):
             rows = self.ids.gather(starts, self.max_length + 1)
@@ -107,4 +121,31 @@ class StreamRows:
 
 
 def as_int64(ids: Array) -> Tensor:
+    """Return a copy of ids, of any shape, as a tensor of int64."""
     return torch.from_numpy(ids.astype(np.int64))
+
+
+def find_places(indices: Iterable[Any], count: int) -> Places:
+    """Return the places of windows by their numbers, of which negative ones count from the end.
+
+    Raises IndexError for a number that none of ``count`` windows has, and TypeError for what is no whole number.
+    """
+    numbers = [index if type(index) is int else _whole(index) for index in indices]
+    try:
+        places = np.array(numbers, np.int64)
+    except OverflowError as error:
+        raise IndexError(f"window {max(numbers, key=abs)} of {count}") from error
+    outside = (places < -count) | (places >= count)
+    if outside.any():
+        raise IndexError(f"window {places[outside][0]} of {count}")
+    return places % count
+
+
+def _whole(index: Any) -> int:
+    try:
+        number = operator.index(index)
+    except TypeError as error:
+        raise TypeError(f"a window's number is a whole number, not a {type(index).__name__}") from error
+    if isinstance(index, bool | np.bool_):
+        raise TypeError(f"a window's number is a whole number, not a {type(index).__name__}")
+    return number

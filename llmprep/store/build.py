@@ -1,199 +1,225 @@
-"""A plan -> shards with receipts, wherever they are built.
-
-Each shard is the file that `tokenize` would write for its part of the corpus, in the smallest dtype that holds the
-vocabulary. Its receipt states the plan's hash, the shard's size and sha256, its figures, and what the shard was made
-from, by which it is known whether it would be the same today.
-"""
+"""Texts -> a token store: its plan, then its shards, built by whatever workers there are, then its manifest."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import socket
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from llmprep.choices import BackendName, Effort, TextOptions
-from llmprep.documents.source import Source, count_remarks
-from llmprep.errors import InputError, WorkerDiedError
-from llmprep.formats.tokens import write_tokens
-from llmprep.store.content import Stamp, sample, size_and_time
-from llmprep.store.executors import Workers
-from llmprep.store.folder import open_own, receipt_path, write_sealed
-from llmprep.store.plan import Plan, part_of
-from llmprep.store.schema import shard_name, store_dtype
-from llmprep.tokens.backends import Encoder
-from llmprep.tokens.stream import stream_text
-from llmprep.vocabulary.loading import Vocabulary, rebuild_vocabulary
+from llmprep.choices import Building, Reading, Sharding
+from llmprep.documents.finding import PathName, find_sources, path_names
+from llmprep.errors import UsageError
+from llmprep.store.executors import InProcess, Workers
+from llmprep.store.folder import check_folder, clear_temporaries
+from llmprep.store.plan import LEAST_SHARD, plan_corpus
+from llmprep.tokens.memory import is_memory_limited
+from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary
 
-ATTEMPTS = 2
+if TYPE_CHECKING:
+    from llmprep.documents.source import Source
+    from llmprep.store.lock import Hold
+    from llmprep.store.receipts import Receipts
+    from llmprep.store.schema import Manifest
+    from llmprep.store.shards import BuiltShard, ShardJob
+
+SHARDS = "llmprep.store.shards"
+"""The module that workers need, which imports most of the package: they import it while the caller goes on."""
 
 
 @dataclass(frozen=True, slots=True)
-class ShardJob:
-    """All that a worker needs to build one shard, small enough to send anywhere."""
+class Progress:
+    """How far a run has come: bytes of text done, and to be done by it, tokens made, and the shard just finished.
 
-    cwd: str | None
-    folder: str
-    number: int
+    ``file`` is empty in the first one, which comes before any shard.
+    """
+
+    n_bytes: int
+    total_bytes: int
+    n_tokens: int
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltStore:
+    """What a run has done: all ``n_shards`` and the manifest, or a task's share, ``n_done``, and no manifest."""
+
+    folder: Path
+    n_done: int
+    n_shards: int
+    manifest: Manifest | None
+
+
+def build_store(
+    paths: PathName | Sequence[PathName],
+    folder: PathName,
+    reading: Reading | None = None,
+    sharding: Sharding | None = None,
+    building: Building | None = None,
+    watch: Callable[[Progress], None] | None = None,
+) -> BuiltStore:
+    """Encode texts into a token store, as ``llmprep tokenize PATHS -o FOLDER/`` does; what is done already is kept.
+
+    ``paths`` are files, folders and patterns; ``folder`` is made if it is missing. ``watch`` is called before the first
+    shard and after each. Of ``reading.effort``, ``jobs`` does not apply: `Building` says who builds.
+
+    Raises `UsageError` for what is out of range or is no text, `RefusedError` for a folder that another run holds or
+    that was begun differently, and otherwise as reading and writing do; what is finished then is kept.
+    """
+    reading, sharding, building = reading or Reading(), sharding or Sharding(), building or Building()
+    check_choices(sharding, building)
+    names = path_names(paths)
+    sources = find_sources(names, reading.text_field, reading.announce)
+    run = _Run(check_folder(folder, names, sources), sources, reading, sharding, building, watch or (lambda _: None))
+    with _open_workers(run) as workers:  # they start while the rest is imported
+        return _build(run, workers)
+
+
+def check_choices(sharding: Sharding, building: Building) -> None:
+    """Raise `UsageError` for values that are out of range, or do not go together, before anything is read."""
+    n_bytes, fraction = sharding.shard_bytes, sharding.val_fraction
+    if n_bytes is not None and n_bytes < 1:
+        raise UsageError(f"--shard-bytes {n_bytes}: must be at least 1")
+    if fraction is not None and not 0 < fraction < 1:
+        raise UsageError(f"--val-fraction {fraction}: must be larger than 0 and smaller than 1")
+    _check_building(building)
+
+
+def _check_building(building: Building) -> None:
+    if building.jobs < 1:
+        raise UsageError(f"--jobs {building.jobs}: must be at least 1")
+    if building.executor not in ("local", "ray"):
+        raise UsageError(f"--executor {building.executor}: must be local or ray")
+    if building.address and building.executor != "ray":
+        raise UsageError("--address: goes with --executor ray")
+    if building.executor == "ray":
+        from llmprep.store.ray_cluster import require_ray
+
+        require_ray()
+    if building.task is None:
+        return
+    number, count = building.task
+    if not 1 <= number <= count:
+        raise UsageError(f"--task {number}/{count}: must be i/N with i from 1 to N, as 3/7")
+    if building.restart:
+        raise UsageError("--restart: not with --task, as tasks would remove each other's shards; remove the folder")
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What one call of `build_store` is to do."""
+
+    folder: Path
     sources: list[Source]
-    stamps: list[Stamp]
-    recipe: list[Any]
-    follows: bool
-    options: TextOptions
-    encoding: str
-    ranks: bytes | None
-    backend: BackendName
-    corpus_bytes: int
-    dtype: str
-    plan_sha256: str
-    block_bytes: int
+    reading: Reading
+    sharding: Sharding
+    building: Building
+    watch: Callable[[Progress], None]
+
+    def announce(self, text: str) -> None:
+        """Pass on what a person should know."""
+        if self.reading.announce is not None:
+            self.reading.announce(text)
 
 
-def make_jobs(plan: Plan, folder: Path, vocabulary: Vocabulary, options: TextOptions, effort: Effort) -> list[ShardJob]:
-    """Return one job for every shard of the plan."""
-    ranks = None if vocabulary.is_embedded else vocabulary.rank_file
-    return [
-        ShardJob(
-            cwd=_current_folder(),
-            folder=str(folder),
-            number=number,
-            sources=[part_of(plan.sources, piece) for piece in pieces],
-            stamps=[plan.stamps[piece.source] for piece in pieces],
-            recipe=plan.recipe(number),
-            follows=plan.follows(number),
-            options=options,
-            encoding=vocabulary.name,
-            ranks=ranks,
-            backend=effort.backend,
-            corpus_bytes=sum(stamp.size for stamp in plan.stamps),
-            dtype=store_dtype(vocabulary.n_vocab),
-            plan_sha256=plan.sha256,
-            block_bytes=effort.block_bytes,
-        )
-        for number, pieces in enumerate(plan.shards)
-    ]
+@contextmanager
+def _open_workers(run: _Run) -> Iterator[Workers]:
+    """Open what builds shards. Processes start at once, no more than there can be shards for."""
+    n_bytes = sum(source.size or 0 for source in run.sources)
+    n_workers = min(run.building.jobs, -(-n_bytes // (run.sharding.shard_bytes or LEAST_SHARD)))
+    if run.building.executor == "ray":
+        from llmprep.store.ray_cluster import ray_cluster
+
+        with ray_cluster(run.building.address, run.announce) as workers:
+            yield workers
+    elif n_workers <= 1 or not _may_have_processes():
+        yield InProcess()
+    else:
+        from llmprep.store.processes import local_processes
+
+        with local_processes(n_workers, SHARDS) as workers:
+            yield workers
 
 
-def _current_folder() -> str | None:
-    """The folder that relative paths start from, None if it was deleted."""
+def _may_have_processes() -> bool:
+    """Processes need a current folder to start in, and each of them more address space than a limit leaves."""
     try:
-        return os.getcwd()  # noqa: PTH109 - a str that travels
+        Path.cwd()
     except FileNotFoundError:
-        return None
+        return False
+    return not is_memory_limited()
 
 
-def build_shard(job: ShardJob) -> dict[str, Any]:
-    """Write one shard and its receipt; return the receipt, and remarks on its sources as `count_remarks` has them.
+def _build(run: _Run, workers: Workers) -> BuiltStore:
+    """Build a token store, or one task's share of it."""
+    from llmprep.store.lock import locked
+    from llmprep.store.manifest import read_plan
+    from llmprep.store.merge import ContentHash, write_manifest
+    from llmprep.store.prepare import prepare, require_same
+    from llmprep.store.shards import make_jobs
 
-    Runs anywhere, knows nothing of other shards.
+    chosen, folder, task = run.reading.for_text(), run.folder, run.building.task
+    vocabulary = load_vocabulary(chosen.encoding, run.reading.vocab_dir, run.reading.announce or announce_by_warning)
+    planned = plan_corpus(run.sources, vocabulary, chosen.options, run.sharding)
+    jobs = make_jobs(planned, folder, vocabulary, chosen.options, chosen.effort)
+    with locked(folder, shared=task is not None, announce=run.announce) as hold:
+        prepare(folder, planned, restart=run.building.restart, hold=hold, announce=run.announce)
+        if task is not None:
+            hold.share()
+            mine = jobs[task[0] - 1 :: task[1]]
+            _build_missing(run, mine, workers, hold, lambda *_: None)
+            require_same(folder, read_plan(folder), planned.plan, hold)  # another that began meanwhile may differ
+            return BuiltStore(folder, len(mine), len(jobs), None)
+        clear_temporaries(folder)
+        content = ContentHash(folder)
+        receipts = _build_missing(run, jobs, workers, hold, content.add)
+        manifest = write_manifest(folder, planned.plan, receipts, content.hexdigest())
+        return BuiltStore(folder, len(jobs), len(jobs), manifest)
+
+
+def _build_missing(
+    run: _Run, jobs: Sequence[ShardJob], workers: Workers, hold: Hold, finished: Callable[[int, int], None]
+) -> Receipts:
+    """Build the shards without a sound receipt; return the receipts of all.
+
+    ``finished`` is called with number and tokens of each, done before or now.
     """
-    if job.cwd is not None and job.cwd != _current_folder():
-        try:
-            os.chdir(job.cwd)  # a worker elsewhere: it runs nothing else
-        except OSError as error:
-            raise InputError(
-                f"{job.cwd}: {error.strerror} on {socket.gethostname()}; all nodes need the same file system"
-            ) from error
-    stamps = [_as_planned(source, planned) for source, planned in zip(job.sources, job.stamps, strict=True)]
-    encoder = _make_encoder(job.encoding, job.ranks, job.options.special, job.backend, job.corpus_bytes)
-    effort = Effort(job.backend, block_bytes=job.block_bytes)
-    stream = stream_text(job.sources, encoder.vocabulary, job.options, effort, encoder, follows=job.follows)
-    path = Path(job.folder) / shard_name(job.number)
-    with open_own(path) as sink:
-        hashing = _HashingSink(sink)
-        n_bytes = write_tokens(hashing, stream, dtype=job.dtype)
-    receipt = {
-        "plan_sha256": job.plan_sha256,
-        "file": path.name,
-        "bytes": n_bytes,
-        "sha256": hashing.hexdigest(),
-        "tokens": stream.n_tokens,
-        "documents": sum(map(begun_documents, job.sources)),
-        "special": stream.n_special,
-        "boms": sum(source.bom for source in job.sources),
-        "recipe": job.recipe,
-        "content": [[*stamp, source.sha256] for stamp, source in zip(stamps, job.sources, strict=True)],
-        "pieces": [_figures(source) for source in job.sources],
-    }
-    n_empty = sum(source.n_empty for source in job.sources)
-    if n_empty:
-        receipt["empty"] = n_empty
-    write_sealed(receipt_path(Path(job.folder), job.number), receipt)
-    return receipt | {"remarks": count_remarks(job.sources)}
+    from llmprep.store.receipts import done_receipts
+    from llmprep.store.shards import run_jobs
+
+    receipts = done_receipts(run.folder, jobs, run.building.jobs, hold=hold, announce=run.announce)
+    for number, receipt in receipts.items():
+        finished(number, receipt.tokens)
+    if receipts:
+        run.announce(f"{run.folder}: {len(receipts)} of {len(jobs)} shards are done already")
+    missing = [job for job in jobs if job.number not in receipts]
+    progress = Progress(0, sum(map(_text_bytes, missing)), 0)
+    remarks: dict[str, tuple[str, int]] = {}
+
+    def done(job: ShardJob, built: BuiltShard) -> None:
+        nonlocal progress
+        receipt = receipts[job.number] = built.receipt
+        finished(job.number, receipt.tokens)
+        n_bytes, n_tokens = progress.n_bytes + _text_bytes(job), progress.n_tokens + receipt.tokens
+        progress = Progress(n_bytes, progress.total_bytes, n_tokens, receipt.file)
+        run.watch(progress)
+        _add_remarks(remarks, built.remarks)
+
+    run.watch(progress)
+    run_jobs(missing, workers, done)
+    for remark, (name, count) in sorted(remarks.items()):
+        run.announce(f"{name}{f' (and {count - 1} more)' if count > 1 else ''}: {remark}")
+    return receipts
 
 
-def _as_planned(source: Source, planned: Stamp) -> Stamp:
-    """Return the stamp of a source here, where its time may be another. Raises `InputError` if more is."""
-    size, time = size_and_time(source)
-    if (size, time) == planned[:2]:
-        return planned
-    found = Stamp(size, time, sample(source))
-    if (found.size, found.sample) != (planned.size, planned.sample):
-        raise InputError(f"{source.path}: changed since the store was planned; run the same command again")
-    return found
+def _text_bytes(job: ShardJob) -> int:
+    """The bytes of a shard's sources, or of its spans of them."""
+    return sum(source.size or 0 if source.span is None else source.span[1] - source.span[0] for source in job.sources)
 
 
-@lru_cache(maxsize=1)
-def _make_encoder(encoding: str, ranks: bytes | None, special: str, backend: BackendName, expected: int) -> Encoder:
-    """A process that builds many shards makes its tokenizers once; they also remember the words they have seen."""
-    return Encoder(rebuild_vocabulary(encoding, ranks), special, backend, expected)
-
-
-def begun_documents(source: Source) -> int:
-    """Return how many documents begin in what was read of a source: a later span of a text only goes on with one."""
-    goes_on = source.format == "text" and source.span is not None and source.span[0] > 0
-    return 0 if goes_on else source.n_documents
-
-
-def _figures(source: Source) -> list[Any]:
-    """What a receipt says of a piece: where it lies in its source, what came of it, and the numbers that it skips."""
-    end = source.begin + source.n_bytes
-    gaps = [] if source.gaps == [] else [source.gaps]
-    return [source.begin, end, source.n_tokens, begun_documents(source), source.n_text, *gaps]
-
-
-class _HashingSink:
-    def __init__(self, sink: Any) -> None:
-        self._sink = sink
-        self._digest = hashlib.sha256()
-
-    def write(self, data: bytes | memoryview, /) -> None:
-        self._digest.update(data)
-        self._sink.write(data)
-
-    def hexdigest(self) -> str:
-        return self._digest.hexdigest()
-
-
-def run_jobs(jobs: Sequence[ShardJob], workers: Workers, done: Callable[[ShardJob, dict[str, Any]], None]) -> None:
-    """Run jobs, two for each worker at a time: one that it does, one that it goes on with.
-
-    ``done`` is told of each shard. One whose worker dies is tried once more; if that dies too, `WorkerDiedError` names
-    it. The first error ends the run; what is finished is kept.
-    """
-    waiting = deque(jobs)
-    deaths: Counter[int] = Counter()
-    running: dict[Future[dict[str, Any]], ShardJob] = {}
-    while waiting or running:
-        while waiting and len(running) < 2 * workers.slots and not any(future.done() for future in running):
-            job = waiting.popleft()
-            running[workers.submit(build_shard, job)] = job
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            job = running.pop(future)
-            error = future.exception()
-            if not isinstance(error, WorkerDiedError):
-                done(job, future.result())
-                continue
-            deaths[job.number] += 1
-            if deaths[job.number] == ATTEMPTS:
-                raise WorkerDiedError(
-                    f"shard {job.number}: its worker died twice (killed, or out of memory?); the other shards are "
-                    f"kept: run the same command again to go on"
-                ) from error
-            waiting.append(job)
+def _add_remarks(remarks: dict[str, tuple[str, int]], more: Mapping[str, tuple[str, int]]) -> None:
+    """Add a shard's remarks to those of others: of each the first source that it is true of, and of how many it is."""
+    for remark, (name, count) in more.items():
+        first, before = remarks.get(remark, (name, 0))
+        remarks[remark] = min(first, name), before + count

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 from llmprep.documents.blocks import find_safe_cut
-from llmprep.documents.opening import close_source, open_source
-from llmprep.documents.source import Source
-from llmprep.documents.texts import open_span
+from llmprep.documents.opening import ByteStream
+from llmprep.documents.source import Counts, Source
+from llmprep.documents.spans import open_span
 from llmprep.errors import DataError, FileFormatError, InputError
+from llmprep.store.schema import Stamp
 
 SAMPLE_BYTES = 4096
 READ_BYTES = 1 << 20
-
-
-class Stamp(NamedTuple):
-    """What a source is known by without reading it: two of one size and sample may still differ."""
-
-    size: int
-    mtime_ns: int
-    sample: str
 
 
 def size_and_time(source: Source) -> tuple[int, int]:
@@ -34,12 +26,12 @@ def size_and_time(source: Source) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def stamp(source: Source) -> Stamp:
+def stamp_of(source: Source) -> Stamp:
     """Return size, modification time and sample of a source. Raises `InputError`."""
-    return Stamp(*size_and_time(source), sample(source))
+    return Stamp(*size_and_time(source), sample_of(source))
 
 
-def sample(source: Source) -> str:
+def sample_of(source: Source) -> str:
     """Return a hash of a file's first, middle and last 4 KiB: size and time alone do not tell a file from another."""
     digest = hashlib.sha256()
     size = source.size or 0
@@ -58,16 +50,15 @@ def reads_same(part: Source, begin: int, end: int, sha256: str) -> bool:
 
     That both ends are looked for anew matters: what lies outside a span decides where its first cut is.
     """
-    found = replace(part, begin=0, n_bytes=0, sha256="", stream=None)
+    counts = Counts(part)
     find = find_safe_cut
-    if found.format == "jsonl":
-        from llmprep.documents.records import find_line as find
+    if part.format == "jsonl":
+        from llmprep.documents.json_lines import find_line_start as find
     try:
-        read = open_source(found).read if found.span is None else open_span(found, find)[1]
-        while read(READ_BYTES):
-            pass
+        with closing(ByteStream(counts)) as stream:
+            read = stream.read if part.span is None else open_span(stream, find)[1]
+            while read(READ_BYTES):
+                pass
     except (DataError, FileFormatError, InputError):  # whoever builds from it says what is wrong with it
         return False
-    finally:
-        close_source(found)
-    return (found.begin, found.begin + found.n_bytes, found.sha256) == (begin, end, sha256)
+    return (counts.begin, counts.begin + counts.n_bytes, counts.sha256) == (begin, end, sha256)

@@ -1,4 +1,4 @@
-"""Where shards are built: one seam, `concurrent.futures.Executor`."""
+"""Where shards are built: whatever is a `Workers`, as an executor of `concurrent.futures` with a number of slots."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 class Workers(Protocol):
-    """What an executor is here."""
+    """Runs calls, in this process or elsewhere."""
 
     @property
     def slots(self) -> int:
         """How many calls run at the same time."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a call. Its future raises `WorkerDiedError` if its worker dies; others go on."""
+        """Run a call. Its future raises `WorkerDiedError` if its worker dies; other calls go on."""
 
 
 class InProcess(Executor):

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import os
 from pathlib import Path
-from typing import Any
 
 from llmprep import __version__
+from llmprep.choices import Announce
 from llmprep.errors import EmptyError, FileFormatError
 from llmprep.formats.ids import hash_ids
-from llmprep.store.folder import ANEW, read_plan, write_sealed
-from llmprep.store.manifest import NAME, Manifest
+from llmprep.store.faults import find_faults
+from llmprep.store.folder import MANIFEST, clear_temporaries, require_own
+from llmprep.store.lock import locked
+from llmprep.store.manifest import ANEW, read_plan
 from llmprep.store.reading import shard_ids
 from llmprep.store.receipts import Receipts, sound_receipts
-from llmprep.store.schema import FORMAT, find_faults, shard_name, store_dtype
+from llmprep.store.schema import Manifest, Plan, Receipt, Shard, Span, shard_name, store_dtype
+from llmprep.store.sealed import write_sealed
 from llmprep.windows.counts import split_place
 
-KEPT = ("file", "tokens", "documents", "bytes", "sha256")
 BESIDE = ("llmprep_version", "encoding", "vocab_sha256")
+"""Options of a plan that the manifest has beside its options."""
 
 
 class ContentHash:
@@ -31,7 +34,7 @@ class ContentHash:
         self._waiting: dict[int, int] = {}
 
     def add(self, number: int, n_tokens: int) -> None:
-        """A shard is finished; it is hashed when all before it are."""
+        """Take a shard that is finished; it is hashed when all before it are."""
         self._waiting[number] = n_tokens
         while self._next in self._waiting:
             expected = self._waiting.pop(self._next)
@@ -39,61 +42,66 @@ class ContentHash:
             self._next += 1
 
     def hexdigest(self) -> str:
-        """The hash of the shards from the first on."""
+        """Return the hash of the shards from the first on."""
         return self._digest.hexdigest()
 
 
-def merge(folder: Path, n_threads: int = 1) -> Manifest:
-    """Check all shards against their receipts and write the manifest; the caller holds the folder.
+def merge_store(folder: str | os.PathLike[str], n_threads: int = 1, announce: Announce | None = None) -> Manifest:
+    """Finish a store that tasks have built: check all shards against their receipts, and write the manifest.
 
-    Raises `FileFormatError` that names the shards that are missing or damaged.
+    ``n_threads`` threads hash the shards. Raises `RefusedError` while another run holds the folder, and
+    `FileFormatError` for a folder that is no store and for shards that are missing or damaged, which it names.
     """
-    told = read_plan(folder)
-    receipts = sound_receipts(folder, told, n_threads)
-    content = ContentHash(folder)
-    for number, receipt in receipts.items():
-        content.add(number, receipt["tokens"])
-    return write_manifest(folder, told, receipts, content.hexdigest())
+    folder = Path(folder)
+    if folder.is_dir():
+        require_own(folder)
+    read_plan(folder)  # what is no store is left alone
+    with locked(folder, announce=announce):
+        clear_temporaries(folder)
+        plan = read_plan(folder)
+        receipts = sound_receipts(folder, plan, n_threads)
+        content = ContentHash(folder)
+        for number, receipt in receipts.items():
+            content.add(number, receipt.tokens)
+        return write_manifest(folder, plan, receipts, content.hexdigest())
 
 
-def write_manifest(folder: Path, told: Mapping[str, Any], receipts: Receipts, content_sha256: str) -> Manifest:
-    """Write the manifest of a store whose shards are all finished; ``told`` is its plan, from `read_plan`.
+def write_manifest(folder: Path, plan: Plan, receipts: Receipts, content_sha256: str) -> Manifest:
+    """Write the manifest of a store whose shards are all finished.
 
     Raises `FileFormatError` that names the shards still missing, `EmptyError` if there is no token.
     """
-    _require_all(folder, len(told["shards"]), receipts)
-    ordered = [receipts[number] for number in range(len(told["shards"]))]
-    n_tokens = sum(receipt["tokens"] for receipt in ordered)
+    _require_all(folder, len(plan.shards), receipts)
+    ordered = [receipts[number] for number in range(len(plan.shards))]
+    n_tokens = sum(receipt.tokens for receipt in ordered)
     if not n_tokens:
         raise EmptyError(f"{folder}: empty: 0 tokens")
-    shards = [_entry(receipt, pieces) for receipt, pieces in zip(ordered, told["shards"], strict=True)]
-    values: dict[str, Any] = {
-        "format": FORMAT,
-        "llmprep_version": __version__,
-        "encoding": told["options"]["encoding"],
-        "vocab_sha256": told["options"]["vocab_sha256"],
-        "n_vocab": told["n_vocab"],
-        "dtype": store_dtype(told["n_vocab"]),
-        "options": {key: value for key, value in told["options"].items() if key not in BESIDE},
-        "plan_sha256": told["plan_sha256"],
-        "n_tokens": n_tokens,
-        "n_documents": sum(receipt["documents"] for receipt in ordered),
-        "n_special": sum(receipt["special"] for receipt in ordered),
-        "n_boms": sum(receipt["boms"] for receipt in ordered),
-        "content_sha256": content_sha256,
-        "sources": [entry[:2] for entry in told["corpus"]],
-        "empty": _empty(shards, len(told["corpus"])),
-        "shards": shards,
-        "splits": _splits(n_tokens, told["val_fraction"]),
-    }
-    n_empty = sum(receipt.get("empty", 0) for receipt in ordered)
-    if n_empty:
-        values["n_empty"] = n_empty
-    wrong = find_faults(values)
+    shards = [_shard(receipt, spans) for receipt, spans in zip(ordered, plan.shards, strict=True)]
+    manifest = Manifest(
+        llmprep_version=__version__,
+        encoding=plan.options["encoding"],
+        vocab_sha256=plan.options["vocab_sha256"],
+        n_vocab=plan.n_vocab,
+        dtype=store_dtype(plan.n_vocab),
+        options={key: value for key, value in plan.options.items() if key not in BESIDE},
+        plan_sha256=plan.sha256,
+        n_tokens=n_tokens,
+        n_documents=sum(receipt.documents for receipt in ordered),
+        n_special=sum(receipt.special for receipt in ordered),
+        n_boms=sum(receipt.boms for receipt in ordered),
+        content_sha256=content_sha256,
+        sources=[(name, stamp.size) for name, stamp in zip(plan.names, plan.stamps, strict=True)],
+        empty=_empty(shards, len(plan.names)),
+        shards=shards,
+        splits=_splits(n_tokens, plan.val_fraction),
+        n_empty=sum(receipt.n_empty for receipt in ordered),
+    )
+    stated = manifest.to_json()
+    wrong = find_faults(stated)
     if wrong:  # plan or receipts were sealed anew after a change
         raise FileFormatError(f"{folder}: plan and receipts do not fit together: {wrong[0]}; {ANEW}")
-    write_sealed(folder / NAME, values)
-    return Manifest(values)
+    write_sealed(folder / MANIFEST, stated)
+    return manifest
 
 
 def _require_all(folder: Path, count: int, receipts: Receipts) -> None:
@@ -106,21 +114,28 @@ def _require_all(folder: Path, count: int, receipts: Receipts) -> None:
         )
 
 
-def _entry(receipt: Mapping[str, Any], pieces: list[list[Any]]) -> dict[str, Any]:
-    kept = {key: receipt[key] for key in KEPT}
-    read = zip(pieces, receipt["pieces"], strict=True)
-    return {**kept, "pieces": [[piece[0], *figures] for piece, figures in read]}
+def _shard(receipt: Receipt, spans: list[Span]) -> Shard:
+    """Return a shard as the manifest states it, with the sources' numbers in the plan."""
+    numbered = zip(spans, receipt.pieces, strict=True)
+    return Shard(
+        file=receipt.file,
+        tokens=receipt.tokens,
+        documents=receipt.documents,
+        bytes=receipt.bytes,
+        sha256=receipt.sha256,
+        pieces=[piece._replace(source=span.source) for span, piece in numbered],
+    )
 
 
-def _empty(shards: list[dict[str, Any]], n_sources: int) -> list[int]:
-    """The numbers of the sources in which no document begins."""
-    begun = {source for shard in shards for source, _, _, _, documents, *_ in shard["pieces"] if documents}
+def _empty(shards: list[Shard], n_sources: int) -> list[int]:
+    """Return the numbers of the sources in which no document begins."""
+    begun = {piece.source for shard in shards for piece in shard.pieces if piece.documents}
     return [number for number in range(n_sources) if number not in begun]
 
 
-def _splits(n_tokens: int, val_fraction: float | None) -> dict[str, list[int]]:
-    """The stream is cut once, so that train and val share no token; val takes the last ones."""
+def _splits(n_tokens: int, val_fraction: float | None) -> dict[str, tuple[int, int]]:
+    """Cut the stream once, so that train and val share no token; val takes the last ones."""
     if val_fraction is None:
         return {}
     cut = split_place(n_tokens, val_fraction)
-    return {"train": [0, cut], "val": [cut, n_tokens]}
+    return {"train": (0, cut), "val": (cut, n_tokens)}

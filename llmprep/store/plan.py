@@ -1,75 +1,65 @@
 """Corpus and options -> which bytes go into which shard.
 
 The plan depends on the corpus and the options alone, never on workers: files in order, small ones together, large
-texts and JSON Lines in spans of bytes. The ends of a span are nominal: whoever reads it moves both to the first safe
-cut, or begin of a line, at or after them, so neighbours agree without speaking to each other. Compressed files and
-Parquet cannot be entered in the middle and are never split.
+texts and JSON Lines in spans of bytes. Compressed files and Parquet cannot be entered in the middle and are never
+split.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from llmprep import __version__
-from llmprep.documents.decompressing import is_compressed
-from llmprep.documents.opening import close_source
+from llmprep.choices import Sharding
 from llmprep.documents.reading import read_blocks
-from llmprep.documents.source import STDIN, Source
+from llmprep.documents.recognising import is_compressed
+from llmprep.documents.source import STDIN, Counts, Source
 from llmprep.errors import EmptyError, UsageError
-from llmprep.store.content import Stamp, stamp
+from llmprep.store.content import stamp_of
+from llmprep.store.schema import Plan, Span
 
 if TYPE_CHECKING:
     from llmprep.choices import TextOptions
     from llmprep.vocabulary.loading import Vocabulary
 
-BYTES_PER_TOKEN = 4
-LEAST_SHARD, MOST_SHARD = 16 << 20, 1 << 30
+LEAST_SHARD, LARGEST_SHARD = 16 << 20, 1 << 30
 MANY_SHARDS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Bytes ``start`` to ``end`` (nominal) of the corpus's file number ``source``; ``end`` None: the whole file."""
+class PlannedCorpus:
+    """A plan, and the files here that it is of.
 
-    source: int
-    start: int
-    end: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What every shard holds. ``sha256`` is of all that decides the bytes of the store.
-
-    ``first`` is the first piece that gives any text: no separator stands before its first document. ``stamps`` are of
-    the sources as they were found, and decide nothing.
+    ``first`` is the shard with the first text in it: no separator stands before its first document.
     """
 
+    plan: Plan
     sources: list[Source]
-    shards: list[list[Piece]]
-    first: Piece
-    options: dict[str, Any]
-    sha256: str
-    stamps: list[Stamp]
+    first: int
 
-    def follows(self, number: int) -> bool:
+    def parts(self, number: int) -> list[Source]:
+        """Return what gives the bytes of a shard."""
+        return [_part_of(self.sources, span) for span in self.plan.shards[number]]
+
+    def continues(self, number: int) -> bool:
         """Tell whether a separator stands before a shard's first document."""
-        return self.first not in self.shards[number]
+        return number != self.first
 
     def recipe(self, number: int) -> list[Any]:
         """Return, as JSON has it, all but options and content that decides a shard's bytes, whatever its number."""
-        pieces = [[p.source, p.start, p.end, self.sources[p.source].format] for p in self.shards[number]]
-        return [self.follows(number), pieces]
+        spans = [[*span, self.sources[span.source].format] for span in self.plan.shards[number]]
+        return [self.continues(number), spans]
 
 
-def make_plan(
-    sources: list[Source], vocabulary: Vocabulary, options: TextOptions, shard_bytes: int | None = None
-) -> Plan:
-    """Plan a store of shards of ``shard_bytes`` text, by default what `choose_shard_bytes` says.
+def plan_corpus(
+    sources: list[Source], vocabulary: Vocabulary, options: TextOptions, sharding: Sharding
+) -> PlannedCorpus:
+    """Plan a store, by default with shards of the size that `choose_shard_bytes` says.
 
     Raises `UsageError` for inputs without a size, `EmptyError` for a corpus without text.
     """
@@ -78,10 +68,10 @@ def make_plan(
             raise UsageError(
                 f"{source.path}: a token store is planned from files that tell their size; copy it into one"
             )
-    stamps = [stamp(source) for source in sources]
-    shard_bytes = shard_bytes or choose_shard_bytes(sum(source.size or 0 for source in sources))
+    stamps = [stamp_of(source) for source in sources]
+    shard_bytes = sharding.shard_bytes or choose_shard_bytes(sum(source.size or 0 for source in sources))
     shards = _fill_shards(sources, shard_bytes)
-    first = _first_with_text(sources, chain.from_iterable(shards))
+    first = _first_with_text(sources, shards)
     decided: dict[str, Any] = {
         "llmprep_version": __version__,
         "encoding": vocabulary.name,
@@ -91,8 +81,17 @@ def make_plan(
         "shard_bytes": shard_bytes,
     }
     corpus = [[source.name, source.size, source.format] for source in sources]
-    told = json.dumps([decided, corpus], ensure_ascii=True, sort_keys=True)
-    return Plan(sources, shards, first, decided, hashlib.sha256(told.encode()).hexdigest(), stamps)
+    decides = json.dumps([decided, corpus], ensure_ascii=True, sort_keys=True)
+    plan = Plan(
+        sha256=hashlib.sha256(decides.encode()).hexdigest(),
+        options=decided,
+        names=[source.name for source in sources],
+        stamps=stamps,
+        shards=shards,
+        n_vocab=vocabulary.n_vocab,
+        val_fraction=sharding.val_fraction,
+    )
+    return PlannedCorpus(plan, sources, first)
 
 
 def choose_shard_bytes(corpus_bytes: int) -> int:
@@ -102,44 +101,50 @@ def choose_shard_bytes(corpus_bytes: int) -> int:
     (16777216, 1073741824)
     """
     chosen = LEAST_SHARD
-    while chosen < MOST_SHARD and corpus_bytes > MANY_SHARDS * chosen:
+    while chosen < LARGEST_SHARD and corpus_bytes > MANY_SHARDS * chosen:
         chosen *= 2
     return chosen
 
 
-def part_of(sources: Sequence[Source], piece: Piece) -> Source:
-    """Return what gives a piece's bytes: the source itself if that is the whole of it, as there may be many."""
-    source = sources[piece.source]
-    return source if piece.end is None else replace(source, span=(piece.start, piece.end))
+def _part_of(sources: Sequence[Source], span: Span) -> Source:
+    """Return what gives a span's bytes: the source itself if that is the whole of it, as there may be many."""
+    source = sources[span.source]
+    return source if span.end is None else replace(source, span=(span.start, span.end))
 
 
-def _first_with_text(sources: Sequence[Source], pieces: Iterable[Piece]) -> Piece:
-    for piece in pieces:
-        part = replace(part_of(sources, piece))  # a copy: what is read here does not count
-        for _ in read_blocks(part, block_bytes=1 << 12) if part.size else ():
-            close_source(part)
-            return piece
+def _first_with_text(sources: Sequence[Source], shards: Sequence[Sequence[Span]]) -> int:
+    for number, spans in enumerate(shards):
+        for span in spans:
+            part = _part_of(sources, span)
+            if part.size and _has_text(part):
+                return number
     name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
     raise EmptyError(f"{name}: empty: 0 tokens")
 
 
-def _fill_shards(sources: Sequence[Source], shard_bytes: int) -> list[list[Piece]]:
-    shards: list[list[Piece]] = [[]]
+def _has_text(part: Source) -> bool:
+    with closing(read_blocks(Counts(part), block_bytes=1 << 12)) as blocks:
+        return next(blocks, None) is not None
+
+
+def _fill_shards(sources: Sequence[Source], shard_bytes: int) -> list[list[Span]]:
+    shards: list[list[Span]] = [[]]
     room = shard_bytes
     for number, source in enumerate(sources):
-        for piece, size in _pieces(number, source, shard_bytes):
+        for span, size in _spans(number, source, shard_bytes):
             if size > room and shards[-1]:
                 shards.append([])
                 room = shard_bytes
-            shards[-1].append(piece)
+            shards[-1].append(span)
             room -= size
     return shards
 
 
-def _pieces(number: int, source: Source, shard_bytes: int) -> list[tuple[Piece, int]]:
+def _spans(number: int, source: Source, shard_bytes: int) -> list[tuple[Span, int]]:
+    """Return the spans that a source is divided into, each with its nominal size."""
     size = source.size or 0
     if size <= shard_bytes or source.format == "parquet" or is_compressed(source):
-        return [(Piece(number, 0, None), size)]
+        return [(Span(number, 0, None), size)]
     starts = range(0, size, shard_bytes)
-    spans = [(start, min(start + shard_bytes, size)) for start in starts]
-    return [(Piece(number, start, end), end - start) for start, end in spans]
+    ends = [min(start + shard_bytes, size) for start in starts]
+    return [(Span(number, start, end), end - start) for start, end in zip(starts, ends, strict=True)]

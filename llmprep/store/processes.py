@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker, util
+from multiprocessing.context import SpawnContext, SpawnProcess
 from types import FrameType
 from typing import Any
 
 from llmprep.errors import WorkerDiedError
 from llmprep.store.executors import P, T, Workers
 
-HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
-"""Signals that may raise an exception in the main thread."""
+STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM")
+"""Signals that may raise an exception in the main thread, where the system has them."""
 _STARTING = threading.Lock()
 """Held while a process starts: what is changed meanwhile is the whole program's."""
 
@@ -42,28 +43,45 @@ def local_processes(jobs: int, module: str = __name__) -> Iterator[Workers]:
     workers.end()
 
 
+class _Context(SpawnContext):
+    """Keeps the processes that it makes, as the calling program may have others, which are not ours to end."""
+
+    def __init__(self) -> None:
+        self.made: list[SpawnProcess] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802
+        """Make a process, as `SpawnContext.Process` does."""
+        process = SpawnProcess(*args, **kwargs)
+        self.made.append(process)
+        return process
+
+    def running(self) -> list[SpawnProcess]:
+        """Return the processes that have not ended."""
+        return [process for process in self.made if process.is_alive()]
+
+
 class _Processes(Executor):
     """Threads that each have a process to work in: a pool of one, so that its death is known to be one call's."""
 
     def __init__(self, slots: int, module: str) -> None:
         self.slots = slots
         self._module = module
+        self._context = _Context()
         self._ending = False
         self._threads = ThreadPoolExecutor(slots)
         self._idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
 
     def start(self) -> None:
-        """Start all processes. Raises `WorkerDiedError` where none can be had."""
-        with _signals_held():
+        """Start all processes. Raises `WorkerDiedError` where the system refuses one."""
+        with _signals_kept_back():
             for _ in range(self.slots):
                 self._idle.put(self._start())
 
     def _start(self) -> ProcessPoolExecutor:
-        told = (os.getpid(), self._module)
+        arguments = (os.getpid(), self._module)
         with _bare_start():
             try:
-                spawn = multiprocessing.get_context("spawn")
-                pool = ProcessPoolExecutor(1, spawn, initializer=_get_ready, initargs=told)
+                pool = ProcessPoolExecutor(1, self._context, initializer=_get_ready, initargs=arguments)
             except OSError as error:
                 raise WorkerDiedError(f"no worker process can be started ({error.strerror}); use --jobs 1") from error
             with suppress(BrokenExecutor, OSError):  # a process that dies so soon is started again when used
@@ -95,9 +113,9 @@ class _Processes(Executor):
         """Wait for what is under way, or end it ``now``; what has not begun is dropped."""
         self._ending = True
         if now:
-            _stop(multiprocessing.active_children())
+            _stop(self._context.running())
         self._threads.shutdown(cancel_futures=True)
-        for process in multiprocessing.active_children():
+        for process in self._context.running():
             process.kill()  # it has nothing to do and nothing to clean up
         while not self._idle.empty():
             self._idle.get().shutdown(cancel_futures=True)
@@ -107,16 +125,27 @@ class _Processes(Executor):
 def _bare_start() -> Iterator[None]:
     """Start processes that do not import the main program, of which they need nothing, and that Ctrl-C leaves alone."""
     main = sys.modules["__main__"]
-    with _STARTING, _safe_path():
+    with _STARTING, _safe_path(), _ctrl_c_masked():
         kept: dict[str, Any] = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
-        resource_tracker.ensure_running()  # it undoes the mask when it starts
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             main.__spec__ = main.__file__ = None
             yield
         finally:
             vars(main).update(kept)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def _ctrl_c_masked() -> Iterator[None]:
+    """Keep SIGINT from this thread and what it starts, where the system has such masks."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # it undoes the mask when it starts
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @contextmanager
@@ -134,15 +163,16 @@ def _safe_path() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Let what comes of a signal come up afterwards: a process half started would leave its semaphores and a traceback.
+def _signals_kept_back() -> Iterator[None]:
+    """Act on a signal only afterwards: a process half started would leave its semaphores and a traceback.
 
     Only the main thread is interrupted by signals. A mask would not do: the system gives a signal to any thread that
     has none, and numpy has such threads.
     """
     came: list[int] = []
     main = threading.current_thread() is threading.main_thread()
-    kept = {number: signal.getsignal(number) for number in HELD if main and callable(signal.getsignal(number))}
+    numbers = [getattr(signal, name) for name in STOPPING if main and hasattr(signal, name)]
+    kept = {number: signal.getsignal(number) for number in numbers if callable(signal.getsignal(number))}
     for number in kept:
         signal.signal(number, lambda number, _: came.append(number))
     try:
@@ -154,7 +184,7 @@ def _signals_held() -> Iterator[None]:
             signal.raise_signal(first)
 
 
-def _stop(workers: Sequence[multiprocessing.process.BaseProcess]) -> None:
+def _stop(workers: Sequence[SpawnProcess]) -> None:
     """End processes, gently for the time that cleaning up takes."""
     for worker in workers:
         worker.terminate()
@@ -165,13 +195,14 @@ def _stop(workers: Sequence[multiprocessing.process.BaseProcess]) -> None:
 
 
 def _get_ready(parent: int, module: str) -> None:
-    """In a worker: end when told to or when the parent is gone, leaving nothing; leave Ctrl-C to the parent.
+    """In a worker: end on SIGTERM or when the parent has ended, leaving nothing; leave Ctrl-C to the parent.
 
     It ends in the midst of whatever it does: an exception could come up inside a library that does not let it pass.
     """
 
     def watch() -> None:
-        while os.getppid() == parent:
+        handle = multiprocessing.parent_process()
+        while os.getppid() == parent and (handle is None or handle.is_alive()):  # each is blind on some system
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from llmprep.store.manifest import Manifest
-from llmprep.store.schema import count_separators
+from llmprep.store.schema import Gaps, Manifest, Piece, count_separators
 
-Read = Callable[[int, int], npt.NDArray[Any]]
+Read: TypeAlias = Callable[[int, int], npt.NDArray[Any]]
 """Returns ``count`` ids from a position of the stream on."""
 BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A run of a source's tokens in the stream, the separators in front of its documents included.
+class Stretch:
+    """A stretch of the stream that was made from one piece of a source, the separators before its documents included.
 
     ``first`` is its first token's place in the stream, ``n_ids`` how many there are. ``begin`` and ``end`` are the
     bytes of the source that it is made of, ``text_begin`` where it begins in the source's text, and
@@ -36,7 +35,7 @@ class Piece:
     n_separators: int
     n_documents: int
     documents_before: int
-    gaps: list[list[int]] | None = field(default_factory=list)
+    gaps: Gaps = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,100 +54,91 @@ class Place:
     exact: bool
 
 
-def store_pieces(manifest: Manifest) -> list[Piece]:
-    """Return the pieces of a store, in order of the stream."""
-    sources = manifest.values["sources"]
-    entries = [_Entry(sources[n][0], n, *rest) for shard in manifest.shards for n, *rest in shard["pieces"]]
-    return _lay_out(entries, manifest.values["options"])
+def stretches_of_store(manifest: Manifest) -> list[Stretch]:
+    """Return the stretches of a store, in order of the stream."""
+    pieces = [piece for shard in manifest.shards for piece in shard.pieces]
+    return _lay_out(pieces, [name for name, _ in manifest.sources], manifest.options)
 
 
-def file_pieces(meta: Mapping[str, Any]) -> list[Piece]:
-    """Return the pieces of a tokens or windows file: one for each of its sources."""
-    entries = [
-        _Entry(s["name"], n, 0, s["bytes"], s["tokens"], s["documents"], 0, s.get("gaps", []))
-        for n, s in enumerate(meta["sources"])
+def stretches_of_file(meta: Mapping[str, Any]) -> list[Stretch]:
+    """Return the stretches of a tokens or windows file: one for each of its sources."""
+    pieces = [
+        Piece(number, 0, source["bytes"], source["tokens"], source["documents"], 0, source.get("gaps", ()))
+        for number, source in enumerate(meta["sources"])
     ]
-    return _lay_out(entries, meta["options"])
+    return _lay_out(pieces, [source["name"] for source in meta["sources"]], meta["options"])
 
 
-class _Entry(NamedTuple):
-    name: str
-    number: int
-    begin: int
-    end: int
-    tokens: int
-    documents: int
-    text: int
-    gaps: list[list[int]] | None = []  # noqa: RUF012 - never written to
-
-
-def _lay_out(entries: Sequence[_Entry], options: Mapping[str, Any]) -> list[Piece]:
-    pieces: list[Piece] = []
+def _lay_out(pieces: Sequence[Piece], names: Sequence[str], options: Mapping[str, Any]) -> list[Stretch]:
+    stretches: list[Stretch] = []
     first, begun = 0, False
     source, text_begin, before = -1, 0, 0
-    for name, number, begin, end, tokens, documents, text, gaps in entries:
+    for number, begin, end, tokens, documents, text, gaps in pieces:
         if number != source:
             source, text_begin, before = number, 0, 0
-        separators = count_separators(documents, options, begun=begun)
+        n_separators = count_separators(documents, options, begun=begun)
         begun = begun or documents > 0
-        pieces.append(
-            Piece(name, first, tokens + separators, begin, end, text_begin, separators, documents, before, gaps)
-        )
-        first += tokens + separators
+        n_ids, name = tokens + n_separators, names[number]
+        stretches.append(Stretch(name, first, n_ids, begin, end, text_begin, n_separators, documents, before, gaps))
+        first += n_ids
         text_begin += text
         before = -1 if gaps is None or before < 0 else before + documents + sum(count for _, count in gaps)
-    return pieces
-
-
-def _number(piece: Piece, nth: int) -> int | None:
-    """Return the number in its source of a piece's ``nth`` document that has text (0: one that begins before it)."""
-    if piece.gaps is None or piece.documents_before < 0:
-        return None
-    for first, count in piece.gaps if nth else ():
-        nth += count if nth >= first else 0
-    return max(1, piece.documents_before + nth)
+    return stretches
 
 
 def find_places(
-    read: Read, pieces: Sequence[Piece], first: int, count: int, table: Mapping[int, bytes], eot_id: int
+    read: Read, stretches: Sequence[Stretch], first: int, count: int, table: Mapping[int, bytes], eot_id: int
 ) -> list[Place]:
-    """Return the places of tokens ``first`` to ``first + count``, one for each piece they lie in."""
+    """Return the places of ``count`` tokens from ``first`` on, one for each stretch they lie in.
+
+    ``read`` returns ids of the stream, ``table`` has the bytes of each id.
+    """
     lengths = np.zeros(max(table) + 1, np.int64)
     for token_id, token in table.items():
         lengths[token_id] = len(token)
-    behind = first + count
-    touched = [p for p in pieces if p.n_ids and p.first < behind and first < p.first + p.n_ids]
+    end = first + count
     return [
-        _place(read, piece, max(first, piece.first), min(behind, piece.first + piece.n_ids), lengths, eot_id)
-        for piece in touched
+        _place(read, stretch, max(first, stretch.first), min(end, stretch.first + stretch.n_ids), lengths, eot_id)
+        for stretch in stretches
+        if stretch.n_ids and stretch.first < end and first < stretch.first + stretch.n_ids
     ]
 
 
-def _place(read: Read, piece: Piece, first: int, behind: int, lengths: npt.NDArray[np.int64], eot_id: int) -> Place:
-    """Add up the bytes of the tokens before and inside, a block at a time; separators have none."""
-    begin = end = total = n_eots = skipped = start = 0
-    several = piece.n_documents > 1
-    for at in range(piece.first, piece.first + piece.n_ids, BLOCK):
-        ids = read(at, min(BLOCK, piece.first + piece.n_ids - at))
+def _place(read: Read, stretch: Stretch, first: int, end: int, lengths: npt.NDArray[np.int64], eot_id: int) -> Place:
+    """Add up the bytes of the tokens before ``first`` and before ``end``, a block at a time; separators have none."""
+    before = upto = total = n_eots = n_passed = document_begins = 0
+    for at in range(stretch.first, stretch.first + stretch.n_ids, BLOCK):
+        ids = read(at, min(BLOCK, stretch.first + stretch.n_ids - at))
         sizes = lengths.take(ids, mode="clip")
         eots = np.flatnonzero(ids == eot_id)
-        seams = eots[: max(0, piece.n_separators - n_eots)]
+        seams = eots[: max(0, stretch.n_separators - n_eots)]
         sizes[seams] = 0
         passed = seams[seams <= first - at]
         if len(passed):
-            start = total + int(sizes[: passed[-1]].sum())
-        begin += int(sizes[: max(0, first - at)].sum())
-        end += int(sizes[: max(0, behind - at)].sum())
+            document_begins = total + int(sizes[: passed[-1]].sum())
+        before += int(sizes[: max(0, first - at)].sum())
+        upto += int(sizes[: max(0, end - at)].sum())
         total += int(sizes.sum())
-        skipped += len(passed)
+        n_passed += len(passed)
         n_eots += len(eots)
-    told_apart = not several or n_eots == piece.n_separators == piece.n_documents - (piece.first == 0)
-    exact = total == piece.end - piece.begin and not several
-    origin = -piece.begin if exact else start if several and told_apart else -piece.text_begin
+    several = stretch.n_documents > 1
+    told_apart = not several or n_eots == stretch.n_separators == stretch.n_documents - (stretch.first == 0)
+    exact = total == stretch.end - stretch.begin and not several
+    origin = -stretch.begin if exact else document_begins if several and told_apart else -stretch.text_begin
+    nth = n_passed + (stretch.n_separators < stretch.n_documents)
     return Place(
-        name=piece.name,
-        document=_number(piece, skipped + (piece.n_separators < piece.n_documents)) if told_apart else None,
-        begin=begin - origin,
-        end=end - origin,
+        name=stretch.name,
+        document=_number(stretch, nth) if told_apart else None,
+        begin=before - origin,
+        end=upto - origin,
         exact=exact,
     )
+
+
+def _number(stretch: Stretch, nth: int) -> int | None:
+    """Return the number in its source of the ``nth`` document with text (0: one that begins before the stretch)."""
+    if stretch.gaps is None or stretch.documents_before < 0:
+        return None
+    for first, count in stretch.gaps if nth else ():
+        nth += count if nth >= first else 0
+    return max(1, stretch.documents_before + nth)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, redirect_stdout
 from typing import Any
 
 from llmprep.errors import UsageError, WorkerDiedError
 from llmprep.store.executors import P, T, Workers
 
 WAIT = 5.0
-"""Seconds without any core of a cluster after which that is said."""
+"""Seconds without a free core of the cluster after which that is announced."""
 
 
 def require_ray() -> None:
@@ -27,30 +28,31 @@ def require_ray() -> None:
 
 @contextmanager
 def ray_cluster(address: str | None, announce: Callable[[str], None] | None = None) -> Iterator[Workers]:
-    """An executor on a Ray cluster (``address``), or on one that is started here and stopped again.
+    """Workers on the Ray cluster at ``address``, or on one that is started here and stopped again.
 
-    That it has no free core, so that nothing begins, is announced. Raises `UsageError` if Ray is not installed or the
-    cluster cannot be reached.
+    It is announced if the cluster has no free core, so that nothing begins. Raises `UsageError` if Ray is not installed
+    or the cluster cannot be reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     require_ray()
-    import ray
+    with redirect_stdout(sys.stderr):  # what Ray says of nodes and workers is no result
+        import ray
 
-    started = not ray.is_initialized()
-    if started:
-        _start(ray, address)
-    try:
-        with _watched(ray, announce):
-            yield _Ray(ray)
-    finally:
+        started = not ray.is_initialized()
         if started:
-            ray.shutdown()
+            _start(ray, address)
+        try:
+            with _watched(ray, announce):
+                yield _Ray(ray)
+        finally:
+            if started:
+                ray.shutdown()
 
 
 @contextmanager
 def _watched(ray: Any, announce: Callable[[str], None] | None) -> Iterator[None]:
-    """Announce it if a call that does nothing, and comes before all others, gets no core for some seconds."""
+    """Announce it if a call that comes before all others, and does nothing, gets no core for some seconds."""
     ended = threading.Event()
     probe = ray.remote(num_cpus=1, max_retries=0)(lambda: None).remote()
 

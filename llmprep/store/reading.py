@@ -16,24 +16,14 @@ import numpy.typing as npt
 
 from llmprep.errors import FileFormatError, InputError
 from llmprep.formats.ids import check_ids
-from llmprep.ptfile.reading import PtFile, read_pt
-from llmprep.store.manifest import Manifest, check_files, read_manifest
+from llmprep.ptfile.reading import FileState, PtFile, file_state, read_pt
+from llmprep.store.manifest import check_files, read_manifest
+from llmprep.store.schema import Manifest
 
 Array = npt.NDArray[Any]
 
 MAX_MAPS = 16_384
 """Shards mapped at the same time: a system allows a process some 65,000 maps."""
-
-
-FileState = tuple[int, ...]
-
-
-def file_state(status: os.stat_result) -> FileState:
-    """What a system says of a file: while it stays the same, the file was neither replaced nor written to.
-
-    The other way round nothing follows: a copy elsewhere has another state, and so has a file under another mount.
-    """
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def shard_ids(path: Path, n_tokens: int, *, check_crc: bool = False) -> Array:
@@ -49,9 +39,9 @@ def _stated_ids(file: PtFile, n_tokens: int) -> Array:
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
-    """Where a path leads now: the current folder may be another when it is opened again.
+    """Return where a path leads now: the current folder may be another when it is opened again.
 
-    A ``..`` stays: behind a link to a folder it does not lead back. Raises `InputError` where no folder is current.
+    A ``..`` stays: after a link to a folder it does not lead back. Raises `InputError` where no folder is current.
     """
     name = os.fsdecode(path)
     try:
@@ -72,16 +62,16 @@ class TokenStore:
     with `InputError`. Raises `FileFormatError` for a store that is not whole and sound.
     """
 
-    def __init__(self, folder: Path, split: str | None = None, *, check: bool = True) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | os.PathLike[str], split: str | None = None, *, check: bool = True) -> None:
+        self.folder = folder = Path(folder)
         """As it was named, for messages; files are opened where it was then, whatever folder is current."""
         self._place = absolute(folder)
         self.split = split
         self._check = check
         self.manifest: Manifest = read_manifest(folder)
         check_files(folder, self.manifest)
-        self.first, self._behind = self.manifest.span(split)
-        ends = np.cumsum([0, *(shard["tokens"] for shard in self.manifest.shards)])
+        self.first, self._end = self.manifest.span(split)
+        ends = np.cumsum([0, *(shard.tokens for shard in self.manifest.shards)])
         self._starts: list[int] = ends.tolist()
         self._mapped: dict[int, Array] = {}
         self._known: dict[int, FileState] = {} if check else self._states()
@@ -91,13 +81,13 @@ class TokenStore:
         known = {}
         for number, shard in enumerate(self.manifest.shards):
             with suppress(OSError):  # gone since: said when it is touched
-                known[number] = file_state((self._place / shard["file"]).stat())
+                known[number] = file_state((self._place / shard.file).stat())
         return known
 
     @property
     def contents(self) -> str:
         """What is read here, in a line: the hash of the store's ids, and the part of them."""
-        return f"{self.content_sha256} {self.first}:{self._behind}"
+        return f"{self.content_sha256} {self.first}:{self._end}"
 
     def __reduce__(self) -> tuple[Callable[..., TokenStore], tuple[Path, str | None, bool, str]]:
         return _open_again, (self._place, self.split, self._check, self.contents)
@@ -105,31 +95,36 @@ class TokenStore:
     @property
     def content_sha256(self) -> str:
         """The hash of the whole store's ids, as its manifest states it."""
-        return str(self.manifest.values["content_sha256"])
+        return self.manifest.content_sha256
+
+    def __repr__(self) -> str:
+        whole = f"{len(self.manifest.shards)} shards" if len(self.manifest.shards) != 1 else "1 shard"
+        part = f", split {self.split}" if self.split is not None else ""
+        return f"TokenStore({str(self.folder)!r}, {len(self):,} tokens in {whole}, {self.manifest.encoding}{part})"
 
     def __len__(self) -> int:
-        return self._behind - self.first
+        return self._end - self.first
 
     def shard(self, number: int) -> Array:
-        """The ids of one shard, mapped. Raises `FileFormatError` if it is damaged."""
+        """Return the ids of one shard, mapped. Raises `FileFormatError` if it is damaged."""
         held = self._mapped.get(number)
         return self._map(number) if held is None else held
 
     def _map(self, number: int) -> Array:
         """Map a shard, and read it through if its file is not one that is known."""
-        entry = self.manifest.shards[number]
-        name = str(self.folder / entry["file"])
+        shard = self.manifest.shards[number]
+        name = str(self.folder / shard.file)
         try:
-            with (self._place / entry["file"]).open("rb") as file:
+            with (self._place / shard.file).open("rb") as file:
                 state = file_state(os.fstat(file.fileno()))
                 known = self._known.get(number) == state
                 if not known:
-                    _check_sha256(file, entry["sha256"], name)
-                ids = _stated_ids(read_pt(file, name, check_crc=False), entry["tokens"])
+                    _check_sha256(file, shard.sha256, name)
+                ids = _stated_ids(read_pt(file, name, check_crc=False), shard.tokens)
         except OSError as error:
             raise InputError(f"{name}: {error.strerror or error}") from error
         if self._check and not known:
-            check_ids(ids, self.manifest.values["n_vocab"], name)
+            check_ids(ids, self.manifest.n_vocab, name)
         self._known[number] = state
         if len(self._mapped) >= MAX_MAPS:
             self._mapped.pop(next(iter(self._mapped)), None)
@@ -145,7 +140,7 @@ class TokenStore:
     def read(self, position: int, count: int) -> Array:
         """Return ``count`` ids from ``position`` on: a view if one shard holds them all, else a copy.
 
-        Raises IndexError if they are not all in this sequence: what lies behind a split is another's.
+        Raises IndexError if they are not all in this sequence: what comes after a split is another's.
         """
         if not 0 <= position <= position + count <= len(self):
             raise IndexError(f"tokens {position} to {position + count} of {len(self)}")

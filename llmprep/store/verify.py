@@ -8,31 +8,12 @@ from pathlib import Path
 from llmprep.errors import FileFormatError
 from llmprep.formats.ids import check_ids
 from llmprep.ptfile.reading import read_pt
-from llmprep.store.folder import file_sha256, read_plan, receipt_path
-from llmprep.store.manifest import PLAN, Manifest, check_files, read_manifest, read_sealed
-from llmprep.store.merge import KEPT, ContentHash
-from llmprep.store.own import RECEIPTS, found_at
+from llmprep.store.folder import PLAN, RECEIPTS, kind_of, receipt_path
+from llmprep.store.manifest import check_files, read_manifest, read_plan, receipt_at
+from llmprep.store.merge import ContentHash
 from llmprep.store.reading import shard_ids
-
-
-def _verify_history(folder: Path, manifest: Manifest) -> None:
-    """Check that plan and receipts are of this store; one that was copied elsewhere needs neither."""
-    _require(folder / PLAN, "a file")
-    _require(folder / RECEIPTS, "a folder")
-    if (folder / PLAN).exists() and read_plan(folder)["plan_sha256"] != manifest.values["plan_sha256"]:
-        raise FileFormatError(f"{folder / PLAN}: is of another store than the manifest")
-    own = {receipt_path(folder, number): shard for number, shard in enumerate(manifest.shards)}
-    for path in sorted((folder / RECEIPTS).glob("*.json")):
-        _require(path, "a file")
-        receipt, shard = read_sealed(path), own.get(path, {})
-        if not isinstance(receipt, dict) or any(receipt.get(key) != shard.get(key) for key in KEPT):
-            raise FileFormatError(f"{path}: is not the receipt of the shard in the manifest")
-
-
-def _require(path: Path, kind: str) -> None:
-    what = found_at(path)
-    if what not in ("nothing", kind):
-        raise FileFormatError(f"{path}: is {what}, not {kind} of the store's; remove it")
+from llmprep.store.schema import Manifest, Receipt, Shard
+from llmprep.store.sealed import file_sha256
 
 
 def verify_store(folder: Path) -> Iterator[str]:
@@ -43,14 +24,39 @@ def verify_store(folder: Path) -> Iterator[str]:
     _verify_history(folder, manifest)
     content = ContentHash(folder)
     for number, shard in enumerate(manifest.shards):
-        path = folder / shard["file"]
-        if file_sha256(path) != shard["sha256"]:
+        path = folder / shard.file
+        if file_sha256(path) != shard.sha256:
             read_pt(path)  # names the damaged record, if it is one
             raise FileFormatError(f"{path}: its sha256 is not the one in the manifest: it was changed or replaced")
-        check_ids(shard_ids(path, shard["tokens"], check_crc=True), manifest.values["n_vocab"], str(path))
-        content.add(number, shard["tokens"])
+        check_ids(shard_ids(path, shard.tokens, check_crc=True), manifest.n_vocab, str(path))
+        content.add(number, shard.tokens)
     yield f"shards: sha256, checksums and {manifest.n_tokens} token counts as stated; every id is in the vocabulary"
-    found, stated = content.hexdigest(), manifest.values["content_sha256"]
+    found, stated = content.hexdigest(), manifest.content_sha256
     if found != stated:
         raise FileFormatError(f"{folder}: content_sha256 is {found}, the manifest says {stated}")
     yield f"content_sha256 {found}"
+
+
+def _verify_history(folder: Path, manifest: Manifest) -> None:
+    """Check that plan and receipts are of this store; one that was copied elsewhere needs neither."""
+    _require(folder / PLAN, "a file")
+    _require(folder / RECEIPTS, "a folder")
+    if (folder / PLAN).exists() and read_plan(folder).sha256 != manifest.plan_sha256:
+        raise FileFormatError(f"{folder / PLAN}: is of another store than the manifest")
+    shards = {receipt_path(folder, number): shard for number, shard in enumerate(manifest.shards)}
+    for path in sorted((folder / RECEIPTS).glob("*.json")):
+        _require(path, "a file")
+        receipt, shard = receipt_at(path), shards.get(path)
+        if receipt is None or shard is None or _figures(receipt) != _figures(shard):
+            raise FileFormatError(f"{path}: is not the receipt of the shard in the manifest")
+
+
+def _figures(stated: Receipt | Shard) -> tuple[str, int, int, int, str]:
+    """Return what a receipt and the manifest both state of a shard."""
+    return stated.file, stated.tokens, stated.documents, stated.bytes, stated.sha256
+
+
+def _require(path: Path, kind: str) -> None:
+    found = kind_of(path)
+    if found not in ("nothing", kind):
+        raise FileFormatError(f"{path}: is {found}, not {kind} of the store's; remove it")

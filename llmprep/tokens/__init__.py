@@ -1,1 +1,16 @@
-"""TODO."""
+"""Blocks of text -> ids, exactly as tiktoken encodes the whole text.
+
+stream.py      sources -> a `TokenStream`: blocks of ids, its origin before, its figures after; and its stages
+backends.py    a block -> its ids, by tiktoken, which defines them, or by gigatoken, which is faster
+gigatoken.py   the fast backend: a pool of tokenizers whose memory is bounded
+unicode17.py   the code points on which the two backends differ
+special.py     special tokens that stand in the text itself: counted, or refused
+threads.py     work done ahead by several threads, its results in order
+figures.py     what is counted while a stream passes, and the records of its sources for ``meta``
+encoding.py    a text in memory -> its ids
+decoding.py    ids -> text
+spooling.py    a stream -> an array in a temporary file, for what must be read twice
+estimate.py    sources -> how many tokens they will give, from a small sample
+cores.py       how many cores this process may use
+memory.py      how much memory it may use, and how much it does
+"""

@@ -7,29 +7,35 @@ what gigatoken encodes is encoded again by tiktoken, and a difference ends the r
 
 from __future__ import annotations
 
-import mmap
-import resource
 import zlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from llmprep.choices import BackendName
+from llmprep.choices import BackendName, Special
 from llmprep.documents.blocks import SECOND_CUT, Block, last_safe_cut
 from llmprep.errors import BackendsDifferError, DataError, UsageError
 from llmprep.tokens.gigatoken import SCHEMES, Gigatoken, has_gigatoken
-from llmprep.tokens.unicode17 import Ids, has_new_code_point
+from llmprep.tokens.memory import require_memory
+from llmprep.tokens.unicode17 import has_new_code_point
 from llmprep.vocabulary.loading import END_OF_TEXT, Vocabulary
 
+if TYPE_CHECKING:
+    from tiktoken import Encoding
+
+Ids: TypeAlias = npt.NDArray[np.uint32]
 LARGE_BYTES = 4 << 20
-"""From here on gigatoken, which takes longer to start, is done sooner."""
+"""The size from which on gigatoken, which takes longer to start, finishes first."""
 SAMPLE_BYTES = 4096
 SAMPLE_EVERY = 16
+"""One block in so many is compared, up to so many bytes of it."""
 SPARE_BYTES = 64 << 20
 SPARE_PER_BYTE = 52
-"""What encoding takes at most, measured: so much at once, and so much for a byte of a text that cannot be split."""
+"""The most memory that encoding takes, measured: a fixed part, and so much for each byte of a text without a cut."""
+ALLOWED = {True: {END_OF_TEXT}, False: set[str]()}
 
 
 @dataclass(slots=True)
@@ -38,26 +44,27 @@ class Encoder:
 
     Only the end-of-text string can become a special id, and only with ``special="allow"`` or at the seams of a batch;
     all others stay text, which is what the reference's ``allowed_special={"<|endoftext|>"}`` does. ``expected_bytes``
-    is how much is to come, as far as that is known; ``auto`` takes the backend that will be done sooner. Of ``jobs``
-    threads, all but one encode with gigatoken: writing and hashing what it yields keeps a core busy.
+    is how much is to come, as far as that is known; ``auto`` takes the backend that will finish first. Of ``jobs``
+    threads, all but one encode with gigatoken: writing and hashing what it yields keeps a core busy. Raises
+    `UsageError` if gigatoken is asked for and not installed.
     """
 
     vocabulary: Vocabulary
-    special: str = "allow"
+    special: Special = "allow"
     backend: BackendName = "auto"
     expected_bytes: int = 0
     jobs: int = 1
     used: Counter[str] = field(default_factory=Counter)
     _seen_bytes: int = 0
-    _tiktoken: Callable[[str, bool], Ids] = field(init=False, repr=False)
+    _tiktoken: Encoding = field(init=False, repr=False)
     _gigatoken: Gigatoken | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
-        self._tiktoken = _tiktoken(self.vocabulary)
         if self.backend == "gigatoken" and not has_gigatoken():
             raise UsageError("--backend gigatoken: needs an extra: pip install 'llmprep[fast]'")
+        self._tiktoken = tiktoken_encoding(self.vocabulary)
         if self.backend != "tiktoken" and self.vocabulary.name in SCHEMES and has_gigatoken():
-            self._gigatoken = Gigatoken(self.vocabulary, most=max(1, self.jobs - 1))
+            self._gigatoken = Gigatoken(self.vocabulary, n_threads=max(1, self.jobs - 1))
 
     def encode(self, block: Block) -> Ids:
         """Return the ids of one block, (n,) uint32. Raises `DataError` for what tiktoken cannot encode."""
@@ -72,15 +79,18 @@ class Encoder:
             return ids
         return self._encode_exactly(block, special=special)
 
+    def _by_tiktoken(self, text: str, *, special: bool) -> Ids:
+        return self._tiktoken.encode_to_numpy(text, allowed_special=ALLOWED[special], disallowed_special=())
+
     def _encode_exactly(self, block: Block, *, special: bool) -> Ids:
         try:
-            ids = self._tiktoken(block.text, special)
+            ids = self._by_tiktoken(block.text, special=special)
         except ValueError as error:
             if self._gigatoken and not has_new_code_point(block.data):
                 self.used["gigatoken"] += 1
                 return self._gigatoken.encode(block.data, special=special)
             raise DataError(
-                f"{block.source.path}: tiktoken cannot encode the {len(block.raw or block.data)} bytes from "
+                f"{block.counts.source.path}: tiktoken cannot encode the {len(block.raw or block.data)} bytes from "
                 f"{block.where} on ({str(error)[:80]}); a run of about 1,000,000 white-space characters is too long "
                 f"for it: shorten it, or install the extra: pip install 'llmprep[fast]'"
             ) from error
@@ -88,38 +98,42 @@ class Encoder:
         return ids
 
     def _compare(self, block: Block, ids: Ids, *, special: bool) -> None:
-        """Encode some blocks, chosen by their place, with tiktoken too: a small one whole, else its start."""
-        if zlib.crc32(f"{block.source.name} {block.where}".encode()) % SAMPLE_EVERY and self.used["gigatoken"]:
+        """Encode the first block, and others chosen by their place, with tiktoken too: a small one whole, or its start.
+
+        Raises `BackendsDifferError`.
+        """
+        if zlib.crc32(f"{block.counts.source.name} {block.where}".encode()) % SAMPLE_EVERY and self.used["gigatoken"]:
             return
         whole = len(block.data) <= SAMPLE_BYTES
         head = block.data[:SAMPLE_BYTES]
         part = block.data if whole else head[: last_safe_cut(head) or last_safe_cut(head, SECOND_CUT)]
-        expected = self._tiktoken(part.decode(), special)
+        expected = self._by_tiktoken(part.decode(), special=special)
         if not np.array_equal(expected, ids if whole else ids[: len(expected)]):
             raise BackendsDifferError(
-                f"{block.source.path}: gigatoken and tiktoken differ in the {len(part)} bytes from {block.where} on; "
-                f"use --backend tiktoken, and please report this"
+                f"{block.counts.source.path}: gigatoken and tiktoken differ in the {len(part)} bytes from "
+                f"{block.where} on; use --backend tiktoken, and please report this"
             )
 
 
-def _tiktoken(vocabulary: Vocabulary) -> Callable[[str, bool], Ids]:
+MAX_ENCODINGS = 4
+_encodings: dict[tuple[str, str], Encoding] = {}
+"""The encodings that this process has built last, by the name and the sha256 of the vocabulary, oldest first."""
+
+
+def tiktoken_encoding(vocabulary: Vocabulary) -> Encoding:
+    """Return tiktoken's encoding of a vocabulary, built once a process: that takes about 40 ms."""
     from tiktoken import Encoding
 
-    encoding = Encoding(
-        vocabulary.name,
-        pat_str=vocabulary.pattern,
-        mergeable_ranks=vocabulary.ranks,
-        special_tokens=vocabulary.special_tokens,
-    )
-    allowed = {True: {END_OF_TEXT}, False: set[str]()}
-    return lambda text, special: encoding.encode_to_numpy(text, allowed_special=allowed[special], disallowed_special=())
-
-
-def require_memory(n_bytes: int) -> None:
-    """Raise `MemoryError` if a limit leaves less than this: the backends do not raise, they abort the process."""
-    if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
-        return
-    try:
-        mmap.mmap(-1, n_bytes).close()
-    except OSError as error:
-        raise MemoryError from error
+    key = vocabulary.name, vocabulary.sha256
+    encoding = _encodings.get(key)
+    if encoding is None:
+        encoding = Encoding(
+            vocabulary.name,
+            pat_str=vocabulary.pattern,
+            mergeable_ranks=vocabulary.ranks,
+            special_tokens=vocabulary.special_tokens,
+        )
+        if len(_encodings) >= MAX_ENCODINGS:
+            _encodings.pop(next(iter(_encodings)), None)
+        _encodings[key] = encoding
+    return encoding

@@ -10,29 +10,30 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
-from llmprep.choices import Special
+from llmprep.choices import ENCODING, Special
 from llmprep.documents.blocks import Block
-from llmprep.documents.source import Source
+from llmprep.documents.source import Counts, Source
 from llmprep.errors import UsageError
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.special import count_special, special_pattern
-from llmprep.vocabulary.loading import chosen_folder, load_vocabulary, warn_of
+from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary, resolve_vocab_dir
 from llmprep.vocabulary.names import resolve_encoding
 
 
 def encode_text(
     text: str,
-    encoding: str = "gpt2",
+    encoding: str = ENCODING,
     *,
     special: Special = "allow",
     vocab_dir: str | os.PathLike[str] | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Encode a text; returns ids (n,) int64, equal to tiktoken's. Encoders are kept, so later calls are quick.
+    """Encode a text; return ids (n,) int64, equal to tiktoken's. Encoders are kept, so later calls are quick.
 
     A vocabulary that is not part of the package is looked for in ``vocab_dir`` first, or else in the folder that
     LLMPREP_VOCAB_DIR names; a download is announced by a warning.
 
-    Raises `UsageError` for what is no text and no choice, `VocabularyError` for an unknown encoding.
+    Raises `UsageError` for anything but a str and for an unknown ``special``, `VocabularyError` for an unknown
+    encoding, and with ``special="error"`` `DataError` for a special token in the text.
 
     >>> encode_text("I HAD always").tolist()
     [40, 367, 2885, 1464]
@@ -41,17 +42,17 @@ def encode_text(
         raise UsageError(f"text: must be a str, not {type(text).__name__}")
     if str(special) not in get_args(Special):
         raise UsageError(f"special {special!r:.40}: must be {', '.join(get_args(Special))}")
-    encoder, specials = _text_encoder(resolve_encoding(encoding), special, chosen_folder(vocab_dir))
+    encoder, specials = _text_encoder(resolve_encoding(encoding), special, resolve_vocab_dir(vocab_dir))
     if not text.isascii():
         # Halves of surrogate pairs, which no UTF-8 file can hold: joined or replaced, as tiktoken's ``encode`` does.
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     data = text.encode()
-    block = Block(Source("text", "text"), data, data, 0)
+    block = Block(Counts(Source("text", "text")), data, data, 0)
     count_special(block, specials, special)
     return encoder.encode(block).astype(np.int64)
 
 
 @functools.lru_cache(maxsize=8)
 def _text_encoder(encoding: str, special: Special, vocab_dir: str | None) -> tuple[Encoder, re.Pattern[bytes]]:
-    vocabulary = load_vocabulary(encoding, vocab_dir, warn_of)
+    vocabulary = load_vocabulary(encoding, vocab_dir, announce_by_warning)
     return Encoder(vocabulary, special, "tiktoken"), special_pattern(vocabulary)

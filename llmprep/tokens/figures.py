@@ -1,64 +1,91 @@
-"""What is said of the sources of a stream."""
+"""What is counted while a stream passes, and the records of its sources for ``meta``."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from llmprep.documents.source import Source
+from llmprep.documents.source import Counts
 
-MAX_RECORDS = 1 << 62
+MAX_NUMBER = 1 << 62
+"""The largest number that a record of a source can have."""
+MAX_SOURCES = 1024
+"""The number of inputs up to which ``meta`` lists them one by one; more are summed up in one record."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """What has been counted of a stream so far; final after its last block.
+
+    ``counts`` are those of its sources, one by one, while texts are read; ``records`` is what a file or store says of
+    its sources. ``n_special`` counts the end-of-text strings in the texts themselves. ``used`` says how many blocks
+    each backend encoded.
+    """
+
+    counts: Sequence[Counts] = ()
+    records: Sequence[dict[str, Any]] = ()
+    n_tokens: int = 0
+    n_special: int = 0
+    content_sha256: str = ""
+    used: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """One record per source, in order, for ``meta``; for more than `MAX_SOURCES`, one for all."""
+        return [*self.records] or sum_or_list(self.counts)
+
+
+def sum_or_list(counted: Sequence[Counts]) -> list[dict[str, Any]]:
+    """Return one record per source, in order; for more than `MAX_SOURCES`, one for all."""
+    return [_sum(counted)] if len(counted) > MAX_SOURCES else [_record(counts) for counts in counted]
+
+
+def _record(counts: Counts) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "name": counts.source.name,
+        "bytes": counts.n_bytes,
+        "sha256": counts.sha256,
+        "tokens": counts.n_tokens,
+        "documents": counts.n_documents,
+    }
+    if counts.n_empty:
+        record["empty"] = counts.n_empty
+    if counts.gaps != []:
+        record["gaps"] = counts.gaps
+    return record
+
+
+def _sum(counted: Sequence[Counts]) -> dict[str, Any]:
+    """Return one record for many sources; its sha256 is that of the lines that ``sha256sum`` prints for them."""
+    listing = hashlib.sha256()
+    for counts in counted:
+        listing.update(f"{counts.sha256}  {counts.source.name}\n".encode())
+    record: dict[str, Any] = {
+        "name": f"{len(counted)} inputs",
+        "bytes": sum(counts.n_bytes for counts in counted),
+        "sha256": listing.hexdigest(),
+        "tokens": sum(counts.n_tokens for counts in counted),
+        "documents": sum(counts.n_documents for counts in counted),
+    }
+    n_empty = sum(counts.n_empty for counts in counted)
+    return record | ({"empty": n_empty} if n_empty else {})
 
 
 def are_gaps(value: object) -> bool:
-    """Tell runs [number, count], each behind the one before, or None, from any other value."""
+    """Tell whether a value is None, or a list of runs [number, count] in order, none of which touches the next.
+
+    >>> are_gaps([[2, 3], [9, 1]]), are_gaps([[2, 3], [5, 1]])
+    (True, False)
+    """
     if value is None:
         return True
-    behind = 1
+    smallest = 1
     for run in value if isinstance(value, list) else [None]:
         if not isinstance(run, list) or len(run) != 2 or any(type(each) is not int for each in run):
             return False
-        if run[0] < behind or not 1 <= run[1] <= MAX_RECORDS - run[0]:
+        if run[0] < smallest or not 1 <= run[1] <= MAX_NUMBER - run[0]:
             return False
-        behind = run[0] + run[1] + 1
+        smallest = run[0] + run[1] + 1
     return True
-
-
-MAX_SOURCES = 1024
-"""Up to so many inputs are listed one by one in ``meta``; more are summed up in one record."""
-
-
-def sum_or_list(sources: Sequence[Source]) -> list[dict[str, Any]]:
-    """Return one record per input, in order; of more than `MAX_SOURCES`, one for all."""
-    return [sum_sources(sources)] if len(sources) > MAX_SOURCES else [source_record(source) for source in sources]
-
-
-def source_record(source: Source) -> dict[str, Any]:
-    """Return what ``meta`` says of one input."""
-    record: dict[str, Any] = {
-        "name": source.name,
-        "bytes": source.n_bytes,
-        "sha256": source.sha256,
-        "tokens": source.n_tokens,
-        "documents": source.n_documents,
-    }
-    return (
-        record
-        | ({"empty": source.n_empty} if source.n_empty else {})
-        | ({} if source.gaps == [] else {"gaps": source.gaps})
-    )
-
-
-def sum_sources(sources: Sequence[Source]) -> dict[str, Any]:
-    """Return one record for many inputs; its sha256 is of the list that ``sha256sum`` prints for them."""
-    listing = hashlib.sha256()
-    for source in sources:
-        listing.update(f"{source.sha256}  {source.name}\n".encode())
-    return {
-        "name": f"{len(sources)} inputs",
-        "bytes": sum(source.n_bytes for source in sources),
-        "sha256": listing.hexdigest(),
-        "tokens": sum(source.n_tokens for source in sources),
-        "documents": sum(source.n_documents for source in sources),
-    } | ({"empty": n_empty} if (n_empty := sum(source.n_empty for source in sources)) else {})

@@ -1,7 +1,8 @@
 """Documents -> ids, in blocks, exactly as tiktoken encodes the whole text.
 
-A `TokenStream` is read once, from front to back. Its figures (tokens, hash, special tokens found) are complete when it
-has been read to the end. Between documents, never after the last, stands the end-of-text id.
+A `TokenStream` is read once, from front to end. Its origin is known before, its figures are final after. Whatever else
+watches the ids is a stage put after it: ``stream.through(Head(48))``. The end-of-text id stands between documents, and
+never after the last.
 
 With ``jobs`` > 1, blocks are encoded by that many threads and hashed by one more, while the caller writes; the order of
 blocks, and so every byte, stays the same.
@@ -10,37 +11,35 @@ blocks, and so every byte, stays the same.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from llmprep.choices import Announce, Effort, TextOptions
 from llmprep.documents.blocks import Block
 from llmprep.documents.reading import read_blocks
-from llmprep.documents.source import Source
+from llmprep.documents.source import Counts, Source
 from llmprep.errors import EmptyError
-from llmprep.tokens.backends import Encoder
-from llmprep.tokens.figures import sum_or_list
+from llmprep.tokens.backends import Encoder, Ids
+from llmprep.tokens.figures import Figures
 from llmprep.tokens.special import count_special, special_pattern
 from llmprep.tokens.threads import PART_BYTES, Hashing, in_parts, map_in_order
 from llmprep.vocabulary.loading import Vocabulary, load_vocabulary
 
-Ids = npt.NDArray[np.uint32]
+Stage: TypeAlias = Callable[[Iterator[Ids]], Iterator[Ids]]
+"""Takes the blocks of a stream, and yields the same blocks or others."""
 
 
-@dataclass(slots=True)
-class TokenStream:
-    """Ids in blocks of uint32, to be read once; the figures fill up on the way.
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What is known of a stream before it is read: its name, its vocabulary, and the options that decided its ids.
 
-    ``sources`` are records of name, bytes, sha256, tokens and documents (separators belong to no source), and where
-    there are such, of the number of empty records and the gaps that they leave (as `Source` has them).
-    ``n_special`` counts the end-of-text strings that stood in the texts themselves. ``head`` keeps the first
-    ``head_size`` ids, for a preview. ``used`` says which backend encoded how many blocks.
+    A stream of texts carries its ``vocabulary``; one of a file or store names it, and it is then looked for in
+    ``vocab_dir`` first.
     """
 
     name: str
@@ -48,116 +47,155 @@ class TokenStream:
     vocab_sha256: str
     n_vocab: int
     options: Mapping[str, Any]
-    blocks: Iterator[Ids] = field(repr=False)
     vocabulary: Vocabulary | None = field(default=None, repr=False)
     vocab_dir: str | None = None
-    documents: list[Source] = field(default_factory=list)
-    records: list[dict[str, Any]] = field(default_factory=list)
-    n_tokens: int = 0
-    n_special: int = 0
-    content_sha256: str = ""
-    head_size: int = 0
-    head: list[int] = field(default_factory=list, repr=False)
-    used: Mapping[str, int] = field(default_factory=dict)
-    hashing: Hashing = field(default_factory=lambda: Hashing(threaded=False), repr=False)
+
+    def load_vocabulary(self, announce: Announce | None = None, *, download: bool = True) -> Vocabulary:
+        """Return the vocabulary of the ids. Raises `VocabularyError` where a file names one that cannot be found."""
+        return self.vocabulary or load_vocabulary(self.encoding, self.vocab_dir, announce, download=download)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStream:
+    """Ids in blocks of uint32, each (n,), to be read once."""
+
+    origin: Origin
+    blocks: Iterator[Ids] = field(repr=False)
+    figures: Figures
 
     def __iter__(self) -> Iterator[Ids]:
-        """Yield the blocks; afterwards every figure is final."""
-        digest = hashlib.sha256()
-        self.n_tokens = 0
-        with self.hashing as run:
-            for block in self.blocks:
-                self.n_tokens += len(block)
-                if len(self.head) < self.head_size:
-                    self.head += block[: self.head_size - len(self.head)].tolist()
-                run(digest.update, np.ascontiguousarray(block, "<u4").data)
-                yield block
-        self.content_sha256 = digest.hexdigest()
+        """Yield the blocks."""
+        return self.blocks
 
-    def require_vocabulary(self, announce: Announce | None = None, *, download: bool = True) -> Vocabulary:
-        """Return the vocabulary of the ids; a stream from a file loads it when first asked."""
-        if self.vocabulary is None:
-            self.vocabulary = load_vocabulary(self.encoding, self.vocab_dir, announce, download=download)
-        return self.vocabulary
+    def through(self, stage: Stage) -> TokenStream:
+        """Return the stream with a stage put after it."""
+        return replace(self, blocks=stage(self.blocks))
+
+    def close(self) -> None:
+        """Stop reading before the end: inputs are closed, and what has been counted of them is stated."""
+        if isinstance(self.blocks, Generator):
+            self.blocks.close()
+
+
+@dataclass(slots=True)
+class Head:
+    """A stage that keeps the first ``size`` ids in ``ids``, for a preview."""
+
+    size: int
+    ids: list[int] = field(default_factory=list)
+
+    def __call__(self, blocks: Iterator[Ids]) -> Iterator[Ids]:
+        """Yield the blocks as they are."""
+        for block in blocks:
+            if len(self.ids) < self.size:
+                self.ids += block[: self.size - len(self.ids)].tolist()
+            yield block
+
+
+class Distinct:
+    """A stage that counts how many different ids, below ``n_vocab``, have passed."""
+
+    def __init__(self, n_vocab: int) -> None:
+        self._seen = np.zeros(n_vocab, np.bool_)
+
+    def __call__(self, blocks: Iterator[Ids]) -> Iterator[Ids]:
+        """Yield the blocks as they are."""
+        for block in blocks:
+            self._seen[block] = True
+            yield block
 
     @property
-    def sources(self) -> list[dict[str, Any]]:
-        """One record per input, in order, for ``meta``; of more than `MAX_SOURCES`, one for all."""
-        return self.records or sum_or_list(self.documents)
+    def count(self) -> int:
+        """How many different ids there are so far."""
+        return int(self._seen.sum())
+
+
+def count_tokens(blocks: Iterable[Ids], figures: Figures, hashing: Hashing | None = None) -> Iterator[Ids]:
+    """Yield the blocks, counting and hashing their ids into ``figures``, which are final after the last block."""
+    digest = hashlib.sha256()
+    figures.n_tokens = 0
+    with hashing or Hashing(threaded=False) as run:
+        for block in blocks:
+            figures.n_tokens += len(block)
+            run(digest.update, np.ascontiguousarray(block, "<u4").data)
+            yield block
+    figures.content_sha256 = digest.hexdigest()
 
 
 def stream_text(
-    sources: list[Source],
+    sources: Sequence[Source],
     vocabulary: Vocabulary,
     options: TextOptions | None = None,
     effort: Effort | None = None,
     encoder: Encoder | None = None,
     *,
-    follows: bool = False,
+    continues: bool = False,
 ) -> TokenStream:
-    """Encode documents in order into one stream.
+    """Encode documents in order into one stream; nothing is read before its first block is asked for.
 
-    ``encoder`` is one made before with the same options. With ``follows``, the stream continues another: a document
-    that begins in it has its separator in front, and it may be empty.
+    ``encoder``, if there is one already, was made with the same options. A stream that ``continues`` another has a
+    separator before its first document too, and may be empty; any other raises `EmptyError` at its end if it has no
+    token. Reading it raises `InputError` and `DataError` as `read_blocks` and `Encoder.encode` do.
     """
     options, effort = options or TextOptions(), effort or Effort()
     encoder = encoder or create_encoder(sources, vocabulary, options, effort)
-    stream = TokenStream(
-        name=sources[0].path if len(sources) == 1 else f"{len(sources)} inputs",
-        encoding=vocabulary.name,
-        vocab_sha256=vocabulary.sha256,
-        n_vocab=vocabulary.n_vocab,
-        options=options.content(),
-        blocks=iter(()),
-        vocabulary=vocabulary,
-        documents=sources,
-        used=encoder.used,
-        hashing=Hashing(threaded=effort.jobs > 1),
+    hashing = Hashing(threaded=effort.jobs > 1)
+    figures = Figures([Counts(source) for source in sources], used=encoder.used)
+    name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
+    origin = Origin(
+        name, vocabulary.name, vocabulary.sha256, vocabulary.n_vocab, options.content(), vocabulary=vocabulary
     )
-    stream.blocks = _encode_all(stream, encoder, options, effort, follows=follows)
-    return stream
+    blocks = (
+        block
+        for counts in figures.counts
+        for block in read_blocks(counts, options.newlines, effort.block_bytes, hashing.run)
+    )
+    encoded = _encode(blocks, encoder, options, effort)
+    ids = _join(encoded, figures, vocabulary.eot_id, name, separate=options.separator == "eot", continues=continues)
+    return TokenStream(origin, count_tokens(ids, figures, hashing), figures)
 
 
 def create_encoder(
     sources: Sequence[Source], vocabulary: Vocabulary, options: TextOptions | None = None, effort: Effort | None = None
 ) -> Encoder:
-    """Return what encodes these sources."""
+    """Return an encoder for these sources, whose sizes tell it how much is to come."""
     options, effort = options or TextOptions(), effort or Effort()
     expected = sum(source.size or 0 for source in sources)
     return Encoder(vocabulary, options.special, effort.backend, expected, effort.jobs)
 
 
-def _encode_all(
-    stream: TokenStream, encoder: Encoder, options: TextOptions, effort: Effort, *, follows: bool
-) -> Iterator[Ids]:
-    """Yield ids in order, a separator before each document but the stream's first."""
-    eot_id = encoder.vocabulary.eot_id
-    separator = np.array([eot_id], np.uint32)
+def _encode(
+    blocks: Generator[Block], encoder: Encoder, options: TextOptions, effort: Effort
+) -> Iterator[tuple[Block, Ids, int]]:
+    """Yield, in order, each block, its ids and the number of end-of-text strings in its text."""
     specials = special_pattern(encoder.vocabulary)
 
-    def encode(block: Block) -> tuple[Block, Ids, int]:
-        found = count_special(block, specials, options.special)
-        return block, encoder.encode(block), found
+    def encode(part: list[Block]) -> list[tuple[Block, Ids, int]]:
+        return [(block, encoder.encode(block), count_special(block, specials, options.special)) for block in part]
 
-    def encode_part(part: list[Block]) -> list[tuple[Block, Ids, int]]:
-        return [encode(block) for block in part]
+    part_bytes = min(PART_BYTES, effort.block_bytes) if effort.jobs > 1 else 0
+    with closing(blocks):  # so that an error leaves no input open
+        yield from chain.from_iterable(map_in_order(encode, in_parts(blocks, part_bytes), effort.jobs))
 
-    blocks = (
-        block
-        for source in stream.documents
-        for block in read_blocks(source, options.newlines, effort.block_bytes, stream.hashing.run)
-    )
-    begun = follows
-    with closing(blocks):  # an error leaves no input open
-        parts = map_in_order(
-            encode_part, in_parts(blocks, min(PART_BYTES, effort.block_bytes) if effort.jobs > 1 else 0), effort.jobs
-        )
-        for block, ids, n_special in chain.from_iterable(parts):
-            if begun and block.first and options.separator == "eot":
-                yield separator
-            begun = True
-            stream.n_special += n_special
-            block.source.n_tokens += len(ids) - block.seams
-            yield ids[ids != eot_id] if block.seams and options.separator == "none" else ids
+
+def _join(
+    encoded: Iterator[tuple[Block, Ids, int]],
+    figures: Figures,
+    eot_id: int,
+    name: str,
+    *,
+    separate: bool,
+    continues: bool,
+) -> Iterator[Ids]:
+    """Yield the ids of the blocks, with a separator before each document but the stream's first, or without any."""
+    separator = np.array([eot_id], np.uint32)
+    begun = continues
+    for block, ids, n_special in encoded:
+        if begun and block.first and separate:
+            yield separator
+        begun = True
+        figures.n_special += n_special
+        block.counts.n_tokens += len(ids) - block.seams
+        yield ids if separate or not block.seams else ids[ids != eot_id]
     if not begun:
-        raise EmptyError(f"{stream.name}: empty: 0 tokens")
+        raise EmptyError(f"{name}: empty: 0 tokens")

@@ -1,4 +1,7 @@
-"""Work done in order by several threads."""
+"""Items -> results: work done ahead by several threads, its results in order.
+
+With one job there is no thread, and nothing is done ahead.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 PART_BYTES = 1 << 14
-"""Small blocks go to a thread together until there is so much text."""
+"""How much text is gathered from small blocks before it goes to a thread."""
 
 
 def in_parts(blocks: Iterator[Block], n_bytes: int) -> Iterator[list[Block]]:
-    """Gather small blocks up to a size: to hand one to a thread costs more than to encode it. Large ones go alone."""
+    """Gather small blocks up to a size, since handing one to a thread costs more than encoding it; large ones go alone.
+
+    What was gathered before an error of reading comes before that error.
+    """
     part: list[Block] = []
     size = 0
     try:
@@ -36,16 +42,17 @@ def in_parts(blocks: Iterator[Block], n_bytes: int) -> Iterator[list[Block]]:
                 part, size = [], 0
     except LlmprepError:
         if part:
-            yield part  # an error in it comes first
+            yield part  # whose own error, if it has one, comes first
         raise
     if part:
         yield part
 
 
 def map_in_order(function: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[R]:
-    """Yield ``function(item)`` in order, computed by ``jobs`` threads a few items ahead; with 1, by this thread.
+    """Yield ``function(item)`` in order, computed by ``jobs`` threads up to ``2 * jobs + 1`` items ahead.
 
-    The first error in order is the one that is raised, whichever thread was faster.
+    With 1 job they are computed by this thread, when they are asked for. The first error in order is the one that is
+    raised, whichever thread was faster.
     """
     if jobs == 1:
         yield from map(function, items)
@@ -55,11 +62,11 @@ def map_in_order(function: Callable[[T], R], items: Iterable[T], jobs: int) -> I
     pool = ThreadPoolExecutor(jobs)
     ahead: deque[Future[R]] = deque()
     failure: LlmprepError | None = None
-    coming = iter(items)
+    remaining = iter(items)
     try:
         while failure is None:
             try:
-                ahead.append(pool.submit(function, next(coming)))
+                ahead.append(pool.submit(function, next(remaining)))
             except StopIteration:
                 break
             except LlmprepError as error:
@@ -78,7 +85,10 @@ Task: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class Hashing:
-    """Runs hash updates in order: at once, or in a thread of their own that keeps a bounded distance."""
+    """Runs hash updates in order: at once, or in a thread of their own, which may lag by a bounded amount of text.
+
+    A context manager that gives `run`; at its end every update has been made.
+    """
 
     def __init__(self, *, threaded: bool) -> None:
         self._queue: queue.Queue[list[Task]] | None = queue.Queue(64) if threaded else None
@@ -100,7 +110,10 @@ class Hashing:
             self._thread.join()
 
     def run(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Call ``function(*arguments)`` after all calls given before; small ones go to the thread together."""
+        """Call ``function(*arguments)``, now or later, after all calls asked for before.
+
+        The arguments have lengths; calls with small ones go to the thread together.
+        """
         if self._queue is None:
             function(*arguments)
             return

@@ -7,7 +7,6 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-Ids = npt.NDArray[np.uint32]
 NEW_CODE_POINTS = (
     (0x88F, 0x88F),
     (0xC5C, 0xC5C),
@@ -38,7 +37,7 @@ NEW_CODE_POINTS = (
     (0x323B0, 0x33479),
 )
 """Code points that Unicode 17 added and that any of the patterns treats as a letter, digit or mark, as ranges.
-`tests/new_code_points.py` derives them by comparing both libraries over every code point."""
+`tests/support/new_code_points.py` derives them by comparing both libraries over every code point."""
 
 
 def has_new_code_point(data: bytes) -> bool:

@@ -1,34 +1,34 @@
-"""A rank file from the address that tiktoken downloads from."""
+"""A rank file from the address that tiktoken uses, kept where tiktoken, too, will find it."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import secrets
 import time
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 from llmprep.choices import Announce
 from llmprep.errors import VocabularyError
-from llmprep.vocabulary.folders import MAX_FILE_BYTES, Tried, not_found_error, rank_file_names, rank_folders
+from llmprep.vocabulary.folders import MAX_FILE_BYTES, cache_folder
+from llmprep.vocabulary.ranks import RankFile
 
 CONNECT_SECONDS = 10.0
+"""How long a host may be silent."""
 DOWNLOAD_SECONDS = 25.0
+"""How long a download may take altogether."""
 
 
-def fetch_ranks(address: str, sha256: str, tried: Tried, announce: Announce | None) -> bytes:
-    plain = rank_file_names(address)[0]
+def download(file: RankFile, announce: Announce | None) -> bytes:
+    """Download a rank file, verify it, and keep it in tiktoken's cache.
+
+    Raises `VocabularyError` for another content than its own, OSError and ValueError where the network gives none.
+    """
     if announce is not None:
-        announce(f"downloading {plain} from {urlsplit(address).netloc}")
-    try:
-        data = _fetch(address)
-    except (OSError, ValueError) as error:
-        tried[f"{urlsplit(address).netloc} ({getattr(error, 'reason', None) or error})"] = False
-        raise not_found_error(address, tried) from error
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise VocabularyError(f"{plain}: the download's sha256 is not {sha256}; nothing was kept, try again")
-    _keep(data, address, announce)
+        announce(f"downloading {file.name} from {file.host}")
+    data = _fetch(file.address)
+    if not file.holds(data):
+        raise VocabularyError(f"{file.name}: the download's sha256 is not {file.sha256}; nothing was kept, try again")
+    _keep(data, file, announce)
     return data
 
 
@@ -56,23 +56,23 @@ def _fetch(address: str) -> bytes:
     return b"".join(parts)
 
 
-def _keep(data: bytes, address: str, announce: Announce | None) -> None:
-    """Put a verified download where tiktoken, too, will find it; a cache that cannot be written is only said."""
-    place = next((p for p in rank_folders(None)), None)
-    if place is None:
+def _keep(data: bytes, file: RankFile, announce: Announce | None) -> None:
+    """Put a verified download into tiktoken's cache; one that cannot be written is announced, and no error."""
+    folder = cache_folder()
+    if folder is None:
         return
-    target = place.folder / rank_file_names(address)[1]
+    target = folder.path / file.cache_name
     temporary = target.with_name(f"{target.name}.{secrets.token_hex(8)}.tmp")
     try:
-        if place.shared and place.folder.is_symlink():  # in a folder of everybody, where anybody may have put it
+        if folder.shared and folder.path.is_symlink():  # where everybody may write, anybody may have put it there
             raise OSError(errno.ELOOP, "is a link")
-        place.folder.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:  # with the permissions of any new file: others may share the cache
-            file.write(data)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as output:  # with the permissions of any new file: others may share the cache
+            output.write(data)
         temporary.replace(target)
     except OSError as error:
         if announce is not None:
-            announce(f"{place.folder}: not kept there ({error.strerror}); the next run downloads again")
+            announce(f"{folder.path}: not kept there ({error.strerror}); the next run downloads again")
     finally:
         with suppress(OSError):
             temporary.unlink()

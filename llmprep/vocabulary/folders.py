@@ -2,76 +2,70 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from llmprep.errors import VocabularyError
+from llmprep.vocabulary.ranks import RankFile
 
 MAX_FILE_BYTES = 64 << 20
-Tried = dict[str, bool]
-"""What was tried for a rank file, in words, and whether there was something that could not be used."""
+"""No vocabulary is larger."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    folder: Path
-    what: str
+class RankFolder:
+    """A folder that may hold rank files.
+
+    ``label`` says whose it is, for messages. One that is ``required`` was named by the user, so that what is wrong in
+    it is an error. One that is ``shared`` lies where anybody may write.
+    """
+
+    path: Path
+    label: str
     required: bool = False
     shared: bool = False
 
 
-def not_found_error(address: str, tried: Tried) -> VocabularyError:
-    return VocabularyError(
-        f"{rank_file_names(address)[0]}: not to be had; tried {'; '.join(tried)}; put the file into a folder and name that "
-        f"with --vocab-dir or LLMPREP_VOCAB_DIR, from Python with vocab_dir"
-    )
+def folders_to_search(vocab_dir: str | None) -> list[RankFolder]:
+    """Return the folders that may hold rank files: the one that is named, and tiktoken's cache."""
+    cache = cache_folder()
+    named = [RankFolder(Path(vocab_dir), "--vocab-dir", required=True)] if vocab_dir else []
+    return named + ([cache] if cache else [])
 
 
-def rank_folders(folder: str | None) -> Iterator[_Place]:
-    """Folders that may hold rank files; the caches in tiktoken's own order of preference."""
-    if folder:
-        yield _Place(Path(folder), "--vocab-dir", required=True)
+def cache_folder() -> RankFolder | None:
+    """Return the folder in which tiktoken keeps downloads, found as it finds it; None where that is turned off."""
     for variable in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"):
         if variable in os.environ:
-            if os.environ[variable]:
-                yield _Place(Path(os.environ[variable]), variable)
-            return
+            path = os.environ[variable]
+            return RankFolder(Path(path), variable) if path else None
     import tempfile
 
-    yield _Place(Path(tempfile.gettempdir()) / "data-gym-cache", "tiktoken's cache", shared=True)
+    return RankFolder(Path(tempfile.gettempdir()) / "data-gym-cache", "tiktoken's cache", shared=True)
 
 
-def rank_file_names(address: str) -> tuple[str, str]:
-    """What a rank file may be called: its plain name, or as tiktoken's cache calls it."""
-    key = hashlib.sha1(address.encode(), usedforsecurity=False).hexdigest()
-    return urlsplit(address).path.rpartition("/")[2], key
+def read_from_folder(folder: RankFolder, file: RankFile) -> tuple[bytes | None, list[str]]:
+    """Return a rank file's content, None if the folder does not have it, and what there could not be used, in words.
 
-
-def read_from_folder(place: _Place, address: str, sha256: str, tried: Tried) -> bytes | None:
-    plain, key = rank_file_names(address)
-    for name in (plain, key):
-        path = place.folder / name
+    Raises `VocabularyError` where a folder that is required has another file under the plain or the cache's name.
+    """
+    unusable: list[str] = []
+    for path in (folder.path / file.name, folder.path / file.cache_name):
         try:
             data = _read_regular(path)
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
-            tried[f"{path} ({getattr(error, 'strerror', None) or error})"] = True
+            unusable.append(f"{path} ({getattr(error, 'strerror', None) or error})")
             continue
-        if hashlib.sha256(data).hexdigest() == sha256:
-            return data
-        tried[f"{path} (wrong sha256: damaged or another file)"] = True
-        if place.required:
-            raise VocabularyError(f"{path}: its sha256 is not {sha256}, the one of {plain}; replace it")
-    if place.required and any(tried.values()):  # what the user named is not passed over for a cache
-        raise not_found_error(address, tried)
-    tried[f"{place.what} {place.folder} (no {plain} in it)"] = False
-    return None
+        if file.holds(data):
+            return data, unusable
+        unusable.append(f"{path} (wrong sha256: damaged or another file)")
+        if folder.required:
+            raise VocabularyError(f"{path}: its sha256 is not {file.sha256}, the one of {file.name}; replace it")
+    return None, unusable
 
 
 def _read_regular(path: Path) -> bytes:
@@ -81,10 +75,14 @@ def _read_regular(path: Path) -> bytes:
     may do something, and after, as it may have been exchanged.
     """
     _require_regular(path.stat())
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # without waiting for a pipe's writer
-    with os.fdopen(descriptor, "rb") as file:
-        _require_regular(os.fstat(descriptor))
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        _require_regular(os.fstat(file.fileno()))
         return file.read(MAX_FILE_BYTES) or b""  # None from a file of /proc that has nothing to say yet
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file, without waiting for the writer of a pipe where the system can do that."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _require_regular(status: os.stat_result) -> None:

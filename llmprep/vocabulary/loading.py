@@ -1,27 +1,24 @@
-"""Encoding name -> ranks, pattern, special tokens: embedded, from a folder, cached, or downloaded.
-
-Pattern strings, special tokens, download addresses and hashes are tiktoken's own: its module of definitions is
-loaded once more for each vocabulary, privately, with our loader in the place of its downloader. GPT-2's ranks travel
-inside the package. Nothing is used whose sha256 is not the one that tiktoken pins.
-"""
+"""An encoding -> its vocabulary: ranks, pattern, special tokens. Nothing is used whose hash is not tiktoken's."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from llmprep.choices import Announce
 from llmprep.errors import UsageError, VocabularyError
-from llmprep.vocabulary.names import load_definitions, resolve_encoding
-from llmprep.vocabulary.ranks import P50K_SHA256, R50K_SHA256, Ranks, find_rank_file, parse_ranks
+from llmprep.vocabulary.definitions import define
+from llmprep.vocabulary.embedded import is_embedded, read_embedded
+from llmprep.vocabulary.names import resolve_encoding
+from llmprep.vocabulary.ranks import Ranks, parse_ranks
+from llmprep.vocabulary.searching import find_rank_file
 
 END_OF_TEXT = "<|endoftext|>"
 VARIABLE = "LLMPREP_VOCAB_DIR"
+_built: dict[tuple[str, str], Vocabulary] = {}
+"""What this process has built, by encoding and hash of the rank file: few, as tiktoken's encodings are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class Vocabulary:
     @property
     def is_embedded(self) -> bool:
         """Whether every installation of llmprep has it."""
-        return self.sha256 in (R50K_SHA256, P50K_SHA256)
+        return is_embedded(self.sha256)
 
     @property
     def eot_id(self) -> int:
@@ -50,12 +47,31 @@ class Vocabulary:
         return self.special_tokens[END_OF_TEXT]
 
 
-def warn_of(told: str) -> None:
-    """Say in a warning what a person should know: how Python code that has nobody to tell announces a download."""
-    warnings.warn(told, stacklevel=2)
+def load_vocabulary(
+    name: str, folder: str | os.PathLike[str] | None = None, announce: Announce | None = None, *, download: bool = True
+) -> Vocabulary:
+    """Load the vocabulary of an encoding or model; the same object each time, which nobody changes.
+
+    Its rank file is looked for, in this order: in the package (GPT-2 and its relatives), in ``folder`` (where it is
+    None, in that of LLMPREP_VOCAB_DIR), in tiktoken's cache, and, with ``download``, at the address that tiktoken
+    downloads from, which ``announce`` is told before. The file is read and verified each time, so that damage is found
+    out. Raises `VocabularyError`, which names every place that was tried.
+    """
+    encoding, vocab_dir = resolve_encoding(name), resolve_vocab_dir(folder)
+    return _build(encoding, find_rank_file(define(encoding).rank_file, vocab_dir, announce, may_download=download))
 
 
-def chosen_folder(folder: str | os.PathLike[str] | None) -> str | None:
+def rebuild_vocabulary(encoding: str, rank_file: bytes | None) -> Vocabulary:
+    """Build a vocabulary in another process from its rank file's content, verified again; None for an embedded one."""
+    expected = define(encoding).rank_file
+    if rank_file is None:
+        return _build(encoding, read_embedded(expected.sha256))
+    if not expected.holds(rank_file):
+        raise VocabularyError(f"{encoding}: the ranks that were sent do not have the sha256 {expected.sha256}")
+    return _build(encoding, rank_file)
+
+
+def resolve_vocab_dir(folder: str | os.PathLike[str] | None) -> str | None:
     """Return the folder that is looked in first: the one given, or else that of LLMPREP_VOCAB_DIR, if it is set.
 
     Raises `UsageError` for an empty name.
@@ -68,56 +84,25 @@ def chosen_folder(folder: str | os.PathLike[str] | None) -> str | None:
     return named
 
 
-def load_vocabulary(
-    name: str, folder: str | os.PathLike[str] | None = None, announce: Announce | None = None, *, download: bool = True
-) -> Vocabulary:
-    """Load the vocabulary of an encoding or model.
-
-    Looked for, in this order: in the package (GPT-2 and its relatives), in ``folder`` (where it is None, in that of
-    LLMPREP_VOCAB_DIR), in the folders that tiktoken caches in, and, with ``download``, at the address that tiktoken
-    downloads from, after ``announce`` was told. Raises `VocabularyError`, which names every place that was tried.
-    """
-    encoding, chosen = resolve_encoding(name), chosen_folder(folder)
-    return _build(encoding, lambda a, sha256: find_rank_file(a, sha256, chosen, announce, download=download))
+def announce_by_warning(text: str) -> None:
+    """Say in a warning what a person should know: how Python code that was given no `Announce` tells of a download."""
+    warnings.warn(text, stacklevel=2)
 
 
-def rebuild_vocabulary(name: str, ranks: bytes | None) -> Vocabulary:
-    """Build a vocabulary in another process from a rank file's bytes, verified again; None for an embedded one."""
-
-    def given(address: str, sha256: str) -> bytes:
-        if ranks is None:
-            return find_rank_file(address, sha256, None, None)
-        if hashlib.sha256(ranks).hexdigest() != sha256:
-            raise VocabularyError(f"{name}: the ranks that were sent do not have the sha256 {sha256}")
-        return ranks
-
-    return _build(name, given)
-
-
-def _build(encoding: str, rank_file: Callable[[str, str], bytes]) -> Vocabulary:
-    """Run tiktoken's definition of an encoding with ``rank_file(address, sha256)`` in the place of its downloader."""
-    definitions = load_definitions()  # a copy of our own: what is set in it is seen by no other thread
-    found: list[tuple[str, bytes]] = []
-
-    def load(address: str, expected_hash: str) -> Ranks:
-        data = rank_file(address, expected_hash)
-        found.append((expected_hash, data))
-        return parse_ranks(data)
-
-    def load_gpt2(**_: str) -> Ranks:
-        return load("", R50K_SHA256)
-
-    definitions.load_tiktoken_bpe = load  # type: ignore[attr-defined]
-    definitions.data_gym_to_mergeable_bpe_ranks = load_gpt2  # type: ignore[attr-defined]
-    definition: dict[str, Any] = definitions.ENCODING_CONSTRUCTORS[encoding]()
-    ranks: Ranks = definition["mergeable_ranks"]
-    special_tokens: dict[str, int] = definition["special_tokens"]
-    return Vocabulary(
-        name=encoding,
-        pattern=definition["pat_str"],
-        ranks=ranks,
-        special_tokens=special_tokens,
-        sha256=found[-1][0],
-        n_vocab=max(itertools.chain(ranks.values(), special_tokens.values())) + 1,
-        rank_file=found[-1][1],
-    )
+def _build(encoding: str, rank_file: bytes) -> Vocabulary:
+    """Build the vocabulary of an encoding from its rank file, verified by the caller, unless that was done before."""
+    definition = define(encoding)
+    key = encoding, definition.rank_file.sha256
+    if key not in _built:
+        ranks = parse_ranks(rank_file)
+        built = Vocabulary(
+            name=encoding,
+            pattern=definition.pattern,
+            ranks=ranks,
+            special_tokens=definition.special_tokens,
+            sha256=definition.rank_file.sha256,
+            n_vocab=max(itertools.chain(ranks.values(), definition.special_tokens.values())) + 1,
+            rank_file=rank_file,
+        )
+        _built.setdefault(key, built)  # another thread may have been faster
+    return _built[key]

@@ -1,12 +1,11 @@
-"""A name of an encoding or a model -> the encoding."""
+"""The name of an encoding or a model -> the encoding."""
 
 from __future__ import annotations
 
 import difflib
-import functools
-from types import ModuleType
 
 from llmprep.errors import VocabularyError, shorten
+from llmprep.vocabulary.definitions import encoding_names
 
 
 def resolve_encoding(name: str) -> str:
@@ -19,7 +18,7 @@ def resolve_encoding(name: str) -> str:
 
     if not isinstance(name, str):
         raise VocabularyError(f"encoding: must be the name of an encoding or a model, not a {type(name).__name__}")
-    encodings = _definitions().ENCODING_CONSTRUCTORS
+    encodings = encoding_names()
     if name in encodings:
         return name
     if name in MODEL_TO_ENCODING:
@@ -27,24 +26,6 @@ def resolve_encoding(name: str) -> str:
     for prefix, encoding in MODEL_PREFIX_TO_ENCODING.items():
         if name.startswith(prefix):
             return encoding
-    near = difflib.get_close_matches(name.lower(), {**encodings, **MODEL_TO_ENCODING}, n=3)
+    near = difflib.get_close_matches(name.lower(), [*encodings, *MODEL_TO_ENCODING], n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(encodings)} and model names"
     raise VocabularyError(f"--encoding {shorten(name)}: unknown; {hint}")
-
-
-@functools.cache
-def _definitions() -> ModuleType:
-    """Return tiktoken's definitions, to look names up in."""
-    return load_definitions()
-
-
-def load_definitions() -> ModuleType:
-    """Load a private copy of tiktoken's definitions, whose loaders are the caller's to set."""
-    import importlib.util
-
-    spec = importlib.util.find_spec("tiktoken_ext.openai_public")
-    if spec is None or spec.loader is None:
-        raise VocabularyError("tiktoken is installed without its definitions; reinstall tiktoken")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

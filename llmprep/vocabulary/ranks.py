@@ -1,21 +1,42 @@
-"""Rank files: parsed, embedded, verified by their sha256."""
+"""A rank file: its names, its hash, its format."""
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
-from pathlib import Path
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import urlsplit
 
-from llmprep.choices import Announce
-from llmprep.errors import VocabularyError
-from llmprep.vocabulary.downloading import fetch_ranks
-from llmprep.vocabulary.folders import Tried, not_found_error, rank_folders, read_from_folder
+Ranks: TypeAlias = dict[bytes, int]
+"""Token -> rank, which is its id."""
 
-EMBEDDED = Path(__file__).parent / "data" / "r50k_base.tiktoken"
-R50K_SHA256 = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
-P50K_SHA256 = "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069"
-Ranks = dict[bytes, int]
+
+@dataclass(frozen=True, slots=True)
+class RankFile:
+    """A file of ranks as tiktoken knows it: the address that it downloads it from, and the hash of its content."""
+
+    address: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """Its plain name, as ``cl100k_base.tiktoken``."""
+        return urlsplit(self.address).path.rpartition("/")[2]
+
+    @property
+    def cache_name(self) -> str:
+        """What tiktoken's cache calls it."""
+        return hashlib.sha1(self.address.encode(), usedforsecurity=False).hexdigest()
+
+    @property
+    def host(self) -> str:
+        """The host that it is downloaded from."""
+        return urlsplit(self.address).netloc
+
+    def holds(self, data: bytes) -> bool:
+        """Tell whether this is its content, by the hash."""
+        return hashlib.sha256(data).hexdigest() == self.sha256
 
 
 def parse_ranks(data: bytes) -> Ranks:
@@ -26,36 +47,3 @@ def parse_ranks(data: bytes) -> Ranks:
     """
     words = data.split()
     return dict(zip(map(binascii.a2b_base64, words[::2]), map(int, words[1::2]), strict=True))
-
-
-def find_rank_file(
-    address: str, sha256: str, folder: str | None, announce: Announce | None, *, download: bool = True
-) -> bytes:
-    """Return a verified rank file."""
-    if sha256 in (R50K_SHA256, P50K_SHA256):
-        return _embedded(sha256)
-    tried: Tried = {}
-    found = next(
-        filter(None, (read_from_folder(place, address, sha256, tried) for place in rank_folders(folder))), None
-    )
-    if found is None and not download:
-        raise not_found_error(address, tried)
-    for unusable in (what for what, was_there in tried.items() if was_there):
-        if announce is not None:
-            announce(f"not used: {unusable}")
-    return found or fetch_ranks(address, sha256, tried, announce)
-
-
-def _embedded(sha256: str) -> bytes:
-    path = EMBEDDED
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise VocabularyError(f"{path}: {error.strerror}; reinstall llmprep") from error
-    if sha256 == P50K_SHA256:
-        # p50k_base is r50k_base and runs of 2 to 25 spaces; id 50256 between them is the end-of-text token.
-        runs = (base64.b64encode(b" " * (rank - 50255)) + b" %d\n" % rank for rank in range(50257, 50281))
-        data += b"".join(runs)
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise VocabularyError(f"{path}: damaged (its sha256 is not {sha256}); reinstall llmprep")
-    return data

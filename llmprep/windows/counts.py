@@ -1,4 +1,4 @@
-"""How many windows there are, and which sizes a window may have."""
+"""Which sizes a window may have, how many windows there are, and where a stream is split."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_size(name: str, value: object) -> int:
 
 
 def split_place(n_tokens: int, val_fraction: float) -> int:
-    """Return where a stream is cut for validation, once: the last ``floor(n * val_fraction)`` tokens are for that.
+    """Return at which token a stream is split: the last ``floor(n * val_fraction)`` are for validation.
 
     >>> split_place(5145, 0.1)
     4631
@@ -37,7 +37,7 @@ def split_place(n_tokens: int, val_fraction: float) -> int:
 
 
 def count_windows(n_tokens: int, max_length: int, stride: int) -> int:
-    """Return how many windows there are.
+    """Return how many windows ``n_tokens`` give: 0 if they are too few for one.
 
     >>> [count_windows(5145, *ls) for ls in ((4, 4), (4, 1), (256, 128), (256, 256))]
     [1286, 5141, 39, 20]
@@ -46,7 +46,7 @@ def count_windows(n_tokens: int, max_length: int, stride: int) -> int:
 
 
 def require_windows(n_tokens: int, max_length: int, stride: int, name: str) -> int:
-    """Return `count_windows`, or raise `DataError` that says which max_length would work."""
+    """Return `count_windows`. Raises `DataError`, which says what max_length would work for ``name``, if it is 0."""
     count = count_windows(n_tokens, max_length, stride)
     if count == 0:
         largest = (

@@ -1,4 +1,4 @@
-"""What becomes of each token: used, in a gap, or in the tail."""
+"""What becomes of each token: used, skipped between windows, or left at the end."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Coverage:
     """What becomes of each of ``n_tokens`` tokens. All figures count tokens, each once.
 
     Every token is either used (an input or a target at least once), in a gap between windows
-    (stride > max_length + 1), or in the tail behind the last window:
-    ``n_tokens == n_used + n_gap + n_tail``. ``overlap`` is what one window shares with the next.
+    (stride > max_length + 1), or in the tail after the last window:
+    ``n_tokens == n_used + n_gap + n_tail``. ``overlap`` is how many inputs one window shares with the next.
     """
 
     n_tokens: int
@@ -30,7 +30,7 @@ class Coverage:
 
 
 def cover(n_tokens: int, max_length: int, stride: int) -> Coverage:
-    """Account for every token.
+    """Account for every token; the sizes are those that `check_window` allows.
 
     >>> c = cover(5145, 4, 4)
     >>> c.n_windows, c.n_input, c.n_target, c.n_tail

@@ -1,4 +1,4 @@
-"""Growing contexts, each with the token that follows."""
+"""Ids -> growing contexts, each with the token that comes next."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from llmprep.windows.views import Ids
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Growing contexts with the token that follows each.
+    """Growing contexts, and the token that comes next after each.
 
-    ``contexts`` (n, context_size) right-padded, ``lengths`` (n,), ``targets`` (n,), all int64.
+    ``contexts`` (n, context_size) padded on the right, ``lengths`` (n,), ``targets`` (n,), all int64.
     """
 
     contexts: Ids
@@ -28,9 +28,10 @@ class Pairs:
 
 
 def grow_pairs(ids: Ids, context_size: int, *, n_windows: int = 1, pad_id: int = 0) -> Pairs:
-    """Return, for each of ``n_windows`` neighbouring windows, contexts of 1 to context_size tokens.
+    """Return n_windows * context_size pairs: for each window in turn, its contexts of 1 to context_size tokens.
 
-    ``ids`` must hold n_windows * context_size + 1 tokens; window k begins at k * context_size.
+    ``ids`` must hold n_windows * context_size + 1 tokens; window k begins at k * context_size. ``pad_id`` fills
+    the contexts up to context_size.
 
     >>> list(grow_pairs(np.array([290, 4920, 2241]), context_size=2))
     [([290], 4920), ([290, 4920], 2241)]

@@ -1,9 +1,4 @@
-"""Ids -> windows: counts, views, coverage, growing pairs. Arithmetic only.
-
-For ids of length n, max_length L and stride S, window k starts at k * S, its input is ``ids[kS : kS+L]`` and its
-target the same slice moved by one. There are ``max(0, (n - 1 - L) // S + 1)`` of them: the starts are
-``range(0, n - L, S)``, as in the data-loading chapter of rasbt/LLMs-from-scratch.
-"""
+"""Ids -> windows that copy nothing, rows and spans taken from a stream, and windows -> ids."""
 
 from __future__ import annotations
 
@@ -20,7 +15,9 @@ Ids = npt.NDArray[Any]
 
 
 def view_windows(ids: Ids, max_length: int, stride: int) -> tuple[Ids, Ids]:
-    """Return inputs and targets, each (N, max_length), as read-only views of ``ids`` (n,): nothing is copied.
+    """Return inputs and targets, each (N, max_length), as read-only views of ``ids`` (n,), with its dtype.
+
+    Nothing is copied. N is `count_windows`, and may be 0.
 
     >>> x, y = view_windows(np.arange(6), max_length=4, stride=1)
     >>> x.tolist(), y.tolist()
@@ -34,10 +31,9 @@ def view_windows(ids: Ids, max_length: int, stride: int) -> tuple[Ids, Ids]:
 
 
 def take_rows(blocks: Iterable[Ids], max_length: int, stride: int) -> Iterator[Ids]:
-    """Yield ``ids[kS : kS+L+1]`` for each window of a stream of blocks, several rows at a time, flat.
+    """Yield the rows ``ids[kS : kS+L+1]`` of all windows, whole rows only, in flat arrays of one or more.
 
-    For stride > max_length, where a file keeps only these rows. The last yield may hold a partial row's
-    worth of nothing: an incomplete row is never yielded.
+    ``blocks`` are the stream's ids, each (n,), in order. For stride > max_length, where a file keeps only these rows.
     """
     width = max_length + 1
     held: list[Ids] = []
@@ -59,7 +55,9 @@ def take_rows(blocks: Iterable[Ids], max_length: int, stride: int) -> Iterator[I
 
 
 def stream_of(input_ids: Ids, target_ids: Ids, stride: int) -> Ids:
-    """Return the token stream (without its tail) that windows of stride <= max_length were cut from.
+    """Return the token stream (n,), without its tail, that windows of stride <= max_length were cut from.
+
+    ``input_ids`` and ``target_ids`` are (N, max_length), with N at least 1.
 
     >>> x, y = view_windows(np.arange(10), max_length=4, stride=3)
     >>> stream_of(x, y, 3).tolist()
@@ -71,7 +69,8 @@ def stream_of(input_ids: Ids, target_ids: Ids, stride: int) -> Ids:
 def take_span(blocks: Iterable[Ids], start: int, count: int, *, name: str, to_the_end: bool = False) -> Ids:
     """Return ``ids[start : start + count]`` of a stream, reading no further unless ``to_the_end``.
 
-    Raises `DataError` if the stream ends before.
+    ``blocks`` are the stream's ids, each (n,), in order. Raises `DataError`, which calls the stream ``name``, if it
+    ends earlier.
     """
     kept: list[Ids] = []
     seen = 0

@@ -200,7 +200,6 @@ class Contestant:
     needs: tuple[str, ...] = ()
     processes: bool = False
     writes: bool = True
-    plotted: bool = True
 
     @property
     def missing(self) -> str:
@@ -217,10 +216,10 @@ GIGATOKEN = ("gigatoken",)
 CONTESTANTS = {
     "textbook": Contestant(textbook, "tiktoken to a list, a loop of slices, torch.save; windows of 256, stride 128"),
     "llmprep": Contestant((), "llmprep window --max-length 256 --stride 128"),
-    "llmprep gigatoken": Contestant(("--backend", "gigatoken"), "--backend gigatoken", GIGATOKEN, plotted=False),
+    "llmprep gigatoken": Contestant(("--backend", "gigatoken"), "--backend gigatoken", GIGATOKEN),
     "llmprep tiktoken": Contestant(("--backend", "tiktoken"), "--backend tiktoken"),
-    "llmprep uint16": Contestant(("--dtype", "uint16"), "--dtype uint16", plotted=False),
-    "llmprep one job": Contestant(("--jobs", "1"), "--jobs 1", plotted=False),
+    "llmprep uint16": Contestant(("--dtype", "uint16"), "--dtype uint16"),
+    "llmprep one job": Contestant(("--jobs", "1"), "--jobs 1"),
     "bare tiktoken": Contestant(
         bare_tiktoken, "encode_to_numpy on pieces of 256 KiB, one thread, nothing written", writes=False
     ),
@@ -232,7 +231,6 @@ CONTESTANTS = {
         "encode_batch_padded(BytesSource([piece])), otherwise the same",
         GIGATOKEN,
         writes=False,
-        plotted=False,
     ),
     "gigatoken files": Contestant(
         gigatoken_files, "encode_files on all cores, numpy.save as int64; ids, no windows", ("gigatoken", "awkward")

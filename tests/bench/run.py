@@ -2,7 +2,7 @@
 
 Contestants take turns, each in a process of its own, several rounds for each size; medians are shown. "s" is the wall
 clock from the start of the process to its end, so to the result on disk (only llmprep waits until the disk has it).
-Writes build/bench.json and build/bench.svg. What is not installed is listed; the exit code is 1 if llmprep, or what
+Writes build/bench.json. What is not installed is listed; the exit code is 1 if llmprep, or what
 needs no more than it does, has failed.
 """
 
@@ -18,7 +18,6 @@ from contestants import CONTESTANTS
 from figures import AUTO, Measured, figures
 from gpt2 import BUILD, ROOT, TOKENIZER_JSON
 from measure import HERE, Result, Run, measure
-from plot import draw
 from report import as_values, show
 
 FOLDER = BUILD / "bench"
@@ -45,7 +44,6 @@ def main() -> int:
     promises = figures(measured)
     show(measured, promises)
     (BUILD / "bench.json").write_text(json.dumps(as_values(measured, promises), indent=1) + "\n", encoding="utf-8")
-    (BUILD / "bench.svg").write_text(draw(measured.sizes), encoding="utf-8")
     for line in measured.failures():
         say(f"failed: {line}")
     return 1 if measured.failures() else 0

@@ -70,7 +70,6 @@ def test_every_contestant_runs(tmp_path: Path) -> None:
     for name in (name for name in ("datasets", "litdata", "datatrove") if find_spec(name) is None):
         assert found[name]["error"].startswith("not installed: ")
         assert f"{name}: not installed: " in done.stdout
-    assert (tmp_path / "build" / "bench.svg").stat().st_size > 0
 
 
 @pytest.mark.slow

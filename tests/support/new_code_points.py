@@ -1,7 +1,8 @@
 """Derive the code points for which gigatoken and tiktoken give different ids, as ranges.
 
-``python -m tests.new_code_points`` prints them for `llmprep.backends.NEW_CODE_POINTS`; it takes about a minute. Each
-code point is put between letters, digits, spaces, a contraction and itself, for each pattern that both libraries know.
+``python tests/support/new_code_points.py`` prints them for `llmprep.tokens.unicode17.NEW_CODE_POINTS`; it takes about a
+minute. Each code point is put between letters, digits, spaces, a contraction and itself, for each pattern that both
+libraries know.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
-from llmprep.tokens.backends import Encoder
+from llmprep.tokens.backends import tiktoken_encoding
+from llmprep.tokens.gigatoken import Gigatoken
 from llmprep.vocabulary.loading import load_vocabulary
 
 ENCODINGS = ("r50k_base", "cl100k_base", "o200k_base")
@@ -22,16 +24,13 @@ Ranges = tuple[tuple[int, int], ...]
 
 def differing_code_points(encoding: str, folder: Path) -> set[int]:
     """Return every code point whose ids differ between the two libraries in some context."""
-    encoder = Encoder(load_vocabulary(encoding, str(folder)), "text", "gigatoken")
-    assert encoder._gigatoken is not None
-    tokenizer = encoder._gigatoken._build(special=False)
+    vocabulary = load_vocabulary(encoding, folder)
+    exact, fast = tiktoken_encoding(vocabulary), Gigatoken(vocabulary)._build(special=False)
     found = set()
-    for code in range(sys.maxunicode + 1):
-        if 0xD800 <= code < 0xE000:
-            continue
+    for code in (*range(0xD800), *range(0xE000, sys.maxunicode + 1)):
         c = chr(code)
         text = f"a{c}b {c}A{c}1{c}2 x{c}'ve{c} {c}{c}\n{c}.{c}"
-        if encoder._tiktoken(text, False).tolist() != tokenizer.encode(text.encode()).tolist():  # noqa: FBT003
+        if exact.encode(text, disallowed_special=()) != fast.encode(text.encode()).tolist():
             found.add(code)
     return found
 

@@ -11,10 +11,13 @@ def test_it_is_refused(refusal: Refusal, call: Call) -> None:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -32,7 +35,7 @@ Tree: TypeAlias = dict[str, tuple[int, int, bytes | str]]
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A command line that must be refused.
+    """A command line that must be refused, or one for each of some ``commands``, which go before the ``arguments``.
 
     ``line`` is what stands after ``llmprep: error: ``; three dots in it stand for any text. ``notes`` is how many notes
     come before it.
@@ -43,6 +46,7 @@ class Refusal:
     code: int
     line: str
     notes: int = 0
+    commands: Sequence[str] = ("",)
 
 
 def each_row(table: Mapping[str, Refusal]) -> pytest.MarkDecorator:
@@ -50,19 +54,31 @@ def each_row(table: Mapping[str, Refusal]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("refusal", table.values(), ids=table.keys())
 
 
-def check_refusal(call: Call, refusal: Refusal, commands: Sequence[str] = ("",)) -> None:
-    """Make what a row needs, in the current folder, and run its command line, once with each command put before it.
+def check_refusal(call: Call, refusal: Refusal, commands: Sequence[str] = ()) -> None:
+    """Make what a row needs, in the current folder, and run its command lines, or those of other ``commands``.
 
-    Each time it ends with the row's code, nothing on standard output and one line of error, and the folder stays as it
-    was: no output, no temporary file, no byte changed.
+    Each ends with the row's code, nothing on standard output and one line of error, and the folder stays as it was: no
+    output, no temporary file, no byte changed.
     """
     fill(Path(), refusal.make)
     given = refusal.arguments
     arguments = shlex.split(given) if isinstance(given, str) else given
-    for command in commands:
-        check_refused(
-            call, *shlex.split(command), *arguments, code=refusal.code, line=refusal.line, notes=refusal.notes
-        )
+    for command in commands or refusal.commands:
+        whole = (*shlex.split(command), *arguments)
+        check_refused(call, *whole, code=refusal.code, line=refusal.line, notes=refusal.notes)
+
+
+@contextlib.contextmanager
+def frugal(n_bytes: int = 4_000_000, seconds: float = 5) -> Iterator[None]:
+    """Check that the block takes little memory and little time."""
+    begun = time.monotonic()
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < n_bytes
+    finally:
+        tracemalloc.stop()
+    assert time.monotonic() - begun < seconds
 
 
 def check_refused(call: Call, *arguments: str | Path, code: int, line: str, notes: int = 0) -> Ended:

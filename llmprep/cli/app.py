@@ -1,0 +1,46 @@
+"""The commands, each in a module of its own, gathered into one Typer app."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmprep import __version__
+from llmprep.cli.embed import embed
+from llmprep.cli.inspect import inspect
+from llmprep.cli.merge import merge
+from llmprep.cli.pairs import pairs
+from llmprep.cli.printer import Printer
+from llmprep.cli.tokenize import tokenize
+from llmprep.cli.window import window
+
+app = typer.Typer(
+    name="llmprep",
+    help="Turn text into next-token training windows.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        Printer().lines([f"llmprep {__version__}"])
+        raise typer.Exit
+
+
+@app.callback()
+def llmprep(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Turn text into next-token training windows."""
+
+
+for command in (tokenize, pairs, window, embed, inspect, merge):
+    app.command()(command)

@@ -1,0 +1,225 @@
+"""`embed`: windows -> token + positional embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmprep import choices
+from llmprep.cli.groups import Target, Texts, Words
+from llmprep.cli.notes import say_notes, stream_values
+from llmprep.cli.options import MaxLengthOfText, Stride, filled, output_name
+from llmprep.cli.printer import Printer
+from llmprep.cli.spread import spread
+from llmprep.errors import UsageError
+from llmprep.preview import plain
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.utils.data import DataLoader
+
+    from llmprep.inputs import WindowSource
+    from llmprep.output.checking import Output
+    from llmprep.ptfile.reading import PtFile
+    from llmprep.pytorch.embedding import EmbeddingSizes, Tables
+
+
+@dataclass(frozen=True, slots=True)
+class TableOptions:
+    """The two tables: how large they are, how they are drawn, or where they are read from."""
+
+    dim: Annotated[
+        int | None, typer.Option("--dim", metavar="INT", min=1, max=65536, help="Numbers per token. Default: 256.")
+    ] = None
+    context_length: Annotated[
+        int | None,
+        typer.Option(
+            "--context-length",
+            metavar="INT",
+            min=1,
+            max=2**31 - 1,
+            help="Rows of the positional table. Default: 1024.",
+        ),
+    ] = None
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**64 - 1, metavar="INT", help="Random seed.")] = 123
+    order: Annotated[
+        choices.DrawOrder | None,
+        typer.Option(
+            "--order",
+            help="Draw random numbers as the course's dataloader.ipynb (both tables, then the loader) or its "
+            "ch02.ipynb run from the top (a 6 x 3 example, token table, loader, positional table). "
+            "Default: dataloader.",
+        ),
+    ] = None
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", metavar="PATH", parser=filled, help="Take both tables from this .pt file."),
+    ] = None
+    save_weights: Annotated[
+        str | None,
+        typer.Option("--save-weights", metavar="PATH", parser=output_name, help="Write both tables to this .pt file."),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """Which windows make the batches, and in which order."""
+
+    max_length: MaxLengthOfText = None
+    stride: Stride = None
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", metavar="INT", min=1, max=2**31 - 1, help="Windows in a batch.")
+    ] = 8
+    batches: Annotated[
+        int | None, typer.Option("--batches", metavar="N", min=1, help="Batches to embed. Default: all.")
+    ] = None
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Take windows in a random order.")] = False
+    drop_last: Annotated[bool, typer.Option("--drop-last", help="Leave out an incomplete last batch.")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Computing:
+    """How the embeddings are computed and written."""
+
+    dtype: Annotated[choices.FloatDtype, typer.Option("--dtype", help="Dtype of the embeddings in the file.")] = (
+        "float32"
+    )
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", parser=filled, help="Where to compute: cpu, cuda, ...")
+    ] = "cpu"
+
+
+@spread
+def embed(
+    texts: Texts, batching: Batching, tables: TableOptions, computing: Computing, target: Target, words: Words
+) -> None:
+    """Turn windows into token + positional embeddings."""
+    from llmprep.cli.naming import check_outputs, name_output
+    from llmprep.inputs import open_windows
+    from llmprep.ptfile.reading import read_pt
+    from llmprep.pytorch import embedding
+
+    printer, paths = words.printer(target.output, tables.save_weights), texts.paths()
+    reading = texts.reading(printer)
+    read_too = [tables.weights] if tables.weights else []
+    (output,) = check_outputs(paths, [name_output(paths, target.output, "embeddings")], target, read_too)
+    outputs = [output, *_check_weights_output(paths, output, tables, target)]
+    order = embedding.choose_order(tables.order, shuffle=batching.shuffle, weights=tables.weights)
+    device = embedding.check_device(computing.device)
+    with words.progress() as progress:
+        source = open_windows(paths, batching.max_length, batching.stride, reading, progress.watch)
+    weights = read_pt(Path(tables.weights)) if tables.weights else None
+    sizes = _find_sizes(source, weights, batching, tables, computing)
+    _check_sizes(printer, source, sizes, output)
+    drawing = embedding.Drawing(tables.seed, order, batching.shuffle)
+    drawn, batches = embedding.create_tables(sizes, _load(source, batching), drawing, weights)
+    embedded = embedding.embed_batches(batches, drawn, device=device, dtype=sizes.dtype)
+    chosen = embedding.content_options(sizes, drawing, weights)
+    _write(outputs, source, sizes, drawn, map(embedding.raw_bytes, embedded), chosen)
+    _show(printer, source, sizes, drawn, output.name)
+
+
+def _check_weights_output(paths: list[str], output: Output, tables: TableOptions, target: Target) -> list[Output]:
+    from llmprep.cli.naming import files_of
+    from llmprep.output.checking import check_output
+
+    if not tables.save_weights:
+        return []
+    read = [*files_of(paths), *([tables.weights] if tables.weights else [])]
+    saved = check_output(tables.save_weights, read, force=target.force)
+    if saved.path == output.path:
+        raise UsageError(f"--save-weights {tables.save_weights}: is also the output; name another file")
+    return [saved]
+
+
+def _find_sizes(
+    source: WindowSource, weights: PtFile | None, batching: Batching, tables: TableOptions, computing: Computing
+) -> EmbeddingSizes:
+    from llmprep.pytorch.embedding import EmbeddingOptions, find_sizes
+
+    options = EmbeddingOptions(
+        dim=tables.dim,
+        context_length=tables.context_length,
+        batch_size=batching.batch_size,
+        batches=batching.batches,
+        drop_last=batching.drop_last,
+        dtype=computing.dtype,
+    )
+    return find_sizes(source.rows.shape, source.origin.n_vocab, weights, options)
+
+
+def _check_sizes(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, output: Output) -> None:
+    """Check the ids and the space on the disk, and say, before any work, what will be written."""
+    from llmprep.formats.ids import check_ids
+    from llmprep.output.checking import check_space
+
+    check_ids(source.rows, sizes.n_vocab, source.origin.name)
+    check_space(output, sizes.n_bytes)
+    n, length, dim = sizes.shape
+    size = f"{n} windows x {length} tokens x {dim} numbers, {sizes.dtype}: {plain.size(sizes.n_bytes)}"
+    printer.note(f"{output.name}: {size}")
+
+
+def _load(source: WindowSource, batching: Batching) -> DataLoader[Tensor]:
+    from llmprep.pytorch.loaders import create_row_loader
+
+    return create_row_loader(
+        source.rows, batch_size=batching.batch_size, shuffle=batching.shuffle, drop_last=batching.drop_last
+    )
+
+
+def _write(
+    outputs: list[Output],
+    source: WindowSource,
+    sizes: EmbeddingSizes,
+    tables: Tables,
+    batches: Iterator[memoryview],
+    chosen: dict[str, object],
+) -> None:
+    """Write the embeddings, and the tables where they were asked for."""
+    from llmprep.formats.embeddings import write_embeddings
+    from llmprep.formats.meta import make_meta
+    from llmprep.formats.weights import write_weights
+    from llmprep.output.writing import open_outputs
+    from llmprep.pytorch.embedding import weight_arrays
+
+    meta = make_meta("embeddings", source.origin, source.figures, **chosen)
+    with open_outputs(*outputs) as (sink, *weights_sinks):
+        write_embeddings(sink, batches, sizes.shape, dtype=sizes.dtype, meta=meta)
+        for weights_sink in weights_sinks:
+            write_weights(weights_sink, weight_arrays(tables))
+
+
+def _show(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, tables: Tables, output: str) -> None:
+    """Tell the story of the shapes, and show the first numbers, to compare with."""
+    say_notes(printer, source.origin, source.figures)
+    rows, length, dim = min(sizes.batch_size, sizes.n_windows), sizes.max_length, sizes.dim
+    batch = [rows, length, dim]
+    first = [round(float(value), 5) for value in tables.token.weight.detach()[0, :3]]
+    printer.object(
+        {
+            **stream_values(source.origin, source.figures),
+            "command": "embed",
+            "output": output,
+            "shape": list(sizes.shape),
+            "first_batch": batch,
+            "token_table": [sizes.n_vocab, dim],
+            "position_table": [sizes.context_length, dim],
+            "token_table_begins": first,
+        }
+    )
+    if not printer.words:
+        return
+    if printer.on_terminal:
+        from llmprep.preview.screen import shape_story
+
+        printer.render(shape_story((rows, length), dim, sizes.n_vocab, sizes.context_length))
+    else:
+        printer.lines([f"[{rows}, {length}] -> token {batch} + position [{length}, {dim}] -> {batch}"])
+        printer.lines([f"token table [{sizes.n_vocab}, {dim}], positional table [{sizes.context_length}, {dim}]"])
+    printer.lines([f"token table begins {', '.join(f'{value:.5f}' for value in first)}"])
+    printer.lines([f"{plain.visible(output)}: input_embeddings {list(sizes.shape)}, {plain.size(sizes.n_bytes)}"])

@@ -1,0 +1,167 @@
+"""Groups of options that several commands share. A command takes one as a parameter; `spread` does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmprep import choices
+from llmprep.cli.options import VocabDir, filled, output_name
+from llmprep.cli.printer import Printer
+from llmprep.cli.progress import Progress
+from llmprep.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmprep.documents.source import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The inputs, and how texts among them are read and encoded."""
+
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE...",
+            parser=filled,
+            help="Texts, JSON Lines or Parquet files, folders, patterns; or one .pt file. - is standard input.",
+            show_default=False,
+        ),
+    ] = None
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            "--files-from", metavar="PATH", parser=filled, help="Read names of inputs, one a line, from PATH or -."
+        ),
+    ] = None
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="Names in --files-from end with NUL, as find -print0 writes.")
+    ] = False
+    field: Annotated[
+        str | None,
+        typer.Option(
+            "--field",
+            metavar="NAME",
+            parser=filled,
+            help="Field or column of records that holds the text. Default: text.",
+        ),
+    ] = None
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            "--encoding",
+            metavar="NAME",
+            parser=filled,
+            help="Encoding or model, such as gpt2 or gpt-4o. Default: gpt2.",
+        ),
+    ] = None
+    vocab_dir: VocabDir = None
+    newlines: Annotated[
+        choices.Newlines | None,
+        typer.Option("--newlines", help="universal: CRLF and CR become LF; keep: they stay. Default: universal."),
+    ] = None
+    separator: Annotated[
+        choices.Separator | None,
+        typer.Option("--separator", help="Between documents: the end-of-text id, or none. Default: eot."),
+    ] = None
+    special: Annotated[
+        choices.Special | None,
+        typer.Option(
+            "--special",
+            help="<|endoftext|> in a text: allow it as its id, take it as text, or error. Default: allow.",
+        ),
+    ] = None
+    backend: Annotated[
+        choices.BackendName, typer.Option("--backend", help="Which tokenizer encodes; the ids are the same.")
+    ] = "auto"
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", "-j", metavar="N", min=1, max=256, help="Threads that encode. Default: all cores it may use."
+        ),
+    ] = None
+
+    def paths(self) -> list[str]:
+        """Return the inputs named on the command line and in the list of files."""
+        from llmprep.documents.file_lists import read_names
+
+        listed = read_names(self.files_from, nul_separated=self.null) if self.files_from else []
+        if self.null and not self.files_from:
+            raise UsageError("--null: goes with --files-from")
+        paths = [*(self.inputs or []), *listed]
+        if self.files_from == "-" and "-" in paths:
+            raise UsageError("-: standard input can be read only once")
+        if not paths:
+            raise UsageError("Missing argument 'FILE...'; name a text, or - for standard input")
+        return paths
+
+    def reading(self, printer: Printer) -> choices.Reading:
+        """Return how the inputs are read, with the printer to be told what a person should know meanwhile."""
+        given = {"newlines": self.newlines, "separator": self.separator, "special": self.special}
+        chosen: dict[str, Any] = {name: choice for name, choice in given.items() if choice is not None}
+        return choices.Reading(
+            self.encoding,
+            choices.TextOptions(**chosen) if chosen else None,
+            self.vocab_dir,
+            self.field,
+            choices.Effort(self.backend, count_jobs(self.jobs)),
+            printer.note,
+        )
+
+
+def count_jobs(jobs: int | None) -> int:
+    """Return how many jobs were chosen, or else how many cores this process may use."""
+    from llmprep.tokens.cores import default_jobs
+
+    return default_jobs() if jobs is None else jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the result goes, and whether it may replace what is there."""
+
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="PATH", parser=output_name, help="File to write; - is standard output."),
+    ] = None
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Replace an existing file that is not a .pt, is read-only, or was made from other inputs."
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class IdFile:
+    """How ids are written, or whether that is only planned."""
+
+    dtype: Annotated[
+        choices.IdDtype | None, typer.Option("--dtype", help="Dtype of the ids in the file. Default: int64.")
+    ] = None
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be read and written, and estimate; write nothing.")
+    ] = False
+
+    def resolved_dtype(self) -> choices.IdDtype:
+        """Return the dtype, the default where none was chosen."""
+        return self.dtype or choices.ID_DTYPE
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is said, and how."""
+
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+
+    def printer(self, *outputs: str | None) -> Printer:
+        """Return what prints: on standard error, where one of the outputs takes standard output."""
+        return Printer(self.quiet, self.as_json, binary="-" in outputs)
+
+    def progress(self, counts: Sequence[Counts] = ()) -> Progress:
+        """Return what shows how far the reading of these sources has come."""
+        return Progress(counts, quiet=self.quiet)

@@ -1,0 +1,93 @@
+"""`pairs`: growing contexts, each with the token that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmprep.cli.groups import Target, Texts, Words
+from llmprep.cli.notes import decode_with, say_notes
+from llmprep.cli.options import window_number
+from llmprep.cli.printer import Printer
+from llmprep.cli.spread import spread
+from llmprep.errors import UsageError
+from llmprep.preview import plain
+
+if TYPE_CHECKING:
+    from llmprep.tokens.stream import TokenStream
+    from llmprep.windows.pairs import Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Contexts:
+    """Which contexts are grown."""
+
+    context_size: Annotated[
+        int, typer.Option("--context-size", metavar="INT", parser=window_number, help="Longest context, 1 or more.")
+    ] = 4
+    start: Annotated[int, typer.Option("--start", min=0, metavar="INT", help="Token to start at.")] = 0
+    windows: Annotated[
+        int, typer.Option("--windows", metavar="N", min=1, max=1_000_000, help="Neighbouring windows to grow.")
+    ] = 1
+
+
+@spread
+def pairs(texts: Texts, contexts: Contexts, target: Target, words: Words) -> None:
+    """Show growing contexts, each with the token that follows; -o writes them."""
+    from llmprep.cli.naming import files_of
+    from llmprep.formats.pairs import write_pairs
+    from llmprep.inputs import open_tokens
+    from llmprep.output.checking import check_output
+    from llmprep.output.writing import open_output
+    from llmprep.windows.pairs import grow_pairs
+    from llmprep.windows.views import take_span
+
+    printer, paths = words.printer(target.output), texts.paths()
+    output = check_output(target.output, files_of(paths), force=target.force) if target.output else None
+    if target.force and output is None:
+        raise UsageError("--force: goes with -o")
+    stream, size = open_tokens(paths, texts.reading(printer)), contexts.context_size
+    with words.progress(stream.figures.counts), closing(stream):
+        n_ids = size * contexts.windows + 1
+        ids = take_span(stream, contexts.start, n_ids, name=stream.origin.name, to_the_end=output is not None)
+    vocabulary = stream.origin.load_vocabulary(printer.note)
+    grown = grow_pairs(ids, size, n_windows=contexts.windows, pad_id=vocabulary.eot_id)
+    if output is not None:
+        with open_output(output) as sink:
+            write_pairs(sink, grown, _meta(stream, contexts))
+    say_notes(printer, stream.origin, stream.figures)
+    values = {"command": "pairs", "encoding": stream.origin.encoding, "output": output and output.name}
+    _show(printer, values, grown, decode_with(vocabulary))
+
+
+def _meta(stream: TokenStream, contexts: Contexts) -> dict[str, object]:
+    from llmprep.formats.meta import make_meta
+
+    chosen = {"start": contexts.start, "context_size": contexts.context_size, "windows": contexts.windows}
+    return make_meta("pairs", stream.origin, stream.figures, **chosen, dtype="int64")
+
+
+def _show(printer: Printer, values: Mapping[str, object], grown: Pairs, decode: plain.Decode) -> None:
+    """Show each context and its target."""
+    listed = list(grown)
+    if printer.as_json:
+        shown = [
+            {
+                "context": context,
+                "target": target,
+                "context_text": decode(context),
+                "target_text": decode([target]),
+            }
+            for context, target in listed
+        ]
+        printer.object({**values, "pairs": shown})
+    elif printer.words and printer.on_terminal:
+        from llmprep.preview.screen import pair_table
+
+        printer.render(pair_table(listed, decode))
+    elif printer.words:
+        printer.lines(plain.pair_lines(listed, decode))

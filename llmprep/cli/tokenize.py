@@ -1,0 +1,98 @@
+"""`tokenize`: texts -> one file of token ids, a token store, or ids and counts as lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmprep.choices import Reading
+from llmprep.cli.groups import IdFile, Target, Texts, Words
+from llmprep.cli.listing import Listing, print_counts, print_ids
+from llmprep.cli.notes import find_decoder, say_notes, special_lines, stream_values
+from llmprep.cli.printer import Printer
+from llmprep.cli.spread import spread
+from llmprep.cli.store import Shards, make_store, plan_store
+from llmprep.preview import plain
+
+if TYPE_CHECKING:
+    from llmprep.tokens.stream import TokenStream
+
+TOKENS_SHOWN = 48
+IDS_SHOWN = 16
+
+
+@spread
+def tokenize(texts: Texts, listing: Listing, file: IdFile, shards: Shards, target: Target, words: Words) -> None:
+    """Encode texts into one file of token ids, or into a token store (-o FOLDER/)."""
+    printer, paths = words.printer(target.output), texts.paths()
+    as_store, reading = shards.wanted(target.output), texts.reading(printer)
+    if listing.count or listing.ids:
+        listing.refuse_rest(target, file, shards)
+        (print_counts if listing.count else print_ids)(printer, paths, reading)
+    elif as_store:
+        shards.refuse_rest(target, file)
+        (plan_store if file.dry_run else make_store)(printer, paths, target.output, reading, shards)
+    else:
+        _write_file(printer, words, paths, reading, target, file)
+
+
+def _write_file(
+    printer: Printer, words: Words, paths: list[str], reading: Reading, target: Target, file: IdFile
+) -> None:
+    from llmprep.cli.dry_run import Planned, show_plan
+    from llmprep.cli.naming import check_outputs, name_output
+    from llmprep.formats.tokens import write_tokens
+    from llmprep.inputs import open_tokens
+    from llmprep.output.writing import open_output
+    from llmprep.tokens.stream import Distinct, Head
+
+    dtype = file.resolved_dtype()
+    (output,) = check_outputs(paths, [name_output(paths, target.output, "tokens")], target)
+    if file.dry_run:
+        show_plan(printer, paths, reading, Planned(output.name, dtype))
+        return
+    stream, head = open_tokens(paths, reading), Head(TOKENS_SHOWN)
+    distinct = Distinct(stream.origin.n_vocab)
+    with open_output(output) as sink, words.progress(stream.figures.counts):
+        n_bytes = write_tokens(sink, stream.through(head).through(distinct), dtype=dtype)
+    made = {"output": output.name, "output_bytes": n_bytes, "n_distinct": distinct.count}
+    _show(printer, stream, head.ids, made)
+
+
+def _show(printer: Printer, stream: TokenStream, head: list[int], made: dict[str, Any]) -> None:
+    """Say what was made."""
+    figures = stream.figures
+    n_chars = sum(each.n_chars for each in figures.counts)
+    per_token = n_chars / figures.n_tokens
+    say_notes(printer, stream.origin, figures)
+    printer.object(
+        {
+            **stream_values(stream.origin, figures),
+            "command": "tokenize",
+            **made,
+            "n_chars": n_chars,
+            "chars_per_token": round(per_token, 4),
+            "first_ids": head[:IDS_SHOWN],
+        }
+    )
+    if not printer.words:
+        return
+    n_read = sum(source["bytes"] for source in figures.sources)
+    encoding, distinct = plain.visible(stream.origin.encoding), plain.number(made["n_distinct"])
+    tokens = f"{plain.plural(figures.n_tokens, 'token')} ({encoding}), {distinct} distinct"
+    text = f", {plain.plural(n_chars, 'character')} ({per_token:.2f} per token)" if n_chars else ""
+    printer.lines([f"{tokens}{text}, {plain.plural(n_read, 'byte')}", *special_lines(figures)])
+    _preview(printer, find_decoder(printer, stream.origin), head)
+    size = plain.size(made["output_bytes"])
+    printer.lines([f"{plain.visible(made['output'])}: token_ids [{figures.n_tokens}], {size}"])
+
+
+def _preview(printer: Printer, decode: plain.Decode | None, head: list[int]) -> None:
+    if printer.on_terminal and decode is not None:
+        from llmprep.preview.screen import token_strip
+
+        printer.render(token_strip(head, decode, printer.width()))
+        return
+    shown = head[:IDS_SHOWN]
+    printer.lines([" ".join(map(str, shown))])
+    if decode is not None:
+        printer.lines(["|".join(plain.visible(decode([i])) for i in shown)])

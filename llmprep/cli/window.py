@@ -1,0 +1,150 @@
+"""`window`: texts or a tokens file -> input and target windows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmprep import choices
+from llmprep.cli.groups import IdFile, Target, Texts, Words
+from llmprep.cli.notes import find_decoder, say_notes, special_lines, stream_values
+from llmprep.cli.options import Stride, ValFraction, window_number
+from llmprep.cli.printer import Printer
+from llmprep.cli.spread import spread
+from llmprep.preview import plain
+
+if TYPE_CHECKING:
+    from llmprep.formats.windows import WindowOptions
+    from llmprep.tokens.stream import TokenStream
+    from llmprep.windows.coverage import Coverage
+
+CONTEXTS_SHOWN = 8
+MAX_HEAD = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Which windows are cut, and how they are stored."""
+
+    max_length: Annotated[
+        int, typer.Option("--max-length", metavar="INT", parser=window_number, help="Tokens in a window, 1 or more.")
+    ] = choices.MAX_LENGTH
+    stride: Stride = None
+    val_fraction: ValFraction = None
+    dense: Annotated[bool, typer.Option("--dense", help="Write contiguous tensors, not views of one storage.")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is shown of the windows."""
+
+    explain: Annotated[bool, typer.Option("--explain", help="Draw what max-length and stride do.")] = False
+    preview: Annotated[int, typer.Option("--preview", min=0, metavar="N", help="Windows to show.")] = 2
+
+
+@spread
+def window(texts: Texts, shape: Shape, look: Look, file: IdFile, target: Target, words: Words) -> None:
+    """Slice texts or a tokens file into input and target windows."""
+    from llmprep.cli.dry_run import plan_windows, show_plan
+    from llmprep.cli.naming import check_outputs, name_output, split_names
+    from llmprep.formats.splitting import split_stream
+    from llmprep.formats.windows import WindowOptions, write_windows
+    from llmprep.inputs import open_tokens
+    from llmprep.output.writing import open_outputs
+    from llmprep.tokens.stream import Head
+
+    printer, paths = words.printer(target.output), texts.paths()
+    reading, val_fraction = texts.reading(printer), shape.val_fraction
+    options = WindowOptions(shape.max_length, shape.stride or shape.max_length, file.resolved_dtype(), shape.dense)
+    names = split_names(name_output(paths, target.output, "windows"), val_fraction)
+    outputs = check_outputs(paths, names, target)
+    if file.dry_run:
+        show_plan(printer, paths, reading, plan_windows(" and ".join(names), options, val_fraction))
+        return
+    preview = Preview(printer, options, look)
+    stream = open_tokens(paths, reading)
+    with open_outputs(*outputs) as sinks, words.progress(stream.figures.counts):
+        parts = [stream] if val_fraction is None else split_stream(stream, val_fraction)
+        heads = [Head(preview.n_ids) for _ in parts]
+        headed = [part.through(head) for part, head in zip(parts, heads, strict=True)]
+        sizes = [write_windows(sink, part, options, printer.note) for sink, part in zip(sinks, headed, strict=True)]
+    say_notes(printer, stream.origin, stream.figures)
+    made = zip(parts, heads, outputs, sizes, strict=True)
+    shown = [preview.show(part, head.ids, output.name, n_bytes) for part, head, output, n_bytes in made]
+    printer.object(shown[0] if len(shown) == 1 else {"command": "window", "train": shown[0], "val": shown[1]})
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Says what became of a stream, and shows its first windows."""
+
+    printer: Printer
+    options: WindowOptions
+    look: Look
+
+    @property
+    def n_ids(self) -> int:
+        """How many of a stream's first ids are needed to show its first windows."""
+        needed = (self.look.preview - 1) * self.options.stride + self._length + 1
+        return min(MAX_HEAD, needed) if self.look.preview else 0
+
+    @property
+    def _length(self) -> int:
+        """How much of a window is shown: all of it as JSON, as many contexts as a person reads in words."""
+        length = self.options.max_length
+        return length if self.printer.as_json else min(length, CONTEXTS_SHOWN)
+
+    def show(self, stream: TokenStream, head: list[int], output: str, n_bytes: int) -> dict[str, Any]:
+        """Say what was made of a stream; return it as the values of a JSON object."""
+        from llmprep.windows.coverage import cover
+
+        coverage = cover(stream.figures.n_tokens, self.options.max_length, self.options.stride)
+        rows = self._first_windows(head)
+        if len(rows) < min(self.look.preview, coverage.n_windows):
+            told = f"{len(rows)} shown; a preview reads the first {MAX_HEAD:,} tokens"
+            self.printer.note(f"--preview {self.look.preview}: {told}")
+        if self.printer.words:
+            self._say(stream, coverage, rows)
+            shape = f"[{coverage.n_windows}, {self.options.max_length}]"
+            made = f"input_ids and target_ids {shape}, {plain.size(n_bytes)}"
+            self.printer.lines([f"{plain.visible(output)}: {made}"])
+        return {
+            **stream_values(stream.origin, stream.figures),
+            "command": "window",
+            "output": output,
+            "output_bytes": n_bytes,
+            "max_length": self.options.max_length,
+            "stride": self.options.stride,
+            "n_windows": coverage.n_windows,
+            "coverage": asdict(coverage),
+            "windows": [{"input_ids": ids[:-1], "target_ids": ids[1:]} for ids in rows],
+        }
+
+    def _first_windows(self, head: list[int]) -> list[list[int]]:
+        """Return what is shown of each window, its last target included; none that the head cuts short."""
+        held = len(head) // self.options.stride + 1
+        starts = (k * self.options.stride for k in range(min(self.look.preview, held)))
+        rows = (head[start : start + self._length + 1] for start in starts)
+        return [row for row in rows if len(row) == self._length + 1]
+
+    def _say(self, stream: TokenStream, coverage: Coverage, rows: list[list[int]]) -> None:
+        from llmprep.preview.explain import coverage_lines, explain_lines
+
+        shape = self.options.max_length, self.options.stride
+        self.printer.lines([*coverage_lines(coverage, *shape), *special_lines(stream.figures)])
+        if self.look.explain:
+            self.printer.lines(["", *explain_lines(coverage, *shape), ""])
+        decode = find_decoder(self.printer, stream.origin) if rows else None
+        for number, row in enumerate(rows):
+            pairs = [(row[:k], row[k]) for k in range(1, len(row))]
+            if self.printer.on_terminal:
+                from llmprep.preview.screen import pair_table
+
+                self.printer.render(pair_table(pairs, decode, title=f"window {number}"))
+            else:
+                self.printer.lines(plain.pair_lines(pairs, decode))
+            if self.options.max_length > CONTEXTS_SHOWN:
+                longer = self.options.max_length - CONTEXTS_SHOWN
+                self.printer.lines([f"... and {longer} longer contexts in this window"])

@@ -1,0 +1,118 @@
+"""JSON Lines -> records: one object a line, whose text field is the text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from llmprep.documents.opening import ByteStream, Read
+from llmprep.documents.source import BOM, Record, Source
+from llmprep.documents.texts import open_text
+from llmprep.errors import DataError, list_names
+
+MAX_LINE_BYTES = 256 << 20
+"""The longest line: a record is parsed as a whole, which takes up to 12 bytes of memory a byte."""
+Pairs = list[tuple[str, Any]]
+
+
+def read_json_lines(stream: ByteStream) -> Iterator[Record]:
+    """Yield the text of each line of a source, or of its span, and where it stands.
+
+    A blank line has no text. Raises `DataError` for a line that is not a JSON object with one text field, a string.
+    """
+    source = stream.source
+    start, read = open_text(stream, find_line_start)
+    for begin, place, whole in _lines(source, read, start):
+        stream.counts.bom |= begin == 0 and whole.startswith(BOM)
+        line = whole.removeprefix(BOM) if begin == 0 else whole
+        yield _text_of(source, _parse(source, line, place), place) if line.strip() else None, place
+
+
+def find_line_start(data: bytes, after: int) -> int | None:
+    """Return where the first line at or after a position begins, None if that is not in the data."""
+    end = data.find(b"\n", max(0, after - 1))
+    return end + 1 if end >= 0 else None
+
+
+def _lines(source: Source, read: Read, begin: int) -> Iterator[tuple[int, str, bytes]]:
+    """Yield (where it begins, the same for messages, bytes without its end) of each line. Linear in the bytes."""
+    parts: list[bytes] = []
+    number = n_held = 0
+    while data := read(1 << 18):
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            whole = b"".join((*parts, line))
+            yield begin, _place(source, number, begin), whole
+            parts, n_held, number, begin = [], 0, number + 1, begin + len(whole) + 1
+        parts.append(rest)
+        n_held += len(rest)
+        if n_held > MAX_LINE_BYTES:
+            place = _place(source, number, begin)
+            raise DataError(f"{source.path}: {place}: longer than {MAX_LINE_BYTES} bytes; is it JSON Lines?")
+    if any(parts):
+        yield begin, _place(source, number, begin), b"".join(parts)
+
+
+def _place(source: Source, number: int, begin: int) -> str:
+    """Return where a line is; how many lines come before a span is not known."""
+    return f"line {number + 1}" if source.span is None else f"the line at byte {begin}"
+
+
+def _parse(source: Source, line: bytes, place: str) -> dict[str, Any]:
+    """Return a line's object. Raises `DataError` if it is anything else, or has the text field twice."""
+    twice = False
+
+    def check(pairs: Pairs) -> dict[str, Any]:
+        nonlocal twice  # what is left in the end is true of the outermost object, which comes last
+        found = dict(pairs)
+        twice = len(found) != len(pairs) and sum(key == source.text_field for key, _ in pairs) > 1
+        return found
+
+    try:
+        # A field that stands once, spelt plainly, cannot stand twice: the common case needs no look at every pair.
+        once = line.count(f'"{source.text_field}"'.encode()) == 1 and b"\\u" not in line
+        record = _load(line.decode(), None if once else check)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source.path}: {place}: not valid UTF-8 at byte {error.start} of the line") from error
+    except (ValueError, RecursionError) as error:
+        if line.lstrip().startswith(b"["):
+            raise _array_error(source, place) from error
+        raise DataError(f"{source.path}: {place}: not valid JSON: {error}") from error
+    if isinstance(record, list):
+        raise _array_error(source, place)
+    if not isinstance(record, dict):
+        raise DataError(
+            f"{source.path}: {place}: holds a {type(record).__name__}, not an object with field {source.text_field}"
+        )
+    if twice:
+        raise DataError(
+            f"{source.path}: {place}: field {source.text_field} stands twice; which one is meant is not clear"
+        )
+    return record
+
+
+def _load(line: str, hook: Callable[[Pairs], Any] | None) -> Any:
+    try:
+        return json.loads(line, object_pairs_hook=hook)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # a number of more digits than Python makes an int of; no number is of use here
+        return json.loads(line, object_pairs_hook=hook, parse_int=lambda _: 0)
+
+
+def _array_error(source: Source, place: str) -> DataError:
+    return DataError(
+        f"{source.path}: {place}: holds a JSON array, and JSON Lines has an object on each line; "
+        f"write one on each, for example with: jq -c '.[]'"
+    )
+
+
+def _text_of(source: Source, record: dict[str, Any], place: str) -> str:
+    if source.text_field not in record:
+        known = list_names(sorted(record))
+        raise DataError(f"{source.path}: {place}: has no field {source.text_field}; its fields: {known} (see --field)")
+    text = record[source.text_field]
+    if not isinstance(text, str):
+        raise DataError(f"{source.path}: {place}: field {source.text_field} is a {type(text).__name__}, not a string")
+    return text

@@ -1,0 +1,156 @@
+"""Passes over an order, and where each of them begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from llmprep.pytorch.permutation import Permutation
+
+PLACES_AT_ONCE = 4096
+"""Places of the order that are worked out at once."""
+Place: TypeAlias = tuple[int, int]
+"""An epoch, and how many of its windows a rank has taken."""
+
+
+class Share(Protocol):
+    """A rank's share of each epoch's order: places rank, rank + world_size, rank + 2 world_size, ..."""
+
+    n_windows: int
+    seed: int
+    rank: int
+    world_size: int
+
+    def __len__(self) -> int:
+        """Windows that the rank takes an epoch."""
+
+    def state_at(self, place: Place) -> dict[str, Any]:
+        """Return the state of a rank that is at this place."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a state was taken."""
+
+
+def settle(place: Place, share: int) -> Place:
+    """Return the place itself, or the start of the next epoch for one at the end of an epoch of ``share`` windows.
+
+    >>> settle((2, 9), share=10), settle((2, 10), share=10)
+    ((2, 9), (3, 0))
+    """
+    epoch, start = place
+    return (epoch + 1, 0) if start == share > 0 else place
+
+
+class Turns:
+    """Where the next pass begins, which pass began last, and how a trainer counts epochs.
+
+    A place that was given (when the sampler was made, or with a state) is kept although a trainer counts from 0, until
+    the trainer sets the epoch after it. The class `WindowSampler` says how.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.upcoming = place
+        self.latest: Pass | None = None
+        self._number: int | None = None  # the epoch that the trainer set last
+        self._number_at = place  # the place at which it did
+        self._keeps = place != (0, 0)  # whether a given place is still to be kept
+        self._given_number: int | None = None  # the trainer's number for the given epoch
+        self._ahead = 0  # an epoch less the trainer's number for it
+
+    @property
+    def place(self) -> Place:
+        """Where the pass begun last is, or, if there is none that counts, where the next begins."""
+        return self.upcoming if self.latest is None else (self.latest.epoch, self.latest.taken)
+
+    def give(self, place: Place) -> None:
+        """Let the next pass begin at a place that is to be kept."""
+        if self.place != self._number_at:
+            self._number = None  # that number was for the windows taken since
+        self.upcoming, self.latest, self._number_at = place, None, place
+        self._keeps, self._given_number, self._ahead = True, None, 0
+
+    def begin(self, begun: Pass) -> None:
+        """Note a pass that is asked for its first window."""
+        if self._keeps:
+            self._given_number = self._number if self.latest is None else self._given_number
+            if self._given_number is not None:
+                # A loader that is loaded at its end may begin two passes for one number: the second is meant.
+                self._ahead = begun.epoch - self._given_number
+            self._keeps = self._given_number is not None or self.latest is None
+        self.latest, self.upcoming = begun, (begun.epoch + 1, 0)
+
+    def set_number(self, number: int) -> None:
+        """Note the number by which a trainer calls the next epoch, or the one under way."""
+        here = self.place[0]
+        if self._keeps:
+            if self._given_number is None:
+                self._ahead = max(0, here - number)
+            self._keeps = self.latest is None and number <= here
+        epoch = number + self._ahead
+        if self.latest is not None and epoch == here and not self.latest.complete:
+            self.upcoming = (epoch, 0)
+        elif self.latest is not None or epoch != here:
+            self.latest, self.upcoming = None, (epoch, 0)
+        self._number, self._number_at = number, self.place
+
+
+class Pass(Iterator[int]):
+    """One pass over a rank's share of an epoch, which begins when its first window is taken.
+
+    Its state is its own, whatever other passes do: a StatefulDataLoader asks for it with each batch it draws, and gives
+    it back to a new iterator. One given back at the end of its epoch is at its end, as that loader draws from it, and
+    drops it, before it makes the iterator of the next epoch.
+    """
+
+    def __init__(self, share: Share, turns: Turns) -> None:
+        self._share, self._turns = share, turns
+        self._order: Permutation | None = None
+        self._resumed = False
+        self._read = 0  # places of the order that were worked out, those before the pass included
+        self._ready: list[int] = []  # the windows there that were not taken, the last of them first
+
+    @property
+    def taken(self) -> int:
+        """How many windows of its epoch are taken, those before a resume included."""
+        return self._read - len(self._ready)
+
+    @property
+    def complete(self) -> bool:
+        """Whether its epoch's last window was taken."""
+        return self.taken == len(self._share)
+
+    def __next__(self) -> int:
+        if not self._ready:
+            self._read_on()
+        return self._ready.pop()
+
+    def _read_on(self) -> None:
+        order, share = self._order or self._begin(), self._share
+        places = np.arange(self._read, min(self._read + PLACES_AT_ONCE, len(share)))
+        if not len(places):
+            raise StopIteration
+        self._ready = order[places * share.world_size + share.rank].tolist()[::-1]
+        self._read += len(places)
+
+    def _begin(self) -> Permutation:
+        self.epoch, self._read = self._first()
+        self._order = Permutation(self._share.n_windows, self._share.seed, self.epoch)
+        self._turns.begin(self)
+        return self._order
+
+    def _first(self) -> Place:
+        """Return where it begins, if it begins now."""
+        latest = self._turns.latest
+        place = self._turns.place if latest is not None and latest.complete else self._turns.upcoming
+        return place if self._resumed else settle(place, len(self._share))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where this pass is, or, where it has not begun, where it would."""
+        return self._share.state_at(self._first() if self._order is None else (self.epoch, self.taken))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Begin where another pass was. Raises as `WindowSampler.load_state_dict` does."""
+        self._share.load_state_dict(state)
+        self._resumed = True

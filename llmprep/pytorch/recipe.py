@@ -1,0 +1,173 @@
+"""What a data set is made of -> its rows: opened once, and again in each process that needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from llmprep.choices import Reading
+from llmprep.documents.source import input_error
+from llmprep.errors import DataError, EmptyError, FileFormatError, UsageError
+from llmprep.formats.ids import Array
+from llmprep.formats.tokens import read_tokens
+from llmprep.formats.windows import read_windows
+from llmprep.inputs import Texts, check_encoding, check_file_ids, open_input, stream_input
+from llmprep.ptfile.reading import FileState, PtFile
+from llmprep.pytorch.mapped import changed_error
+from llmprep.pytorch.rows import FileRows, Rows, StreamRows
+from llmprep.store.reading import TokenStore
+from llmprep.tokens.spooling import spool
+from llmprep.vocabulary.loading import Vocabulary, announce_by_warning, load_vocabulary
+from llmprep.vocabulary.names import resolve_encoding
+from llmprep.windows.counts import require_windows
+
+Kind: TypeAlias = Literal["ids", "texts", "tokens", "windows", "store"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that is needed to make a data set, also in another process.
+
+    ``source`` is an absolute path or ids (n,), ``name`` the path as it was given. ``contents`` says, once a path was
+    opened, what was found there: the kind of source and a hash. ``state`` is that of a .pt file: while it stays, the
+    file need not be checked again.
+    """
+
+    source: Path | Array
+    name: str
+    max_length: int | None
+    stride: int | None
+    split: str | None
+    encoding: str | None
+    check: bool
+    vocab_dir: str | None
+    contents: str = ""
+    state: FileState | None = None
+
+    def load_vocabulary(self, encoding: str) -> Vocabulary:
+        """Load a vocabulary, from the folder that is looked in first if it is there."""
+        return load_vocabulary(encoding, self.vocab_dir, announce_by_warning)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The rows that a recipe gives, and the recipe with what was found; ``encoding`` is that of the ids, if known."""
+
+    recipe: Recipe
+    rows: Rows
+    kind: Kind
+    encoding: str | None
+
+
+def open_rows(recipe: Recipe) -> Opened:
+    """Open what a recipe names.
+
+    Raises as `open_input` does, `DataError` if there is no window, `UsageError` for a choice that does not apply, and
+    `InputError` for a path at which something else was found before.
+    """
+    source = recipe.source
+    if not isinstance(source, Path):
+        if recipe.split is not None:
+            raise UsageError(f"split {recipe.split}: only a token store has splits")
+        return Opened(recipe, _cut(source, recipe), "ids", _resolved(recipe))
+    was_text = recipe.contents.startswith("texts ")
+    try:
+        return _open_path(source, recipe)
+    except (DataError, EmptyError, UsageError, FileFormatError) as error:
+        if not recipe.contents or (isinstance(error, FileFormatError) and not was_text):
+            raise
+        raise changed_error(source) from error
+
+
+def _open_path(path: Path, recipe: Recipe) -> Opened:
+    """Open a path, which is a name and never a pattern; what is left out of a folder is said the first time only."""
+    try:
+        path.lstat()
+    except (OSError, ValueError) as error:
+        raise input_error(str(path), error) from error
+    reading = Reading(
+        recipe.encoding, vocab_dir=recipe.vocab_dir, announce=None if recipe.contents else announce_by_warning
+    )
+    found = open_input(path, reading, split=recipe.split, check=recipe.check, known=recipe.state, pipes="texts")
+    match found:
+        case TokenStore():
+            return _open_store(found, recipe)
+        case PtFile():
+            return _open_file(found, recipe)
+        case Texts():
+            return _open_texts(found, recipe, replace(reading, announce=announce_by_warning))
+
+
+def _open_store(store: TokenStore, recipe: Recipe) -> Opened:
+    recipe = _with_contents(recipe, f"store {store.contents}")
+    encoding = check_encoding(str(store.folder), store.manifest.encoding, recipe.encoding)
+    return Opened(recipe, _cut(store, recipe, store.content_sha256), "store", encoding)
+
+
+def _open_file(file: PtFile, recipe: Recipe) -> Opened:
+    """Map a tokens or windows file; its ids are checked, unless it is the very file that was checked before."""
+    recipe = _with_contents(recipe, f"pt {file.records_sha256}")
+    if file.checked and ("input_ids" in file.tensors or "token_ids" in file.tensors):
+        check_file_ids(file, recipe.encoding, recipe.load_vocabulary)
+    recipe = replace(recipe, state=file.state)
+    stated = _stated(file, "content_sha256") or ""
+    encoding = _stated(file, "encoding") or _resolved(recipe)
+    if "input_ids" not in file.tensors:
+        return Opened(recipe, _cut(read_tokens(file), recipe, stated), "tokens", encoding)
+    rows = read_windows(file, recipe.max_length, recipe.stride)
+    return Opened(recipe, FileRows(*rows, stated, _own_stride(file)), "windows", encoding)
+
+
+def _open_texts(texts: Texts, recipe: Recipe, reading: Reading) -> Opened:
+    """Encode texts into a temporary file.
+
+    What comes through a pipe comes once: its ids take the place of its path.
+    """
+    if recipe.contents and not recipe.contents.startswith("texts "):
+        raise changed_error(recipe.source)
+    _require_length(recipe)
+    stream = stream_input(texts, reading)
+    ids = spool(iter(stream))
+    encoding, stated = stream.origin.encoding, stream.figures.content_sha256
+    rows = _cut(ids, recipe, stated)
+    if any(source.size is None for source in texts.sources):
+        return Opened(replace(recipe, source=ids, encoding=encoding), rows, "texts", encoding)
+    return Opened(_with_contents(recipe, f"texts {stated}"), rows, "texts", encoding)
+
+
+def _with_contents(recipe: Recipe, contents: str) -> Recipe:
+    """Note what was found. Raises `InputError` if it was something else before."""
+    if recipe.contents not in ("", contents):
+        raise changed_error(recipe.source)
+    return replace(recipe, contents=contents)
+
+
+def _require_length(recipe: Recipe) -> int:
+    if recipe.max_length is None:
+        raise UsageError("max_length: needed, as the source is not a windows file")
+    return recipe.max_length
+
+
+def _cut(ids: TokenStore | Array, recipe: Recipe, stated: str = "") -> StreamRows:
+    max_length = _require_length(recipe)
+    stride = max_length if recipe.stride is None else recipe.stride
+    name = str(recipe.source) if isinstance(recipe.source, Path) else "ids"
+    count = require_windows(len(ids), max_length, stride, name)
+    return StreamRows(ids, max_length, stride, count, stated)
+
+
+def _resolved(recipe: Recipe) -> str | None:
+    return None if recipe.encoding is None else resolve_encoding(recipe.encoding)
+
+
+def _stated(file: PtFile, key: str) -> str | None:
+    """Return what a file states of itself, if it does."""
+    stated = file.meta.get(key)
+    return stated if isinstance(stated, str) else None
+
+
+def _own_stride(file: PtFile) -> int | None:
+    options = file.meta.get("options")
+    stride = options.get("stride") if isinstance(options, dict) else None
+    return stride if isinstance(stride, int) else None

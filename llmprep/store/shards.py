@@ -1,0 +1,228 @@
+"""Shards: what must be known to build one, and the building, wherever that is done.
+
+Each shard is the file that `tokenize` would write for its part of the corpus, in the smallest dtype that holds the
+vocabulary. Its receipt states the plan's hash, the shard's size and sha256, its figures, and what the shard was made
+from, by which it is known whether it would be the same today.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from llmprep.choices import BackendName, Effort, Special, TextOptions
+from llmprep.documents.source import Counts, Source, count_remarks
+from llmprep.errors import InputError, WorkerDiedError
+from llmprep.formats.tokens import write_tokens
+from llmprep.output.writing import Sink
+from llmprep.store.content import sample_of, size_and_time
+from llmprep.store.executors import Workers
+from llmprep.store.folder import receipt_path
+from llmprep.store.plan import PlannedCorpus
+from llmprep.store.schema import Content, Piece, Receipt, Stamp, shard_name, store_dtype
+from llmprep.store.sealed import open_own, write_sealed
+from llmprep.tokens.backends import Encoder
+from llmprep.tokens.stream import stream_text
+from llmprep.vocabulary.loading import Vocabulary, rebuild_vocabulary
+
+ATTEMPTS = 2
+"""How often a shard is tried whose worker dies."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardJob:
+    """All that a worker needs to build one shard, small enough to send anywhere.
+
+    ``stamps`` are of its sources, as planned. ``ranks`` is the content of the vocabulary's file, None if every
+    installation has it.
+    """
+
+    cwd: str | None
+    folder: str
+    number: int
+    sources: list[Source]
+    stamps: list[Stamp]
+    recipe: list[Any]
+    continues: bool
+    options: TextOptions
+    effort: Effort
+    encoding: str
+    ranks: bytes | None
+    corpus_bytes: int
+    dtype: str
+    plan_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltShard:
+    """The receipt of a shard that a worker has built, and remarks on its sources as `count_remarks` has them."""
+
+    receipt: Receipt
+    remarks: dict[str, tuple[str, int]]
+
+
+def make_jobs(
+    planned: PlannedCorpus, folder: Path, vocabulary: Vocabulary, options: TextOptions, effort: Effort
+) -> list[ShardJob]:
+    """Return one job for every shard of the plan."""
+    plan, cwd = planned.plan, _current_folder()
+    ranks = None if vocabulary.is_embedded else vocabulary.rank_file
+    corpus_bytes = sum(stamp.size for stamp in plan.stamps)
+    return [
+        ShardJob(
+            cwd=cwd,
+            folder=str(folder),
+            number=number,
+            sources=planned.parts(number),
+            stamps=[plan.stamps[span.source] for span in spans],
+            recipe=planned.recipe(number),
+            continues=planned.continues(number),
+            options=options,
+            effort=replace(effort, jobs=1),
+            encoding=vocabulary.name,
+            ranks=ranks,
+            corpus_bytes=corpus_bytes,
+            dtype=store_dtype(vocabulary.n_vocab),
+            plan_sha256=plan.sha256,
+        )
+        for number, spans in enumerate(plan.shards)
+    ]
+
+
+def _current_folder() -> str | None:
+    """The folder that relative paths start from, None if it was deleted."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - a str that travels
+    except FileNotFoundError:
+        return None
+
+
+# --- in a worker ----------------------------------------------------------------------------------
+
+
+def build_shard(job: ShardJob) -> BuiltShard:
+    """Write one shard and its receipt. Runs anywhere, and knows nothing of other shards.
+
+    Raises `InputError` for a source that has changed since it was planned.
+    """
+    _enter_folder(job.cwd)
+    stamps = [_as_planned(source, planned) for source, planned in zip(job.sources, job.stamps, strict=True)]
+    encoder = _make_encoder(job.encoding, job.ranks, job.options.special, job.effort.backend, job.corpus_bytes)
+    stream = stream_text(job.sources, encoder.vocabulary, job.options, job.effort, encoder, continues=job.continues)
+    path = Path(job.folder) / shard_name(job.number)
+    with open_own(path) as sink:
+        hashing = _HashingSink(sink)
+        n_bytes = write_tokens(hashing, stream, dtype=job.dtype)
+    counts = stream.figures.counts
+    receipt = Receipt(
+        plan_sha256=job.plan_sha256,
+        file=path.name,
+        bytes=n_bytes,
+        sha256=hashing.hexdigest(),
+        tokens=stream.figures.n_tokens,
+        documents=sum(map(begun_documents, counts)),
+        special=stream.figures.n_special,
+        boms=sum(each.bom for each in counts),
+        recipe=job.recipe,
+        content=[Content(stamp, each.sha256) for stamp, each in zip(stamps, counts, strict=True)],
+        pieces=[piece_of(number, each) for number, each in enumerate(counts)],
+        n_empty=sum(each.n_empty for each in counts),
+    )
+    write_sealed(receipt_path(Path(job.folder), job.number), receipt.to_json())
+    return BuiltShard(receipt, count_remarks(counts))
+
+
+def _enter_folder(cwd: str | None) -> None:
+    """Go to the folder that paths are relative to. Raises `InputError` where there is none of that name."""
+    if cwd is not None and cwd != _current_folder():
+        try:
+            os.chdir(cwd)  # a worker elsewhere: it runs nothing else
+        except OSError as error:
+            raise InputError(
+                f"{cwd}: {error.strerror} on {socket.gethostname()}; all nodes need the same file system"
+            ) from error
+
+
+def _as_planned(source: Source, planned: Stamp) -> Stamp:
+    """Return the stamp of a source here, where its time may be another. Raises `InputError` if more is."""
+    size, time = size_and_time(source)
+    if (size, time) == planned[:2]:
+        return planned
+    found = Stamp(size, time, sample_of(source))
+    if (found.size, found.sample) != (planned.size, planned.sample):
+        raise InputError(f"{source.path}: changed since the store was planned; run the same command again")
+    return found
+
+
+@lru_cache(maxsize=1)
+def _make_encoder(encoding: str, ranks: bytes | None, special: Special, backend: BackendName, expected: int) -> Encoder:
+    """A process that builds many shards makes its tokenizers once; they also remember the words they have seen."""
+    return Encoder(rebuild_vocabulary(encoding, ranks), special, backend, expected)
+
+
+def begun_documents(counts: Counts) -> int:
+    """Return how many documents begin in what was read of a source: a later span of a text only goes on with one."""
+    source = counts.source
+    goes_on = source.format == "text" and source.span is not None and source.span[0] > 0
+    return 0 if goes_on else counts.n_documents
+
+
+def piece_of(number: int, counts: Counts) -> Piece:
+    """Return what a receipt states of a source: where it was read, and what it gave."""
+    end = counts.begin + counts.n_bytes
+    gaps = () if counts.gaps == [] else counts.gaps
+    return Piece(number, counts.begin, end, counts.n_tokens, begun_documents(counts), counts.n_text, gaps)
+
+
+class _HashingSink:
+    """Passes bytes on, and hashes them."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._digest = hashlib.sha256()
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        self._digest.update(data)
+        self._sink.write(data)
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+
+# --- in the calling process -----------------------------------------------------------------------
+
+
+def run_jobs(jobs: Sequence[ShardJob], workers: Workers, done: Callable[[ShardJob, BuiltShard], None]) -> None:
+    """Run jobs, two for each worker at a time: one that it does, one that it goes on with.
+
+    ``done`` is called with each shard. One whose worker dies is tried once more; if that one dies too,
+    `WorkerDiedError` names the shard. The first error ends the run; what is finished is kept.
+    """
+    waiting = deque(jobs)
+    deaths: Counter[int] = Counter()
+    running: dict[Future[BuiltShard], ShardJob] = {}
+    while waiting or running:
+        while waiting and len(running) < 2 * workers.slots and not any(future.done() for future in running):
+            job = waiting.popleft()
+            running[workers.submit(build_shard, job)] = job
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            job = running.pop(future)
+            error = future.exception()
+            if not isinstance(error, WorkerDiedError):
+                done(job, future.result())
+                continue
+            deaths[job.number] += 1
+            if deaths[job.number] == ATTEMPTS:
+                raise WorkerDiedError(
+                    f"shard {job.number}: its worker died twice (killed, or out of memory?); the other shards are "
+                    f"kept: run the same command again to go on"
+                ) from error
+            waiting.append(job)

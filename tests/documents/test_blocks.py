@@ -1,0 +1,187 @@
+"""Promises of blocks: text is cut only where that changes no id, as soon as it can be, in linear time."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import string
+import time
+import unicodedata
+from collections.abc import Container
+from functools import partial
+
+import pytest
+import tiktoken
+from hypothesis import given
+from hypothesis import strategies as st
+from support.reference import tiktoken_encoding
+from support.strategies import adversarial_text
+
+from llmprep.documents import blocks
+from llmprep.documents.blocks import SECOND_CUT, cut_blocks, find_safe_cut, last_safe_cut
+from llmprep.errors import DataError
+from llmprep.vocabulary.definitions import define
+
+ASCII_WORDS = string.ascii_letters + string.digits
+LETTERS = [
+    *map(ord, ASCII_WORDS), *(code for code in range(0xC0, 0x180) if code not in (0xD7, 0xF7)), *range(0x3B1, 0x3CF),
+    *range(0x400, 0x480), *range(0x5D0, 0x5EB), *range(0x621, 0x63B), *range(0x641, 0x64B), *range(0x915, 0x93A),
+    *range(0xE01, 0xE2F), *range(0x3041, 0x3094), *range(0x30A1, 0x30FB), *range(0x5000, 0x9000),
+    *range(0xAC00, 0xD000),
+]  # fmt: skip
+"""Code points after which text may be cut."""
+IS_LETTER = frozenset(map(chr, LETTERS))
+NEXT = " \t\r\n\u3001\u3002\uff0c"
+"""Characters before which text may be cut."""
+SECOND = set(string.punctuation) - set("'|_")
+"""Signs before which text without such a place may be cut, after an ASCII letter or digit."""
+ENCODINGS = ("r50k_base", "p50k_base", "cl100k_base", "o200k_base")
+
+
+def places(text: str, lefts: Container[str], rights: Container[str]) -> dict[int, int]:
+    """Where one of ``lefts`` stands before one of ``rights``, in bytes, and how many bytes of the text show that."""
+    found = [k for k in range(1, len(text)) if text[k - 1] in lefts and text[k] in rights]
+    return {len(text[:k].encode()): len(text[: k + 1].encode()) for k in found}
+
+
+def safe_cuts(text: str) -> dict[int, int]:
+    return places(text, IS_LETTER, NEXT)
+
+
+def cut(data: bytes, block_bytes: int, begin: int = 0) -> list[bytes]:
+    return list(cut_blocks("a.txt", io.BytesIO(data).read, block_bytes, begin))
+
+
+def changes_ids(name: str, left: str, right: str) -> bool:
+    """Whether the two sides encoded apart give other ids than the whole."""
+    encode = partial(tiktoken_encoding(name).encode, disallowed_special=())
+    return encode(left) + encode(right) != encode(left + right)
+
+
+# --- where text may be cut ------------------------------------------------------------------------
+
+
+def test_the_letters_are_these() -> None:
+    """Of all code points, text may be cut after exactly the listed ones, each a letter or digit."""
+    others = (chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and chr(code) not in IS_LETTER)
+
+    assert last_safe_cut("".join(f"{char} " for char in others).encode()) == 0
+    assert all(last_safe_cut(f"{chr(code)} ".encode()) == len(chr(code).encode()) for code in LETTERS)
+    assert {unicodedata.category(chr(code))[0] for code in LETTERS} == {"L", "N"}
+
+
+@pytest.mark.parametrize(
+    ("before", "step"),
+    [*((before, 397) for before in ["", " ", "a", "7", "'", ".", "\u3002", "\n"]),
+     pytest.param("", 1, marks=pytest.mark.slow)],
+)  # fmt: skip
+def test_a_safe_cut_changes_no_id(before: str, step: int) -> None:
+    """After each letter, before each space or stop, the two sides encoded apart give the ids of the whole."""
+    lefts = [before + chr(code) for code in LETTERS[::step]]
+    rights = [after + " 've" for after in NEXT]
+
+    for name in ENCODINGS:
+        assert [pair for pair in itertools.product(lefts, rights) if changes_ids(name, *pair)] == []
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("", ""), (" ", "'ve"), ("it'", "s x"), ("a", "\r\n"), ("7", "7"), (".", "/\n"), ("\n", "\u4e2d"), ("'l", "l")],
+)
+def test_a_second_cut_changes_no_id(name: str, before: str, after: str) -> None:
+    """Nor do the two sides of a second cut, whatever stands around."""
+    pairs = ((before + letter, sign + after) for letter in ASCII_WORDS for sign in SECOND)
+    assert [pair for pair in pairs if changes_ids(name, *pair)] == []
+
+
+def test_the_second_cuts_are_these() -> None:
+    """They are between ASCII letters or digits and ASCII punctuation, but for three signs; no special token has one."""
+    every = map("".join, itertools.product(map(chr, range(128)), repeat=2))
+    special = {token for name in tiktoken.list_encoding_names() for token in define(name).special_tokens}
+
+    assert {pair for pair in every if last_safe_cut(pair.encode(), SECOND_CUT)} == {
+        left + right for left in ASCII_WORDS for right in SECOND
+    }
+    assert not last_safe_cut("\u00e9,\u4e2d,".encode(), SECOND_CUT)
+    assert special > {"<|endoftext|>", "<|fim_prefix|>", "<|return|>"}
+    assert not any(last_safe_cut(token.encode(), SECOND_CUT) or last_safe_cut(token.encode()) for token in special)
+
+
+@given(text=st.text("a1Z.\u00d7\u00e9\u0436\u05d0\u0639\u0915\u0301\u4e2d\u5b57\u30fb\u30a2\ud55c" + NEXT, max_size=40))
+def test_the_first_and_the_last_safe_cut_are_found(text: str) -> None:
+    """The last is the largest place, or 0; the first at or after a position is the least from there on, or None."""
+    data = text.encode()
+
+    assert last_safe_cut(data) == max(safe_cuts(text), default=0)
+    for after in range(len(data) + 1):
+        assert find_safe_cut(data, after) == min((place for place in safe_cuts(text) if place >= after), default=None)
+
+
+@pytest.mark.parametrize("distance", [0, 1, 505, 506, 507, 508, 1530, 4095, 4096, 65_536, 2_000_000])
+def test_the_last_safe_cut_is_found_however_far_back(distance: int) -> None:
+    """The search widens until it finds the cut, also where the cut lies across the edge of a search."""
+    assert last_safe_cut(b"one two " + b"." * distance) == 7
+    assert last_safe_cut("\u4e2d\u6587\u3002".encode() + b"." * distance) == 6
+
+
+# --- blocks ---------------------------------------------------------------------------------------
+
+
+@given(
+    text=adversarial_text | st.lists(st.sampled_from(["a", "b7", "_", "'", ",", "].", "\u2026", "x y"])).map("".join),
+    sizes=st.lists(st.integers(1, 60), min_size=1, max_size=5),
+    uncut=st.integers(1, 40) | st.just(blocks.UNCUT_BYTES),
+)
+def test_every_read_is_cut_at_its_last_place(text: str, sizes: list[int], uncut: int) -> None:
+    """Blocks join to the text, and end at the last safe place that each read shows, for want of it at a second one.
+
+    That is so where more than ``uncut`` bytes came since the last cut; it is looked for in the read and just before it.
+    """
+    file, lengths = io.BytesIO(text.encode()), itertools.cycle(sizes)
+    parts = list(iter(lambda: file.read(next(lengths)), b""))
+    left, cuts = iter(parts), [0]
+    for before, end in itertools.pairwise(itertools.accumulate(map(len, parts), initial=0)):
+        for known in (safe_cuts(text), places(text, ASCII_WORDS, SECOND) if end - cuts[-1] >= uncut else {}):
+            if seen := [place for place, at in known.items() if max(before - 5, cuts[-1]) < place and at <= end]:
+                cuts.append(max(seen))
+                break
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "UNCUT_BYTES", uncut)
+        found = list(cut_blocks("a.txt", lambda _: next(left, b""), 1))
+
+    assert b"".join(found) == text.encode()
+    assert list(itertools.accumulate(map(len, found)))[:-1] == (cuts[1:] if len(parts) > 1 else [])
+
+
+def test_text_is_cut_as_soon_as_it_can_be() -> None:
+    """With one-byte reads, before each space that comes after a word; what is read at once is not cut."""
+    data = b"I HAD always\tthought - so\r\nit is"
+
+    assert cut(data, 1) == [b"I", b" HAD", b" always", b"\tthought", b" - so", b"\r\nit", b" is"]
+    assert cut(data, len(data) - 1) == [b"I HAD always\tthought - so\r\nit", b" is"]
+    assert (cut(data, len(data)), cut(b"", 1)) == ([data], [])
+    assert cut("\u2026\u2026\n".encode() * 1000, 10) == ["\u2026\u2026\n".encode() * 1000]
+
+
+@pytest.mark.parametrize("begin", [0, 500])
+def test_growth_ends_at_the_cap(begin: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the cap of one stretch, not of the text, the error says how much stands uncut and where it begins."""
+    monkeypatch.setattr(blocks, "MAX_UNCUT_BYTES", 1000)
+
+    assert b"".join(cut((b"." * 700 + b"a ") * 20, 100)) == (b"." * 700 + b"a ") * 20
+    assert cut(b"." * 1000, 100) == [b"." * 1000]
+    with pytest.raises(DataError, match=rf"^a\.txt: 1097 bytes from byte {begin + 3} on without a letter or digit"):
+        cut(b"one " + b"." * 5000, 100, begin)
+
+
+def test_growth_takes_linear_time() -> None:
+    """Four times the uncut text takes about four times as long, not sixteen times."""
+
+    def seconds(n_bytes: int) -> float:
+        begun = time.perf_counter()
+        assert cut(b"." * n_bytes, 1024) == [b"." * n_bytes]
+        return time.perf_counter() - begun
+
+    assert any(seconds(1 << 21) < 9 * min(seconds(1 << 19) for _ in range(3)) for _ in range(5))

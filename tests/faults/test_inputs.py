@@ -1,0 +1,174 @@
+"""Inputs that are empty, too short or not there, and numbers out of range: one line, and nothing left behind."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+import pytest
+from support.commands import Call, Run
+from support.processes import ended_as, unprivileged
+from support.refusals import Files, Refusal, check_error, check_refusal, check_refused, each_row, frugal, names
+
+from llmprep.preview.plain import visible
+
+COMMANDS = ("tokenize", "pairs", "window", "embed")
+WINDOWING = ("window", "embed")
+BOM = codecs.BOM_UTF8
+LARGEST = 2**31 - 1
+TEN: Files = {"a.txt": "a" + " a" * 9}
+TABLES = "embed a.txt --max-length 4 "
+
+# --- too little -----------------------------------------------------------------------------------
+
+SHORT = {
+    "nothing": Refusal({"a.txt": ""}, "a.txt", 3, "a.txt: empty: 0 tokens", commands=(*COMMANDS, "tokenize --count")),
+    "only a byte order mark": Refusal({"a.txt": BOM}, "a.txt", 3, "a.txt: empty: 0 tokens", commands=COMMANDS),
+    "nothing in several": Refusal(
+        {"a": "", "b": BOM}, "a b -o o.pt", 3, "2 inputs: empty: 0 tokens", commands=COMMANDS
+    ),
+    "one token, no window": Refusal(
+        {"a.txt": "The"}, "a.txt --max-length 4", 3,
+        "a.txt: 1 tokens give no window of max_length 4; a window needs at least 2 tokens", commands=WINDOWING,
+    ),
+    "one token, no pair": Refusal(
+        {"a.txt": "The"}, "pairs a.txt", 3, "a.txt: 1 tokens; ... lower --start, --context-size or --windows"
+    ),
+    "as many tokens as max_length": Refusal(
+        TEN, "a.txt --max-length 10", 3,
+        "a.txt: 10 tokens give no window of max_length 10; the largest max_length that works is 9",
+        commands=(*WINDOWING, "window --dense", "window --stride 1", "window --stride 50", "embed --stride 50"),
+    ),
+}  # fmt: skip
+
+
+@each_row(SHORT)
+def test_too_little_text_is_refused(refusal: Refusal, call: Call) -> None:
+    """No tokens, or too few for one window or pair: the error says how many there are, and what would work."""
+    check_refusal(call, refusal)
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+WRONG_NUMBERS = ("0", "-1", "4.5", "x", "1e3", "1" + "0" * 15, str(LARGEST + 1), "\u0663", " 4", "0x10", "+4", "1_0")
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("window", "--max-length"), ("embed", "--max-length"), ("window", "--stride"), ("pairs", "--context-size")],
+)
+def test_a_wrong_size_is_refused(call: Call, command: str, option: str) -> None:
+    """0, negative, fractional, exponential, foreign or huge sizes are usage errors that name the range."""
+    Path("a.txt").write_text("word " * 1000)
+
+    for value in WRONG_NUMBERS:
+        line = (
+            f"Invalid value for '{option}': ... is not a whole number from 1 to {LARGEST}; see llmprep {command} --help"
+        )
+        check_refused(call, command, "a.txt", option, value, code=2, line=line)
+
+
+WORDS: Files = {"a.txt": "word " * 1000}
+LARGE = {
+    "a window": Refusal(
+        WORDS, f"a.txt --max-length {LARGEST}", 3, "a.txt: 1001 tokens ... the largest max_length that works is 1000",
+        commands=(
+            "window", f"window --dense --stride {LARGEST}", f"embed --context-length {LARGEST} --dim 1",
+        ),
+    ),
+    "a context": Refusal(WORDS, f"pairs a.txt --context-size {LARGEST} --windows 100000", 3, "a.txt: 1001 tokens; ..."),
+    "a start": Refusal(WORDS, f"pairs a.txt --start 1{'0' * 30}", 3, "a.txt: 1001 tokens; ..."),
+    "tables": Refusal(
+        WORDS, f"{TABLES} --dim 65536 --context-length {LARGEST}", 2, "--dim 65536: tables of (50257 + 2147483647) x "
+        "65536 float32 need 562963.1 GB, this machine has ... GB",
+    ),
+}  # fmt: skip
+
+
+@each_row(LARGE)
+def test_the_largest_size_costs_no_memory(refusal: Refusal, call: Call) -> None:
+    """The largest sizes that are allowed are refused for a small text, without allocating by them."""
+    check_refusal(call, refusal)
+
+    with frugal(40_000_000):
+        check_refusal(call, refusal)
+
+
+OTHER_NUMBERS = {
+    "a window longer than the default table": Refusal(
+        {"a.txt": "a" + " a" * 2100}, "embed a.txt --max-length 2048", 2,
+        "max_length 2048 is larger than --context-length 1024; ...",
+    ),
+    "a window longer than the table": Refusal(
+        TEN, "embed a.txt --max-length 5 --context-length 4", 2, "max_length 5 is larger than --context-length 4; ..."
+    ),
+    **{
+        f"--dim {value}": Refusal(TEN, f"{TABLES} --dim {value}", 2, "Invalid value for '--dim': ...65536...")
+        for value in ("0", "65537", "-1", "1" + "0" * 30)
+    },
+    **{
+        f"--context-length {value}": Refusal(
+            TEN, f"{TABLES} --context-length {value}", 2, f"Invalid value for '--context-length': ...{LARGEST}..."
+        )
+        for value in ("0", LARGEST + 1)
+    },
+    **{
+        f"--device {device}": Refusal(TEN, f"{TABLES} --device {device}", 2, f"--device {device}: not available ...")
+        for device in ("cuda:99", "nonsense", "cpu:x")
+    },
+}  # fmt: skip
+
+
+@each_row(OTHER_NUMBERS)
+def test_tables_and_devices_that_cannot_be_are_refused(refusal: Refusal, call: Call) -> None:
+    """Too long a window, a size out of range or a device that is not here names the limit, before the text is read."""
+    check_refusal(call, refusal)
+
+
+# --- no file --------------------------------------------------------------------------------------
+
+
+def loop(folder: Path) -> None:
+    """Two links that lead to each other."""
+    (folder / "a.lnk").symlink_to("b.lnk")
+    (folder / "b.lnk").symlink_to("a.lnk")
+
+
+WRONG_FILES = {
+    "a folder without files": (lambda to: (to / "in/below").mkdir(parents=True), "in", 2, "there is no file in ..."),
+    "missing": (None, "in.txt", 1, "no such file or directory"),
+    "a dangling link": (lambda to: (to / "in.txt").symlink_to("none"), "in.txt", 1, "no such file or directory"),
+    "a link to itself": (loop, "a.lnk", 1, "too many levels of symbolic links"),
+    "below a file": ({"file.txt": "text"}, "file.txt/in.txt", 1, "not a directory"),
+    "a pattern that matches nothing": (None, "*.nothing", 1, "no file matches"),
+    "a name too long": (None, "n" * 300, 1, "file name too long"),
+    "a name with NUL": (None, "a\x00b", 1, "no name holds a NUL character"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WRONG_FILES)
+def test_what_is_no_readable_file_is_named_first(call: Call, what: str) -> None:
+    """It is one line, before any other input is looked at, here one that is no text, and before a count begins."""
+    make, name, code, reason = WRONG_FILES[what]
+    Path("binary.txt").write_bytes(b"\x00" * 50)
+    line = f"{visible(name)}: {reason}"
+    arguments = ("binary.txt", name, "-o", "o.pt")
+    check_refusal(call, Refusal(make, arguments, code, line, commands=COMMANDS))
+    for choice in ("--count", "--ids"):
+        check_refused(call, "tokenize", choice, "binary.txt", name, code=code, line=line)
+
+
+@pytest.mark.parametrize("closed", ["secret", "secret/a.txt"], ids=["a folder", "a file"])
+def test_what_may_not_be_read_is_named_first(closed: str, llmprep: Run, tmp_path: Path) -> None:
+    """A file without permission, or in a folder that may not be entered, is one line."""
+    prefix = unprivileged()
+    (tmp_path / "binary.txt").write_bytes(b"\x00" * 50)
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "a.txt").write_text("text")
+    (tmp_path / closed).chmod(0)
+
+    ended = ended_as(llmprep("tokenize", "binary.txt", "secret/a.txt", "-o", "o.pt", prefix=prefix))
+
+    (tmp_path / "secret").chmod(0o755)
+    check_error(ended, 1, "secret/a.txt: permission denied")
+    assert names(tmp_path) == {"binary.txt", "secret"}

@@ -1,0 +1,222 @@
+"""Promises of the house: imports point one way, heavy packages stay where they are used, only the command line prints.
+
+The table of imports is the one that llmprep/README.md shows.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import sys
+from fnmatch import fnmatch
+
+import pytest
+from support.rooms import Import, arrows, imports, modules, room_of
+
+MODULES = modules()
+ARROWS = arrows()
+ENTRANCES = {"__init__", "__main__"}  # the public names, each imported on first use, and `python -m llmprep`
+
+# Which modules may import a package: when they are imported themselves, or only in functions, where it is used.
+AT_START = {
+    "torch": "pytorch.*",
+    "typer": "cli.*",
+    "numpy": "tokens.* windows.* ptfile.* formats.* store.* pytorch.*",
+}
+IN_USE = {
+    "numpy": "cli.*",
+    "tiktoken": "tokens.backends vocabulary.names",
+    "gigatoken": "tokens.gigatoken",
+    "pyarrow": "documents.parquet",
+    "ray": "store.ray_cluster",
+    "rich": "preview.screen cli.printer cli.progress",
+}
+# Modules that others import only where they are used: plain text needs none of them.
+LATE = {"documents.records", "store.ray_cluster"}
+# What the modules of the command line may import at start, so that --help waits for no stage.
+EARLY = {"choices", "cli", "errors", "preview"}
+# Uses of the standard streams that write to the user; others ask what the stream is.
+WRITES = {"print", "Console", "echo", "secho", "stdout", "stdout.write", "stderr.write"}
+
+
+def imported(name: str) -> str | None:
+    """The module of llmprep that a dotted name lies in; None for another package's, and for the version."""
+    package, _, rest = name.partition(".")
+    if package != "llmprep" or rest == "__version__":
+        return None
+    parts = rest.split(".")
+    return next((found for n in range(len(parts), 0, -1) if (found := ".".join(parts[:n])) in MODULES), "__init__")
+
+
+def wrong_imports(module: str, tree: ast.Module) -> set[str]:
+    """What a module imports and may not: rooms, packages, stages at start, names by a dot."""
+    room, wrong = room_of(module), set()
+    for name, when in imports(tree):
+        target, package = imported(name), name.partition(".")[0]
+        if target is None:
+            wrong |= {package} if misplaced(module, package, when) else set()
+        elif room_of(target) not in ARROWS[room] | {room}:
+            wrong.add(room_of(target))
+        elif when == "start" and (target in LATE - {module} or (room == "cli" and room_of(target) not in EARLY)):
+            wrong.add(target)
+    return wrong
+
+
+def misplaced(module: str, package: str, when: str) -> bool:
+    """Whether a package that is not of Python's own is imported by a module, or at a time, that is not listed."""
+    if package in {"llmprep", *sys.stdlib_module_names} or when == "types":
+        return False
+    places = f"{AT_START.get(package, '')} {IN_USE.get(package, '') if when == 'use' else ''}"
+    return not any(fnmatch(module, place) for place in places.split())
+
+
+def first_circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules of which each imports the one before it and the first imports the last; none where there is no circle."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def printing(tree: ast.Module) -> set[str]:
+    """Calls that write to the user, and uses of the standard streams that are not bytes or questions."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="print" | "Console" as name)):
+                found.add(name)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="typer"), attr="echo" | "secho" as name)):
+                found.add(name)
+            case ast.Attribute(
+                value=ast.Attribute(value=ast.Name(id="sys"), attr="stdout" | "stderr" as stream), attr=name
+            ):
+                found |= {f"{stream}.{name}"} - {"stdout.buffer", "stdout.flush", "stdout.isatty"}
+            case ast.Attribute(value=ast.Name(id="sys"), attr="stderr" | "__stdout__" | "__stderr__" as name):
+                found.add(name)
+            case ast.ImportFrom(module="sys", names=names):
+                found |= {alias.name for alias in names} & {"stdout", "stderr"}
+            case ast.Call(args=args, keywords=keywords):
+                values = [*args, *(keyword.value for keyword in keywords)]
+                found |= {"stdout"} if any(ast.unparse(value) == "sys.stdout" for value in values) else set()
+    return found
+
+
+def test_every_room_is_in_the_table() -> None:
+    """A new room says what it may import, and one that is gone goes from the table."""
+    assert {room_of(module) for module in MODULES} - ENTRANCES == ARROWS.keys()
+
+
+def test_the_table_points_one_way() -> None:
+    """Rooms can be put in an order in which each imports only earlier ones; the command line is the last."""
+    assert first_circle(ARROWS) == []
+    assert [room for room, allowed in ARROWS.items() if "cli" in allowed] == []
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - ENTRANCES))
+def test_a_module_imports_what_its_room_may(module: str) -> None:
+    """A module imports rooms that the table allows, heavy packages where they belong, and late what may be late."""
+    assert wrong_imports(module, MODULES[module]) == set()
+
+
+def test_no_permission_is_unused() -> None:
+    """The table shows the house as it is: each arrow stands for an import that somebody makes."""
+    made: dict[str, set[str]] = {room: set() for room in ARROWS}
+    for module in MODULES.keys() - ENTRANCES:
+        made[room_of(module)] |= {room_of(imported(name) or "") for name, _ in imports(MODULES[module])}
+
+    unused = {room: allowed - made[room] for room, allowed in ARROWS.items() if room != "cli"}
+    assert {room: allowed for room, allowed in unused.items() if allowed} == {}
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Any file can be read after those that it imports, also where only a type checker imports."""
+    graph = {
+        module: {target for name, _ in imports(tree) if (target := imported(name)) not in (None, module)}
+        for module, tree in MODULES.items()
+    }
+
+    assert first_circle(graph) == []
+
+
+def test_a_package_is_its_docstring() -> None:
+    """Names are imported from the module that defines them: a package of llmprep holds its docstring and no code."""
+    rooms = {module for module in MODULES if any(other.startswith(f"{module}.") for other in MODULES)}
+
+    assert [room for room in rooms if len(MODULES[room].body) != 1 or not ast.get_docstring(MODULES[room])] == []
+
+
+def test_only_the_command_line_prints() -> None:
+    """Other rooms print nothing, and write bytes alone to standard output; in the command line one module prints."""
+    found = {module: printing(tree) for module, tree in MODULES.items()}
+
+    elsewhere = {module: words for module, words in found.items() if words and room_of(module) != "cli"}
+    assert elsewhere == {"store.ray_cluster": {"stderr"}}  # which takes what Ray prints
+    assert {module for module, words in found.items() if words & WRITES} == {"cli.printer", "cli.progress"}
+    assert found["cli.progress"] & WRITES == {"Console"}  # the bar that shows how far a run is
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "wrong"),
+    [
+        ("errors", "from llmprep.documents.source import Source", {"documents"}),
+        ("documents.texts", "def f():\n    import llmprep.tokens", {"tokens"}),
+        ("tokens.stream", "if TYPE_CHECKING:\n    from llmprep.inputs import open_input", {"inputs"}),
+        ("tokens.stream", "from llmprep import formats", {"formats"}),
+        ("ptfile.writing", "from llmprep import __version__", set()),
+        ("formats.tokens", "from llmprep import load_windows", {"__init__"}),
+        ("windows.counts", "from llmprep.cli.printer import Printer", {"cli"}),
+        ("windows.counts", "from llmprep.errors import DataError", set()),
+        ("windows.counts", "from .views import window_views", {""}),
+        ("tokens.stream", "import torch", {"torch"}),
+        ("tokens.stream", "def f():\n    from torch import nn", {"torch"}),
+        ("tokens.backends", "from tiktoken import Encoding", {"tiktoken"}),
+        ("tokens.backends", "def f():\n    from tiktoken import Encoding", set()),
+        ("tokens.stream", "def f():\n    from tiktoken import Encoding", {"tiktoken"}),
+        ("tokens.gigatoken", "try:\n    import gigatoken\nexcept ImportError:\n    pass", {"gigatoken"}),
+        ("documents.parquet", "def f():\n    from pyarrow.parquet import ParquetFile", set()),
+        ("preview.screen", "class A:\n    import rich.text", {"rich"}),
+        ("preview.screen", "if TYPE_CHECKING:\n    from rich.text import Text", set()),
+        ("preview.screen", "if TYPE_CHECKING:\n    pass\nelse:\n    import rich", {"rich"}),
+        ("pytorch.rows", "import torch.nn as nn", set()),
+        ("inputs", "import typer", {"typer"}),
+        ("inputs", "def f():\n    import requests", {"requests"}),
+        ("inputs", "import os.path", set()),
+        ("cli.window", "import numpy", {"numpy"}),
+        ("cli.window", "from llmprep.inputs import open_input", {"inputs"}),
+        ("cli.window", "def f():\n    from llmprep.inputs import open_input", set()),
+        ("documents.reading", "from llmprep.documents.records import read_records", {"documents.records"}),
+    ],
+)
+def test_a_wrong_import_is_seen(module: str, source: str, wrong: set[str]) -> None:
+    """The check of imports finds what it is for, in each form of the statement, and nothing else."""
+    assert wrong_imports(module, ast.parse(source)) == wrong
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("print('x')", {"print"}),
+        ("fingerprint('x')", set()),
+        ("sys.stdout.write('x')", {"stdout.write"}),
+        ("sys.stdout.buffer.write(b'x')", set()),
+        ("f(sys.stdout)", {"stdout"}),
+        ("f(file=sys.stdout)", {"stdout"}),
+        ("def f():\n    g(file=sys.stderr)", {"stderr"}),
+        ("sys.stderr.write('x')", {"stderr", "stderr.write"}),
+        ("from sys import stdout", {"stdout"}),
+        ("sys.stdin.read()", set()),
+        ("typer.echo('x')", {"echo"}),
+        ("Console()", {"Console"}),
+    ],
+)
+def test_printing_is_seen(source: str, found: set[str]) -> None:
+    """The check of printing finds what it is for."""
+    assert printing(ast.parse(source)) == found
+
+
+def test_a_circle_is_seen() -> None:
+    """The check of circles finds one, also where other modules are in none."""
+    assert set(first_circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})) == {"a", "b", "c"}
+    assert [when for _, when in imports(ast.parse("import a\ndef f():\n    import b"))] == ["start", "use"]
+    assert list(imports(ast.parse("from . import a"))) == [Import(".None.a", "start")]

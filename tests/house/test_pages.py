@@ -1,0 +1,87 @@
+"""Promises of the pages for readers and contributors: what they name is there, and the map shows the house."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from support.commands import ROOT
+from support.rooms import DRAWN, MAP, PACKAGE, draw, listed, modules
+
+from llmprep.cli.app import app
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / ".github" / "CONTRIBUTING.md", MAP]
+TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def missing(text: str, folder: Path) -> set[str]:
+    """Files, tests, links and make targets that a page in a folder names and that are not there."""
+    named = re.findall(r"`((?:tests|llmprep|sample_texts|\.ci|\.github)/[\w./-]*)(?:::(\w+))?`", text)
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    targets = re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text, re.MULTILINE)
+    return {
+        *(path for path, _ in named if not (ROOT / path).exists()),
+        *(test for path, test in named if test and f"def {test}(" not in (ROOT / path).read_text(encoding="utf-8")),
+        *(link for link in links if not (folder / link).exists()),
+        *(target for target in targets if target not in TARGETS),
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_names_is_there(page: Path) -> None:
+    """Every file, test, link and make target that a page names exists."""
+    assert missing(page.read_text(encoding="utf-8"), page.parent) == set()
+
+
+def test_what_is_missing_is_seen() -> None:
+    """The check of a page finds a file, a test in a file, a link and a make target that are not there."""
+    page = (
+        "`tests/no.py`, `tests/conftest.py::story`, `tests/conftest.py::no_test`, [a](no.md), [b](README.md)\nmake no"
+    )
+
+    assert missing(page, ROOT) == {"tests/no.py", "no_test", "no.md", "no"}
+
+
+def test_the_map_is_drawn_from_the_docstrings() -> None:
+    """llmprep/README.md shows each room as its docstring draws it; `python tests/support/rooms.py` draws them again."""
+    assert DRAWN.findall(MAP.read_text(encoding="utf-8")) == [draw()]
+
+
+@pytest.mark.parametrize("room", sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))
+def test_a_package_says_what_each_module_does(room: str) -> None:
+    """The docstring of a package has a line for each of its modules, and for no other."""
+    docstring = ast.get_docstring(modules()[room]) or ""
+
+    assert listed(docstring) == {path.stem for path in (PACKAGE / room).glob("[!_]*.py")}
+
+
+def test_readme_leads_to_the_other_pages() -> None:
+    """README links to the map, to the changelog and to the page for contributors."""
+    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+
+    assert {str(page.relative_to(ROOT)) for page in PAGES[1:]} <= set(links)
+
+
+def test_every_command_is_registered_and_in_readme() -> None:
+    """A function of cli/ under ``@spread`` is a command of the app, and a row of README's table of commands."""
+    nodes = [node for name, tree in modules().items() if name.startswith("cli.") for node in tree.body]
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+    commands = {node.name for node in functions if "spread" in map(ast.unparse, node.decorator_list)}
+    rows = re.findall(r"^\| `llmprep (\w+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert commands == set(rows) == {getattr(command.callback, "__name__", None) for command in app.registered_commands}
+
+
+def test_the_changelog_keeps_its_form() -> None:
+    """Each release says what was added, changed and fixed, in this order, and the first is the package's version."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    first, *_ = releases = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    assert first.startswith(project["version"])
+    for release in releases:
+        headings = re.findall(r"^### (.*)$", release, re.MULTILINE)
+        assert headings == [heading for heading in ("Added", "Changed", "Fixed") if heading in headings]

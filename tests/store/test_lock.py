@@ -1,0 +1,245 @@
+"""Promises of the lock: one build or merge at a time, or tasks together, on any file system and for any user."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.commands import Result, run_llmprep
+from support.stores import build, contents, write_files
+
+from llmprep.errors import DataError, OutputError, RefusedError
+from llmprep.store.lock import locked
+from llmprep.store.merge import merge_store
+
+fcntl = pytest.importorskip("fcntl")
+
+HOST = socket.gethostname()
+HELD = f"^store: is being built by process {os.getpid()} on {HOST}"
+
+
+def refuse_others(store: Path, corpus: Path, *, tasks: bool = True) -> list[str]:
+    """Build, merge and, unless they share the folder, tasks are refused with the holder's name; return the reasons."""
+    others: list[Callable[[], Any]] = [lambda: build(corpus, store), lambda: merge_store(store)]
+    others += [lambda: build(corpus, store, task=(1, 2))] if tasks else []
+    reasons = []
+    for other in others:
+        with pytest.raises(RefusedError, match=HELD) as raised:
+            other()
+        reasons.append(str(raised.value))
+    return reasons
+
+
+# --- the system's locks ---------------------------------------------------------------------------
+
+
+def test_a_folder_that_is_held_is_refused(store: Path, built: Path, corpus: Path) -> None:
+    """While one process builds, another build, task or merge is refused with the name of that process."""
+    with locked(store):
+        refuse_others(store, corpus)
+        assert contents(store) == contents(built)
+
+    build(corpus, store)
+
+
+def test_tasks_share_the_folder(store: Path, built: Path, corpus: Path) -> None:
+    """Tasks build side by side; a whole build, or a merge, has to wait for them."""
+    (store / "tokens-00001.pt").unlink()
+    with locked(store, shared=True) as hold:
+        hold.share()
+        refuse_others(store, corpus, tasks=False)
+        build(corpus, store, task=(2, 2))
+
+    merge_store(store)
+    assert contents(store) == contents(built)
+
+
+def test_a_lock_does_not_outlive_its_holder(store: Path, corpus: Path) -> None:
+    """A lock file that is merely there, as after a kill, holds nobody up, and neither does the one that is left."""
+    (store / ".lock").write_text("process 1 on elsewhere\n")
+
+    build(corpus, store)
+
+    with (store / ".lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_lock_that_is_not_signed_yet_is_waited_for(tmp_path: Path) -> None:
+    """What a run of before has left in the lock file does not name who has the lock now."""
+    folder = tmp_path / "s"
+    with locked(folder):
+        pass
+    (folder / ".lock").write_text(f"process 99999999 on {HOST}\n")
+    with (folder / ".lock").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        threading.Timer(0.1, fcntl.flock, (held.fileno(), fcntl.LOCK_SH)).start()
+
+        with locked(folder, shared=True) as hold:
+            assert not hold.alone
+
+
+def test_a_lock_of_another_program_is_left_alone(corpus: Path, here: Path) -> None:
+    """A file named as the lock that llmprep did not write, a hard link to one elsewhere, keeps what it holds."""
+    write_files(Path(), {"victim.txt": "precious", "st/receipts/x": ""})
+    Path("st/.lock").hardlink_to("victim.txt")
+
+    with pytest.raises(OutputError, match=r"^st/\.lock: llmprep did not write it; remove it, or name another folder$"):
+        build(corpus, "st")
+    assert Path("victim.txt").read_text() == "precious"
+
+
+def test_a_lock_that_cannot_be_written_is_named(corpus: Path, here: Path) -> None:
+    """Where no byte can be written, the lock is the first file to say so, by its name."""
+    limited = ("bash", "-c", 'ulimit -f 0 && exec "$@"', "bash")
+
+    ended = run_llmprep("tokenize", corpus, "-o", "st/", "--jobs", "1", prefix=limited, cwd=here)
+
+    assert (ended.returncode, ended.stderr) == (1, b"llmprep: error: st/.lock: File too large\n")
+
+
+# --- file systems without locks -------------------------------------------------------------------
+
+NO_LOCKS = "store: its file system has no locks; a file .lock-held or .lock-task-... is one while a run lasts"
+
+
+@pytest.fixture(params=["ENOSYS", "EOPNOTSUPP", "ENOLCK"])
+def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system whose files have no locks."""
+
+    def refuse(*_: object) -> None:
+        number = getattr(errno, request.param)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+def locks_of(folder: Path) -> list[str]:
+    """The names of the files that are locks where there are no others."""
+    return sorted(path.name for path in folder.glob(".lock-*"))
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_files_are_the_locks(store: Path, built: Path, corpus: Path) -> None:
+    """Where the file system has no locks, files keep others out, tasks share the folder, and that is announced."""
+    (store / "tokens-00001.pt").unlink()
+    with locked(store):
+        reasons = refuse_others(store, corpus)
+    with locked(store, shared=True) as hold:
+        planning = locks_of(store)
+        hold.share()
+        sharing = locks_of(store)
+        reasons += refuse_others(store, corpus, tasks=False)
+
+    assert all(", since 20" in reason and "; if it was killed, remove store/.lock-" in reason for reason in reasons)
+    assert (planning, sharing) == ([".lock-held"], [f".lock-task-{HOST}-{os.getpid()}"])
+    assert build(corpus, store, task=(2, 2)).notes[0] == NO_LOCKS
+    merge_store(store)
+    assert locks_of(store) == []
+    assert contents(store) == contents(built)
+
+
+@pytest.mark.usefixtures("no_locks")
+@pytest.mark.parametrize("task", [None, (1, 2)], ids=["build", "task"])
+def test_a_stale_lock_file_is_named(task: tuple[int, int] | None, store: Path, corpus: Path) -> None:
+    """A lock file that a killed run has left is named with its process, and how to remove it; then the run goes on."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    held = f"process {gone.pid} on {HOST}, since long"
+    (store / ".lock-held").write_text(f"{held}\n")
+
+    with pytest.raises(
+        RefusedError, match=f"^store: is being built by {held}; that has ended: remove store/.lock-held$"
+    ):
+        build(corpus, store, task=task)
+    (store / ".lock-held").unlink()
+    build(corpus, store, task=task)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_failed_run_leaves_no_lock_file(here: Path) -> None:
+    """A build that ends in an error takes its lock file with it."""
+    write_files(Path("in"), {"a.txt": b"well " * 10 + b"\x92"})
+
+    with pytest.raises(DataError):
+        build("in", "s")
+
+    assert locks_of(Path("s")) == []
+
+
+# --- users ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def group_folder() -> Iterator[Path]:
+    """A folder that all may reach and a group may write in, with two texts in it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_files(folder / "in", {"a.txt": "a " * 50, "b.txt": "b " * 50})
+        if os.geteuid() == 0:
+            os.chown(folder, -1, 5555)
+        folder.chmod(0o2775)
+        yield folder
+
+
+@pytest.fixture
+def as_user() -> Callable[..., Result]:
+    """Run a task, or another command, as one of several users of a group."""
+    caps = "+dac_read_search"  # so that this project is found where only root may look; it lends no right to write
+    options = ("--regid", "5555", "--clear-groups", f"--inh-caps={caps}", f"--ambient-caps={caps}")
+    able = os.geteuid() == 0 and shutil.which("setpriv")
+    if not able or subprocess.run(["setpriv", *options, "true"], check=False).returncode:
+        pytest.skip("needs root, and setpriv")
+
+    def run(folder: Path, user: int, umask: str, *arguments: str) -> Result:
+        masked = ("bash", "-c", f'umask {umask} && exec "$@"', "bash")
+        task = ("tokenize", "in", "-o", "s/", "--shard-bytes", "100", "--jobs", "1")
+        prefix = ("setpriv", "--reuid", str(user), *options, *masked)
+        return run_llmprep(*(task if arguments[0] == "--task" else ()), *arguments, cwd=folder, prefix=prefix)
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("umask", "made"), [("002", False), ("022", True)])
+def test_users_of_a_group_share_a_store(
+    umask: str, made: bool, as_user: Callable[..., Result], group_folder: Path, here: Path
+) -> None:
+    """Users whose umask or whose folder lets the group write run tasks of one store, and merge it."""
+    if made:
+        (group_folder / "s").mkdir()
+        (group_folder / "s").chmod(0o2775)
+
+    first = as_user(group_folder, 6001, umask, "--task", "1/2")
+    second = as_user(group_folder, 6002, umask, "--task", "2/2")
+    merged = as_user(group_folder, 6002, umask, "merge", "s")
+
+    assert [(ended.returncode, ended.stderr) for ended in (first, second, merged)] == [(0, b"")] * 3
+    build(group_folder / "in", "fresh", 100)
+    assert contents(group_folder / "s") == contents("fresh")
+
+
+@pytest.mark.slow
+def test_a_store_of_another_user_is_named_as_that(as_user: Callable[..., Result], group_folder: Path) -> None:
+    """A folder that only its owner may write in is named, with the owner and what that one can do."""
+
+    def ended(*, user: int = 6002) -> tuple[int, str]:
+        result = as_user(group_folder, user, "022", "--task", "1/2")
+        return result.returncode, result.stderr.decode()
+
+    said = "belongs to user 6001, and this one may not write there; its owner can allow it: chmod -R g+w s"
+    assert ended(user=6001) == (0, "")
+    assert ended() == (1, f"llmprep: error: s: {said}\n")
+    for name, mode in (("s", 0o2775), ("s/.lock", 0o664)):
+        (group_folder / name).chmod(mode)
+        assert ended() == (1, f"llmprep: error: s/receipts: {said}\n")
+    (group_folder / "s/receipts").chmod(0o2775)
+    assert ended()[0] == 0

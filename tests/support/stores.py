@@ -1,0 +1,224 @@
+"""Token stores: a corpus of every kind of text, building from Python, stores of given ids, what their files hold."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llmprep.choices import Building, Effort, Reading, Sharding, TextOptions
+from llmprep.formats.tokens import write_tokens
+from llmprep.ptfile.reading import read_pt
+from llmprep.store.build import BuiltStore, build_store
+from llmprep.store.merge import ContentHash, write_manifest
+from llmprep.store.schema import Piece, Plan, Receipt, Span, Stamp, shard_name
+from llmprep.store.sealed import file_sha256, seal
+from llmprep.tokens.figures import Figures
+from llmprep.tokens.stream import Origin, TokenStream, count_tokens
+from llmprep.vocabulary.loading import END_OF_TEXT, load_vocabulary
+from support.commands import SAMPLES
+from support.reference import encode
+
+EOT = 50256
+N_VOCAB = 50_257
+SHARD_BYTES = 9000
+
+GPT2 = load_vocabulary("gpt2")
+SMALL = replace(
+    GPT2,
+    ranks={token: rank for token, rank in GPT2.ranks.items() if rank < 600},
+    special_tokens={END_OF_TEXT: 600},
+    n_vocab=601,
+)
+"""GPT-2's pattern with its first merges: where text may be cut is the same, and a tokenizer is built in no time."""
+
+# --- corpora --------------------------------------------------------------------------------------
+
+
+def write_files(folder: Path, files: Mapping[str, str | bytes]) -> list[str]:
+    """Write files into a folder, which is made if it is missing; return their paths."""
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return [str(folder / name) for name in files]
+
+
+def json_lines(texts: Sequence[str]) -> bytes:
+    """JSON Lines of texts."""
+    return b"".join(json.dumps({"text": text}).encode() + b"\n" for text in texts)
+
+
+def make_corpus(folder: Path) -> Path:
+    """Write texts of every sort: several spans, nothing, a mark, CRLF, records, gzip, no place to cut."""
+    story = (SAMPLES / "story.txt").read_bytes()
+    files: dict[str, str | bytes] = {
+        "a_long.txt": story,
+        "b_empty.txt": b"",
+        "c_marked.txt": b"\xef\xbb\xbfmarked\r\nby Windows\r\n",
+        "d_records.jsonl": (SAMPLES / "records.jsonl").read_bytes(),
+        "e_packed.txt.gz": gzip.compress(story[:4000], mtime=0),
+        "sub/f_uncut.txt": "\u2026\u2026\n" * 1200,
+    }
+    write_files(folder, files)
+    return folder
+
+
+def ids_of_corpus(folder: Path) -> list[int]:
+    """The corpus's ids the plain way: each document encoded whole, the end-of-text id between them."""
+    documents = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        if path.suffix == ".jsonl":
+            documents += [json.loads(line)["text"] for line in data.splitlines()]
+        elif data:
+            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+            documents.append(text.replace("\r\n", "\n"))
+    return [token_id for text in documents for token_id in [*encode(text), EOT]][:-1]
+
+
+def edit_keeping_size(path: Path) -> None:
+    """Change a file but not its size, and see that its time has moved on."""
+    before = path.stat().st_mtime_ns
+    path.write_bytes(path.read_bytes().swapcase())
+    os.utime(path, ns=(before + 1, before + 1))
+
+
+# --- building -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What `build_store` gave, and what it announced."""
+
+    built: BuiltStore
+    notes: list[str]
+
+
+def build(
+    paths: str | Path | Sequence[str | Path],
+    folder: str | Path,
+    shard_bytes: int | None = SHARD_BYTES,
+    *,
+    val_fraction: float | None = None,
+    options: TextOptions | None = None,
+    encoding: str | None = None,
+    field: str | None = None,
+    **building: Any,
+) -> Build:
+    """Build a store in this process, unless ``building`` says otherwise."""
+    notes: list[str] = []
+    effort = Effort(backend="tiktoken")
+    reading = Reading(encoding, options, text_field=field, effort=effort, announce=notes.append)
+    built = build_store(paths, folder, reading, Sharding(shard_bytes, val_fraction), Building(**building))
+    return Build(built, notes)
+
+
+def make_store(folder: Path, shards: Sequence[Sequence[int]], val_fraction: float | None = None) -> Path:
+    """Write a store with exactly these ids in its shards."""
+    folder.mkdir(parents=True, exist_ok=True)
+    receipts: dict[int, Receipt] = {}
+    content = ContentHash(folder)
+    for number, ids in enumerate(shards):
+        path, n_documents = folder / shard_name(number), int(number == 0)
+        figures = Figures()
+        blocks = count_tokens(iter([np.array(ids, np.uint32)]), figures)
+        stream = TokenStream(Origin("made", "gpt2", "", N_VOCAB, {}), blocks, figures)
+        with path.open("wb") as sink:
+            n_bytes = write_tokens(sink, stream, dtype="uint16")
+        receipts[number] = Receipt(
+            plan_sha256="0" * 64,
+            file=path.name,
+            bytes=n_bytes,
+            sha256=file_sha256(path),
+            tokens=len(ids),
+            documents=n_documents,
+            special=0,
+            boms=0,
+            recipe=[],
+            content=[],
+            pieces=[Piece(0, 0, 0, len(ids), n_documents, 0)],
+        )
+        content.add(number, len(ids))
+    options = {"encoding": "gpt2", "vocab_sha256": "0" * 64, "separator": "eot"}
+    spans = [[Span(0, 0, None)] for _ in shards]
+    plan = Plan("0" * 64, options, ["a.txt"], [Stamp(0, 0, "")], spans, N_VOCAB, val_fraction)
+    write_manifest(folder, plan, receipts, content.hexdigest())
+    return folder
+
+
+# --- what a store's folder holds ------------------------------------------------------------------
+
+
+def contents(folder: Path | str) -> dict[str, bytes]:
+    """The bytes of a finished store's files."""
+    folder = Path(folder)
+    return {path.name: path.read_bytes() for path in sorted([*folder.glob("tokens-*.pt"), folder / "manifest.json"])}
+
+
+def receipts_of(folder: Path | str) -> dict[str, bytes]:
+    """The bytes of a store's receipts."""
+    return {path.name: path.read_bytes() for path in sorted(Path(folder, "receipts").glob("*.json"))}
+
+
+def stated(path: Path) -> Any:
+    """What a sealed file states."""
+    return json.loads(path.read_bytes())
+
+
+def reseal(path: Path, place: Sequence[Any], to: object) -> None:
+    """Change one value of a sealed file, and seal it again."""
+    values = stated(path)
+    del values["seal_sha256"]
+    held = values
+    for key in place[:-1]:
+        held = held[key]
+    held[place[-1]] = to
+    path.write_bytes(seal(values))
+
+
+def stream_of(folder: Path | str) -> list[int]:
+    """The ids of all shards of a store, one after the other."""
+    shards = [read_pt(path).tensors["token_ids"] for path in sorted(Path(folder).glob("tokens-*.pt"))]
+    ids: list[int] = np.concatenate(shards).tolist()
+    return ids
+
+
+def written_at(folder: Path | str) -> dict[str, tuple[int, int]]:
+    """When each shard was written, and which file it is."""
+    return {path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in Path(folder).glob("tokens-*.pt")}
+
+
+def temporaries(folder: Path | str) -> list[Path]:
+    """Temporary files in a store's folder."""
+    return [*Path(folder).rglob(".llmprep-*.tmp")]
+
+
+def flip(path: Path, place: int) -> None:
+    """Change one bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def put(kind: str, path: Path, victim: Path) -> None:
+    """Put something that is not the store's in the place of a file or folder of it; links lead into ``victim``."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    make: dict[str, Callable[[], object]] = {
+        "a link to a file": lambda: path.symlink_to(victim / "x.json"),
+        "a link to a folder": lambda: path.symlink_to(victim),
+        "a link to nothing": lambda: path.symlink_to(victim / "none"),
+        "a folder": path.mkdir,
+        "a file": lambda: path.write_bytes(b"precious"),
+        "a pipe": lambda: os.mkfifo(path),
+    }
+    make[kind]()

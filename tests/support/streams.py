@@ -1,0 +1,118 @@
+"""Texts as sources, blocks and streams, and what those must give."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llmprep.choices import BackendName, Effort, Newlines, Separator, Special, TextOptions
+from llmprep.documents.blocks import Block
+from llmprep.documents.finding import find_sources
+from llmprep.documents.source import Counts, Source
+from llmprep.ptfile.reading import PtFile, read_pt
+from llmprep.tokens.backends import Encoder
+from llmprep.tokens.stream import TokenStream, stream_text
+from llmprep.vocabulary.loading import Vocabulary
+from support import reference
+
+EOT = reference.END_OF_TEXT
+Load = Callable[[str], Vocabulary]
+Build = Callable[[str, Special, BackendName], Encoder]
+Make = Callable[..., dict[str, Any]]
+"""Runs a command that writes a file, which must go well; returns what torch makes of the file."""
+
+
+def write_texts(folder: Path, documents: Sequence[str | bytes]) -> list[Source]:
+    """Write each document to a file of its own: 0.txt, 1.txt, ..."""
+    paths = [folder / f"{number}.txt" for number in range(len(documents))]
+    for path, document in zip(paths, documents, strict=True):
+        path.write_bytes(document if isinstance(document, bytes) else document.encode())
+    return find_sources(list(map(str, paths)))
+
+
+def stream_paths(
+    paths: Sequence[Path],
+    vocabulary: Vocabulary,
+    options: TextOptions | None = None,
+    effort: Effort | None = None,
+    encoder: Encoder | None = None,
+) -> TokenStream:
+    """Open texts as one stream."""
+    return stream_text(find_sources(list(map(str, paths))), vocabulary, options, effort, encoder)
+
+
+def text_block(text: str, offset: int = 0, name: str = "text", seams: int = 0) -> Block:
+    """A block that holds a text."""
+    data = text.encode()
+    return Block(Counts(Source(name, name)), data, data, offset, seams=seams)
+
+
+def all_ids(stream: TokenStream) -> list[int]:
+    """Every id of a stream."""
+    return [int(token) for block in stream for token in block]
+
+
+def as_read(text: str, newlines: Newlines = "universal") -> str:
+    """The text as Python's text mode gives it, without a byte order mark."""
+    text = text.removeprefix("\ufeff")
+    return text.replace("\r\n", "\n").replace("\r", "\n") if newlines == "universal" else text
+
+
+def expected_ids(
+    documents: Sequence[str], encoding: str = "gpt2", separator: Separator = "eot", special: Special = "allow"
+) -> list[int]:
+    """Each document encoded whole by tiktoken, with the separator between any two that are not empty."""
+    encoded = [reference.encode(text, encoding, special) for text in documents if text]
+    between = [reference.tiktoken_encoding(encoding).eot_token] if separator == "eot" else []
+    return list(itertools.chain.from_iterable([*(between if k else []), *ids] for k, ids in enumerate(encoded)))
+
+
+def sha256(data: bytes) -> str:
+    """A hash, as ``meta`` holds it."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def ids_sha256(ids: Sequence[int]) -> str:
+    """The hash of ids as little-endian uint32."""
+    return sha256(np.array(ids, "<u4").tobytes())
+
+
+def saved(path: Path, **values: object) -> PtFile:
+    """A file of torch's, read by us."""
+    import torch
+
+    torch.save(values, path)
+    return read_pt(path)
+
+
+@contextmanager
+def piped(path: Path, data: bytes) -> Iterator[Path]:
+    """Make a pipe, and write to it from a thread, once; the name may be opened once."""
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(data,))
+    writer.start()
+    yield path
+    writer.join(10)
+
+
+def open_files() -> int:
+    """How many file descriptors this process has."""
+    return len(os.listdir("/dev/fd"))  # noqa: PTH208 - of a folder that changes while it is listed
+
+
+def threads_end(before: int) -> bool:
+    """Tell whether there are soon no more threads than before."""
+    end = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    return threading.active_count() <= before

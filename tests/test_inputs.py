@@ -1,0 +1,254 @@
+"""Promises of inputs: what a name is is told in one place; a file or store keeps the choices it was made with."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support import reference
+from support.commands import Call
+from support.streams import all_ids, open_files, piped, saved
+
+from llmprep.choices import Reading, TextOptions
+from llmprep.errors import DataError, FileFormatError, InputError, LlmprepError, UsageError
+from llmprep.inputs import (
+    Texts,
+    check_file_ids,
+    encoding_of,
+    open_each,
+    open_input,
+    open_tokens,
+    open_windows,
+)
+from llmprep.ptfile.reading import PtFile, read_pt
+from llmprep.store.reading import TokenStore
+
+WORDS = "one two three four five six"
+IDS = reference.encode(WORDS)
+
+
+@pytest.fixture
+def made(call: Call, tmp_path: Path) -> Path:
+    """A folder with a text, a tokens file, a windows file and a store of it."""
+    (tmp_path / "a.txt").write_text(WORDS)
+    assert call("tokenize", "a.txt", "-o", "tokens.pt").code == 0
+    assert call("window", "a.txt", "--max-length", "2", "--stride", "1", "-o", "windows.pt").code == 0
+    assert call("window", "a.txt", "--max-length", "2", "--stride", "3", "-o", "gaps.pt").code == 0
+    assert call("tokenize", "a.txt", "-o", "store/", "--val-fraction", "0.5").code == 0
+    return tmp_path
+
+
+# --- the recogniser -------------------------------------------------------------------------------
+
+
+def test_what_a_name_is(made: Path) -> None:
+    """A folder with a manifest is a store, one file that begins as a zip is a .pt file, all else is texts."""
+    assert isinstance(open_input(["store"]), TokenStore)
+    assert isinstance(open_input(["tokens.pt"]), PtFile)
+    (made / "renamed.txt").write_bytes((made / "tokens.pt").read_bytes())
+    assert isinstance(open_input(["renamed.txt"]), PtFile)
+    for paths, count in ((["a.txt"], 1), (["a.txt", "tokens.pt"], 2), ([str(made / "store/../a.txt")], 1)):
+        found = open_input(paths)
+        assert isinstance(found, Texts)
+        assert len(found.sources) == count
+    assert all_ids(open_tokens(["a.txt"])) == IDS
+
+
+def test_a_file_that_comes_through_a_pipe_is_recognised(made: Path) -> None:
+    """A pipe is read once: a .pt file in it is spooled, a text is not lost; both are what a file is."""
+    files = open_files()
+    for name, kind in (("tokens.pt", PtFile), ("windows.pt", PtFile), ("a.txt", Texts)):
+        with piped(made / f"pipe of {name}", (made / name).read_bytes()) as pipe:
+            found = open_input([str(pipe)])
+            assert isinstance(found, kind)
+            if isinstance(found, PtFile):
+                assert found.name == str(pipe)
+                assert {*found.tensors} == {*read_pt(made / name).tensors}
+            else:
+                assert all_ids(open_tokens([str(made / "a.txt")])) == IDS
+                found.sources[0].held.file.close()  # type: ignore[union-attr]
+    for name in ("tokens.pt", "a.txt"):
+        with piped(made / f"another pipe of {name}", (made / name).read_bytes()) as pipe:
+            assert all_ids(open_tokens([str(pipe)])) == IDS
+    assert open_files() == files
+
+
+def test_a_pipe_may_be_left_alone(made: Path) -> None:
+    """Without ``open_pipes`` nothing is read of a pipe, which is then taken for text."""
+    threads = threading.active_count()
+    with piped(made / "pipe", b"PK\x03\x04") as pipe:
+        found = open_input([str(pipe)], open_pipes=False)
+        assert isinstance(found, Texts)
+        assert threading.active_count() == threads + 1  # the writer still waits for a reader
+        assert pipe.read_bytes() == b"PK\x03\x04"
+
+
+@pytest.mark.parametrize(
+    ("paths", "choices", "error", "message"),
+    [
+        (["a.txt", "store"], {}, UsageError, "store: is a token store; give it alone"),
+        (["tokens.pt"], {"split": "val"}, UsageError, "split val: only a token store has splits"),
+        (["store"], {"split": "test"}, LlmprepError, "test"),
+        (["missing"], {}, InputError, "missing: no such file or directory"),
+        (["bad.pt"], {}, FileFormatError, "bad.pt: "),
+    ],
+)
+def test_what_cannot_be_opened_is_named(
+    paths: list[str], choices: dict[str, Any], error: type[LlmprepError], message: str, made: Path
+) -> None:
+    """A store beside other inputs, a split of what has none, a missing or damaged file: one error each."""
+    data = bytearray((made / "tokens.pt").read_bytes())
+    data[data.index(np.array(IDS[:2], "<i8").tobytes())] ^= 1
+    (made / "bad.pt").write_bytes(data)
+
+    with pytest.raises(error, match=message):
+        open_input(paths, **choices)
+
+
+def test_checksums_are_verified_unless_they_were_before(made: Path) -> None:
+    """A file whose state is known, or of which no check is asked for, is not read to its end."""
+    file = open_input(["tokens.pt"])
+    assert isinstance(file, PtFile)
+    assert file.checked
+
+    again, unchecked = open_input(["tokens.pt"], known=file.state), open_input(["tokens.pt"], check=False)
+
+    assert isinstance(again, PtFile)
+    assert isinstance(unchecked, PtFile)
+    assert (again.checked, unchecked.checked) == (False, False)
+
+
+# --- one stream -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.txt", "tokens.pt", "windows.pt", "store"])
+def test_any_input_is_one_stream(name: str, made: Path) -> None:
+    """Texts, a tokens file, a windows file and a store give the same ids, origin and figures."""
+    stream = open_tokens([name])
+
+    assert all_ids(stream) == IDS
+    origin, figures = stream.origin, stream.figures
+    assert (origin.name, origin.encoding, origin.n_vocab) == (name, "gpt2", 50257)
+    assert origin.options == TextOptions().content()
+    assert origin.load_vocabulary().sha256 == origin.vocab_sha256
+    assert (figures.n_tokens, sum(record["tokens"] for record in figures.sources)) == (len(IDS), len(IDS))
+    assert figures.content_sha256 == open_tokens_sha256(made)
+
+
+def open_tokens_sha256(made: Path) -> str:
+    """The hash of the ids, as the tokens file states it."""
+    return str(read_pt(made / "tokens.pt").meta["content_sha256"])
+
+
+@pytest.mark.parametrize("name", ["tokens.pt", "windows.pt", "store"])
+@pytest.mark.parametrize(
+    ("reading", "message"),
+    [
+        (Reading("cl100k_base"), "--encoding cl100k_base: {} was made with gpt2"),
+        (Reading(options=TextOptions()), "{}: its tokens are made already; options for text do not apply"),
+        (Reading(text_field="text"), "{}: its tokens are made already; options for text do not apply"),
+    ],
+)
+def test_choices_come_too_late_for_ids(name: str, reading: Reading, message: str, made: Path) -> None:
+    """Another encoding, or any option for text, is a usage error, not silence; the same encoding is none."""
+    assert all_ids(open_tokens([name], Reading("gpt-2"))) == IDS
+
+    with pytest.raises(UsageError, match=f"^{message.format(name)}"):
+        open_tokens([name], reading)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint16])
+def test_a_tokens_file_of_another_program(dtype: torch.dtype, tmp_path: Path) -> None:
+    """A dict of ``token_ids`` that torch saved needs no ``meta``: --encoding says whose its ids are."""
+    ids = [5, 50256, 7, 8]
+    file = saved(tmp_path / "x.pt", token_ids=torch.tensor(ids).to(dtype))
+
+    stream = open_tokens([str(tmp_path / "x.pt")], Reading("gpt2"))
+
+    assert all_ids(stream) == ids
+    assert (stream.origin.encoding, stream.figures.n_tokens) == ("gpt2", 4)
+    assert encoding_of(file, "gpt-2") == "gpt2"
+    with pytest.raises(UsageError, match="does not tell which vocabulary its ids are of; name it with --encoding"):
+        open_tokens([str(tmp_path / "x.pt")])
+
+
+def test_each_input_is_a_stream_of_its_own(made: Path) -> None:
+    """Inputs of any kind are opened one by one, but for a store, which stands alone; all are found first."""
+    (made / "b.txt").write_text("The end.")
+    paths = ["b.txt", "a.txt", "windows.pt"]
+
+    found = [all_ids(stream) for stream in open_each(paths, Reading())]
+
+    assert found == [reference.encode("The end."), IDS, IDS]
+    assert [all_ids(stream) for stream in open_each(["store"], Reading())] == [IDS]
+    for bad, error in ((["b.txt", "missing"], InputError), (["b.txt", "store"], UsageError)):
+        with pytest.raises(error):
+            next(open_each(bad, Reading()))
+
+
+# --- windows --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.txt", "tokens.pt", "windows.pt", "store"])
+def test_windows_of_any_input(name: str, made: Path) -> None:
+    """A windows file has its own windows; of texts, tokens and stores they are cut, as views of the ids."""
+    source = open_windows([name], 2, 1)
+
+    assert source.rows.tolist() == reference.window_rows(IDS, 2, 1)[0]
+    assert source.rows.strides[0] == source.rows.strides[1]
+    assert source.figures.n_tokens == len(IDS)
+    assert (source.origin.options["max_length"], source.origin.options["stride"]) == (2, 1)
+
+
+def test_windows_have_the_shape_that_is_chosen_or_their_own(made: Path) -> None:
+    """max_length is 256 and stride is max_length unless chosen; a windows file's own may have gaps, and stand."""
+    assert open_windows(["a.txt"], 2).rows.tolist() == reference.window_rows(IDS, 2, 2)[0]
+    assert open_windows(["gaps.pt"]).rows.tolist() == reference.window_rows(IDS, 2, 3)[0]
+    with pytest.raises(DataError, match=r"a\.txt: 6 tokens give no window of max_length 256"):
+        open_windows(["a.txt"])
+    for shape, message in (((3, None), "max_length 3: gaps.pt was made with"), ((2, 2), "stride 2: gaps.pt was made")):
+        with pytest.raises(UsageError, match=message):
+            open_windows(["gaps.pt"], *shape)
+
+
+def test_the_counts_of_texts_may_be_watched(made: Path) -> None:
+    """Whoever shows progress is given the counts of texts before they are read."""
+    watched: list[Any] = []
+
+    open_windows(["a.txt"], 2, watch=lambda counts: watched.append([(each, each.n_bytes) for each in counts]))
+
+    ((counts, before),) = watched[0]
+    assert (before, counts.n_bytes) == (0, len(WORDS))
+
+
+# --- ids of a file --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["token_ids", "input_ids"])
+def test_a_files_ids_are_checked_by_the_vocabulary_it_names(key: str, tmp_path: Path) -> None:
+    """The vocabulary is that of ``meta``, or else of --encoding; if neither names one, no id may be negative."""
+
+    def file_of(value: int, **meta: object) -> PtFile:
+        row = torch.tensor([1, value])
+        tensors = {key: row} if key == "token_ids" else {"input_ids": row[None, :], "target_ids": row[None, :]}
+        return saved(tmp_path / "x.pt", **tensors, **meta)
+
+    check_file_ids(file_of(50_256), "gpt2")
+    check_file_ids(file_of(1 << 40))
+    for value, encoding, message in ((50_257, "gpt2", ">= vocabulary 50257"), (-1, None, "is negative")):
+        with pytest.raises(FileFormatError, match=message):
+            check_file_ids(file_of(value), encoding)
+
+
+def test_another_encoding_than_the_files_is_refused(made: Path) -> None:
+    """The ids of a file that states its encoding are checked against that one alone."""
+    file = read_pt(made / "tokens.pt")
+
+    check_file_ids(file)
+    check_file_ids(file, "gpt2")
+    with pytest.raises(UsageError, match="was made with gpt2"):
+        check_file_ids(file, "cl100k_base")

@@ -1,0 +1,259 @@
+"""Promises of backends: one answer from both, the right one chosen, a difference noticed."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.commands import SAMPLES, Call
+from support.reference import encode
+from support.strategies import adversarial_text
+from support.streams import EOT, Build, Load, all_ids, piped, stream_paths, text_block
+
+from llmprep.choices import BackendName, Effort, Special
+from llmprep.errors import BackendsDifferError, DataError, UsageError
+from llmprep.tokens import backends
+from llmprep.tokens.backends import LARGE_BYTES, MAX_ENCODINGS, Encoder, tiktoken_encoding
+from llmprep.tokens.gigatoken import Gigatoken
+from llmprep.tokens.unicode17 import NEW_CODE_POINTS
+from llmprep.vocabulary.loading import Vocabulary
+
+ENCODINGS = ("gpt2", "p50k_base", "cl100k_base", "o200k_base")
+BACKENDS: tuple[BackendName, ...] = ("tiktoken", "gigatoken")
+new_code_points = st.sampled_from(NEW_CODE_POINTS).flatmap(lambda ends: st.integers(*ends)).map(chr)
+texts = st.lists(adversarial_text | new_code_points | st.just(EOT), max_size=5).map("".join)
+
+
+def hide_gigatoken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Python find every package but gigatoken."""
+    found = importlib.util.find_spec
+
+    def find_spec(name: str, package: str | None = None) -> ModuleSpec | None:
+        return None if name == "gigatoken" else found(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+
+
+# --- one answer -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("special", ["allow", "text"])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@settings(max_examples=25)
+@given(text=texts)
+def test_both_backends_give_tiktokens_ids(encoding: str, special: Special, build: Build, text: str) -> None:
+    """Hard texts, with end-of-text strings and new code points, give the ids of tiktoken's ``encode``."""
+    expected = encode(text, encoding, special)
+
+    for backend in BACKENDS:
+        ids = build(encoding, special, backend).encode(text_block(text))
+        assert ids.dtype == np.uint32
+        assert ids.tolist() == expected, backend
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_both_backends_give_tiktokens_ids_of_the_samples(encoding: str, build: Build) -> None:
+    """Prose, a program, twelve scripts and records: every sample text gives tiktoken's ids, whole."""
+    for path, special in itertools.product(sorted(SAMPLES.iterdir()), ("allow", "text")):
+        text = path.read_text(encoding="utf-8")
+        expected = encode(text, encoding, special)
+        for backend in BACKENDS:
+            ids = build(encoding, special, backend).encode(text_block(text))  # type: ignore[arg-type]
+            assert ids.tolist() == expected, (path.name, backend)
+
+
+def test_threads_share_an_encoder(build: Build) -> None:
+    """Many threads that encode at once with one encoder get what one thread gets."""
+    encoder = build("gpt2", "allow", "gigatoken")
+    lines = [line for path in sorted(SAMPLES.iterdir()) for line in path.read_text(encoding="utf-8").splitlines()]
+    together = threading.Barrier(6)
+
+    def encode_line(line: str) -> list[int]:
+        ids: list[int] = encoder.encode(text_block(line)).tolist()
+        return ids
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: together.wait(10), range(6)))
+        shared = list(pool.map(encode_line, lines))
+
+    assert shared == [encode_line(line) for line in lines]
+
+
+def test_an_encoding_is_built_once(load: Load, gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoders of one vocabulary share tiktoken's encoding; another has its own, and only the last few are kept."""
+    monkeypatch.setattr(backends, "_encodings", {})
+    built = tiktoken_encoding(gpt2)
+
+    assert Encoder(gpt2)._tiktoken is Encoder(gpt2, "text", "tiktoken")._tiktoken is built
+    others = [tiktoken_encoding(load(name)) for name in ("r50k_base", "p50k_base", "p50k_edit")]
+    assert [each.name for each in others] == ["r50k_base", "p50k_base", "p50k_edit"]
+    assert tiktoken_encoding(gpt2) is built
+    tiktoken_encoding(load("cl100k_base"))
+    assert len(backends._encodings) == MAX_ENCODINGS == 4
+    assert tiktoken_encoding(gpt2) is not built
+
+
+# --- which one ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("encoding", "backend", "expected_bytes", "text", "used"),
+    [
+        ("gpt2", "auto", 0, "words", "tiktoken"),  # a small text: tiktoken starts sooner
+        ("gpt2", "auto", LARGE_BYTES - 1, "words", "tiktoken"),
+        ("gpt2", "auto", LARGE_BYTES, "words", "gigatoken"),
+        ("gpt2", "tiktoken", LARGE_BYTES, "words", "tiktoken"),
+        ("gpt2", "gigatoken", 0, "words", "gigatoken"),
+        ("cl100k_base", "gigatoken", 0, "caf\u00e9 \u4e2d\u6587 \U0001f600", "gigatoken"),
+        ("cl100k_base", "gigatoken", LARGE_BYTES, "a\u088f've", "tiktoken"),  # which Unicode 17 added
+        ("p50k_base", "gigatoken", LARGE_BYTES, "words", "tiktoken"),  # whose pattern gigatoken does not know
+    ],
+)
+def test_which_backend_encodes(
+    encoding: str, backend: BackendName, expected_bytes: int, text: str, used: str, load: Load
+) -> None:
+    """One backend that is asked for is used alone, if it can be exact; ``auto`` goes by how much is to come."""
+    encoder = Encoder(load(encoding), "allow", backend, expected_bytes)
+
+    encoder.encode(text_block(text))
+
+    assert encoder.used == {used: 1}
+
+
+def test_auto_changes_over_when_much_has_come(gpt2: Vocabulary) -> None:
+    """Where nobody knows the size, gigatoken takes over as soon as `LARGE_BYTES` have been seen."""
+    encoder = Encoder(gpt2, "allow", "auto")
+    quarter = text_block("eight b " * (LARGE_BYTES // 32))
+
+    for _ in range(3):
+        encoder.encode(quarter)
+    assert encoder.used == {"tiktoken": 3}
+
+    encoder.encode(quarter)
+    assert encoder.used == {"tiktoken": 3, "gigatoken": 1}
+
+
+def test_a_pipe_changes_over_too(tmp_path: Path, gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text of unknown size begins with tiktoken and goes on with gigatoken; the ids are those of the whole text."""
+    monkeypatch.setattr(backends, "LARGE_BYTES", 10_000)
+    text = (SAMPLES / "story.txt").read_bytes()
+
+    with piped(tmp_path / "pipe", text) as pipe:
+        stream = stream_paths([pipe], gpt2, effort=Effort(block_bytes=1000))
+        ids = all_ids(stream)
+
+    assert ids == encode(text.decode())
+    assert min(stream.figures.used["tiktoken"], stream.figures.used["gigatoken"]) > 5
+
+
+def test_the_extra_is_asked_for_only_by_name(
+    call: Call, story: Path, tmp_path: Path, gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without gigatoken ``auto`` is tiktoken, and nothing is said; ``--backend gigatoken`` says what to install."""
+    hide_gigatoken(monkeypatch)
+    encoder = Encoder(gpt2, "allow", "auto", LARGE_BYTES)
+    encoder.encode(text_block("plain words"))
+    assert encoder.used == {"tiktoken": 1}
+    with pytest.raises(UsageError, match="fast"):
+        Encoder(gpt2, "allow", "gigatoken")
+
+    ended = call("tokenize", story, "-o", "x.pt", "--backend", "gigatoken")
+
+    assert (ended.code, ended.stdout) == (2, b"")
+    assert ended.notes == ["llmprep: error: --backend gigatoken: needs an extra: pip install 'llmprep[fast]'"]
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- what tiktoken cannot do ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("white", [" ", "\n"])
+def test_too_much_white_space_goes_to_gigatoken(white: str, gpt2: Vocabulary) -> None:
+    """A run too long for tiktoken is gigatoken's in ``auto``, whatever its size, and is encoded as a shorter one is."""
+    n, more = 4096, 1_100_000
+    few = encode(f"a{white * n}x")
+
+    many = Encoder(gpt2, "allow", "auto").encode(text_block(f"a{white * (n + more)}x")).tolist()
+
+    # One id repeats inside the run; what stands around it is the same, as both lengths are multiples of its own.
+    repeated = few[len(few) // 2]
+    (width,) = {len(token) for token, rank in gpt2.ranks.items() if rank == repeated}
+    assert [i for i in many if i != repeated] == [i for i in few if i != repeated]
+    assert (many.count(repeated) - few.count(repeated)) * width == more
+
+
+def test_too_much_white_space_is_an_error_alone(build: Build) -> None:
+    """With tiktoken alone such a run is one error with the place, never a panic, and says what would help."""
+    with pytest.raises(DataError) as raised:
+        build("gpt2", "allow", "tiktoken").encode(text_block(" " * 1_500_000 + "x", offset=7, name="t"))
+
+    assert str(raised.value).startswith("t: tiktoken cannot encode the 1500001 bytes from byte 7 on ")
+    assert str(raised.value).endswith("install the extra: pip install 'llmprep[fast]'")
+
+
+# --- a difference ---------------------------------------------------------------------------------
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any], true_blocks: int = 0) -> None:
+    """Let gigatoken give other ids from a block on."""
+    honest = Gigatoken.encode
+    blocks = itertools.count()
+
+    def encode(self: Gigatoken, data: bytes, *, special: bool) -> Any:
+        ids = honest(self, data, special=special)
+        return ids if next(blocks) < true_blocks else change(ids)
+
+    monkeypatch.setattr(Gigatoken, "encode", encode)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(lambda ids: ids ^ 1, 2), (lambda ids: ids ^ 1, 5000), (lambda ids: ids[:-1], 2)],
+    ids=["another id", "another id in a large block", "one id less"],
+)
+def test_a_wrong_first_block_is_noticed(
+    change: Callable[[Any], Any], words: int, gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first block that gigatoken encodes is compared, and a difference names the file and the byte."""
+    spoil(monkeypatch, change)
+    encoder = Encoder(gpt2, "allow", "gigatoken")
+
+    with pytest.raises(BackendsDifferError, match=r"^t\.txt: gigatoken and tiktoken differ .* from byte 41 on"):
+        encoder.encode(text_block("a word" + " word" * words, offset=41, name="t.txt"))
+
+
+def test_a_wrong_later_block_is_noticed(gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that goes wrong later is caught by the sample within some hundred blocks, at a block's first byte."""
+    spoil(monkeypatch, lambda ids: ids ^ 1, true_blocks=5)
+    encoder = Encoder(gpt2, "allow", "gigatoken")
+    blocks = (text_block(" some words here", offset) for offset in range(0, 20_000, 100))
+
+    with pytest.raises(BackendsDifferError) as raised:
+        list(map(encoder.encode, blocks))
+
+    left = sum(1 for _ in blocks)
+    assert 0 < left < 194
+    assert f"in the 16 bytes from byte {20_000 - 100 * (left + 1)} on" in str(raised.value)
+
+
+def test_a_difference_ends_the_run(call: Call, story: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the command line a difference is one line with the byte, exit code 1, and no output."""
+    spoil(monkeypatch, lambda ids: ids ^ 1)
+
+    ended = call("tokenize", story, "-o", "x.pt", "--backend", "gigatoken")
+
+    (line,) = ended.notes
+    assert (ended.code, ended.stdout) == (1, b"")
+    assert line.startswith(f"llmprep: error: {story}: gigatoken and tiktoken differ in the ")
+    assert " bytes from byte 0 on; use --backend tiktoken" in line
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,158 @@
+"""Promises of `encode_text` and of decoding: tiktoken's ids of a text, and its text of any ids."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import reference
+from support.strategies import adversarial_text
+from support.streams import EOT, Load
+
+from llmprep.choices import Special
+from llmprep.errors import DataError, LlmprepError, UsageError, VocabularyError
+from llmprep.tokens import backends
+from llmprep.tokens.decoding import decode_ids, token_table
+from llmprep.tokens.encoding import _text_encoder, encode_text
+from llmprep.vocabulary.loading import load_vocabulary
+
+
+@settings(max_examples=15)
+@given(text=adversarial_text, special=st.sampled_from(("allow", "text")))
+def test_ids_are_those_of_tiktokens_encode(text: str, special: Special) -> None:
+    """A text in memory gives tiktoken's ids as it is, carriage returns, marks and emptiness included."""
+    ids = encode_text(text, special=special)
+
+    assert ids.dtype == np.int64
+    assert ids.tolist() == reference.encode(text, special=special)
+
+
+@pytest.mark.parametrize("text", ["a\ud800b", "\udc00", "\ud83d\ude00 joined", "caf\u00e9 \ud83d"])
+def test_broken_strings_are_taken_as_tiktoken_takes_them(text: str) -> None:
+    """Halves of surrogate pairs are joined or replaced, as tiktoken joins and replaces them."""
+    assert encode_text(text).tolist() == reference.encode(text)
+
+
+def test_the_encoding_may_be_a_models_name() -> None:
+    """A model's name stands for its encoding."""
+    assert encode_text("I HAD  always", "text-davinci-003").tolist() == reference.encode("I HAD  always", "p50k_base")
+
+
+NO_NAME = "must be the name of an encoding or a model, not a"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "choices", "error", "message"),
+    [
+        *(
+            ((value,), {}, UsageError, f"text: must be a str, not {type(value).__name__}$")
+            for value in (b"text", Path("story.txt"), None, ["text"], 5, np.array(["text"]))
+        ),
+        *(
+            (("text",), {"special": value}, UsageError, r"special .*: must be allow, text, error$")
+            for value in ("all", "", None, {EOT}, ["allow"], np.array(["allow", "text"]))
+        ),
+        *(
+            (("text", value), {}, VocabularyError, f"{NO_NAME} {type(value).__name__}")
+            for value in (None, 5, b"gpt2", ["gpt2"], reference.tiktoken_encoding("gpt2"))
+        ),
+        (("text", "gtp2"), {}, VocabularyError, "did you mean gpt2"),
+        (("text",), {"vocab_dir": ""}, UsageError, "vocab_dir: is empty"),
+        ((f"caf\u00e9{EOT}",), {"special": "error"}, DataError, r"^text: special token <\|endoftext\|> .* at byte 5;"),
+    ],
+)
+def test_anything_else_is_one_error_of_ours(
+    arguments: tuple[Any, ...], choices: dict[str, Any], error: type[LlmprepError], message: str
+) -> None:
+    """What is no text, no name of an encoding, no choice that there is, or no text that may be encoded is refused."""
+    with pytest.raises(error, match=message):
+        encode_text(*arguments, **choices)
+
+
+def test_an_encoder_is_built_once() -> None:
+    """Later calls with an encoding and a ``special`` cost what the text costs: many take less than one building."""
+    vocabulary = load_vocabulary("gpt2")
+    for special in get_args(Special):
+        encode_text("text", special=special)
+    backends._encodings.clear()
+    started = time.process_time()
+    backends.tiktoken_encoding(vocabulary)
+    built = time.process_time()
+
+    for special in get_args(Special) * 10:
+        encode_text("I HAD always thought", "gpt-2", special=special)
+
+    assert time.process_time() - built < built - started
+
+
+def test_a_vocabulary_that_was_missing_is_looked_for_again(
+    vocab_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That a vocabulary could not be loaded is not remembered: once it is there, it is taken."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no network in tests")
+
+    _text_encoder.cache_clear()
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.delenv("LLMPREP_VOCAB_DIR", raising=False)
+
+    with (
+        pytest.warns(UserWarning, match=r"^downloading cl100k_base\.tiktoken from "),
+        pytest.raises(VocabularyError, match="no network in tests"),
+    ):
+        encode_text("text", "cl100k_base")
+    shutil.copy(vocab_dir / "cl100k_base.tiktoken", tmp_path)
+
+    assert encode_text("text", "cl100k_base").tolist() == reference.encode("text", "cl100k_base")
+
+
+def test_it_may_be_called_from_threads() -> None:
+    """Calls at the same time, the first among them, give each text its own ids."""
+    texts = [f"{number} HAD always {'x' * number}" for number in range(100)]
+    _text_encoder.cache_clear()
+
+    with ThreadPoolExecutor(8) as threads:
+        found = [ids.tolist() for ids in threads.map(encode_text, texts)]
+
+    assert found == [reference.encode(text) for text in texts]
+
+
+# --- decoding -------------------------------------------------------------------------------------
+
+ENCODINGS = ("gpt2", "p50k_base", "cl100k_base", "o200k_base")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_ids_decode_as_tiktoken_decodes_them(encoding: str, load: Load) -> None:
+    """A text's ids give the text; ids in any order, which cut characters, give what tiktoken gives."""
+    table = token_table(load(encoding))
+    theirs = reference.tiktoken_encoding(encoding)
+
+    @settings(max_examples=30)
+    @given(text=adversarial_text, ids=st.lists(st.sampled_from(sorted(table)) | st.integers(0, 255), max_size=20))
+    def check(text: str, ids: list[int]) -> None:
+        assert decode_ids(reference.encode(text + EOT, encoding), table) == text + EOT
+        assert decode_ids(ids, table) == theirs.decode(ids)
+
+    check()
+
+
+def test_the_table_has_every_id_and_no_other(load: Load) -> None:
+    """The table holds every id of tiktoken's encoding, special ones included; an unused id decodes to U+FFFD."""
+    theirs = reference.tiktoken_encoding("cl100k_base")
+    specials = {theirs.encode_single_token(token): token.encode() for token in theirs.special_tokens_set}
+
+    table = token_table(load("cl100k_base"))
+
+    assert table == {rank: token for token, rank in theirs._mergeable_ranks.items()} | specials
+    assert decode_ids([64, 100_256, 65], table) == "a\ufffdb"

@@ -1,0 +1,246 @@
+"""Promises of threads: results and errors in order, work bounded, no thread left; hashes made in order."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.streams import text_block, threads_end
+
+from llmprep.documents.blocks import Block
+from llmprep.errors import LlmprepError
+from llmprep.tokens.threads import PART_BYTES, Hashing, in_parts, map_in_order
+
+# --- map_in_order ---------------------------------------------------------------------------------
+
+
+@given(delays=st.lists(st.integers(0, 3), max_size=30), jobs=st.integers(1, 8))
+@settings(max_examples=15)
+def test_results_come_in_order(delays: list[int], jobs: int) -> None:
+    """However long each takes, results come in the order of the items."""
+
+    def slow(item: tuple[int, int]) -> int:
+        time.sleep(item[1] / 1000)
+        return item[0]
+
+    assert list(map_in_order(slow, enumerate(delays), jobs)) == list(range(len(delays)))
+
+
+def test_one_job_is_no_thread() -> None:
+    """With one job everything happens in the caller's thread, one item at a time."""
+    seen: list[tuple[str, int]] = []
+
+    def items() -> Iterator[int]:
+        for k in range(3):
+            seen.append(("item", k))
+            yield k
+
+    def work(k: int) -> threading.Thread:
+        seen.append(("work", k))
+        return threading.current_thread()
+
+    assert set(map_in_order(work, items(), 1)) == {threading.current_thread()}
+    assert seen == [(what, k) for k in range(3) for what in ("item", "work")]
+
+
+def test_several_jobs_work_at_the_same_time() -> None:
+    """With n jobs, n items are worked on together: each of these waits for the others."""
+    together = threading.Barrier(3)
+
+    assert list(map_in_order(lambda item: together.wait(10) * 0 + item, range(9), 3)) == list(range(9))
+
+
+@pytest.mark.parametrize("jobs", [2, 4])
+def test_items_are_taken_a_few_ahead(jobs: int) -> None:
+    """However slow the reader is, only a few items are taken before it has read: memory stays bounded."""
+    taken = itertools.count()
+    results = map_in_order(lambda item: item, iter(lambda: next(taken), None), jobs)
+
+    for k in range(50):
+        assert next(results) == k
+        time.sleep(0.001)
+
+    assert next(taken) <= 50 + 2 * jobs + 1
+    results.close()  # type: ignore[attr-defined]
+
+
+def fail_at(place: int, seconds: float = 0, error: type[Exception] = LlmprepError) -> Callable[[int], int]:
+    """Make a function that fails for items from a place on, the first of them slowly."""
+
+    def work(item: int) -> int:
+        if item >= place:
+            time.sleep(seconds if item == place else 0)
+            raise error(str(item))
+        return item
+
+    return work
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 6])
+@pytest.mark.parametrize("error", [LlmprepError, ValueError])
+def test_the_first_error_in_order_is_raised(error: type[Exception], jobs: int) -> None:
+    """Later items that fail sooner do not hide the first that fails; what came before it is delivered."""
+    before = threading.active_count()
+    results = map_in_order(fail_at(7, 0.05, error), range(100), jobs)
+
+    assert [next(results) for _ in range(7)] == list(range(7))
+    with pytest.raises(error, match=r"^7$"):
+        next(results)
+
+    assert threads_end(before)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 6])
+def test_an_error_of_the_items_waits_its_turn(jobs: int) -> None:
+    """When reading the next item fails, all results before it come first, and an earlier error wins."""
+
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise LlmprepError("items")
+
+    results = map_in_order(fail_at(99), items(), jobs)
+    assert [next(results) for _ in range(5)] == list(range(5))
+    with pytest.raises(LlmprepError, match="items"):
+        next(results)
+
+    with pytest.raises(LlmprepError, match=r"^3$"):
+        list(map_in_order(fail_at(3, 0.05), items(), jobs))
+
+
+@pytest.mark.parametrize("left_at", [0, 3])
+def test_threads_end_when_nobody_reads_on(left_at: int) -> None:
+    """A reader that stops early leaves no thread, and nothing more is started."""
+    before = threading.active_count()
+    begun: list[int] = []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        time.sleep(0.01)
+
+    results = map_in_order(work, range(10_000), 3)
+    for _ in range(left_at):
+        next(results)
+    results.close()  # type: ignore[attr-defined]
+
+    assert threads_end(before)
+    assert len(begun) <= left_at + 3 * 3
+
+
+def test_an_interrupt_stops_at_once() -> None:
+    """An exception that is no error of ours, as an interrupt is, does not wait for what is being computed."""
+    before = threading.active_count()
+    begun = time.monotonic()
+
+    def items() -> Iterator[int]:
+        yield from range(4)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(map_in_order(lambda _: time.sleep(0.6), items(), 4))
+
+    assert time.monotonic() - begun < 0.5
+    assert threads_end(before)
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+@given(sizes=st.lists(st.integers(0, 12), max_size=20), limit=st.integers(0, 20))
+def test_small_blocks_go_together(sizes: list[int], limit: int) -> None:
+    """Parts hold every block in order, are no larger than the limit unless one block is, and as few as can be."""
+    parts = list(in_parts((text_block("x" * size) for size in sizes), limit))
+
+    assert [len(block.data) for part in parts for block in part] == sizes
+    held = [sum(len(block.data) for block in part) for part in parts]
+    assert all(size <= limit or len(part) == 1 for size, part in zip(held, parts, strict=True))
+    assert all(size + len(after[0].data) > limit or size == limit for size, after in zip(held, parts[1:], strict=False))
+
+
+def test_what_was_gathered_comes_before_an_error_of_reading() -> None:
+    """Blocks before an error are handed on: an error of their own would come first."""
+
+    def blocks() -> Iterator[Block]:
+        yield text_block("one")
+        raise LlmprepError("later")
+
+    parts = in_parts(blocks(), 100)
+
+    assert [block.text for block in next(parts)] == ["one"]
+    with pytest.raises(LlmprepError, match="later"):
+        next(parts)
+
+
+# --- hashing --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+@given(parts=st.lists(st.binary(max_size=20), max_size=200))
+@settings(max_examples=25)
+def test_hashes_are_made_in_order(threaded: bool, parts: list[bytes]) -> None:
+    """Updates are made one after the other, and all of them before the block ends."""
+    digest = hashlib.sha256()
+
+    with Hashing(threaded=threaded) as run:
+        for part in parts:
+            run(digest.update, part)
+
+    assert digest.digest() == hashlib.sha256(b"".join(parts)).digest()
+
+
+def test_hashing_in_a_thread_keeps_close() -> None:
+    """A thread that is slower than its caller holds it up, so that what waits to be hashed stays bounded."""
+    done: list[int] = []
+    waiting = []
+
+    def work(number: bytes) -> None:
+        time.sleep(0.0005)
+        done.append(int(number[-8:]))
+
+    with Hashing(threaded=True) as run:
+        for k in range(300):
+            run(work, b"%0*d" % (PART_BYTES, k))
+            waiting.append(k - len(done))
+
+    assert max(waiting) <= 66
+    assert done == list(range(300))
+
+
+def test_small_updates_go_to_the_thread_together() -> None:
+    """The thread is given small updates when they are `PART_BYTES`, and what is left at the end."""
+    done: list[bytes] = []
+    handed = threading.Event()
+
+    def work(data: bytes) -> None:
+        done.append(data)
+        handed.set()
+
+    with Hashing(threaded=True) as run:
+        run(work, b"a" * (PART_BYTES - 1))
+        assert not handed.wait(0.05)
+        run(work, b"b")
+        assert handed.wait(10)
+        run(work, b"c")
+
+    assert b"".join(done) == b"a" * (PART_BYTES - 1) + b"bc"
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_the_thread_of_hashing_ends(threaded: bool) -> None:
+    """The thread is gone after the block, also when the block ended in an error; without one there is none."""
+    before = threading.active_count()
+
+    def fail() -> None:
+        with Hashing(threaded=threaded) as run:
+            run(lambda _: time.sleep(0.01), b"some text")
+            assert threading.active_count() == before + threaded
+            raise LlmprepError
+
+    with pytest.raises(LlmprepError):
+        fail()
+    assert threading.active_count() == before

@@ -1,0 +1,158 @@
+"""Promises of loading: tiktoken's own vocabularies, verified each time, built once a process."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiktoken.load
+from support import reference
+
+from llmprep.errors import UsageError, VocabularyError
+from llmprep.vocabulary import embedded, loading
+from llmprep.vocabulary.loading import load_vocabulary, rebuild_vocabulary
+from llmprep.vocabulary.ranks import parse_ranks
+
+EMBEDDED = ("gpt2", "r50k_base", "p50k_base", "p50k_edit")
+# The hashes that tiktoken's own definitions pin, in tiktoken_ext/openai_public.py.
+R50K = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
+P50K = "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069"
+CL100K = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
+O200K = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
+PINNED = {
+    "gpt2": R50K, "r50k_base": R50K, "p50k_base": P50K, "p50k_edit": P50K, "cl100k_base": CL100K, "o200k_base": O200K,
+    "o200k_harmony": O200K,
+}  # fmt: skip
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process that has built no vocabulary yet."""
+    monkeypatch.setattr(loading, "_built", {})
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_a_vocabulary_is_tiktokens(name: str, vocab_dir: Path) -> None:
+    """All of it equals tiktoken's own encoding; its rank file is the very bytes whose hash tiktoken pins."""
+    theirs = reference.tiktoken_encoding(name)
+
+    ours = load_vocabulary(name, vocab_dir)
+
+    assert (ours.name, ours.n_vocab, ours.pattern, ours.eot_id) == (
+        name, theirs.n_vocab, theirs._pat_str, theirs.eot_token,
+    )  # fmt: skip
+    assert ours.ranks == theirs._mergeable_ranks == parse_ranks(ours.rank_file)
+    assert ours.special_tokens == theirs._special_tokens
+    assert ours.sha256 == PINNED[name] == hashlib.sha256(ours.rank_file).hexdigest()
+    assert ours.is_embedded == (name in EMBEDDED)
+    assert "rank_file" not in repr(replace(ours, ranks={}))
+    assert load_vocabulary("gpt-4", vocab_dir).name == "cl100k_base"
+
+
+def test_gpt2_is_what_tiktoken_makes_of_the_published_files() -> None:
+    """The two files that were published with GPT-2 give the same ranks; so does tiktoken's reader of rank files."""
+    assert load_vocabulary("gpt2").ranks == reference.gpt2_ranks()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIKTOKEN_CACHE_DIR", "")
+        assert tiktoken.load.load_tiktoken_bpe(str(embedded.EMBEDDED)) == reference.gpt2_ranks()
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_embedded_vocabularies_need_no_other_place(name: str, tmp_path: Path, fresh: None) -> None:
+    """Neither a folder, nor a cache, nor the network is looked at, and nothing is announced."""
+    said: list[str] = []
+
+    assert load_vocabulary(name, tmp_path / "missing", said.append, download=False).is_embedded
+    assert said == []
+
+
+def test_a_damaged_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rank file of the package that is missing, or not what it was, is not used, though it was built before."""
+    data = embedded.EMBEDDED.read_bytes()
+    load_vocabulary("gpt2")
+    monkeypatch.setattr(embedded, "EMBEDDED", tmp_path / "r50k_base.tiktoken")
+
+    with pytest.raises(VocabularyError, match=r"r50k_base\.tiktoken: No such file.*reinstall llmprep"):
+        load_vocabulary("gpt2")
+    (tmp_path / "r50k_base.tiktoken").write_bytes(data.replace(b" 0\n", b" 1\n", 1))
+    for name in EMBEDDED:
+        with pytest.raises(VocabularyError, match=r"r50k_base\.tiktoken: damaged .*reinstall llmprep"):
+            load_vocabulary(name)
+
+
+def test_a_vocabulary_is_built_once(tmp_path: Path, cl100k: bytes, fresh: None) -> None:
+    """Each load gives the same object; a file that is missing, damaged or mended is found out all the same."""
+    gpt2 = load_vocabulary("gpt2")
+    path = tmp_path / "cl100k_base.tiktoken"
+    with pytest.raises(VocabularyError, match=r"cl100k_base\.tiktoken: not found"):
+        load_vocabulary("cl100k_base", tmp_path, download=False)
+    path.write_bytes(cl100k)
+    built = load_vocabulary("cl100k_base", tmp_path)
+
+    path.write_bytes(cl100k[:-1])
+    with pytest.raises(VocabularyError, match="its sha256 is not"):
+        load_vocabulary("cl100k_base", tmp_path)
+    path.write_bytes(cl100k)
+    assert load_vocabulary("gpt-4", tmp_path) is built is rebuild_vocabulary("cl100k_base", cl100k)
+    assert load_vocabulary("gpt2") is gpt2 is rebuild_vocabulary("gpt2", None)
+    assert load_vocabulary("r50k_base").name == "r50k_base"
+
+
+def test_a_vocabulary_that_is_sent_is_verified(fresh: None, cl100k: bytes) -> None:
+    """Another process builds a vocabulary from the bytes of its rank file, and from no others."""
+    assert rebuild_vocabulary("cl100k_base", cl100k).sha256 == CL100K
+    with pytest.raises(VocabularyError, match=f"the ranks that were sent do not have the sha256 {CL100K}"):
+        rebuild_vocabulary("cl100k_base", cl100k[:-1])
+
+
+def test_the_variable_serves_where_no_folder_is_named(
+    vocab_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LLMPREP_VOCAB_DIR is heeded without the command line; a folder that is named goes before it."""
+    monkeypatch.setenv("LLMPREP_VOCAB_DIR", str(vocab_dir))
+    (tmp_path / "cl100k_base.tiktoken").write_bytes(b"IQ== 0\n")
+
+    assert load_vocabulary("cl100k_base").sha256 == CL100K
+    with pytest.raises(VocabularyError, match="its sha256 is not"):
+        load_vocabulary("cl100k_base", tmp_path)
+    monkeypatch.setenv("LLMPREP_VOCAB_DIR", "")
+    with pytest.raises(VocabularyError, match="no network in tests"):
+        load_vocabulary("cl100k_base")
+    with pytest.raises(UsageError, match="vocab_dir: is empty; name a folder, or leave it out"):
+        load_vocabulary("cl100k_base", "")
+
+
+def test_threads_load_their_own(fresh: None) -> None:
+    """Vocabularies that many threads load at the same time are each whole, with their own hash and size."""
+    names = EMBEDDED * 4
+    begin = threading.Barrier(len(names))
+
+    def load(name: str) -> tuple[str, str, int]:
+        begin.wait()
+        loaded = load_vocabulary(name)
+        return loaded.name, hashlib.sha256(loaded.rank_file).hexdigest(), loaded.n_vocab
+
+    kept = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads change places as often as they can
+    try:
+        with ThreadPoolExecutor(len(names)) as threads:
+            found = list(threads.map(load, names))
+    finally:
+        sys.setswitchinterval(kept)
+    assert found == [(name, PINNED[name], reference.tiktoken_encoding(name).n_vocab) for name in names]
+
+
+def test_tiktokens_own_loaders_stay_as_they_are(vocab_dir: Path) -> None:
+    """Our loader stands in a private copy of tiktoken's definitions: tiktoken's own are untouched."""
+    openai_public = importlib.import_module("tiktoken_ext.openai_public")
+
+    load_vocabulary("cl100k_base", vocab_dir)
+
+    assert openai_public.load_tiktoken_bpe is tiktoken.load.load_tiktoken_bpe
+    assert openai_public.data_gym_to_mergeable_bpe_ranks is tiktoken.load.data_gym_to_mergeable_bpe_ranks
