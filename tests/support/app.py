@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import typer
-from llmprep.cli.commands import app
+
+from llmprep.cli.app import app
 
 _COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 COMMANDS = list(_COMMANDS)
