@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -25,7 +25,7 @@ HOSTILE = (
 )
 
 
-def decode(ids: list[int]) -> str:
+def decode(ids: Sequence[int]) -> str:
     """GPT-2's ids -> text."""
     return tiktoken_encoding("gpt2").decode(ids)
 
