@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.app import COMMANDS
 from support.commands import Call, Run
 from support.refusals import Refusal, check_refusal, each_row
 
@@ -86,7 +87,7 @@ def test_an_output_without_a_name_is_refused(refusal: Refusal, call: Call) -> No
     check_refusal(call, refusal, ["tokenize", "window", "embed"])
 
 
-@pytest.mark.parametrize("command", ["tokenize", "pairs", "window", "embed", "inspect", "merge"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_quiet_still_prints_errors(command: str, call: Call) -> None:
     """``-q`` silences results and notes, not an error."""
     check_refusal(call, Refusal(None, f"{command} missing.txt -q", 1, "missing.txt: no such file or directory"))

@@ -161,21 +161,6 @@ def separators_removed(streamed: Streamed, texts: Sequence[str], first: int, cou
     return b"".join(streamed.text(place, 1) for place in range(first, first + count) if place not in seams)
 
 
-def test_every_token_has_one_place(tmp_path: Path) -> None:
-    """Token by token, the places of a store run through each file from its first byte to its last."""
-    files = {"a.txt": b"one two three " * 3, "empty.txt": b"", "b.txt": "zwei \u4e2d\u6587 drei".encode()}
-    streamed = as_store(write_files(tmp_path, files), 10)
-    ends = dict.fromkeys(files, 0)
-
-    for position in range(len(streamed.ids)):
-        (place,) = streamed.places(position, 1)
-        assert place.begin == ends[place.name]
-        ends[place.name] = place.end
-
-    assert ends == {name: len(data) for name, data in files.items()}
-    assert len(streamed.stretches) > len(files)
-
-
 # --- what is not exact ----------------------------------------------------------------------------
 
 
@@ -202,33 +187,24 @@ def test_bytes_that_were_changed_on_the_way_are_not_exact(name: str, data: bytes
     assert streamed.places(0, 1)[0].exact
 
 
-@given(text=plain_texts, mark=st.booleans(), shard_bytes=st.integers(1, 60), data=st.data())
+@given(text=plain_texts, mark=st.booleans(), keep=st.booleans(), shard_bytes=st.integers(1, 60), data=st.data())
 def test_places_count_bytes_of_the_text_across_spans(
-    text: str, mark: bool, shard_bytes: int, data: st.DataObject
+    text: str, mark: bool, keep: bool, shard_bytes: int, data: st.DataObject
 ) -> None:
     """In a file of CRLF that was cut into spans, a place is bytes of the file, or, not exact, of its whole text."""
     raw = b"\xef\xbb\xbf" * mark + f"one {text} two".replace("\n", "\r\n").encode()
+    options = TextOptions("keep" if keep else "universal")
     with tempfile.TemporaryDirectory() as folder:
-        streamed = as_store(write_files(Path(folder), {"a.txt": raw}), shard_bytes)
+        streamed = as_store(write_files(Path(folder), {"a.txt": raw}), shard_bytes, options)
     first = data.draw(st.integers(0, len(streamed.ids) - 1))
     count = data.draw(st.integers(1, len(streamed.ids) - first))
 
     places = streamed.places(first, count)
 
-    normalised = f"one {text} two".encode()
-    held = [(raw if place.exact else normalised)[place.begin : place.end] for place in places]
+    taken = raw[3 * mark :] if keep else f"one {text} two".encode()
+    held = [(raw if place.exact else taken)[place.begin : place.end] for place in places]
+    assert mark or not keep or all(place.exact for place in places)
     assert b"".join(held) == streamed.text(first, count)
-
-
-def test_kept_newlines_are_exact(tmp_path: Path) -> None:
-    """With --newlines keep nothing is changed, and places are exact."""
-    data = b"one\r\ntwo\rthree\r\n"
-    streamed = as_store(write_files(tmp_path, {"a.txt": data}), 6, TextOptions(newlines="keep"))
-
-    places = streamed.places(0, len(streamed.ids))
-
-    assert all(place.exact for place in places)
-    assert b"".join(data[place.begin : place.end] for place in places) == data == streamed.text(0, len(streamed.ids))
 
 
 # --- documents ------------------------------------------------------------------------------------

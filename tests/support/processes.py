@@ -1,4 +1,4 @@
-"""Processes in hard surroundings: limits, small disks, pipes, signals and preloaded libraries."""
+"""Processes in hard surroundings: limits, small disks, pipes and signals."""
 
 from __future__ import annotations
 
@@ -109,15 +109,6 @@ def small_disk(patch: pytest.MonkeyPatch, room: int) -> None:
     patch.setattr(os, "fdopen", open_on_small_disk)
 
 
-def preloaded(source: str, folder: Path) -> dict[str, str]:
-    """Compile C that stands in for calls of the system; returns the variables that load it into a process."""
-    if sys.platform != "linux" or not shutil.which("cc"):
-        pytest.skip("needs Linux and a C compiler")
-    (folder / "preloaded.c").write_text(source)
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", "preloaded.so", "preloaded.c"], cwd=folder, check=True)
-    return {"LD_PRELOAD": str(folder / "preloaded.so")}
-
-
 # --- processes that are looked at while they run --------------------------------------------------
 
 
@@ -206,12 +197,3 @@ def writing(fifo: Path, child: Child) -> Iterator[io.FileIO]:
     os.set_blocking(opened[0], True)
     with io.FileIO(opened[0], "wb") as writer:
         yield writer
-
-
-@contextlib.contextmanager
-def reading(fifo: Path, child: Child) -> Iterator[io.FileIO]:
-    """Open a FIFO to read from, and wait until the child has written into it."""
-    with io.FileIO(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
-        wait_for(lambda: bool(reader.read(1)), child)
-        os.set_blocking(reader.fileno(), True)
-        yield reader
