@@ -6,6 +6,7 @@ import gzip
 import os
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from support.stores import (
 
 from llmprep.choices import TextOptions
 from llmprep.documents.finding import find_sources
-from llmprep.errors import DataError, FileFormatError, InputError, RefusedError
+from llmprep.errors import FileFormatError, InputError, RefusedError
 from llmprep.store.content import sample_of
 from llmprep.store.lock import locked
 from llmprep.store.merge import merge_store
@@ -240,36 +241,6 @@ def lay_out(**files: str | bytes) -> None:
     write_files(Path("in"), {f"{name}.txt": data for name, data in files.items()})
 
 
-@pytest.mark.parametrize(("cut", "moves"), [(40, {1: 2, 2: 3, 3: 4}), (None, {0: 0, 2: 2, 3: 3, 4: 4})])
-def test_a_mended_file_costs_its_own_shards(cut: int | None, moves: dict[int, int], here: Path) -> None:
-    """A damaged file stops a build; put whole, the same command keeps each shard that holds none of it, as it is."""
-    whole = packed("b " * 20)
-    damaged = whole[:cut] if cut else whole[:-9] + bytes(9)
-    lay_out(a=b"a " * 30, b=damaged, c=b"c " * 35, d=b"d " * 50, e=b"e " * 50)
-    n_failed = 0
-    for number in range(1, 6):
-        try:
-            build("in", "s", 100, task=(number, 5))
-        except DataError:
-            n_failed += 1
-    before = written_at("s")
-    lay_out(b=whole)
-
-    notes = build("in", "s", 100).notes
-
-    after = written_at("s")
-    assert n_failed == 1
-    assert notes == [
-        "s: b.txt has changed: shards made from it are built again",
-        f"s: {len(moves)} of 5 shards are done already",
-    ]
-    for old, new in moves.items():
-        assert after[f"tokens-{new:05d}.pt"] == before[f"tokens-{old:05d}.pt"]
-    build("in", "fresh", 100)
-    assert (contents("s"), receipts_of("s")) == (contents("fresh"), receipts_of("fresh"))
-    assert list(verify_store(Path("s")))
-
-
 def test_a_file_of_another_time_is_the_same(store: Path, built: Path, mine: Path) -> None:
     """A corpus that was copied without its times is read again once, and no shard of it is built again."""
     for number, path in enumerate(sorted(mine.rglob("*"))):
@@ -317,8 +288,19 @@ def test_a_change_that_no_sample_shows_is_found_by_reading(finished: bool, here:
     assert contents("s") == contents("fresh")
 
 
+def files_by_bytes(folder: str) -> dict[bytes, set[tuple[int, int]]]:
+    """Which files hold what, in a store's shards, and when they were written."""
+    found: defaultdict[bytes, set[tuple[int, int]]] = defaultdict(set)
+    for name, at in written_at(folder).items():
+        found[Path(folder, name).read_bytes()].add(at)
+    return found
+
+
 def test_whatever_changes_the_store_is_a_fresh_ones(here: Path) -> None:
-    """Files that grow, shrink, empty, or change anywhere: going on writes what a fresh build writes."""
+    """Files that grow, shrink, empty, or change anywhere: going on writes what a fresh build writes.
+
+    Of that it writes what it does not have: each shard of the same bytes is kept, whatever its number is now.
+    """
     draw = np.random.default_rng(7)
 
     def data(name: str) -> bytes:
@@ -329,9 +311,15 @@ def test_whatever_changes_the_store_is_a_fresh_ones(here: Path) -> None:
     for number in range(8):
         for name in draw.choice([*"abcdef"], int(draw.integers(0, 3))):
             lay_out(**{name: data(name)})
+        before = files_by_bytes("s")
         build("in", f"fresh{number}", 100)
         build("in", "s", 100)
+        after = files_by_bytes("s")
         assert contents("s") == contents(f"fresh{number}"), number
+        assert receipts_of("s") == receipts_of(f"fresh{number}")
+        kept = before.keys() & after
+        assert [before[data] for data in kept] == [after[data] for data in kept], number
+        assert list(verify_store(Path("s")))
         for lost in draw.choice(sorted(Path("s").glob("tokens-*.pt")), 1):
             lost.unlink()
         Path("s/manifest.json").unlink()
