@@ -195,11 +195,11 @@ FORGED: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
-def test_what_a_file_says_of_itself_is_shown_in_short_lines(
-    forged: dict[str, object], call: Call, tokens: Path
-) -> None:
+def test_what_a_file_says_of_itself_is_shown_in_short_lines(forged: dict[str, object], call: Call) -> None:
     """However long a file's own words are, and whatever is in them, each line about it is short and inert."""
-    held = torch.load(tokens, weights_only=True)
+    Path("a.txt").write_text("a few words")
+    call("tokenize", "a.txt", "-o", "x.pt")
+    held = torch.load("x.pt", weights_only=True)
     torch.save({**held, "meta": held["meta"] | forged}, "x.pt")
 
     for command in ("window --max-length 2 -o out.pt", "inspect", "inspect --verify", "pairs", "tokenize -o out.pt"):

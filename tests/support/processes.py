@@ -46,7 +46,7 @@ def shell(line: str, cwd: Path, env: Mapping[str, str] | None = None) -> Ended:
 def limited(
     *, memory_kilobytes: int | None = None, file_kilobytes: int | None = None, open_files: int | None = None
 ) -> tuple[str, ...]:
-    """The prefix of a command that may have so much address space, so large files, so many files open."""
+    """The prefix of a command with limits: of its address space, the size of a file, the number of open files."""
     limits = {"v": memory_kilobytes, "f": file_kilobytes, "n": open_files}
     lines = [f"ulimit -{option} {limit}" for option, limit in limits.items() if limit is not None]
     return ("bash", "-c", " && ".join([*lines, 'exec "$@"']), "bash")
