@@ -102,14 +102,9 @@ def test_a_store_shows_its_shards(call: Call, terminal: Terminal) -> None:
     assert terminal.screen() == []
 
 
-def test_a_quiet_run_shows_nothing(slowly: Slowly, terminal: Terminal) -> None:
-    """With ``--quiet`` there is no progress either."""
+def test_a_quiet_or_quick_run_shows_nothing(slowly: Slowly, story: Path, call: Call, terminal: Terminal) -> None:
+    """With ``--quiet`` there is no progress either, and what is done within half a second needs none."""
     assert slowly(in_two_parts, "tokenize", "-q", "--json") == Ended(0, b"", b"")
-    assert terminal.shown == b""
-
-
-def test_a_quick_run_shows_nothing(story: Path, call: Call, terminal: Terminal) -> None:
-    """What is done within half a second needs no progress."""
     with terminal.instead_of("stderr"):
         assert call("tokenize", story).code == 0
     assert terminal.shown == b""
