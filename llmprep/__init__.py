@@ -1,8 +1,8 @@
 r"""llmprep turns text into training windows for language models.
 
-    paths --documents--> blocks of text --tokens--> ids --windows--> windows --formats--> .pt files
-                           vocabulary --^                  \--preview--> what a person sees
-    a name --inputs--> texts | a .pt file | a store        corpus --store--> shards, read as one stream
+    paths --documents--> blocks of text --tokens--> ids --windows--> windows --formats, ptfile, output--> .pt files
+                         vocabulary --^                  \--preview--> what a person sees
+    a name --inputs--> texts, a .pt file or a store      corpus --store--> shards, read as one stream
     ids, files, stores --pytorch--> Dataset, sampler, batches, embeddings
 
 The public names below are imported on first use, so that ``import llmprep`` costs nothing. This module itself imports

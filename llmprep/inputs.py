@@ -71,9 +71,9 @@ def open_input(
         raise UsageError(f"{stores[0]}: is a token store; give it alone")
     if stores:
         return TokenStore(Path(stores[0]), split, check=check)
+    sources = find_sources(names, reading.text_field, reading.announce)
     if split is not None:
         raise UsageError(f"split {split}: only a token store has splits")
-    sources = find_sources(names, reading.text_field, reading.announce)
     if pipes == "unread" and any(source.size is None for source in sources):
         return Texts(sources)
     return _recognise(sources, check=check, known=known, spooled=pipes == "any")
@@ -111,10 +111,6 @@ def open_tokens(paths: PathName | Sequence[PathName], reading: Reading | None = 
     ``paths`` are one or several, as on the command line: folders are walked, patterns expanded, ``-`` is standard
     input. The encoding is gpt2 for texts unless chosen; a file or store states its own, and another is a `UsageError`.
     The stream is read once, in blocks of uint32, each (n,).
-
-    >>> stream = open_tokens("story.txt")  # doctest: +SKIP
-    >>> [len(ids) for ids in stream], stream.figures.n_tokens  # doctest: +SKIP
-    ([6259], 6259)
     """
     reading = reading or Reading()
     return stream_input(open_input(paths, reading), reading)

@@ -55,7 +55,7 @@ class WindowDataset(Dataset[Batch]):
     [2, 3, 4, 5]
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as the course's Dataset, whose callers name them
         self,
         source: str | os.PathLike[str] | Array | Tensor | Sequence[int],
         max_length: int | None = None,
@@ -92,7 +92,7 @@ class WindowDataset(Dataset[Batch]):
     def __repr__(self) -> str:
         recipe, rows = self._opened.recipe, self._rows
         parts = [
-            repr(recipe.name) if isinstance(recipe.source, Path) else recipe.name or f"{len(recipe.source):,} ids",
+            repr(recipe.name) if isinstance(recipe.source, Path) or recipe.name else f"{len(recipe.source):,} ids",
             f"split {recipe.split}" if recipe.split is not None else "",
             f"{len(rows):,} window{'s' * (len(rows) != 1)} of {rows.max_length}",
             f"stride {rows.stride}" if rows.stride is not None else "",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from llmprep.choices import Reading
-from llmprep.documents.source import input_error
-from llmprep.errors import DataError, EmptyError, FileFormatError, UsageError
+from llmprep.errors import DataError, EmptyError, FileFormatError, InputError, UsageError
 from llmprep.formats.ids import Array
 from llmprep.formats.tokens import read_tokens
 from llmprep.formats.windows import read_windows
@@ -82,10 +83,8 @@ def open_rows(recipe: Recipe) -> Opened:
 
 def _open_path(path: Path, recipe: Recipe) -> Opened:
     """Open a path, which is a name and never a pattern; what is left out of a folder is said the first time only."""
-    try:
-        path.lstat()
-    except (OSError, ValueError) as error:
-        raise input_error(str(path), error) from error
+    if glob.has_magic(str(path)) and not os.path.lexists(path):
+        raise InputError(f"{path}: no such file or directory")
     reading = Reading(
         recipe.encoding, vocab_dir=recipe.vocab_dir, announce=None if recipe.contents else announce_by_warning
     )
@@ -131,9 +130,10 @@ def _open_texts(texts: Texts, recipe: Recipe, reading: Reading) -> Opened:
     ids = spool(iter(stream))
     encoding, stated = stream.origin.encoding, stream.figures.content_sha256
     rows = _cut(ids, recipe, stated)
+    recipe = _with_contents(recipe, f"texts {stated}")
     if any(source.size is None for source in texts.sources):
-        return Opened(replace(recipe, source=ids, encoding=encoding), rows, "texts", encoding)
-    return Opened(_with_contents(recipe, f"texts {stated}"), rows, "texts", encoding)
+        recipe = replace(recipe, source=ids, encoding=encoding)
+    return Opened(recipe, rows, "texts", encoding)
 
 
 def _with_contents(recipe: Recipe, contents: str) -> Recipe:

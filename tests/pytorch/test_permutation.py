@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -40,9 +39,9 @@ def reference_order(n: int, seed: int, epoch: int, place: int) -> int:
 
 @pytest.mark.parametrize("n", [1, 2, 10, 1000, 10**12])
 def test_the_order_is_the_same_on_every_machine(n: int) -> None:
-    """The order is part of what a seed promises: its first places are those of plain arithmetic, today as ever."""
-    for seed, epoch in ((0, 0), (123, 4), (2**63 - 1, 7)):
-        places = range(min(n, 10))
+    """The order is part of what seed and epoch promise: its places are those of plain arithmetic, today as ever."""
+    for seed, epoch in ((0, 0), (1, 0), (0, 1), (123, 4), (2**63 - 1, 7)):
+        places = sorted({*range(min(n, 10)), n // 3, n // 2, n - 1})
 
         expected = [reference_order(n, seed, epoch, place) for place in places]
 
@@ -85,33 +84,3 @@ def test_any_part_is_the_slice_of_the_whole(n: int, seed: int, epoch: int, part:
     assert sorted(everything) == list(range(n))
     assert order[np.arange(first, end)].tolist() == everything[first:end]
     assert order[np.arange(first, end)[::-2]].tolist() == everything[first:end][::-2]
-
-
-def test_seed_and_epoch_decide_the_order() -> None:
-    """Each seed and each epoch has an order of its own, and none is the plain one."""
-    orders = {tuple(whole(100, seed, epoch)) for seed in range(6) for epoch in range(6)}
-
-    assert len(orders | {tuple(range(100))}) == 37
-    assert whole(100, 5, 6) == whole(100, 5, 6)
-
-
-def test_neighbours_are_scattered() -> None:
-    """Things that follow each other in the order are, on average, a third of n apart, as in a fair shuffle."""
-    n = 100_003
-
-    images = Permutation(n, 1, 0)[np.arange(n)]
-
-    assert 0.32 < np.abs(np.diff(images)).mean() / n < 0.347
-    assert int((images == np.arange(n)).sum()) < 10  # a fair shuffle leaves one in its place, on average
-
-
-def test_memory_does_not_depend_on_n() -> None:
-    """The first places of an order of 10**15 things cost what those of 10**3 cost."""
-    peaks = []
-    for n in (10**3, 10**15):
-        tracemalloc.start()
-        Permutation(n, 0, 0)[np.arange(100)]
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-
-    assert peaks[1] < 2 * peaks[0] + 10_000
