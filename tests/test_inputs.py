@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 import torch
 from support import reference
 from support.commands import Call
-from support.streams import all_ids, open_files, piped, saved
+from support.streams import all_ids, ids_sha256, open_files, piped, saved
 
 from llmprep.choices import Reading, TextOptions
 from llmprep.errors import DataError, FileFormatError, InputError, LlmprepError, UsageError
@@ -23,6 +22,7 @@ from llmprep.inputs import (
     open_input,
     open_tokens,
     open_windows,
+    stream_input,
 )
 from llmprep.ptfile.reading import PtFile, read_pt
 from llmprep.store.reading import TokenStore
@@ -58,33 +58,21 @@ def test_what_a_name_is(made: Path) -> None:
     assert all_ids(open_tokens(["a.txt"])) == IDS
 
 
-def test_a_file_that_comes_through_a_pipe_is_recognised(made: Path) -> None:
-    """A pipe is read once: a .pt file in it is spooled, a text is not lost; both are what a file is."""
+def test_a_pipe_is_recognised_and_read_once(made: Path) -> None:
+    """A .pt file that comes through a pipe is spooled or refused, a text is not lost, and nothing stays open."""
     files = open_files()
     for name, kind in (("tokens.pt", PtFile), ("windows.pt", PtFile), ("a.txt", Texts)):
-        with piped(made / f"pipe of {name}", (made / name).read_bytes()) as pipe:
-            found = open_input([str(pipe)])
-            assert isinstance(found, kind)
-            if isinstance(found, PtFile):
-                assert found.name == str(pipe)
-                assert {*found.tensors} == {*read_pt(made / name).tensors}
-            else:
-                assert all_ids(open_tokens([str(made / "a.txt")])) == IDS
-                found.sources[0].held.file.close()  # type: ignore[union-attr]
-    for name in ("tokens.pt", "a.txt"):
-        with piped(made / f"another pipe of {name}", (made / name).read_bytes()) as pipe:
-            assert all_ids(open_tokens([str(pipe)])) == IDS
+        for number in range(2):
+            with piped(made / f"{number} of {name}", (made / name).read_bytes()) as pipe:
+                found = open_input([str(pipe)], pipes="unread" if number else "any")
+                assert isinstance(found, kind if number == 0 else Texts)  # unopened, a pipe is taken for text
+                assert all_ids(stream_input(found, Reading()) if number == 0 else open_tokens([str(pipe)])) == IDS
+    with (
+        piped(made / "pipe", (made / "tokens.pt").read_bytes()) as pipe,
+        pytest.raises(UsageError, match=r"a \.pt file is mapped, which a pipe cannot be; save it first"),
+    ):
+        open_input([str(pipe)], pipes="texts")
     assert open_files() == files
-
-
-def test_a_pipe_may_be_left_alone(made: Path) -> None:
-    """Without ``open_pipes`` nothing is read of a pipe, which is then taken for text."""
-    threads = threading.active_count()
-    with piped(made / "pipe", b"PK\x03\x04") as pipe:
-        found = open_input([str(pipe)], open_pipes=False)
-        assert isinstance(found, Texts)
-        assert threading.active_count() == threads + 1  # the writer still waits for a reader
-        assert pipe.read_bytes() == b"PK\x03\x04"
 
 
 @pytest.mark.parametrize(
@@ -111,23 +99,20 @@ def test_what_cannot_be_opened_is_named(
 
 def test_checksums_are_verified_unless_they_were_before(made: Path) -> None:
     """A file whose state is known, or of which no check is asked for, is not read to its end."""
-    file = open_input(["tokens.pt"])
-    assert isinstance(file, PtFile)
-    assert file.checked
+    file: Any = open_input(["tokens.pt"])
 
-    again, unchecked = open_input(["tokens.pt"], known=file.state), open_input(["tokens.pt"], check=False)
+    again: Any = open_input(["tokens.pt"], known=file.state)
+    unchecked: Any = open_input(["tokens.pt"], check=False)
 
-    assert isinstance(again, PtFile)
-    assert isinstance(unchecked, PtFile)
-    assert (again.checked, unchecked.checked) == (False, False)
+    assert (file.checked, again.checked, unchecked.checked) == (True, False, False)
 
 
 # --- one stream -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["a.txt", "tokens.pt", "windows.pt", "store"])
-def test_any_input_is_one_stream(name: str, made: Path) -> None:
-    """Texts, a tokens file, a windows file and a store give the same ids, origin and figures."""
+def test_any_input_is_one_stream_and_has_windows(name: str, made: Path) -> None:
+    """Texts, a tokens file, a windows file and a store give the same ids, origin, figures and windows."""
     stream = open_tokens([name])
 
     assert all_ids(stream) == IDS
@@ -136,12 +121,14 @@ def test_any_input_is_one_stream(name: str, made: Path) -> None:
     assert origin.options == TextOptions().content()
     assert origin.load_vocabulary().sha256 == origin.vocab_sha256
     assert (figures.n_tokens, sum(record["tokens"] for record in figures.sources)) == (len(IDS), len(IDS))
-    assert figures.content_sha256 == open_tokens_sha256(made)
+    assert figures.content_sha256 == ids_sha256(IDS)
 
+    source = open_windows([name], 2, 1)
 
-def open_tokens_sha256(made: Path) -> str:
-    """The hash of the ids, as the tokens file states it."""
-    return str(read_pt(made / "tokens.pt").meta["content_sha256"])
+    assert source.rows.tolist() == reference.window_rows(IDS, 2, 1)[0]
+    assert source.rows.strides[0] == source.rows.strides[1]  # views: nothing is copied
+    assert source.figures.n_tokens == len(IDS)
+    assert (source.origin.options["max_length"], source.origin.options["stride"]) == (2, 1)
 
 
 @pytest.mark.parametrize("name", ["tokens.pt", "windows.pt", "store"])
@@ -190,23 +177,11 @@ def test_each_input_is_a_stream_of_its_own(made: Path) -> None:
             next(open_each(bad, Reading()))
 
 
-# --- windows --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["a.txt", "tokens.pt", "windows.pt", "store"])
-def test_windows_of_any_input(name: str, made: Path) -> None:
-    """A windows file has its own windows; of texts, tokens and stores they are cut, as views of the ids."""
-    source = open_windows([name], 2, 1)
-
-    assert source.rows.tolist() == reference.window_rows(IDS, 2, 1)[0]
-    assert source.rows.strides[0] == source.rows.strides[1]
-    assert source.figures.n_tokens == len(IDS)
-    assert (source.origin.options["max_length"], source.origin.options["stride"]) == (2, 1)
-
-
 def test_windows_have_the_shape_that_is_chosen_or_their_own(made: Path) -> None:
     """max_length is 256 and stride is max_length unless chosen; a windows file's own may have gaps, and stand."""
-    assert open_windows(["a.txt"], 2).rows.tolist() == reference.window_rows(IDS, 2, 2)[0]
+    watched: list[Any] = []
+    assert open_windows(["a.txt"], 2, watch=watched.append).rows.tolist() == reference.window_rows(IDS, 2, 2)[0]
+    assert [counts.n_bytes for counts in watched[0]] == [len(WORDS)]
     assert open_windows(["gaps.pt"]).rows.tolist() == reference.window_rows(IDS, 2, 3)[0]
     with pytest.raises(DataError, match=r"a\.txt: 6 tokens give no window of max_length 256"):
         open_windows(["a.txt"])
@@ -215,40 +190,23 @@ def test_windows_have_the_shape_that_is_chosen_or_their_own(made: Path) -> None:
             open_windows(["gaps.pt"], *shape)
 
 
-def test_the_counts_of_texts_may_be_watched(made: Path) -> None:
-    """Whoever shows progress is given the counts of texts before they are read."""
-    watched: list[Any] = []
-
-    open_windows(["a.txt"], 2, watch=lambda counts: watched.append([(each, each.n_bytes) for each in counts]))
-
-    ((counts, before),) = watched[0]
-    assert (before, counts.n_bytes) == (0, len(WORDS))
-
-
 # --- ids of a file --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", ["token_ids", "input_ids"])
-def test_a_files_ids_are_checked_by_the_vocabulary_it_names(key: str, tmp_path: Path) -> None:
+def test_a_files_ids_are_checked_by_the_vocabulary_it_names(key: str, made: Path) -> None:
     """The vocabulary is that of ``meta``, or else of --encoding; if neither names one, no id may be negative."""
 
     def file_of(value: int, **meta: object) -> PtFile:
         row = torch.tensor([1, value])
         tensors = {key: row} if key == "token_ids" else {"input_ids": row[None, :], "target_ids": row[None, :]}
-        return saved(tmp_path / "x.pt", **tensors, **meta)
+        return saved(made / "x.pt", **tensors, **meta)
 
+    check_file_ids(read_pt(made / "tokens.pt"), "gpt2")
+    with pytest.raises(UsageError, match="was made with gpt2"):
+        check_file_ids(read_pt(made / "tokens.pt"), "cl100k_base")
     check_file_ids(file_of(50_256), "gpt2")
     check_file_ids(file_of(1 << 40))
     for value, encoding, message in ((50_257, "gpt2", ">= vocabulary 50257"), (-1, None, "is negative")):
         with pytest.raises(FileFormatError, match=message):
             check_file_ids(file_of(value), encoding)
-
-
-def test_another_encoding_than_the_files_is_refused(made: Path) -> None:
-    """The ids of a file that states its encoding are checked against that one alone."""
-    file = read_pt(made / "tokens.pt")
-
-    check_file_ids(file)
-    check_file_ids(file, "gpt2")
-    with pytest.raises(UsageError, match="was made with gpt2"):
-        check_file_ids(file, "cl100k_base")

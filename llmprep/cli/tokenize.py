@@ -11,6 +11,7 @@ from llmprep.cli.notes import find_decoder, say_notes, special_lines, stream_val
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.cli.store import Shards, make_store, plan_store
+from llmprep.errors import shorten
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _show(printer: Printer, stream: TokenStream, head: list[int], made: dict[str
     if not printer.words:
         return
     n_read = sum(source["bytes"] for source in figures.sources)
-    encoding, distinct = plain.visible(stream.origin.encoding), plain.number(made["n_distinct"])
+    encoding, distinct = plain.visible(shorten(stream.origin.encoding)), plain.number(made["n_distinct"])
     tokens = f"{plain.plural(figures.n_tokens, 'token')} ({encoding}), {distinct} distinct"
     text = f", {plain.plural(n_chars, 'character')} ({per_token:.2f} per token)" if n_chars else ""
     printer.lines([f"{tokens}{text}, {plain.plural(n_read, 'byte')}", *special_lines(figures)])

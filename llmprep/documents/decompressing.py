@@ -1,4 +1,4 @@
-"""The bytes of an input -> its content: gzip, bzip2, xz, lzma and zstandard are told by the first bytes, not the name.
+"""The bytes of an input -> its content: gzip, bzip2, xz, lzma and zstandard, known by first bytes and not by name.
 
 All members of a compressed file are read, in parts of bounded size; an early end, damage and garbage after the last
 member are errors.

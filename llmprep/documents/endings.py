@@ -13,7 +13,7 @@ _FORMATS: dict[str, Format] = {
 
 
 def format_by_name(path: str) -> Format:
-    """Return the format that a name stands for, whatever the ending for compression after it; text unless it says more.
+    """Return the format that a name promises, before an ending for compression; text if it promises none.
 
     >>> format_by_name("part-0.JSONL.gz"), format_by_name("notes.md")
     ('jsonl', 'text')

@@ -75,7 +75,7 @@ def _expand(pattern: str, announce: Announce | None) -> list[tuple[str, str]]:
 
 
 def _leave_out(where: str, paths: list[str], announce: Announce | None) -> list[str]:
-    """Return the paths but for those, which are announced, of pipes and devices and of Parquet's notes on its files."""
+    """Return the paths without pipes, devices and Parquet's notes on its files; what is left out is announced."""
     endless = {*filter(_is_endless, paths)}
     notes = {path for path in paths if path.endswith(PARQUET_NOTES) and Path(path).name in PARQUET_NOTES}
     _announce_left_out(where, endless, "as no regular file", announce)
@@ -84,7 +84,7 @@ def _leave_out(where: str, paths: list[str], announce: Announce | None) -> list[
 
 
 def _is_endless(path: str) -> bool:
-    """Tell what is there and no file; what is missing, as where a link leads nowhere, has its own error later."""
+    """Tell whether a path is there and is no regular file. One that is missing gets its own error later."""
     return os.path.exists(path) and not os.path.isfile(path)  # noqa: PTH110, PTH113 - there may be many
 
 

@@ -17,7 +17,7 @@ Pairs = list[tuple[str, Any]]
 
 
 def read_json_lines(stream: ByteStream) -> Iterator[Record]:
-    """Yield the text of each line of a source, or of its span, and where it stands.
+    """Yield the text of each line of a source, or of its span, and its place.
 
     A blank line has no text. Raises `DataError` for a line that is not a JSON object with one text field, a string.
     """
@@ -70,7 +70,7 @@ def _parse(source: Source, line: bytes, place: str) -> dict[str, Any]:
         return found
 
     try:
-        # A field that stands once, spelt plainly, cannot stand twice: the common case needs no look at every pair.
+        # A field that appears once, spelt plainly, cannot be there twice: the common case needs no look at every pair.
         once = line.count(f'"{source.text_field}"'.encode()) == 1 and b"\\u" not in line
         record = _load(line.decode(), None if once else check)
     except UnicodeDecodeError as error:
@@ -87,7 +87,7 @@ def _parse(source: Source, line: bytes, place: str) -> dict[str, Any]:
         )
     if twice:
         raise DataError(
-            f"{source.path}: {place}: field {source.text_field} stands twice; which one is meant is not clear"
+            f"{source.path}: {place}: field {source.text_field} appears twice; which one is meant is not clear"
         )
     return record
 

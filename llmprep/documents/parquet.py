@@ -11,7 +11,7 @@ from llmprep.errors import DataError, UsageError, list_names
 
 
 def read_parquet(stream: ByteStream) -> Iterator[Record]:
-    """Yield the text of each row of a source, and where it stands.
+    """Yield the text of each row of a source, and its place.
 
     Raises `DataError` for damage, a missing column, and a cell that is not a string, `UsageError` where pyarrow is not
     installed.

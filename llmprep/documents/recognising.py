@@ -90,7 +90,7 @@ def require_text(stream: ByteStream, head: bytes) -> None:
 
 
 def _looks_like(head: bytes) -> tuple[str, str]:
-    """Return what the first bytes are of, and what to do with it; an empty name for a text."""
+    """Return what a file with these first bytes is, and what to do with it; an empty name for a text."""
     for signature, what, advice in _SIGNATURES:
         if signature.match(head):
             return what, advice
@@ -110,7 +110,7 @@ def _begins_with_record(head: bytes) -> bool:
 
 
 def _name_of_nuls(head: bytes) -> str:
-    """Return what bytes of which many are NUL are: the places of the NULs tell how wide a character is."""
+    """Return what bytes with many NULs are: the places of the NULs show how many bytes a character has."""
     empty = [head[k::4].count(0) * 4 > 0.7 * len(head) for k in range(4)]
     match empty:
         case [False, True, True, True]:

@@ -35,7 +35,7 @@ def window_bytes(head: bytes) -> int:
 
 
 def what_it_needs(reason: str) -> str:
-    """Return, for the reason that a decompressor gives, what a frame would need that is not there; else nothing."""
+    """Return what a frame needs and does not get, judged by the decompressor's error; empty if it is damaged."""
     if "dictionary" in reason.lower():
         return "needs the zstd dictionary it was made with: zstd -dc -D DICTIONARY FILE | llmprep ... -"
     if "memory" in reason.lower():

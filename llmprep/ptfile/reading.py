@@ -36,7 +36,7 @@ _CRC_BLOCK = 16 << 20
 """Bytes of a mapped record that are read at once."""
 
 FileState = tuple[int, ...]
-"""What `file_state` returns: device, inode, size, and the times of the last change in nanoseconds."""
+"""What `file_state` returns: device, inode, size in bytes, times of the last write and last change in nanoseconds."""
 
 
 def file_state(status: os.stat_result) -> FileState:
@@ -49,7 +49,7 @@ def file_state(status: os.stat_result) -> FileState:
 
 @dataclass(frozen=True, slots=True)
 class PtFile:
-    """What a .pt file holds: read-only arrays and plain values, by key.
+    """What a .pt file holds: arrays, read-only unless it was read as private, and plain values, by key.
 
     ``storages[k]`` is the whole flat storage that ``tensors[k]`` is a view of; for overlapping windows
     that is the token stream. ``dtypes[k]`` is the torch name of the dtype: a bfloat16 tensor's array

@@ -88,7 +88,10 @@ def _may_be_left(name: str) -> bool:
 
 
 def _refuse_inputs(folder: Path, paths: Sequence[str], sources: Sequence[Source]) -> None:
-    """Refuse inputs that are a store, hold the folder, or lie in it, as those that a pattern finds in a second run."""
+    """Refuse inputs that are a store, hold the folder, or lie in it, as those that a pattern finds in a second run.
+
+    Refused is also what does not tell its size, from which a store is planned.
+    """
     for path in paths:
         if is_store(path):
             raise UsageError(f"{path}: is a token store; its tokens are made already")
@@ -96,6 +99,10 @@ def _refuse_inputs(folder: Path, paths: Sequence[str], sources: Sequence[Source]
             raise UsageError(f"{folder}: lies inside the input {path}; name a folder elsewhere")
     own = os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118 - there may be many
     for source in sources:
+        if source.size is None:
+            raise UsageError(
+                f"{source.path}: a token store is planned from files that tell their size; copy it into one"
+            )
         if os.path.abspath(source.path).startswith(own):  # noqa: PTH100
             raise UsageError(f"{source.path}: lies inside the store's folder {folder}; name a folder elsewhere")
 

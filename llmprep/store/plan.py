@@ -18,8 +18,8 @@ from llmprep import __version__
 from llmprep.choices import Sharding
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.recognising import is_compressed
-from llmprep.documents.source import STDIN, Counts, Source
-from llmprep.errors import EmptyError, UsageError
+from llmprep.documents.source import Counts, Source
+from llmprep.errors import EmptyError
 from llmprep.store.content import stamp_of
 from llmprep.store.schema import Plan, Span
 
@@ -59,15 +59,10 @@ class PlannedCorpus:
 def plan_corpus(
     sources: list[Source], vocabulary: Vocabulary, options: TextOptions, sharding: Sharding
 ) -> PlannedCorpus:
-    """Plan a store, by default with shards of the size that `choose_shard_bytes` says.
+    """Plan a store of sources that tell their size, by default with shards of the size of `choose_shard_bytes`.
 
-    Raises `UsageError` for inputs without a size, `EmptyError` for a corpus without text.
+    Raises `EmptyError` for a corpus without text.
     """
-    for source in sources:
-        if source.path == STDIN or source.size is None:
-            raise UsageError(
-                f"{source.path}: a token store is planned from files that tell their size; copy it into one"
-            )
     stamps = [stamp_of(source) for source in sources]
     shard_bytes = sharding.shard_bytes or choose_shard_bytes(sum(source.size or 0 for source in sources))
     shards = _fill_shards(sources, shard_bytes)

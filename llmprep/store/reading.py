@@ -144,6 +144,8 @@ class TokenStore:
         """
         if not 0 <= position <= position + count <= len(self):
             raise IndexError(f"tokens {position} to {position + count} of {len(self)}")
+        if not count:
+            return np.empty(0, self.manifest.dtype)
         number, place = self.locate(position)
         held = self.shard(number)[place : place + count]
         if len(held) == count:

@@ -54,8 +54,8 @@ def load_vocabulary(
 
     Its rank file is looked for, in this order: in the package (GPT-2 and its relatives), in ``folder`` (where it is
     None, in that of LLMPREP_VOCAB_DIR), in tiktoken's cache, and, with ``download``, at the address that tiktoken
-    downloads from, which ``announce`` is told before. The file is read and verified each time, so that damage is found
-    out. Raises `VocabularyError`, which names every place that was tried.
+    downloads from; ``announce`` is called before. The file is read and verified each time, so that damage is found.
+    Raises `VocabularyError`, which names every place that was tried.
     """
     encoding, vocab_dir = resolve_encoding(name), resolve_vocab_dir(folder)
     return _build(encoding, find_rank_file(define(encoding).rank_file, vocab_dir, announce, may_download=download))
@@ -85,7 +85,7 @@ def resolve_vocab_dir(folder: str | os.PathLike[str] | None) -> str | None:
 
 
 def announce_by_warning(text: str) -> None:
-    """Say in a warning what a person should know: how Python code that was given no `Announce` tells of a download."""
+    """Warn of what a person should know: the `Announce` of Python functions, which have nobody to tell."""
     warnings.warn(text, stacklevel=2)
 
 

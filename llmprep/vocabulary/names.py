@@ -26,6 +26,6 @@ def resolve_encoding(name: str) -> str:
     for prefix, encoding in MODEL_PREFIX_TO_ENCODING.items():
         if name.startswith(prefix):
             return encoding
-    near = difflib.get_close_matches(name.lower(), [*encodings, *MODEL_TO_ENCODING], n=3)
+    near = difflib.get_close_matches(name.lower(), [*{*encodings, *MODEL_TO_ENCODING}], n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(encodings)} and model names"
     raise VocabularyError(f"--encoding {shorten(name)}: unknown; {hint}")

@@ -46,9 +46,9 @@ def take_rows(blocks: Iterable[Ids], max_length: int, stride: int) -> Iterator[I
         if n_held < width:
             continue
         ids = np.concatenate(held)
-        count = (len(ids) - width) // stride + 1
-        yield np.lib.stride_tricks.sliding_window_view(ids, width)[::stride][:count].reshape(-1)
-        used = count * stride
+        rows = np.lib.stride_tricks.sliding_window_view(ids, width)[::stride]
+        yield rows.reshape(-1)
+        used = len(rows) * stride
         skip = max(0, used - len(ids))
         held = [ids[used:]]
         n_held = len(held[0])

@@ -58,9 +58,6 @@ def changes_ids(name: str, left: str, right: str) -> bool:
     return encode(left) + encode(right) != encode(left + right)
 
 
-# --- where text may be cut ------------------------------------------------------------------------
-
-
 def test_the_letters_are_these() -> None:
     """Of all code points, text may be cut after exactly the listed ones, each a letter or digit."""
     others = (chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and chr(code) not in IS_LETTER)
@@ -123,9 +120,6 @@ def test_the_last_safe_cut_is_found_however_far_back(distance: int) -> None:
     """The search widens until it finds the cut, also where the cut lies across the edge of a search."""
     assert last_safe_cut(b"one two " + b"." * distance) == 7
     assert last_safe_cut("\u4e2d\u6587\u3002".encode() + b"." * distance) == 6
-
-
-# --- blocks ---------------------------------------------------------------------------------------
 
 
 @given(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from support.documents import counts_of, documents, parquet, read
+from support.streams import sha256
 
 from llmprep.documents.parquet import count_rows
 from llmprep.documents.reading import read_blocks
@@ -32,52 +33,40 @@ def test_columns_of_text_in_any_form(type_: Any, tmp_path: Path) -> None:
     assert count_rows(counts_of(path).source) == 3000
 
 
-def claimed(path: Path) -> None:
+def claim(path: Path) -> None:
     """A table that claims to hold strings, and holds other bytes."""
     cells = pa.array([b"one", b"caf\xe9"], pa.binary())
     pa.parquet.write_table(pa.table({"text": pa.Array.from_buffers(pa.string(), 2, cells.buffers())}), path)
-
-
-def bad_name(field: str) -> Callable[[Path], None]:
-    def make(path: Path) -> None:
-        pa.parquet.write_table(pa.table({"text": ["one"], "name": ["two"]}), path, store_schema=False)
-        path.write_bytes(path.read_bytes().replace(field.encode(), field[:2].encode() + b"\xff\xfe"))
-
-    return make
 
 
 def twins(path: Path) -> None:
     pa.parquet.write_table(pa.Table.from_arrays([pa.array(["one"])] * 2, names=["text", "text"]), path)
 
 
-def damaged(path: Path) -> None:
-    """Wrong bytes inside a page."""
-    parquet(path, [os.urandom(50).hex() for _ in range(2000)], write_page_checksum=True)
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2] + b"\x55" * 100 + data[len(data) // 2 + 100 :])
+def misname(path: Path, field: str) -> None:
+    pa.parquet.write_table(pa.table({"text": ["one"], "name": ["two"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(field.encode(), field[:2].encode() + b"\xff\xfe"))
 
 
-def cut(keep: int) -> Callable[[Path], None]:
-    def make(path: Path) -> None:
-        parquet(path, [os.urandom(50).hex() for _ in range(200)])
-        path.write_bytes(path.read_bytes()[:keep])
-
-    return make
+def damage(path: Path, keep: slice, instead: bytes = b"") -> None:
+    """A table that is cut, or has wrong bytes inside a page."""
+    data = parquet(path, [os.urandom(50).hex() for _ in range(200)], write_page_checksum=True).read_bytes()
+    path.write_bytes(data[keep] + (instead + data[keep.stop + len(instead) :] if instead else b""))
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "null": (lambda path: parquet(path, ["x"] * 2000 + [None]), "row 2001: column text is null, not a string"),
     "bytes": (lambda path: parquet(path, [b"\xe9"], type_=pa.binary()), "row 1: column text is not valid UTF-8"),
-    "claimed": (claimed, "row 2: column text is not valid UTF-8"),
+    "claimed": (claim, "row 2: column text is not valid UTF-8"),
     "numbers": (lambda path: parquet(path, [5], type_=pa.int64()), "row 1: column text is a int, not a string"),
     "lists": (lambda path: parquet(path, [["x"]], type_=pa.list_(pa.string())), "row 1: column text is a list, not a"),
     "no column": (lambda path: parquet(path, ["x"], "body"), "has no column text; its columns: id, body (see --field)"),
     "no rows": (lambda path: parquet(path, [], "body"), "has no column text; its columns: id, body (see --field)"),
     "two columns": (twins, "has 2 columns text; which one is meant is not clear; rename one"),
-    "the name of the column": (bad_name("text"), "the name of a column is not valid UTF-8: b'"),
-    "the name of another column": (bad_name("name"), "the name of a column is not valid UTF-8: b'"),
-    "a damaged page": (damaged, "damaged near row 1: "),
-    **{f"cut to {keep}": (cut(keep), "damaged near row 1: ") for keep in (0, 3, 4, 100, 5000, -1)},
+    "the name of the column": (lambda path: misname(path, "text"), "the name of a column is not valid UTF-8: b'"),
+    "the name of another column": (lambda path: misname(path, "name"), "the name of a column is not valid UTF-8: b'"),
+    "a damaged page": (lambda path: damage(path, slice(5000), b"\x55" * 100), "damaged near row 1: "),
+    **{f"to {end}": (partial(damage, keep=slice(end)), "damaged near row 1: ") for end in (0, 3, 4, 100, 5000, -1)},
 }  # fmt: skip
 
 
@@ -94,25 +83,20 @@ def test_a_bad_table_is_named(what: str, tmp_path: Path) -> None:
     assert ("checksum" in str(raised.value)) == (what == "a damaged page")
 
 
-def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without pyarrow the error says what to install."""
+def test_a_missing_extra_and_another_name_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pyarrow the error says what to install; a table of another name is refused with what it looks like."""
     path = parquet(tmp_path / "a.parquet", ["x"])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-
     with pytest.raises(UsageError, match=r"a\.parquet: Parquet files need an extra: pip install 'llmprep\[parquet\]'"):
         read(path)
-
-
-def test_a_table_without_its_name_is_recognised(tmp_path: Path) -> None:
-    """A Parquet file of another name is refused with what it looks like."""
     with pytest.raises(DataError, match=r"looks like a Parquet file, not UTF-8 text; give it a name that ends in \.p"):
-        read(parquet(tmp_path / "a.txt", ["x"]))
+        read(path.rename(tmp_path / "a.txt"))
 
 
 def test_a_table_that_changes_is_never_a_mixture(tmp_path: Path) -> None:
     """One that is replaced while it is read is the old one whole, as its hash says; a rewritten one is an error."""
     path = parquet(tmp_path / "a.parquet", ["old"] * 5000, row_group_size=500)
-    before, counts = hashlib.sha256(path.read_bytes()).hexdigest(), counts_of(path)
+    before, counts = sha256(path.read_bytes()), counts_of(path)
     blocks = read_blocks(counts, block_bytes=100)
     first = next(blocks)
     parquet(tmp_path / "new.parquet", ["new"] * 5000, row_group_size=500).replace(path)

@@ -97,11 +97,7 @@ def test_places_are_of_the_text_as_it_stands(data: bytes, place: str, block_byte
         with pytest.raises(DataError, match=f"not valid UTF-8 at byte {place}"):
             read(save(tmp_path, pack(data)), block_bytes=block_bytes)
 
-
-def test_text_before_a_bad_byte_is_yielded(tmp_path: Path) -> None:
-    """Blocks come as they are read: what stands before the error has been yielded already."""
     blocks = read_blocks(counts_of(save(tmp_path, b"one two three\xff")), "universal", 4)
-
-    assert next(blocks).text == "one"
+    assert next(blocks).text == "one"  # what stands before a bad byte is yielded
     with pytest.raises(DataError, match="at byte 13"):
         list(blocks)

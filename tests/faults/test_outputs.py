@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 from support.commands import Call, Run
 from support.processes import ended_as, file_size_limit, finish, no_space, running, small_disk, unprivileged, wait_for
-from support.refusals import Refusal, check_error, check_refusal, check_refused, each_row, names
+from support.refusals import OLD, Refusal, check_error, check_refusal, check_refused, each_row, fill, names
 
 from llmprep.ptfile.reading import read_pt
 
-OLD = b"PK\x03\x04 the old file"
 TEXT = "It was the best of times, it was the worst of times. " * 40
 WINDOWS = "window --max-length 9"
 EMBED = "embed --max-length 9 --dim 8"
@@ -25,37 +24,14 @@ EVERY = ("tokenize", "pairs", WINDOWS, f"{WINDOWS} --dense", EMBED)
 each_command = pytest.mark.parametrize("command", [command.split() for command in EVERY], ids=EVERY)
 
 
-@pytest.fixture(scope="module")
-def token_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A tokens file of the text, made once."""
-    from llmprep.cli.main import run
-
-    folder = tmp_path_factory.mktemp("tokens")
-    (folder / "text.txt").write_text(TEXT)
-    assert run(["tokenize", str(folder / "text.txt"), "-q", "-o", str(folder / "tokens.pt")]) == 0
-    return (folder / "tokens.pt").read_bytes()
-
-
-@pytest.fixture
-def tokens(token_bytes: bytes, tmp_path: Path) -> Path:
-    """That file, in the folder that commands run in; no vocabulary is needed to read it."""
-    path = tmp_path / "tokens.pt"
-    path.write_bytes(token_bytes)
-    return path
-
-
 # --- no space left --------------------------------------------------------------------------------
 
-Patch = pytest.MonkeyPatch
-FULL: dict[str, Callable[[Patch], None]] = {
-    "at once": lambda patch: small_disk(patch, 0),
-    "after a byte": lambda patch: small_disk(patch, 1),
-    "after 60 bytes": lambda patch: small_disk(patch, 60),
-    "after 400 bytes": lambda patch: small_disk(patch, 400),
-    "after 900 bytes": lambda patch: small_disk(patch, 900),
-    "at fsync": lambda patch: patch.setattr(os, "fsync", no_space),
-    "at the rename": lambda patch: patch.setattr(os, "replace", no_space),
-}
+FULL: list[Callable[[pytest.MonkeyPatch], None]] = [
+    *(lambda patch, room=room: small_disk(patch, room) for room in (0, 1, 60, 400, 900)),
+    lambda patch: patch.setattr(os, "fsync", no_space),
+    lambda patch: patch.setattr(os, "replace", no_space),
+]
+"""Ways to have no space: after so many bytes, at the sync, at the rename."""
 
 
 @each_command
@@ -63,7 +39,7 @@ def test_no_space_left(command: list[str], call: Call, tokens: Path) -> None:
     """Wherever space runs out, one line says so, the old file is intact and nothing is left behind."""
     Path("x.pt").write_bytes(OLD)
 
-    for fill_disk in FULL.values():
+    for fill_disk in FULL:
         with pytest.MonkeyPatch.context() as patch:
             fill_disk(patch)
             check_refused(call, *command, tokens, "-o", "x.pt", "-q", code=1, line="x.pt: no space left...")
@@ -84,17 +60,16 @@ def test_a_file_size_limit(more: list[str], call: Call, tokens: Path) -> None:
 
 # --- outputs that are refused ---------------------------------------------------------------------
 
-LATIN = {"in.txt": b"caf\xe9", "text.txt": TEXT}
+LATIN: dict[str, str | bytes] = {"in.txt": b"caf\xe9", "text.txt": TEXT}
 """A file that is no UTF-8: whoever reads it ends with another error than whoever looks at the output first."""
 NOTES = LATIN | {"notes.pt": "My notes."}
 
 
 def linked(link: Callable[[Path, Path], object]) -> Callable[[Path], object]:
-    """Make the files, and a link to one, or a folder."""
+    """Make the files, and x.pt, which is a link to the first, or a folder."""
 
     def make(folder: Path) -> None:
-        for name, data in LATIN.items():
-            (folder / name).write_bytes(data.encode() if isinstance(data, str) else data)
+        fill(folder, LATIN)
         link(folder / "x.pt", Path("in.txt"))
 
     return make
@@ -105,7 +80,7 @@ WRONG_OUTPUTS = {
         LATIN, "in.txt -o none/x.pt", 1, "none/x.pt: there is no folder none...", commands=EVERY
     ),
     "a folder": Refusal(
-        linked(lambda path, _: path.mkdir(exist_ok=True)), "in.txt -o x.pt", 2, "x.pt: is a folder...",
+        linked(lambda path, _: path.mkdir()), "in.txt -o x.pt", 2, "x.pt: is a folder...",
         commands=(*EVERY, f"{WINDOWS} --force"),
     ),
     "not a .pt file": Refusal(
@@ -230,6 +205,7 @@ def test_a_link_stays_one(there: bool, call: Call, tokens: Path) -> None:
     assert names(Path("sub")) == {"target.pt"}
 
 
+@pytest.mark.slow
 def test_two_writers_of_one_output_both_succeed(tmp_path: Path) -> None:
     """Of two processes that write one output at the same time neither fails; the file is one of the two, whole."""
     arguments = ("window", "-", "-o", "x.pt", "-q", "--max-length")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from support.commands import Call
-from support.refusals import Refusal, check_error, check_refusal, check_refused, frugal, names
+from support.refusals import Refusal, check_error, check_refusal, frugal
 
 TAKERS = ("tokenize", "pairs", "window --max-length 4", "embed --max-length 4 --dim 2")
 """Commands that take ids from a .pt file, whose name comes after."""
@@ -44,25 +44,6 @@ def zip_of(*records: tuple[str, bytes], method: int = zipfile.ZIP_STORED) -> byt
 def pt_of(pickled: bytes) -> bytes:
     """A file that is sound but for its pickle."""
     return zip_of(("x/data.pkl", pickled), ("x/data/0", bytes(80)), ("x/byteorder", b"little"), ("x/version", b"3\n"))
-
-
-@pytest.fixture(scope="module")
-def token_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A tokens file of llmprep's."""
-    from llmprep.cli.main import run
-
-    folder = tmp_path_factory.mktemp("tokens")
-    (folder / "text.txt").write_text("It was the best of times, it was the worst of times. " * 40)
-    assert run(["tokenize", str(folder / "text.txt"), "-q", "-o", str(folder / "tokens.pt")]) == 0
-    return (folder / "tokens.pt").read_bytes()
-
-
-@pytest.fixture
-def tokens(token_bytes: bytes, tmp_path: Path) -> Path:
-    """That file, in the folder that commands run in."""
-    path = tmp_path / "tokens.pt"
-    path.write_bytes(token_bytes)
-    return path
 
 
 def refuse(call: Call, data: bytes, line: str, commands: tuple[str, ...] = READERS, more: str = "") -> None:
@@ -121,20 +102,21 @@ def valued(opcodes: bytes) -> bytes:
     return pt_of(b"\x80\x02}X\x01\x00\x00\x00x" + opcodes + b"s.")
 
 
+TWICE = "refused, nothing was run: the pickle uses one list twice"
 EMPTY = ("x/data.pkl", b"\x80\x02}.")
 UNSOUND: dict[str, tuple[bytes | Callable[[bytes], bytes], str]] = {
-    "lists that hold one list twice": (valued(b"]q\x00" + b"](h\x00h\x00eq\x00" * 60), "..."),
-    "a list that holds itself": (valued(b"]q\x00h\x00a"), "..."),
-    "deep lists": (valued(b"]" * 10_000 + b"a" * 9_999), "..."),
-    "a text of 4 GB": (valued(b"X\xff\xff\xff\xffabc"), "..."),
+    "lists that hold one list twice": (valued(b"]q\x00" + b"](h\x00h\x00eq\x00" * 60), TWICE),
+    "a list that holds itself": (valued(b"]q\x00h\x00a"), TWICE),
+    "deep lists": (valued(b"]" * 10_000 + b"a" * 9_999), "refused, nothing was run: values are nested more than ..."),
+    "a text of 4 GB": (valued(b"X\xff\xff\xff\xffabc"), "its pickle is malformed: ..."),
     "one element as a table": (
         saved(**dict.fromkeys(("token_ids", "input_ids", "target_ids", "token_embedding.weight",
                                "pos_embedding.weight"), torch.zeros(1, dtype=torch.int64).expand(10**6, 10**6))),
         "refused, nothing was run: a tensor ... stride 0...",
     ),
-    "a record twice": (zip_of(EMPTY, ("y/data.pkl", EMPTY[1])), "...duplicate record name..."),
-    "a record outside": (zip_of(EMPTY, ("x/../../evil", b"")), "...unsafe..."),
-    "another zip": (zip_of(("x/notes.txt", b"a zip like any other")), "...no data.pkl..."),
+    "a record twice": (zip_of(EMPTY, ("y/data.pkl", EMPTY[1])), "unsafe or duplicate record name 'y/data.pkl'"),
+    "a record outside": (zip_of(EMPTY, ("x/../../evil", b"")), "unsafe or duplicate record name 'x/../../evil'"),
+    "another zip": (zip_of(("x/notes.txt", b"a zip like any other")), "a zip, but not a .pt file: it has no data.pkl"),
     "compressed": (zip_of(EMPTY, ("x/data/0", bytes(8 << 20)), method=zipfile.ZIP_DEFLATED), "...compressed..."),
     "nothing": (b"", "not a .pt file..."),
     "text": (b"It was the best of times", "not a .pt file..."),
@@ -148,7 +130,7 @@ UNSOUND: dict[str, tuple[bytes | Callable[[bytes], bytes], str]] = {
 
 @pytest.mark.parametrize("what", UNSOUND)
 def test_what_is_no_sound_pt_file_is_refused(what: str, call: Call, tokens: Path) -> None:
-    """What would unfold, lies, leaves the archive, is cut short or something else is refused at once, by each command."""
+    """What would unfold, lies, leaves the archive, is cut short or something else is refused at once."""
     make, line = UNSOUND[what]
     data = make if isinstance(make, bytes) else make(tokens.read_bytes())
     refuse(call, data, line)
@@ -184,13 +166,9 @@ OTHERS: dict[str, tuple[dict[str, object], str]] = {
     "no tensor": ({"token_ids": IDS.tolist()}, "...no tensor..."),
     "another name": ({"ids": IDS}, "...holds ids..."),
     "floats": ({"token_ids": IDS.float()}, "...dtype float32..."),
-    "bytes": ({"token_ids": IDS.to(torch.uint8)}, "...dtype uint8..."),
     "a table": ({"token_ids": ROWS}, "...shape (5, 20)..."),
-    "one id": ({"token_ids": IDS[7]}, "...shape ()..."),
     "no targets": ({"input_ids": ROWS}, "...target_ids: missing..."),
-    "flat targets": ({"input_ids": ROWS, "target_ids": IDS}, "...target_ids: shape (100,)..."),
     "few targets": ({"input_ids": ROWS, "target_ids": ROWS[:4]}, "...differ in shape..."),
-    "doubles": ({"input_ids": ROWS.double(), "target_ids": ROWS}, "...input_ids: shape (5, 20), dtype float64..."),
 }
 
 
@@ -223,16 +201,13 @@ def test_a_wrong_id_is_named_with_its_place(wrong: int, call: Call) -> None:
 )
 def test_no_vocabulary_is_guessed(values: dict[str, object], call: Call) -> None:
     """Ids of another program are nobody's until --encoding says whose."""
-    told = "x.pt: does not tell which vocabulary its ids are of; name it with --encoding"
-    check_refusal(call, Refusal({"x.pt": saved(**values)}, "x.pt -o out.pt", 2, told), TAKERS)
+    line = "x.pt: does not tell which vocabulary its ids are of; name it with --encoding"
+    check_refusal(call, Refusal({"x.pt": saved(**values)}, "x.pt -o out.pt", 2, line), TAKERS)
 
 
-SOURCE = {"name": "a", "bytes": 1, "sha256": "", "tokens": 4, "documents": 1}
-META = [
-    *(("n_vocab", value) for value in (10**12, 0, -1, True, 50257.0, "50257", None)),
-    *(("n_tokens", value) for value in ("many", -1)),
-    *(("sources", value) for value in ({}, ["a"], [{}], [SOURCE | {"name": 1}], [SOURCE | {"bytes": None}])),
-    ("encoding", 5), ("vocab_sha256", None), ("content_sha256", 7), ("options", []),
+META: list[tuple[str, object]] = [
+    *(("n_vocab", value) for value in (10**12, 0, True, "50257", None)),
+    ("n_tokens", -1), ("sources", [{}]), ("encoding", 5), ("content_sha256", 7), ("options", []),
 ]  # fmt: skip
 
 
@@ -245,28 +220,3 @@ def test_meta_of_another_form_is_refused(key: str, value: object, call: Call, to
     refuse(call, data, f"meta: ...{key}...", TAKERS)
     with frugal():
         refuse(call, data, "...", TAKERS[:1])
-
-
-TABLES = {"token_embedding.weight": torch.zeros(200, 3), "pos_embedding.weight": torch.zeros(20, 3)}
-WEIGHTS: list[tuple[str, torch.Tensor | None, str]] = [
-    ("token_embedding.weight", None, "...a weights file has..."),
-    ("pos_embedding.weight", None, "...a weights file has..."),
-    ("token_embedding.weight", torch.zeros(200), "...need (V, D) and (C, D)..."),
-    ("pos_embedding.weight", torch.zeros(20, 3, 1), "...need (V, D) and (C, D)..."),
-    ("token_embedding.weight", torch.zeros(200, 3, dtype=torch.int64), "...needs token_embedding.weight as float32..."),
-    ("pos_embedding.weight", torch.zeros(20, 3, dtype=torch.bool), "...needs pos_embedding.weight as float32..."),
-    ("pos_embedding.weight", torch.zeros(20, 4), "...pos_embedding.weight..."),
-    ("token_embedding.weight", torch.zeros(0, 3), "...not empty..."),
-    ("token_embedding.weight", torch.zeros(99, 3), "...id 99 at [4, 19] >= vocabulary 99..."),
-]
-
-
-@pytest.mark.parametrize(("key", "table", "line"), WEIGHTS)
-def test_weights_that_do_not_fit_are_refused(key: str, table: torch.Tensor | None, line: str, call: Call) -> None:
-    """Tables of other names, ranks, widths and dtypes, or too short for the ids, are refused before the lookup."""
-    Path("x.pt").write_bytes(saved(input_ids=ROWS, target_ids=ROWS))
-    tables = TABLES | {key: table}
-    Path("w.pt").write_bytes(saved(**{name: held for name, held in tables.items() if held is not None}))
-
-    check_refused(call, "embed", "x.pt", "--encoding", "gpt2", "--weights", "w.pt", code=4, line=line)
-    assert names(Path()) == {"x.pt", "w.pt"}

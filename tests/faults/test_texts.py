@@ -17,12 +17,11 @@ import pytest
 from support.commands import Call
 from support.processes import finish, running
 from support.reference import encode
-from support.refusals import Refusal, check_error, check_refusal, each_row, names
+from support.refusals import OLD, Refusal, check_error, check_refusal, each_row, names
 
 from llmprep.ptfile.reading import read_pt
 
 WORDS = b"word " * 500_000
-OLD = {"x.pt": b"PK\x03\x04 the old file"}
 
 # --- damaged --------------------------------------------------------------------------------------
 
@@ -33,7 +32,7 @@ MEMBERS = gzip.compress(b"It was the best of times. " * 900) + gzip.compress(b"I
 def damaged(name: str, data: str | bytes, code: int, line: str) -> Refusal:
     """A file that ends a run of one thread, and of two, which have an old output to replace."""
     command = f"tokenize {name} -o x.pt -j"
-    return Refusal({name: data, **OLD}, (), code, f"{name}: {line}", commands=(f"{command} 1", f"{command} 2"))
+    return Refusal({name: data, "x.pt": OLD}, (), code, f"{name}: {line}", commands=(f"{command} 1", f"{command} 2"))
 
 
 DAMAGED = {
@@ -47,7 +46,7 @@ DAMAGED = {
     ),
     "half a character, at the end": damaged("a.txt", b"un caf\xc3", 3, "not valid UTF-8 at byte 6 (0xc3); ..."),
     "a forged boundary": Refusal(
-        {"a.txt": b"one<|endoftext|>two", **OLD}, "tokenize a.txt --special error -o x.pt", 3,
+        {"a.txt": b"one<|endoftext|>two", "x.pt": OLD}, "tokenize a.txt --special error -o x.pt", 3,
         "a.txt: special token <|endoftext|> in the text at byte 3; ...",
     ),
     "a bad record, far inside": damaged(
@@ -116,7 +115,7 @@ UNCUT = [(minified, 500_000), (one_letter, 250_000), (chinese, 50_000)]
 def test_text_without_a_place_to_cut_is_exact_and_takes_no_longer(
     make: Callable[[int], str], n_bytes: int, call: Call
 ) -> None:
-    """Ids are tiktoken's of the whole text, and take a few times what tiktoken takes at most."""
+    """Ids are tiktoken's of the whole text, and take at most a few times as long."""
     text = make(n_bytes)
     Path("a.txt").write_text(text, encoding="utf-8")
     begun = time.process_time()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +14,9 @@ from support.commands import Call
 from support.streams import Make, ids_sha256, saved
 
 from llmprep.choices import Effort, Reading
-from llmprep.errors import EmptyError, FileFormatError, LlmprepError, UsageError
-from llmprep.formats.windows import WindowOptions, check_window_ids, read_windows, verify_windows, write_windows
+from llmprep.errors import EmptyError, FileFormatError, UsageError
+from llmprep.formats.windows import WindowOptions, check_window_ids, read_windows, write_windows
 from llmprep.inputs import open_tokens
-from llmprep.ptfile.reading import read_pt
 
 KEYS = ("input_ids", "target_ids")
 
@@ -63,7 +62,7 @@ def test_the_effort_does_not_show(story: Path) -> None:
         WindowOptions(64, 9, dense=True),
     ):
         files = set()
-        for effort in (Effort(), Effort("tiktoken", 1, 7), Effort("gigatoken", 3, 1000)):
+        for effort in (Effort(), Effort("tiktoken", 1, 64), Effort("gigatoken", 3, 1000)):
             sink = io.BytesIO()
             size = write_windows(sink, open_tokens([str(story)], Reading(effort=effort)), options)
             assert size == len(sink.getvalue())
@@ -114,44 +113,7 @@ def test_windows_with_gaps_are_no_stream(call: Call, make: Make, command: str, s
     assert not (tmp_path / "y.pt").exists()
 
 
-# --- reading and verifying ------------------------------------------------------------------------
-
-X = torch.arange(6).view(2, 3)
-
-
-@pytest.mark.parametrize(
-    ("values", "error", "message"),
-    [
-        ({"input_ids": X}, FileFormatError, "target_ids: missing; a windows file has"),
-        ({"target_ids": X}, FileFormatError, "input_ids: missing"),
-        ({"input_ids": X, "target_ids": X.view(6)}, FileFormatError, r"target_ids: shape \(6,\), dtype int64"),
-        ({"input_ids": X.double(), "target_ids": X}, FileFormatError, r"input_ids: shape \(2, 3\), dtype float64"),
-        ({"input_ids": X, "target_ids": X[:1]}, FileFormatError, r"\(2, 3\) and target_ids \(1, 3\) differ in shape"),
-        ({"input_ids": X[:0], "target_ids": X[:0]}, EmptyError, "empty: 0 windows of 3 tokens"),
-    ],
-)
-def test_windows_must_be_two_tables_of_whole_numbers(
-    values: dict[str, object], error: type[LlmprepError], message: str, tmp_path: Path
-) -> None:
-    """Missing keys, other ranks and dtypes, and unlike shapes are errors that say what was found."""
-    with pytest.raises(error, match=message):
-        read_windows(saved(tmp_path / "x.pt", **values))
-
-
-def test_windows_know_their_shape(tmp_path: Path) -> None:
-    """Windows are read back; a max_length or a stride that is not the file's own is refused."""
-    file = saved(tmp_path / "x.pt", input_ids=X, target_ids=X + 1, meta={"options": {"stride": 2}})
-
-    inputs, targets = read_windows(file, 3, 2)
-
-    assert (inputs.tolist(), targets.tolist()) == (X.tolist(), (X + 1).tolist())
-    for shape, message in (
-        ((4, None), "max_length 4: .* was made with max_length 3"),
-        ((3, 3), "stride 3: .* stride 2"),
-    ):
-        with pytest.raises(UsageError, match=message):
-            read_windows(file, *shape)
-    assert read_windows(saved(tmp_path / "y.pt", input_ids=X, target_ids=X), stride=9)[0].shape == (2, 3)
+# --- reading --------------------------------------------------------------------------------------
 
 
 def test_ids_outside_every_window_do_not_matter(tmp_path: Path) -> None:
@@ -168,62 +130,55 @@ def test_ids_outside_every_window_do_not_matter(tmp_path: Path) -> None:
         check_window_ids(saved(tmp_path / "x.pt", input_ids=windows[:, :4], target_ids=windows[:, 1:]), 50257)
 
 
-def written(path: Path, story: Path, options: WindowOptions) -> dict[str, Any]:
-    """Write a windows file; return what torch makes of it, in memory of its own."""
-    with path.open("wb") as sink:
-        write_windows(sink, open_tokens([str(story)]), options)
-    loaded = torch.load(path, weights_only=True)
-    return {key: value.clone() if isinstance(value, torch.Tensor) else value for key, value in loaded.items()}
+def test_windows_know_their_shape(tmp_path: Path) -> None:
+    """Windows are read back; a max_length or a stride that is not the file's own is refused, if it states one."""
+    rows = torch.arange(6).view(2, 3)
+    file = saved(tmp_path / "x.pt", input_ids=rows, target_ids=rows + 1, meta={"options": {"stride": 2}})
+
+    assert [array.tolist() for array in read_windows(file, 3, 2)] == [rows.tolist(), (rows + 1).tolist()]
+    for shape, message in (
+        ((4, None), "max_length 4: .* was made with max_length 3"),
+        ((3, 3), "stride 3: .* stride 2"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            read_windows(file, *shape)
+    assert read_windows(saved(tmp_path / "y.pt", input_ids=rows, target_ids=rows), stride=9)[0].shape == (2, 3)
+    with pytest.raises(EmptyError, match="empty: 0 windows of 3 tokens"):
+        read_windows(saved(tmp_path / "z.pt", input_ids=rows[:0], target_ids=rows[:0]))
 
 
-@pytest.mark.parametrize(("options", "n_lines"), [
-    (WindowOptions(7, 3), 3), (WindowOptions(7, 9), 2), (WindowOptions(7, 7, dense=True), 2)
-])  # fmt: skip
-def test_what_is_written_is_verified(options: WindowOptions, n_lines: int, story: Path, tmp_path: Path) -> None:
-    """Shift, overlap and vocabulary hold of every window, and the hash where the storage holds the whole stream."""
-    meta = written(tmp_path / "x.pt", story, options)["meta"]
-
-    lines = list(verify_windows(read_pt(tmp_path / "x.pt"), meta))
-
-    count = len(range(0, 6259 - 7, options.stride))
-    assert lines[0] == f"{count} windows of 7, stride {options.stride}: targets are inputs moved by one"
-    assert lines[1] == "every id is in the vocabulary of 50257"
-    assert lines[2:] == [f"content_sha256 {meta['content_sha256']}"] * (n_lines - 2)
+# --- the split ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("key", "row", "place", "value", "message"),
-    [
-        ("target_ids", 1500, 2, 5, "x.pt: window 1500: its targets are not its inputs moved by one"),
-        ("target_ids", 2083, 6, 50257, "x.pt: id 50257 at [35, 6] >= vocabulary 50257"),
-        ("input_ids", 3, 0, 5, "x.pt: window 2: it does not overlap with the next one"),
-        ("options", "max_length", None, 6, "x.pt: max_length is 7, meta says 6"),
-        ("options", "stride", None, 4, "x.pt: windows is 2084, meta says 1563"),
-        ("n_tokens", None, None, 6300, "x.pt: windows is 2084, meta says 2098"),
-    ],
-)
-def test_what_does_not_hold_is_named(
-    key: str, row: Any, place: int | None, value: int, message: str, story: Path, tmp_path: Path
+@pytest.mark.parametrize("fraction", [0.1, 0.9])
+@pytest.mark.parametrize("form", [(), ("--dense",)], ids=["views", "dense"])
+def test_the_split_shares_no_token(
+    call: Call, make: Make, fraction: float, form: tuple[str, ...], story: Path, story_ids: list[int], tmp_path: Path
 ) -> None:
-    """A window that is not as the others and ``meta`` say is named, with what is wrong with it."""
-    values = written(tmp_path / "x.pt", story, WindowOptions(7, 3, "int32", dense=True))
-    if row is None:
-        values["meta"][key] = value
-    elif place is None:
-        values["meta"][key][row] = value
-    else:
-        values[key][row, place] = value
-    file = saved(tmp_path / "x.pt", **values)
+    """The stream is cut once, then each part is windowed on its own, and says so; ids are split as their text is."""
+    shape = ("--max-length", "7", "--stride", "3", *form, "--val-fraction", str(fraction), "-q")
+    make("tokenize", story, out="tokens.pt")
 
-    with pytest.raises(FileFormatError) as raised:
-        list(verify_windows(file, file.meta))
+    assert (
+        call("window", story, *shape, "-o", "x.pt").code == call("window", "tokens.pt", *shape, "-o", "y.pt").code == 0
+    )
 
-    assert str(raised.value) == f"{tmp_path}/{message}"
+    cut = len(story_ids) - math.floor(len(story_ids) * fraction)
+    for name, held in (("train", story_ids[:cut]), ("val", story_ids[cut:])):
+        part = torch.load(f"x.{name}.windows.pt", weights_only=True)
+        assert tuple(part[key].tolist() for key in KEYS) == reference.window_rows(held, 7, 3)
+        meta = part["meta"]
+        assert (meta["n_tokens"], meta["content_sha256"]) == (len(held), ids_sha256(held))
+        assert (meta["options"]["part"], meta["options"]["val_fraction"]) == (name, fraction)
+        assert meta["sources"][0]["tokens"] == len(story_ids)
+        assert Path(f"y.{name}.windows.pt").read_bytes() == Path(f"x.{name}.windows.pt").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 5
 
 
-def test_a_hash_that_does_not_hold_is_named(story: Path, tmp_path: Path) -> None:
-    """Windows whose stream is not the one that ``meta`` states are refused."""
-    meta = written(tmp_path / "x.pt", story, WindowOptions(7, 3))["meta"]
+def test_a_split_is_all_or_nothing(call: Call, story: Path, tmp_path: Path) -> None:
+    """A validation part too short for a window is an error that says so, and leaves no file of the two."""
+    ended = call("window", story, "--val-fraction", "0.001", "-o", "x.pt")
 
-    with pytest.raises(FileFormatError, match=r"content_sha256 is .*, meta says 0000"):
-        list(verify_windows(read_pt(tmp_path / "x.pt"), meta | {"content_sha256": "0" * 64}))
+    assert ended.code == 3
+    assert b"(val): 6 tokens give no window of max_length 256" in ended.stderr
+    assert list(tmp_path.iterdir()) == []

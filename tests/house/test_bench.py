@@ -1,10 +1,9 @@
-"""Promises of `make bench`: it uses llmprep as anyone does, runs to its end, and fails when llmprep does."""
+"""Promises of ``make bench``: it uses llmprep as anyone does, runs to its end, and fails when llmprep does."""
 
 from __future__ import annotations
 
 import ast
 import json
-import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -17,24 +16,21 @@ from support.commands import ROOT, clean_environment
 import llmprep
 
 BENCH = ROOT / "tests" / "bench"
-PEERS = {"datasets": "datasets", "litdata": "litdata", "datatrove": "datatrove"}
 
 
-def bench(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a script of the bench on 1 MB, one round, in a folder of the test's own."""
-    return subprocess.run(
-        [sys.executable, str(BENCH / script), "1", "--rounds", "1"],
-        cwd=folder,
-        env=clean_environment({"PATH": os.environ["PATH"], **variables}),
-        capture_output=True,
-        text=True,
-        check=False,
+def bench(script: str, folder: Path, **variables: str) -> tuple[subprocess.CompletedProcess[str], Any]:
+    """Run a script of the bench on 1 MB, one round, in a folder of the test's own; how it ended, and what it wrote."""
+    command = [sys.executable, str(BENCH / script), "1", "--rounds", "1"]
+    done = subprocess.run(
+        command, cwd=folder, env=clean_environment(variables), capture_output=True, text=True, check=False
     )
+    (written,) = (folder / "build").glob("bench*.json")
+    return done, json.loads(written.read_text(encoding="utf-8"))
 
 
-def written(folder: Path, name: str) -> Any:
-    """Read what the bench wrote."""
-    return json.loads((folder / "build" / name).read_text(encoding="utf-8"))
+def results(written: Any) -> dict[str, Any]:
+    """What each contestant got, by name."""
+    return {result["name"]: result for result in written["megabytes"]["1"]}
 
 
 def break_llmprep(folder: Path) -> None:
@@ -48,47 +44,45 @@ def break_llmprep(folder: Path) -> None:
 def test_only_public_names_are_used(path: Path) -> None:
     """The bench imports nothing of llmprep but its public names, by no other way either."""
     source = path.read_text(encoding="utf-8")
-    nodes = list(ast.walk(ast.parse(source)))
-    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    taken = {
-        (node.module or "", alias.name) for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
+    taken: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            taken |= {f"{module}{alias.name}" for alias in node.names}
 
-    ours = {(module, name) for module, name in taken if module.partition(".")[0] == "llmprep"}
-    assert ours <= {("llmprep", name) for name in llmprep.__all__}
-    assert not [module for module in modules if module.partition(".")[0] == "llmprep"]
+    ours = {name for name in taken if name.partition(".")[0] == "llmprep"}
+    assert ours <= {f"llmprep.{name}" for name in llmprep.__all__}
     assert "import_module" not in source
 
 
 @pytest.mark.slow
 def test_every_contestant_runs(tmp_path: Path) -> None:
     """All that is installed gives a result; llmprep and what needs no more than it does must; the rest is listed."""
-    done = bench("run.py", tmp_path)
+    done, written = bench("run.py", tmp_path)
 
     assert done.returncode == 0, done.stderr
-    results = {result["name"]: result for result in written(tmp_path, "bench.json")["megabytes"]["1"]}
-    ours = [name for name in results if name.startswith("llmprep")]
+    found = results(written)
+    ours = [name for name in found if name.startswith("llmprep")]
     assert len(ours) >= 5
     for name in (*ours, "textbook", "bare tiktoken", "nanoGPT"):
-        assert (name, results[name]["error"], len(results[name]["runs"])) == (name, "", 1)
-        assert results[name]["runs"][0]["tokens"] == results["textbook"]["runs"][0]["tokens"] > 200_000
-    for name in (name for name, module in PEERS.items() if find_spec(module) is None):
-        assert results[name]["error"].startswith("not installed: ")
+        assert (name, found[name]["error"], len(found[name]["runs"])) == (name, "", 1)
+        assert found[name]["runs"][0]["tokens"] == found["textbook"]["runs"][0]["tokens"] > 200_000
+    for name in (name for name in ("datasets", "litdata", "datatrove") if find_spec(name) is None):
+        assert found[name]["error"].startswith("not installed: ")
         assert f"{name}: not installed: " in done.stdout
 
 
 @pytest.mark.slow
 def test_every_loader_runs(tmp_path: Path) -> None:
     """Ours and the plain loops yield windows of the stream; litdata is listed if it is not installed."""
-    done = bench("loaders.py", tmp_path)
+    done, written = bench("loaders.py", tmp_path)
 
     assert done.returncode == 0, done.stderr
-    values = written(tmp_path, "bench-loaders.json")
-    rates = values["windows_per_second"]
+    rates = written["windows_per_second"]
     assert rates.keys() >= {"memmap loop", "plain array loop", "llmprep", "llmprep, 2 workers"}
     assert min(rates.values()) > 0
     if find_spec("litdata") is None:
-        assert set(values["failed"].values()) == {"not installed"}
+        assert set(written["failed"].values()) == {"not installed"}
 
 
 @pytest.mark.slow
@@ -96,12 +90,12 @@ def test_a_contestant_of_ours_that_fails_fails_the_bench(tmp_path: Path) -> None
     """Where the llmprep command is broken the others are measured, the reason is shown, and the exit code is 1."""
     break_llmprep(tmp_path)  # `python -m` looks in the current folder first
 
-    done = bench("run.py", tmp_path)
+    done, written = bench("run.py", tmp_path)
 
     assert done.returncode == 1
     assert "failed: llmprep: broken on purpose" in done.stderr
-    results = {result["name"]: result["error"] for result in written(tmp_path, "bench.json")["megabytes"]["1"]}
-    assert (results["textbook"], results["llmprep uint16"]) == ("", "broken on purpose")
+    assert results(written)["textbook"]["error"] == ""
+    assert results(written)["llmprep uint16"]["error"] == "broken on purpose"
 
 
 @pytest.mark.slow
@@ -110,9 +104,8 @@ def test_a_loader_of_ours_that_fails_fails_the_bench(tmp_path: Path) -> None:
     (tmp_path / "llmprep").symlink_to(ROOT / "llmprep")
     break_llmprep(tmp_path / "broken")
 
-    done = bench("loaders.py", tmp_path, PYTHONPATH=str(tmp_path / "broken"))
+    done, written = bench("loaders.py", tmp_path, PYTHONPATH=str(tmp_path / "broken"))
 
     assert done.returncode == 1
-    values = written(tmp_path, "bench-loaders.json")
-    assert values["failed"]["llmprep"] == "failed: broken on purpose"
-    assert values["windows_per_second"]["memmap loop"] > 0
+    assert written["failed"]["llmprep"] == "failed: broken on purpose"
+    assert written["windows_per_second"]["memmap loop"] > 0

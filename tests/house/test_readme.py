@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,16 +17,20 @@ from support.picture import PICTURE, draw
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
-
 NOT_RUN = {
     "make test ": "runs these tests",
-    "--executor ray": "takes a Ray cluster; tests/test_executors.py builds on Ray here",
+    "--executor ray": "takes a Ray cluster; tests/store/test_ray_cluster.py builds on Ray here",
     "LightningDataModule": "takes Lightning; tests/pytorch/test_trainers.py trains with this very block",
     "sbatch --parsable": "takes Slurm; the array's tasks and the merge that it wraps are run here by hand",
 }
 """Words that stand in one block each, which is not run, and why."""
-
 NOT_IN_A_CLONE = (".*", "build", "dist", "__pycache__", "*.egg-info", "*.pt")
+
+
+def session(block: str) -> list[tuple[str, str]]:
+    """Each command of a console block with the output that README shows for it."""
+    parts = re.split(r"^\$ (.*)\n", block, flags=re.MULTILINE)[1:]
+    return list(zip(parts[::2], parts[1::2], strict=True))
 
 
 @dataclass(slots=True)
@@ -41,49 +44,30 @@ class Reader:
         """Run a script in bash; it must succeed, and what it printed on standard output is returned."""
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", "\n".join([*self.kept, script])],
-            cwd=self.folder,
-            env=clean_environment({"PATH": os.defpath, **variables}),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+            cwd=self.folder, env=clean_environment({"PATH": os.defpath, "PYTHONPATH": "", **variables}),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        )  # fmt: skip
         assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
         self.kept += [line for line in script.splitlines() if line.startswith(". ")]
         return done.stdout
 
-    def sh(self, block: str) -> None:
-        """A shell block runs as it is; the script of a Slurm array runs once for each of its tasks."""
-        array = re.search(r"^#SBATCH --array=1-(\d+)", block, re.MULTILINE)
-        for task in range(1, int(array[1]) + 1) if array else [0]:
-            self.type(block, SLURM_ARRAY_TASK_ID=str(task))
-
-    def console(self, block: str) -> None:
-        """Every command of a console block prints exactly what README shows."""
-        for command, shown in session(block):
-            assert self.type(command) == shown, command
-
-    def python(self, block: str) -> None:
-        """A Python block is a whole script."""
-        (self.folder / "block.py").write_text(block, encoding="utf-8")
-        self.type("python block.py")
-
-    def make(self, block: str) -> None:
-        """A make block's first line names its file and the command that uses it."""
-        name, command = re.fullmatch(r"# (\S+): (make .*)", block.splitlines()[0]).groups()  # type: ignore[union-attr]
-        (self.folder / name).write_text(block, encoding="utf-8")
-        self.type(command)
-
-
-def session(block: str) -> list[tuple[str, str]]:
-    """Return each command of a console block with the output that README shows for it."""
-    parts = re.split(r"^\$ (.*)\n", block, flags=re.MULTILINE)[1:]
-    return list(zip(parts[::2], parts[1::2], strict=True))
-
-
-def reason_not_to_run(block: str) -> str | None:
-    """Why this block is not run, if it is not."""
-    return next((reason for words, reason in NOT_RUN.items() if words in block), None)
+    def run(self, language: str, block: str) -> None:
+        """Do what a reader does with a block; a console must print what README shows."""
+        match language:
+            case "sh":  # the script of a Slurm array runs once for each of its tasks
+                array = re.search(r"^#SBATCH --array=1-(\d+)", block, re.MULTILINE)
+                for task in range(1, int(array[1]) + 1) if array else [0]:
+                    self.type(block, SLURM_ARRAY_TASK_ID=str(task))
+            case "console":
+                for command, shown in session(block):
+                    assert self.type(command) == shown, command
+            case "python":
+                (self.folder / "block.py").write_text(block, encoding="utf-8")
+                self.type("python block.py")
+            case "make":  # its first line names its file and the command that uses it
+                name, command = block.splitlines()[0].removeprefix("# ").split(": ")
+                (self.folder / name).write_text(block, encoding="utf-8")
+                self.type(command)
 
 
 @pytest.fixture
@@ -96,20 +80,18 @@ def reader(tmp_path: Path) -> Reader:
     installed = [path for path in sys.path if path.endswith("-packages")]
     (packages / "installed.pth").write_text("\n".join([str(folder), *installed]), encoding="utf-8")
     command = folder / ".venv" / "bin" / "llmprep"
-    command.write_text(f"#!{command.with_name('python')}\nimport sys\nfrom llmprep.cli import main\nsys.exit(main())\n")
+    command.write_text(f"#!{command.with_name('python')}\nfrom llmprep.__main__ import main\nmain()\n")
     command.chmod(0o755)
     (folder / ".venv" / "installed").touch()
     return Reader(folder)
 
 
+@pytest.mark.slow
 def test_every_block_works_as_typed(reader: Reader) -> None:
     """In a fresh clone each block runs, in README's order, and consoles print what README shows."""
-    run: dict[str, Callable[[str], None]] = {
-        "sh": reader.sh, "console": reader.console, "python": reader.python, "make": reader.make
-    }  # fmt: skip
     for language, block in BLOCKS:
-        if reason_not_to_run(block) is None:
-            run[language](block)
+        if not any(words in block for words in NOT_RUN):
+            reader.run(language, block)
         for wrapped in re.findall(r'--wrap "(.*)"', block):
             reader.type(wrapped)
 
@@ -122,30 +104,13 @@ def test_all_blocks_are_found_and_each_exception_is_one() -> None:
     assert [sum(words in block for _, block in BLOCKS) for words in NOT_RUN] == [1] * len(NOT_RUN)
 
 
+@pytest.mark.slow
 def test_the_demo_ends_with_what_to_type_next(reader: Reader) -> None:
     """The last line that `make demo` prints is the one that README has next, and llmprep is a command after it."""
     *_, last = reader.type("make demo").splitlines()
 
     assert f"\n{last} " in README
     assert reader.type(f"{last}\nllmprep --version").startswith("llmprep ")
-
-
-def test_every_file_named_in_readme_exists() -> None:
-    """Files, rooms and tests that README names are there."""
-    named = set(re.findall(r"`((?:tests|llmprep|sample_texts)/[\w./-]*)`", README))
-    rooms = set(re.findall(r"^\| `([\w/]+(?:\.py)?)`", README, re.MULTILINE))
-
-    assert named, "README names files"
-    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
-    assert [room for room in sorted(rooms) if not (ROOT / "llmprep" / room).exists()] == []
-
-
-def test_every_room_is_in_readme() -> None:
-    """The rooms table lists every module and package of llmprep."""
-    modules = {path.name for path in (ROOT / "llmprep").glob("[a-z]*.py")}
-    packages = {path.parent.name + "/" for path in (ROOT / "llmprep").glob("*/__init__.py")}
-
-    assert [room for room in sorted(modules | packages) if f"`{room}`" not in README] == []
 
 
 def test_picture_is_current() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import re
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
+from support.commands import ROOT, SAMPLES
 from support.golden import GOLDEN, check_golden
 from support.reference import encode, pair_rows, tiktoken_encoding
 from support.strategies import adversarial_text
@@ -23,9 +25,14 @@ HOSTILE = (
 )
 
 
-def decode(ids: list[int]) -> str:
+def decode(ids: Sequence[int]) -> str:
     """GPT-2's ids -> text."""
     return tiktoken_encoding("gpt2").decode(ids)
+
+
+def story(first: int, end: int) -> list[int]:
+    """Some ids of the sample story."""
+    return encode((SAMPLES / "story.txt").read_text(encoding="utf-8"))[first:end]
 
 
 def draw(item: RenderableType, width: int = 80) -> str:
@@ -46,48 +53,33 @@ def without_colours(drawn: str) -> str:
     return bare
 
 
-def test_token_strip(story: Path) -> None:
-    """Tokens are coloured cells over their ids, in lines that fit the terminal."""
-    ids = encode(story.read_text(encoding="utf-8"))[:40]
-
-    check_golden("token_strip.ansi", draw(token_strip(ids, decode, 80)))
-
-
-def test_token_strip_of_hostile_text() -> None:
-    """Control characters, markup, emoji names and broken characters are shown as cells like any other."""
-    check_golden("token_strip_hostile.ansi", draw(token_strip(encode(HOSTILE), decode, 80)))
+PICTURES: dict[str, Callable[[], RenderableType]] = {
+    "token_strip.ansi": lambda: token_strip(story(0, 40), decode, 80),
+    "token_strip_hostile.ansi": lambda: token_strip(encode(HOSTILE), decode, 80),
+    "pair_table.ansi": lambda: pair_table(pair_rows(story(61, 66), 4), decode, title="window 0"),
+    "pair_table_ids.ansi": lambda: pair_table([([290], 4920), ([290, 4920], 2241)], None),
+    "shape_story.ansi": lambda: shape_story((8, 4), 256, 50257, 1024),
+}
 
 
-def test_pair_table(story: Path) -> None:
-    """A window's pairs stand in a table: ids and target, then text and target, with the spaces of tokens visible."""
-    ids = encode(story.read_text(encoding="utf-8"))[61:66]
-
-    check_golden("pair_table.ansi", draw(pair_table(pair_rows(ids, 4), decode, title="window 0")))
-
-
-def test_pair_table_without_a_vocabulary() -> None:
-    """Where ids cannot be decoded the table shows ids alone."""
-    check_golden("pair_table_ids.ansi", draw(pair_table([([290], 4920), ([290, 4920], 2241)], None)))
-
-
-def test_shape_story() -> None:
-    """Each step from ids to input embeddings stands with its shape and the table it reads."""
-    check_golden("shape_story.ansi", draw(shape_story((8, 4), 256, 50257, 1024)))
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_are_as_they_were(name: str) -> None:
+    """Tokens over their ids, a window's pairs and the way to embeddings are drawn as the golden files show them."""
+    check_golden(name, draw(PICTURES[name]()))
 
 
 @settings(max_examples=30)
 @given(text=adversarial_text, width=st.integers(1, 120))
 def test_a_token_strip_is_inert_and_loses_no_token(text: str, width: int) -> None:
-    """For any text and width, a strip holds no escape but colours, and every token and id, in order."""
+    """For any text and width, a strip holds no escape but colours, and every token and id, in order, in short lines."""
     ids = encode(text)
+    shown = [visible(decode([i])).replace(" ", "\u2423") for i in ids]
 
-    strip = token_strip(ids, decode, width)
+    lines = without_colours(token_strip(ids, decode, width).plain).split("\n")
 
-    lines = without_colours(strip.plain).split("\n")
     assert [int(i) for line in lines[1::2] for i in line.split()] == ids
-    shown = "".join(visible(decode([i])).replace(" ", "\u2423") for i in ids)
-    assert "".join(lines[::2]).replace(" ", "") == shown
-    widest = max((max(cell_len(visible(decode([i]))), len(str(i))) for i in ids), default=0)
+    assert "".join(lines[::2]).replace(" ", "") == "".join(shown)
+    widest = max((cell_len(cell) for cell in [*shown, *map(str, ids)]), default=0)
     assert all(cell_len(line.rstrip(" ")) <= max(width, widest) for line in lines)
 
 
@@ -105,7 +97,7 @@ def test_a_pair_table_is_inert_and_loses_no_text(text: str) -> None:
 
 def test_golden_files_are_all_in_use() -> None:
     """No golden file is left that no test compares with."""
-    tests = [*Path(__file__).parent.glob("*.py"), GOLDEN.parent / "support" / "picture.py"]
-    source = "".join(path.read_text(encoding="utf-8") for path in tests)
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
 
-    assert [path.name for path in GOLDEN.iterdir() if f'"{path.name}"' not in source] == []
+    names = {path.name for path in GOLDEN.iterdir() if not path.name.startswith("session_")}
+    assert {name for name in names if f'"{name}"' not in source} == set()

@@ -6,11 +6,8 @@ import hashlib
 import json
 import statistics
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -33,14 +30,13 @@ from llmprep.errors import InputError, OutputError, UsageError
 from llmprep.formats.tokens import write_tokens
 from llmprep.ptfile.reading import read_pt
 from llmprep.store.build import Progress, build_store
-from llmprep.store.executors import InProcess
 from llmprep.store.lock import locked
 from llmprep.store.manifest import read_manifest, read_plan, read_receipt
-from llmprep.store.merge import merge_store, write_manifest
+from llmprep.store.merge import ContentHash, merge_store, write_manifest
 from llmprep.store.plan import PlannedCorpus, plan_corpus
 from llmprep.store.prepare import prepare
 from llmprep.store.schema import Piece, Span, Stamp
-from llmprep.store.shards import ShardJob, build_shard, make_jobs, run_jobs
+from llmprep.store.shards import ShardJob, build_shard, make_jobs
 from llmprep.tokens.stream import stream_text
 from llmprep.vocabulary.loading import load_vocabulary
 
@@ -95,34 +91,17 @@ def test_tasks_in_any_order_write_the_same_bytes(built: Path, corpus: Path, here
     assert contents("s") == contents(built)
 
 
-class Backwards(InProcess):
-    """Runs what was submitted when all of it is there, the last first."""
-
-    def __init__(self, count: int) -> None:
-        self._waiting: list[tuple[Future[Any], Callable[..., Any], Any]] = []
-        self.slots = self._count = count
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
-        """Keep the call, or run all that were kept."""
-        future: Future[Any] = Future()
-        self._waiting.append((future, fn, args))
-        if len(self._waiting) == self._count:
-            for kept, function, arguments in reversed(self._waiting):
-                kept.set_result(function(*arguments))
-        return future
-
-
 def test_the_order_of_completion_changes_nothing(built: Path, corpus: Path, tmp_path: Path) -> None:
-    """Shards that are finished last first give the same store."""
+    """Shards that are finished last first give the same store, and are hashed to the same content."""
     folder = tmp_path / "s"
     planned, jobs = planned_jobs(corpus, folder)
     with locked(folder):
         prepare(folder, planned)
-        run_jobs(jobs, Backwards(len(jobs)), lambda *_: None)
-    merge_store(folder)
+        content = ContentHash(folder)
+        for job in reversed(jobs):
+            content.add(job.number, build_shard(job).receipt.tokens)
 
-    at = written_at(folder)
-    assert sorted(at, key=lambda name: at[name]) == sorted(at, reverse=True)
+    assert content.hexdigest() == merge_store(folder).content_sha256
     assert contents(folder) == contents(built)
 
 

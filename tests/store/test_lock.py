@@ -43,17 +43,10 @@ def refuse_others(store: Path, corpus: Path, *, tasks: bool = True) -> list[str]
 
 
 def test_a_folder_that_is_held_is_refused(store: Path, built: Path, corpus: Path) -> None:
-    """While one process builds, another build, task or merge is refused with the name of that process."""
+    """While one process builds, others are refused with its name; tasks share the folder, and others wait for them."""
+    (store / "tokens-00001.pt").unlink()
     with locked(store):
         refuse_others(store, corpus)
-        assert contents(store) == contents(built)
-
-    build(corpus, store)
-
-
-def test_tasks_share_the_folder(store: Path, built: Path, corpus: Path) -> None:
-    """Tasks build side by side; a whole build, or a merge, has to wait for them."""
-    (store / "tokens-00001.pt").unlink()
     with locked(store, shared=True) as hold:
         hold.share()
         refuse_others(store, corpus, tasks=False)
@@ -150,29 +143,22 @@ def test_without_locks_files_are_the_locks(store: Path, built: Path, corpus: Pat
 @pytest.mark.usefixtures("no_locks")
 @pytest.mark.parametrize("task", [None, (1, 2)], ids=["build", "task"])
 def test_a_stale_lock_file_is_named(task: tuple[int, int] | None, store: Path, corpus: Path) -> None:
-    """A lock file that a killed run has left is named with its process, and how to remove it; then the run goes on."""
+    """A lock file that a killed run has left is named, with its process, and what to do; a failed run leaves none."""
     gone = subprocess.Popen(["true"])
     gone.wait()
     held = f"process {gone.pid} on {HOST}, since long"
     (store / ".lock-held").write_text(f"{held}\n")
+    write_files(Path("bad"), {"a.txt": b"well " * 10 + b"\x92"})
 
     with pytest.raises(
         RefusedError, match=f"^store: is being built by {held}; that has ended: remove store/.lock-held$"
     ):
         build(corpus, store, task=task)
     (store / ".lock-held").unlink()
-    build(corpus, store, task=task)
-
-
-@pytest.mark.usefixtures("no_locks")
-def test_a_failed_run_leaves_no_lock_file(here: Path) -> None:
-    """A build that ends in an error takes its lock file with it."""
-    write_files(Path("in"), {"a.txt": b"well " * 10 + b"\x92"})
-
     with pytest.raises(DataError):
-        build("in", "s")
-
+        build("bad", "s", task=task)
     assert locks_of(Path("s")) == []
+    build(corpus, store, task=task)
 
 
 # --- users ----------------------------------------------------------------------------------------
@@ -218,11 +204,10 @@ def test_users_of_a_group_share_a_store(
         (group_folder / "s").mkdir()
         (group_folder / "s").chmod(0o2775)
 
-    first = as_user(group_folder, 6001, umask, "--task", "1/2")
-    second = as_user(group_folder, 6002, umask, "--task", "2/2")
-    merged = as_user(group_folder, 6002, umask, "merge", "s")
+    runs = [(6001, "--task", "1/2"), (6002, "--task", "2/2"), (6002, "merge", "s")]
+    ended = [as_user(group_folder, user, umask, *arguments) for user, *arguments in runs]
 
-    assert [(ended.returncode, ended.stderr) for ended in (first, second, merged)] == [(0, b"")] * 3
+    assert [(each.returncode, each.stderr) for each in ended] == [(0, b"")] * 3
     build(group_folder / "in", "fresh", 100)
     assert contents(group_folder / "s") == contents("fresh")
 
@@ -230,16 +215,15 @@ def test_users_of_a_group_share_a_store(
 @pytest.mark.slow
 def test_a_store_of_another_user_is_named_as_that(as_user: Callable[..., Result], group_folder: Path) -> None:
     """A folder that only its owner may write in is named, with the owner and what that one can do."""
-
-    def ended(*, user: int = 6002) -> tuple[int, str]:
-        result = as_user(group_folder, user, "022", "--task", "1/2")
-        return result.returncode, result.stderr.decode()
-
     said = "belongs to user 6001, and this one may not write there; its owner can allow it: chmod -R g+w s"
-    assert ended(user=6001) == (0, "")
-    assert ended() == (1, f"llmprep: error: s: {said}\n")
-    for name, mode in (("s", 0o2775), ("s/.lock", 0o664)):
-        (group_folder / name).chmod(mode)
-        assert ended() == (1, f"llmprep: error: s/receipts: {said}\n")
-    (group_folder / "s/receipts").chmod(0o2775)
-    assert ended()[0] == 0
+    first = as_user(group_folder, 6001, "022", "--task", "1/2")
+    assert (first.returncode, first.stderr) == (0, b"")
+    for named, opened, mode in (
+        ("s", "s", 0o2775),
+        ("s/receipts", "s/.lock", 0o664),
+        ("s/receipts", "s/receipts", 0o2775),
+    ):
+        ended = as_user(group_folder, 6002, "022", "--task", "1/2")
+        assert (ended.returncode, ended.stderr.decode()) == (1, f"llmprep: error: {named}: {said}\n")
+        (group_folder / opened).chmod(mode)
+    assert as_user(group_folder, 6002, "022", "--task", "1/2").returncode == 0

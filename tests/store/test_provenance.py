@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gzip
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -93,27 +93,8 @@ plain_texts = adversarial_text.map(lambda text: text.replace("\x00", "").replace
 corpora = st.lists(plain_texts, min_size=1, max_size=5).filter(any)
 
 
-def expected_places(texts: Sequence[str], first: int, count: int) -> list[tuple[str, int, int]]:
-    """(file, begin, end) of each file that the tokens touch: every document encoded whole, its bytes counted.
-
-    A separator has no bytes and belongs to the document that it introduces.
-    """
-    spots: list[tuple[str, int, int]] = []
-    for number, text in enumerate(texts):
-        if not text:
-            continue
-        at = 0
-        if spots:
-            spots.append((f"{number}.txt", 0, 0))
-        for token_id in encode_small(text):
-            spots.append((f"{number}.txt", at, at + len(TABLE[token_id])))
-            at = spots[-1][2]
-    return [
-        (name, min(begin for _, begin, _ in group), max(end for _, _, end in group))
-        for name, group in (
-            (name, list(each)) for name, each in groupby(spots[first : first + count], key=lambda spot: spot[0])
-        )
-    ]
+Spot = tuple[str, int, int]
+"""(file, begin, end)."""
 
 
 def encode_small(text: str) -> list[int]:
@@ -121,59 +102,43 @@ def encode_small(text: str) -> list[int]:
     return ENCODING.encode(text, allowed_special={END_OF_TEXT}, disallowed_special=())
 
 
-def merged(places: Sequence[Place]) -> list[tuple[str, int, int]]:
-    """The same of places found, neighbouring spans of one file taken together."""
-    found = []
-    for name, group in groupby(places, key=lambda place: place.name):
-        spans = [(place.begin, place.end) for place in group]
-        assert all(before[1] == after[0] for before, after in pairwise(spans))
-        found.append((name, spans[0][0], spans[-1][1]))
-    return found
+def spots_of(files: Mapping[str, str]) -> list[Spot]:
+    """Where each token of a corpus is from: every document encoded whole, its bytes counted.
+
+    A separator has no bytes and belongs to the document that it introduces.
+    """
+    spots: list[Spot] = []
+    for name, text in files.items():
+        at = 0
+        spots += [(name, 0, 0)] if spots and text else []
+        for token_id in encode_small(text):
+            spots.append((name, at, at + len(TABLE[token_id])))
+            at = spots[-1][2]
+    return spots
+
+
+def merged(spots: Iterable[Spot]) -> list[Spot]:
+    """Neighbouring spots of one file taken together."""
+    groups = [[*group] for _, group in groupby(spots, key=lambda spot: spot[0])]
+    return [(group[0][0], group[0][1], group[-1][2]) for group in groups]
 
 
 @given(texts=corpora, shard_bytes=st.integers(1, 300), data=st.data())
 def test_the_bytes_of_a_place_are_the_windows_text(texts: list[str], shard_bytes: int, data: st.DataObject) -> None:
     """Of any window of any store of texts, the places name each file and exactly the bytes of the window's text."""
-    files = {f"{number}.txt": text.encode() for number, text in enumerate(texts)}
+    files = {f"{number}.txt": text for number, text in enumerate(texts)}
+    spots = spots_of(files)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_files(Path(folder), files)
         streamed = data.draw(st.sampled_from([as_store(paths, shard_bytes), as_file(paths)]))
-    first = data.draw(st.integers(0, len(streamed.ids) - 1))
-    count = data.draw(st.integers(1, len(streamed.ids) - first))
+    first = data.draw(st.integers(0, len(spots) - 1))
+    count = data.draw(st.just(1) | st.integers(1, len(spots) - first))
 
     places = streamed.places(first, count)
 
+    assert len(streamed.ids) == len(spots)
     assert all(place.exact and place.document == 1 for place in places)
-    assert merged(places) == expected_places(texts, first, count)
-    text = b"".join(files[place.name][place.begin : place.end] for place in places)
-    assert text == separators_removed(streamed, texts, first, count)
-
-
-def separators_removed(streamed: Streamed, texts: Sequence[str], first: int, count: int) -> bytes:
-    """The text of a window, without the separators between documents."""
-    seams: set[int] = set()
-    at = 0
-    for text in filter(None, texts):
-        if at:
-            seams.add(at)
-            at += 1
-        at += len(encode_small(text))
-    return b"".join(streamed.text(place, 1) for place in range(first, first + count) if place not in seams)
-
-
-def test_every_token_has_one_place(tmp_path: Path) -> None:
-    """Token by token, the places of a store run through each file from its first byte to its last."""
-    files = {"a.txt": b"one two three " * 3, "empty.txt": b"", "b.txt": "zwei \u4e2d\u6587 drei".encode()}
-    streamed = as_store(write_files(tmp_path, files), 10)
-    ends = dict.fromkeys(files, 0)
-
-    for position in range(len(streamed.ids)):
-        (place,) = streamed.places(position, 1)
-        assert place.begin == ends[place.name]
-        ends[place.name] = place.end
-
-    assert ends == {name: len(data) for name, data in files.items()}
-    assert len(streamed.stretches) > len(files)
+    assert merged((place.name, place.begin, place.end) for place in places) == merged(spots[first : first + count])
 
 
 # --- what is not exact ----------------------------------------------------------------------------
@@ -202,33 +167,24 @@ def test_bytes_that_were_changed_on_the_way_are_not_exact(name: str, data: bytes
     assert streamed.places(0, 1)[0].exact
 
 
-@given(text=plain_texts, mark=st.booleans(), shard_bytes=st.integers(1, 60), data=st.data())
+@given(text=plain_texts, mark=st.booleans(), keep=st.booleans(), shard_bytes=st.integers(1, 60), data=st.data())
 def test_places_count_bytes_of_the_text_across_spans(
-    text: str, mark: bool, shard_bytes: int, data: st.DataObject
+    text: str, mark: bool, keep: bool, shard_bytes: int, data: st.DataObject
 ) -> None:
     """In a file of CRLF that was cut into spans, a place is bytes of the file, or, not exact, of its whole text."""
     raw = b"\xef\xbb\xbf" * mark + f"one {text} two".replace("\n", "\r\n").encode()
+    options = TextOptions("keep" if keep else "universal")
     with tempfile.TemporaryDirectory() as folder:
-        streamed = as_store(write_files(Path(folder), {"a.txt": raw}), shard_bytes)
+        streamed = as_store(write_files(Path(folder), {"a.txt": raw}), shard_bytes, options)
     first = data.draw(st.integers(0, len(streamed.ids) - 1))
     count = data.draw(st.integers(1, len(streamed.ids) - first))
 
     places = streamed.places(first, count)
 
-    normalised = f"one {text} two".encode()
-    held = [(raw if place.exact else normalised)[place.begin : place.end] for place in places]
+    taken = raw[3 * mark :] if keep else f"one {text} two".encode()
+    held = [(raw if place.exact else taken)[place.begin : place.end] for place in places]
+    assert mark or not keep or all(place.exact for place in places)
     assert b"".join(held) == streamed.text(first, count)
-
-
-def test_kept_newlines_are_exact(tmp_path: Path) -> None:
-    """With --newlines keep nothing is changed, and places are exact."""
-    data = b"one\r\ntwo\rthree\r\n"
-    streamed = as_store(write_files(tmp_path, {"a.txt": data}), 6, TextOptions(newlines="keep"))
-
-    places = streamed.places(0, len(streamed.ids))
-
-    assert all(place.exact for place in places)
-    assert b"".join(data[place.begin : place.end] for place in places) == data == streamed.text(0, len(streamed.ids))
 
 
 # --- documents ------------------------------------------------------------------------------------

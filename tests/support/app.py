@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import typer
-from llmprep.cli.commands import app
+
+from llmprep.cli.app import app
 
 _COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 COMMANDS = list(_COMMANDS)
-STAGES = ["tokenize", "pairs", "window", "embed"]
-"""The commands that take texts and write files."""
 
 
 def parameters(command: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Processes in hard surroundings: limits, small disks, pipes, signals and preloaded libraries."""
+"""Processes in hard surroundings: limits, small disks, pipes and signals."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def shell(line: str, cwd: Path, env: Mapping[str, str] | None = None) -> Ended:
 def limited(
     *, memory_kilobytes: int | None = None, file_kilobytes: int | None = None, open_files: int | None = None
 ) -> tuple[str, ...]:
-    """The prefix of a command that may have so much address space, so large files, so many files open."""
+    """The prefix of a command with limits: of its address space, the size of a file, the number of open files."""
     limits = {"v": memory_kilobytes, "f": file_kilobytes, "n": open_files}
     lines = [f"ulimit -{option} {limit}" for option, limit in limits.items() if limit is not None]
     return ("bash", "-c", " && ".join([*lines, 'exec "$@"']), "bash")
@@ -107,15 +107,6 @@ def small_disk(patch: pytest.MonkeyPatch, room: int) -> None:
 
     patch.setattr(_SmallDisk, "room", room)
     patch.setattr(os, "fdopen", open_on_small_disk)
-
-
-def preloaded(source: str, folder: Path) -> dict[str, str]:
-    """Compile C that stands in for calls of the system; returns the variables that load it into a process."""
-    if sys.platform != "linux" or not shutil.which("cc"):
-        pytest.skip("needs Linux and a C compiler")
-    (folder / "preloaded.c").write_text(source)
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", "preloaded.so", "preloaded.c"], cwd=folder, check=True)
-    return {"LD_PRELOAD": str(folder / "preloaded.so")}
 
 
 # --- processes that are looked at while they run --------------------------------------------------
@@ -206,12 +197,3 @@ def writing(fifo: Path, child: Child) -> Iterator[io.FileIO]:
     os.set_blocking(opened[0], True)
     with io.FileIO(opened[0], "wb") as writer:
         yield writer
-
-
-@contextlib.contextmanager
-def reading(fifo: Path, child: Child) -> Iterator[io.FileIO]:
-    """Open a FIFO to read from, and wait until the child has written into it."""
-    with io.FileIO(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
-        wait_for(lambda: bool(reader.read(1)), child)
-        os.set_blocking(reader.fileno(), True)
-        yield reader

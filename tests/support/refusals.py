@@ -31,6 +31,8 @@ Files: TypeAlias = Mapping[str, str | bytes]
 Make: TypeAlias = Files | Callable[[Path], object] | None
 """Files to write, or a function that fills a folder."""
 Tree: TypeAlias = dict[str, tuple[int, int, bytes | str]]
+OLD = b"PK\x03\x04 the old file"
+"""What is in a file that a run may replace, and must leave as it is where it fails."""
 
 
 @dataclass(frozen=True, slots=True)

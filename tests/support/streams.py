@@ -99,7 +99,7 @@ def piped(path: Path, data: bytes) -> Iterator[Path]:
     """Make a pipe, and write to it from a thread, once; the name may be opened once."""
     path.parent.mkdir(exist_ok=True)
     os.mkfifo(path)
-    writer = threading.Thread(target=path.write_bytes, args=(data,))
+    writer = threading.Thread(target=path.write_bytes, args=(data,), daemon=True)
     writer.start()
     yield path
     writer.join(10)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pty
 import re
 import struct
 import sys
@@ -12,7 +11,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Self
 
 import pytest
@@ -23,7 +22,7 @@ class Terminal:
 
     def __init__(self) -> None:
         self.shown = b""
-        self._end, other = pty.openpty()
+        self._end, other = os.openpty()
         fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
         self._file = os.fdopen(other, "w", encoding="utf-8")
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -38,15 +37,13 @@ class Terminal:
         os.close(self._end)
 
     def _read(self) -> None:
-        try:
+        with suppress(OSError):  # which Linux raises when nobody is at the other end
             while data := os.read(self._end, 1 << 16):
                 self.shown += data
-        except OSError:  # what Linux says when nobody is at the other end
-            return
 
     @contextmanager
     def instead_of(self, stream: str) -> Iterator[None]:
-        """Let it be ``stdout`` or ``stderr`` of this process."""
+        """Let it be ``stdout`` or ``stderr`` of this process; afterwards all that was written has been shown."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, stream, self._file)
             patch.setenv("COLUMNS", "100")
@@ -71,17 +68,14 @@ class Terminal:
         """The lines that are left on the screen, empty ones apart."""
         lines, row = [""], 0
         for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", self.words()):
-            match part:
-                case "\n":
-                    row += 1
-                    lines += [""] * (row == len(lines))
-                case "\r" | "\x1b[?25l" | "\x1b[?25h":
-                    pass
-                case "\x1b[1A":
-                    row -= 1
-                case "\x1b[2K":
-                    lines[row] = ""
-                case _:
-                    assert not part.startswith("\x1b"), part
-                    lines[row] += part
+            if part == "\n":
+                row += 1
+                lines += [""] * (row == len(lines))
+            elif part == "\x1b[1A":
+                row -= 1
+            elif part == "\x1b[2K":
+                lines[row] = ""
+            elif part not in ("\r", "\x1b[?25l", "\x1b[?25h"):
+                assert not part.startswith("\x1b"), part
+                lines[row] += part
         return [line for line in lines if line]

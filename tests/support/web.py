@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from http.client import HTTPResponse
 
 import pytest
@@ -16,18 +17,18 @@ import pytest
 _urlopen = urllib.request.urlopen
 
 
+@dataclass
 class Site:
-    """What a server answers to every request, and which paths it was asked for.
+    """What a server answers to every request, and which paths it was ``asked`` for.
 
     Of the body only the first ``sent`` bytes come; with ``part_seconds`` they come one by one, each after such a pause.
     """
 
-    def __init__(self, body: bytes = b"", status: int = 200) -> None:
-        self.body = body
-        self.status = status
-        self.sent: int | None = None
-        self.part_seconds = 0.0
-        self.asked: list[str] = []
+    body: bytes = b""
+    status: int = 200
+    sent: int | None = None
+    part_seconds: float = 0.0
+    asked: list[str] = field(default_factory=list)
 
 
 @contextlib.contextmanager

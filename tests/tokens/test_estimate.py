@@ -103,9 +103,7 @@ def text(lines: list[str]) -> bytes:
 
 
 def records(lines: list[str]) -> bytes:
-    return "".join(
-        json.dumps({"id": k, "title": "one more", "text": line}) + "\n" for k, line in enumerate(lines)
-    ).encode()
+    return "".join(json.dumps({"id": k, "title": "more", "text": line}) + "\n" for k, line in enumerate(lines)).encode()
 
 
 def small_files(folder: Path, lines: list[str]) -> list[Path]:
@@ -118,24 +116,18 @@ def table(folder: Path, lines: list[str]) -> list[Path]:
     return [folder / "large.parquet"]
 
 
-def mixture(folder: Path, lines: list[str]) -> list[Path]:
-    third = len(lines) // 3
-    return [
-        *put(folder / "a.txt", text(lines[:third])),
-        *small_files(folder, lines[third : 2 * third]),
-        *put(folder / "c.jsonl", records(lines[2 * third :])),
-    ]
-
-
 MADE: dict[str, Callable[[Path, list[str]], list[Path]]] = {
     "text": lambda folder, lines: put(folder / "large.txt", text(lines)),
-    "gzip": lambda folder, lines: put(folder / "large.txt.gz", gzip.compress(text(lines), 1)),
     "gzip without its ending": lambda folder, lines: put(folder / "large.txt", gzip.compress(text(lines), 1)),
     "records": lambda folder, lines: put(folder / "large.jsonl", records(lines)),
     "packed records": lambda folder, lines: put(folder / "large.jsonl.gz", gzip.compress(records(lines), 1)),
     "table": table,
     "small files": small_files,
-    "a mixture": mixture,
+    "a mixture": lambda folder, lines: [
+        *put(folder / "a.txt", text(lines[:1500])),
+        *small_files(folder, lines[1500:2500]),
+        *put(folder / "c.jsonl", records(lines[2500:])),
+    ],
 }
 
 

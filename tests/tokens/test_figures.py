@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from support.streams import sha256
 
 from llmprep.documents.source import Counts, Source
@@ -16,8 +15,8 @@ def counted(number: int, n_empty: int = 0) -> Counts:
     return Counts(source, n_bytes=len(data), n_tokens=2, n_documents=1, n_empty=n_empty, sha256=sha256(data))
 
 
-def test_many_sources_are_summed_up() -> None:
-    """Up to `MAX_SOURCES` records are listed; one more, and one has the sums, and the hash of ``sha256sum``'s lines."""
+def test_records_are_listed_or_summed_up() -> None:
+    """Up to `MAX_SOURCES` records are listed; of more, one has the sums, and the hash of ``sha256sum``'s lines."""
     many = [counted(number, n_empty=number % 2) for number in range(MAX_SOURCES + 1)]
     names = [f"{number}.txt" for number in range(MAX_SOURCES + 1)]
     listing = "".join(f"{sha256(b'%d' % number)}  {name}\n" for number, name in enumerate(names))
@@ -34,48 +33,29 @@ def test_many_sources_are_summed_up() -> None:
         }
     ]
     assert "empty" not in sum_or_list([counted(0)] * (MAX_SOURCES + 1))[0]
+    assert Figures(many, records=[{"name": "a"}]).sources == [{"name": "a"}]  # what a file says of its sources stands
 
 
 def test_a_record_says_what_was_empty_only_if_something_was() -> None:
     """``empty`` and ``gaps`` stand in a record where there are any; None says that the gaps are too many."""
-    plain, empty = counted(3), counted(3, n_empty=2)
-    empty.gaps = [[2, 2]]
-    uncounted = counted(3, n_empty=9)
-    uncounted.gaps = None
+    plain, few, many = counted(3), counted(3, n_empty=2), counted(3, n_empty=9)
+    few.gaps, many.gaps = [[2, 2]], None
 
-    record, *others = sum_or_list([plain, empty, uncounted])
+    record, *others = sum_or_list([plain, few, many])
 
     assert record == {"name": "3.txt", "bytes": 1, "sha256": sha256(b"3"), "tokens": 2, "documents": 1}
     assert others == [record | {"empty": 2, "gaps": [[2, 2]]}, record | {"empty": 9, "gaps": None}]
 
 
-def test_what_a_file_says_of_its_sources_is_kept() -> None:
-    """Records of a file or store stand, whatever is counted."""
-    assert Figures([counted(1)], records=[{"name": "a"}]).sources == [{"name": "a"}]
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (None, True),
-        ([], True),
-        ([[1, 1]], True),
-        ([[1, 2], [4, 1], [9, 1 << 40]], True),
-        ([[1, (1 << 62) - 1]], True),
-        ("", False),
-        ({}, False),
-        ([1, 2], False),
-        ([[0, 1]], False),
-        ([[1, 0]], False),
-        ([[1, 2, 3]], False),
-        ([(1, 2)], False),
-        ([[1, True]], False),
-        ([[1, 2.0]], False),
-        ([[1, 2], [3, 1]], False),  # two runs that touch are one
-        ([[4, 1], [1, 2]], False),
-        ([[1, 1 << 62]], False),
-    ],
+GAPS: tuple[object, ...] = (None, [], [[1, 1]], [[1, 2], [4, 1], [9, 1 << 40]], [[1, (1 << 62) - 1]])
+NO_GAPS: tuple[object, ...] = (
+    *("", {}, [1, 2], [[0, 1]], [[1, 0]], [[1, 2, 3]], [(1, 2)], [[1, True]], [[1, 2.0]], [[1, 1 << 62]]),
+    [[1, 2], [3, 1]],  # two runs that touch are one
+    [[4, 1], [1, 2]],
 )
-def test_gaps_are_runs_in_order(value: object, expected: bool) -> None:
+
+
+def test_gaps_are_runs_in_order() -> None:
     """Gaps are None or runs [number, count] from 1 on, in order and apart; nothing in them is trusted."""
-    assert are_gaps(value) is expected
+    assert [value for value in GAPS if not are_gaps(value)] == []
+    assert [value for value in NO_GAPS if are_gaps(value)] == []

@@ -355,7 +355,7 @@ def test_memory_does_not_grow_with_the_text(jobs: str, tmp_path: Path, story: Pa
     for n_bytes in (8_000_000, 80_000_000):
         path = tmp_path / "text.txt"
         path.write_bytes(story.read_bytes() * (n_bytes // story.stat().st_size))
-        command = [sys.executable, "-m", "llmprep", "tokenize", path, "-o", os.devnull, "-q", "-j", jobs]
+        command = [sys.executable, "-m", "llmprep", "tokenize", str(path), "-o", os.devnull, "-q", "-j", jobs]
         environment = clean_environment()
         measured = [sys.executable, "-c", MEASURE, *command]
         peaks.append(int(subprocess.run(measured, env=environment, capture_output=True, check=True).stdout))

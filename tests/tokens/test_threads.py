@@ -32,27 +32,11 @@ def test_results_come_in_order(delays: list[int], jobs: int) -> None:
     assert list(map_in_order(slow, enumerate(delays), jobs)) == list(range(len(delays)))
 
 
-def test_one_job_is_no_thread() -> None:
-    """With one job everything happens in the caller's thread, one item at a time."""
-    seen: list[tuple[str, int]] = []
-
-    def items() -> Iterator[int]:
-        for k in range(3):
-            seen.append(("item", k))
-            yield k
-
-    def work(k: int) -> threading.Thread:
-        seen.append(("work", k))
-        return threading.current_thread()
-
-    assert set(map_in_order(work, items(), 1)) == {threading.current_thread()}
-    assert seen == [(what, k) for k in range(3) for what in ("item", "work")]
-
-
-def test_several_jobs_work_at_the_same_time() -> None:
-    """With n jobs, n items are worked on together: each of these waits for the others."""
+def test_one_job_is_no_thread_and_several_are_as_many() -> None:
+    """With one job everything happens in the caller's thread; with n, n items are worked on together."""
     together = threading.Barrier(3)
 
+    assert set(map_in_order(lambda _: threading.current_thread(), range(3), 1)) == {threading.current_thread()}
     assert list(map_in_order(lambda item: together.wait(10) * 0 + item, range(9), 3)) == list(range(9))
 
 
@@ -84,33 +68,23 @@ def fail_at(place: int, seconds: float = 0, error: type[Exception] = LlmprepErro
 
 @pytest.mark.parametrize("jobs", [1, 2, 6])
 @pytest.mark.parametrize("error", [LlmprepError, ValueError])
-def test_the_first_error_in_order_is_raised(error: type[Exception], jobs: int) -> None:
-    """Later items that fail sooner do not hide the first that fails; what came before it is delivered."""
+@pytest.mark.parametrize(("fails_at", "items_end_at"), [(7, 100), (99, 7), (7, 9)])
+def test_the_first_error_in_order_is_raised(
+    fails_at: int, items_end_at: int, error: type[Exception], jobs: int
+) -> None:
+    """Later errors that come sooner, of work or of reading an item, do not hide the first; all before it comes."""
     before = threading.active_count()
-    results = map_in_order(fail_at(7, 0.05, error), range(100), jobs)
-
-    assert [next(results) for _ in range(7)] == list(range(7))
-    with pytest.raises(error, match=r"^7$"):
-        next(results)
-
-    assert threads_end(before)
-
-
-@pytest.mark.parametrize("jobs", [1, 2, 6])
-def test_an_error_of_the_items_waits_its_turn(jobs: int) -> None:
-    """When reading the next item fails, all results before it come first, and an earlier error wins."""
 
     def items() -> Iterator[int]:
-        yield from range(5)
-        raise LlmprepError("items")
+        yield from range(items_end_at)
+        raise LlmprepError(str(items_end_at))
 
-    results = map_in_order(fail_at(99), items(), jobs)
-    assert [next(results) for _ in range(5)] == list(range(5))
-    with pytest.raises(LlmprepError, match="items"):
+    results = map_in_order(fail_at(fails_at, 0.03, error), items(), jobs)
+
+    assert [next(results) for _ in range(7)] == list(range(7))
+    with pytest.raises(error if fails_at == 7 else LlmprepError, match=r"^7$"):
         next(results)
-
-    with pytest.raises(LlmprepError, match=r"^3$"):
-        list(map_in_order(fail_at(3, 0.05), items(), jobs))
+    assert threads_end(before)
 
 
 @pytest.mark.parametrize("left_at", [0, 3])
@@ -209,25 +183,6 @@ def test_hashing_in_a_thread_keeps_close() -> None:
 
     assert max(waiting) <= 66
     assert done == list(range(300))
-
-
-def test_small_updates_go_to_the_thread_together() -> None:
-    """The thread is given small updates when they are `PART_BYTES`, and what is left at the end."""
-    done: list[bytes] = []
-    handed = threading.Event()
-
-    def work(data: bytes) -> None:
-        done.append(data)
-        handed.set()
-
-    with Hashing(threaded=True) as run:
-        run(work, b"a" * (PART_BYTES - 1))
-        assert not handed.wait(0.05)
-        run(work, b"b")
-        assert handed.wait(10)
-        run(work, b"c")
-
-    assert b"".join(done) == b"a" * (PART_BYTES - 1) + b"bc"
 
 
 @pytest.mark.parametrize("threaded", [False, True])

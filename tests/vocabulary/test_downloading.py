@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -9,10 +10,11 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiktoken.load
-from support.web import Site, downloads_from, silent_server
+from support.web import Site, downloads_from
 
 from llmprep.errors import VocabularyError
 from llmprep.vocabulary import downloading
@@ -30,41 +32,29 @@ def site(cl100k: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         yield serving
 
 
-def test_a_download_is_announced_before_it_starts(site: Site) -> None:
-    """The note names file and host, and comes before the first request; the file is the one of tiktoken's address."""
-    said: list[tuple[str, int]] = []
-
-    assert find_rank_file(FILE, None, lambda text: said.append((text, len(site.asked)))) == site.body
-    assert said == [(f"downloading cl100k_base.tiktoken from {HOST}", 0)]
-    assert site.asked == ["/encodings/cl100k_base.tiktoken"]
-
-
 @pytest.mark.parametrize("variable", ["TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR", None])
-def test_a_download_is_kept_where_tiktoken_looks(
+def test_a_download_is_announced_and_kept_where_tiktoken_looks(
     variable: str | None, site: Site, cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next load does not ask again; the file is in tiktoken's cache, alone, and others may read it."""
-    folder = cached.parent
-    if variable is not None:
-        folder = tmp_path / "new" / "cache"
+    """The note comes before the first request; the next load does not ask again; others may read what is kept."""
+    folder = tmp_path / "new" / "cache" if variable else cached.parent
+    if variable:
         monkeypatch.setenv(variable, str(folder))
     (tmp_path / "ordinary").touch()
+    said: list[tuple[str, int]] = []
 
-    assert find_rank_file(FILE, None) == find_rank_file(FILE, None) == site.body
-    assert len(site.asked) == 1
+    for _ in range(2):
+        assert find_rank_file(FILE, None, lambda text: said.append((text, len(site.asked)))) == site.body
+    assert said == [(f"downloading cl100k_base.tiktoken from {HOST}", 0)]
+    assert site.asked == ["/encodings/cl100k_base.tiktoken"]
     (kept,) = folder.iterdir()
-    assert kept.name == cached.name
-    assert kept.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+    assert (kept.name, kept.stat().st_mode) == (cached.name, (tmp_path / "ordinary").stat().st_mode)
     assert tiktoken.load.read_file_cached(FILE.address, FILE.sha256) == site.body
 
-
-def test_nothing_is_kept_where_caching_is_off(site: Site, cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With an empty TIKTOKEN_CACHE_DIR each load asks again, and no file is written."""
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")
-
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")  # which turns caching off
+    kept.unlink()
     assert find_rank_file(FILE, None) == find_rank_file(FILE, None) == site.body
-    assert len(site.asked) == 2
-    assert not cached.parent.exists()
+    assert (len(site.asked), list(folder.iterdir())) == (3, [])
 
 
 def test_a_damaged_cache_is_replaced(site: Site, cached: Path, tmp_path: Path) -> None:
@@ -76,105 +66,89 @@ def test_a_damaged_cache_is_replaced(site: Site, cached: Path, tmp_path: Path) -
 
     assert find_rank_file(FILE, None, said.append) == site.body
     assert said[0] == f"not used: {cached} (wrong sha256: damaged or another file)"
-    assert (tmp_path / "victim").read_bytes() == b"theirs"
+    assert ((tmp_path / "victim").read_bytes(), cached.read_bytes()) == (b"theirs", site.body)
     assert not cached.is_symlink()
-    assert cached.read_bytes() == site.body
 
 
-@pytest.mark.parametrize("what", ["a link", "a file", "a rename"])
+@pytest.mark.parametrize("reason", ["is a link", "Not a directory", "Operation not permitted"])
 def test_a_cache_that_cannot_be_written_is_only_said(
-    what: str, site: Site, cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reason: str, site: Site, cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file is used all the same, with a note; no rubbish is left, and no link of anybody's is gone through."""
-    victim = tmp_path / "victim"
-    victim.mkdir()
-    reason = {"a link": "is a link", "a file": "Not a directory", "a rename": "Operation not permitted"}[what]
-    if what == "a link":  # the default cache lies where everybody may write: a link may lead anywhere
-        cached.parent.symlink_to(victim)
-    elif what == "a file":
-        (tmp_path / "file").touch()
+
+    def fail(*_: object) -> None:
+        raise PermissionError(errno.EPERM, reason)
+
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "file").touch()
+    if reason == "is a link":  # the default cache lies where everybody may write: a link may lead anywhere
+        cached.parent.symlink_to(tmp_path / "victim")
+    elif reason == "Not a directory":
         monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "file" / "cache"))
     else:
-
-        def fail(*_: object) -> None:
-            raise PermissionError(1, reason)
-
         monkeypatch.setattr(os, "replace", fail)
         monkeypatch.setattr(Path, "replace", fail)
     said: list[str] = []
 
     assert find_rank_file(FILE, None, said.append) == site.body
     assert said[-1].endswith(f": not kept there ({reason}); the next run downloads again")
-    assert list(victim.iterdir()) == []
-    assert what != "a rename" or list(cached.parent.iterdir()) == []
+    assert not any((tmp_path / "victim").iterdir())
+    assert not cached.parent.exists() or not any(cached.parent.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"body": b"<html>Welcome to our network</html>"},
-            f"the download's sha256 is not {FILE.sha256}; nothing was k",
-        ),
-        ({"status": 404}, rf"not found; .*{HOST} \(Not Found\)"),
-        ({"sent": 1 << 16}, f"not found; .*{HOST}|sha256 is not"),
-        ({"part_seconds": 0.02}, r"not complete after \d+ s"),
-    ],
-    ids=["another file", "another status", "broken off", "dripping"],
-)
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "another file": ({"body": b"<html>Welcome to our network"}, f"the download's sha256 is not {FILE.sha256}; nothing"),
+    "another status": ({"status": 404}, rf"not found; .*{HOST} \(Not Found\)"),
+    "broken off": ({"sent": 1 << 16}, f"the download's sha256 is not {FILE.sha256}; nothing"),
+    "dripping": ({"part_seconds": 0.02}, r"not complete after \d+ s"),
+    "endless": ({}, "larger than any vocabulary"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
 def test_a_bad_answer_is_refused_and_not_kept(
-    changes: dict[str, object], message: str, site: Site, cached: Path, monkeypatch: pytest.MonkeyPatch
+    what: str, site: Site, cached: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A login page of a hotel, a 404, half a file and one that would take for ever are each one error."""
+    """A login page of a hotel, a 404, half a file, and one that has no end or comes too slowly are each one error."""
+    changes, message = BAD[what]
     monkeypatch.setattr(downloading, "DOWNLOAD_SECONDS", 0.3)
+    monkeypatch.setattr(downloading, "MAX_FILE_BYTES", 100_000 if what == "endless" else 1 << 30)
     for name, value in changes.items():
         setattr(site, name, value)
     begun = time.monotonic()
 
     with pytest.raises(VocabularyError, match=message):
         find_rank_file(FILE, None)
-
     assert time.monotonic() - begun < 5
     assert not cached.parent.exists()
 
 
-def test_an_endless_answer_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body larger than any vocabulary is not read to its end."""
-    monkeypatch.setattr(downloading, "MAX_FILE_BYTES", 100_000)
-
-    with pytest.raises(VocabularyError, match="larger than any vocabulary"):
-        find_rank_file(FILE, None)
-
-
-def test_a_silent_network_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that accepts and says nothing is an error once the time to answer is over, within the 30 s promised."""
+@pytest.mark.parametrize(
+    "answer", [b"", b"no web server\r\n\r\n", None], ids=["hangs up", "another protocol", "silent"]
+)
+def test_what_is_no_web_server_is_one_error(answer: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that hangs up, speaks something else or nothing, is given up within the half minute that is promised."""
     assert max(downloading.CONNECT_SECONDS, downloading.DOWNLOAD_SECONDS) < 30
-    real = urllib.request.URLopener if False else urllib.request.build_opener().open
     monkeypatch.setattr(downloading, "CONNECT_SECONDS", 0.2)
-    with silent_server() as port:
-        monkeypatch.setattr(
-            urllib.request, "urlopen", lambda _, timeout: real(f"http://127.0.0.1:{port}/", None, timeout)
-        )
-        with pytest.raises(VocabularyError, match=rf"{HOST} \(timed out\)"):
-            find_rank_file(FILE, None)
-
-
-@pytest.mark.parametrize("answer", [b"", b"no web server\r\n\r\n"])
-def test_an_answer_that_is_no_http_is_an_error(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that hangs up, or speaks something else, is one error."""
-    real = urllib.request.build_opener().open
+    real, over = urllib.request.build_opener(urllib.request.ProxyHandler({})).open, threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        monkeypatch.setattr(urllib.request, "urlopen", lambda _, timeout: real(address, None, timeout))
 
         def serve() -> None:
             connection, _ = listener.accept()
             with connection:
                 connection.recv(1 << 16)
-                connection.sendall(answer)
+                if answer is None:
+                    over.wait(30)
+                else:
+                    connection.sendall(answer)
 
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        monkeypatch.setattr(urllib.request, "urlopen", lambda _, timeout: real(address, None, timeout))
         thread = threading.Thread(target=serve)
         thread.start()
-        with pytest.raises(VocabularyError, match=f"not found; .*{HOST}"):
+        with pytest.raises(
+            VocabularyError, match=rf"{HOST} \(timed out\)" if answer is None else f"not found; .*{HOST}"
+        ):
             find_rank_file(FILE, None)
+        over.set()
         thread.join()

@@ -24,21 +24,13 @@ def test_every_name_means_what_it_means_to_tiktoken() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("gpt-2x", "did you mean "),
-        ("gtp2", "gpt2"),
-        ("cl100k", "cl100k_base"),
-        ("o200k-base", "o200k_base"),
-        ("GPT2", "did you mean gpt2"),
-        ("Llama", "known are gpt2, r50k_base"),
-        ("", "known are gpt2, r50k_base"),
-        ("x" * 99, "known are gpt2, r50k_base"),
+        ("gpt-2x", "did you mean .*"), ("gtp2", "did you mean .*gpt2.*"), ("GPT2", "did you mean gpt2.*"),
+        ("cl100k", ".*cl100k_base.*"), ("o200k-base", ".*o200k_base.*"), ("Llama", "known are gpt2, r50k_base.*"),
+        ("", "known are gpt2, r50k_base.*"), ("x" * 99, "known are gpt2, r50k_base.*"),
     ],
-)
+)  # fmt: skip
 def test_an_unknown_name_gets_near_ones(name: str, hint: str) -> None:
     """An unknown name is an error that begins with the option and says what could be meant, in a short line."""
-    with pytest.raises(VocabularyError) as raised:
-        resolve_encoding(name)
-
     shown = f"{'x' * 39}..." if len(name) > 40 else name
-    assert str(raised.value).startswith(f"--encoding {shown}: unknown; ")
-    assert hint in str(raised.value)
+    with pytest.raises(VocabularyError, match=f"^--encoding {shown}: unknown; {hint}$"):
+        resolve_encoding(name)

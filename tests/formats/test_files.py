@@ -1,0 +1,194 @@
+"""Promises of files: what each format holds, what ``meta`` states, and that nothing else decides a byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support import reference
+from support.commands import Call
+from support.streams import Make, ids_sha256, saved, sha256
+
+from llmprep import __version__
+from llmprep.errors import FileFormatError, UsageError
+from llmprep.formats.meta import check_dtype, checked_meta, wrong_keys
+from llmprep.formats.verify import verify_file
+from llmprep.ptfile.reading import read_pt
+
+COMMANDS = (
+    "tokenize",
+    "tokenize --dtype uint16",
+    "pairs --windows 3",
+    "window --max-length 7 --stride 3",
+    "window --max-length 7 --stride 9 --dtype int32",
+    "window --max-length 7 --dense",
+    "embed --max-length 4 --dim 3 --shuffle",
+)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint16"])
+def test_a_tokens_file(make: Make, dtype: str, story: Path, story_ids: list[int], tmp_path: Path) -> None:
+    """`tokenize` writes ``token_ids`` (n,) and ``meta``, with a record for each input; separators belong to none."""
+    (tmp_path / "b.txt").write_text("The end.")
+    end = reference.encode("The end.")
+
+    loaded = make("tokenize", story, "b.txt", "--dtype", dtype)
+
+    assert list(loaded) == ["token_ids", "meta"]
+    assert loaded["token_ids"].dtype is getattr(torch, dtype)
+    assert loaded["token_ids"].tolist() == [*story_ids, 50256, *end]
+    records = [(record["name"], record["tokens"], record["documents"]) for record in loaded["meta"]["sources"]]
+    assert records == [("story.txt", len(story_ids), 1), ("b.txt", len(end), 1)]
+    assert loaded["meta"]["n_tokens"] == len(story_ids) + 1 + len(end)
+
+
+def test_a_pairs_file(make: Make, story: Path, story_ids: list[int]) -> None:
+    """`pairs` writes contexts padded on the right with the end-of-text id, their lengths, and targets, int64."""
+    loaded = make("pairs", story, "--context-size", "3", "--start", "50", "--windows", "2")
+
+    expected = [*reference.pair_rows(story_ids[50:], 3), *reference.pair_rows(story_ids[53:], 3)]
+    assert list(loaded) == ["contexts", "lengths", "targets", "meta"]
+    assert {loaded[key].dtype for key in ("contexts", "lengths", "targets")} == {torch.int64}
+    assert loaded["contexts"].tolist() == [context + [50256] * (3 - len(context)) for context, _ in expected]
+    assert loaded["lengths"].tolist() == [len(context) for context, _ in expected]
+    assert loaded["targets"].tolist() == [target for _, target in expected]
+
+
+@pytest.mark.parametrize("stride", [4, 9])
+def test_embeddings_and_weights_files(make: Make, stride: int, story: Path, tmp_path: Path) -> None:
+    """`embed` writes ``input_embeddings`` (N, L, D), equal to the course's, of any windows; its tables are verified."""
+    make("window", story, "--max-length", "4", "--stride", str(stride), out="windows.pt")
+
+    loaded = make("embed", "windows.pt", "--batches", "3", "--save-weights", "weights.pt")
+
+    text = story.read_text(encoding="utf-8")
+    batches = zip(range(3), reference.embeddings(text, max_length=4, stride=stride), strict=False)
+    assert list(loaded) == ["input_embeddings", "meta"]
+    assert torch.equal(loaded["input_embeddings"], torch.cat([batch for _, batch in batches]))
+    assert (loaded["meta"]["options"]["max_length"], loaded["meta"]["options"]["stride"]) == (4, stride)
+    assert list(verify_file(read_pt(tmp_path / "weights.pt"))) == [
+        "checksums of 2 tensors hold",
+        "token table [50257, 256], positional table [1024, 256]",
+    ]
+
+
+def test_another_encoding(make: Make, call: Call, story: Path, vocab_dir: Path) -> None:
+    """With ``--encoding`` ids, size and hash are that vocabulary's; a dtype too small for its ids is refused."""
+    options = (story, "--encoding", "gpt-4", "--vocab-dir", vocab_dir, "--dtype")
+    loaded = make("tokenize", *options, "int32")
+
+    assert loaded["token_ids"].tolist() == reference.encode(story.read_text(encoding="utf-8"), "cl100k_base")
+    meta = loaded["meta"]
+    assert (meta["encoding"], meta["n_vocab"]) == ("cl100k_base", 100_277)
+    assert meta["vocab_sha256"] == sha256(reference.rank_file("cl100k_base"))
+    for command in ("tokenize", "window"):
+        ended = call(command, *options, "uint16", "-o", "new.pt")
+        assert ended.code == 2
+        assert b"holds ids up to 65535, this vocabulary has 100277" in ended.stderr
+        assert not Path("new.pt").exists()
+
+
+# --- meta, and what a file depends on -------------------------------------------------------------
+
+TEXT = {"newlines": "universal", "separator": "eot", "special": "allow"}
+SAMPLED = {"batch_size": 8, "n_windows": 16, "seed": 123, "shuffle": True, "weights_sha256": None}
+SHAPE = {"max_length": 4, "stride": 4, "dim": 2, "context_length": 1024, "dtype": "float16"}
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "options"),
+    [
+        ("tokenize --dtype int32", "tokens", {"dtype": "int32"}),
+        ("pairs --start 9", "pairs", {"start": 9, "context_size": 4, "windows": 1, "dtype": "int64"}),
+        (
+            "window --max-length 7 --stride 3",
+            "windows",
+            {"max_length": 7, "stride": 3, "dtype": "int64", "dense": False},
+        ),
+        ("embed --max-length 4 --dim 2 --dtype float16 --batches 2 --shuffle", "embeddings", SHAPE | SAMPLED),
+    ],
+)
+def test_meta(
+    make: Make, command: str, kind: str, options: dict[str, object], story: Path, story_ids: list[int]
+) -> None:
+    """``meta`` says what a file was made from and with which options that decide its content, and nothing else."""
+    meta = make(*command.split(), story)["meta"]
+
+    record = {"name": "story.txt", "bytes": story.stat().st_size, "sha256": sha256(story.read_bytes())}
+    assert meta == {
+        "format": "llmprep/1",
+        "kind": kind,
+        "llmprep_version": __version__,
+        "encoding": "gpt2",
+        "vocab_sha256": sha256(reference.rank_lines(reference.gpt2_ranks())),
+        "n_vocab": 50257,
+        "n_tokens": len(story_ids),
+        "options": TEXT | options,
+        "sources": [record | {"tokens": len(story_ids), "documents": 1}],
+        "content_sha256": ids_sha256(story_ids),
+    }
+    assert json.loads(json.dumps(meta)) == meta
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_bytes_do_not_depend_on_where_and_when(
+    make: Make, command: str, story: Path, story_ids: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another folder, path, name, clock, time zone, home and user, or a tokens file for the text: the same bytes."""
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(story, tmp_path / "elsewhere")
+    loaded = make(*command.split(), story)
+    before = (tmp_path / "x.pt").read_bytes()
+
+    assert loaded["meta"]["content_sha256"] == ids_sha256(story_ids)
+    make("tokenize", story, "--dtype", "uint16", out="tokens.pt")
+    make(*command.split(), "tokens.pt", out="from_ids.pt")
+    assert (tmp_path / "from_ids.pt").read_bytes() == before
+
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for name, value in (("TZ", "Asia/Kolkata"), ("HOME", "/none"), ("USER", "somebody")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(time, "time", lambda: 2e9)
+    os.utime("story.txt", (1e9, 1e9))
+    make(*command.split(), "./story.txt", out="another name.pt")
+    assert Path("another name.pt").read_bytes() == before
+    assert os.fsencode(tmp_path) not in before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": None, "n_tokens": True}, "kind is missing or no str; n_tokens is missing or no int$"),
+        ({"sources": [{"gaps": [[2, 1], [1, 1]]}]}, "sources: gaps are no runs"),
+        ({"n_vocab": (1 << 24) + 1}, "n_vocab 16777217 is out of range$"),
+        ({"options": {"max_length": 4}}, "stride is missing or no int; dense is missing or no bool$"),
+        ({"options": {"max_length": 0, "stride": -1, "dense": True}}, "max_length is less than 1; stride is less"),
+    ],
+)
+def test_what_is_wrong_with_meta_is_listed(
+    change: dict[str, Any], message: str, make: Make, story: Path, tmp_path: Path
+) -> None:
+    """What is missing, of another type or out of range is named, all of one kind together."""
+    loaded = make("window", story, "--max-length", "7")
+    if "sources" in change:
+        change = {"sources": [loaded["meta"]["sources"][0] | change["sources"][0]]}
+
+    with pytest.raises(FileFormatError, match=rf"y\.pt: meta: {message}"):
+        checked_meta(saved(tmp_path / "y.pt", **loaded | {"meta": loaded["meta"] | change}))
+
+    assert wrong_keys({"n": 1, "more": None}, {"n": int}) == []
+    assert wrong_keys([], {"n": int}, "here: ") == ["here: n is missing or no int"]
+
+
+def test_uint16_holds_65536_ids() -> None:
+    """A vocabulary of 65,536 ids fits uint16, one more does not; the other dtypes hold any."""
+    check_dtype("uint16", 65_536)
+    check_dtype("int32", 201_088)
+    with pytest.raises(UsageError, match="--dtype uint16: holds ids up to 65535, this vocabulary has 65537"):
+        check_dtype("uint16", 65_537)

@@ -1,0 +1,132 @@
+"""Promises of checking: before any work, what cannot be written or would lose something is refused."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llmprep.errors import LlmprepError, OutputError, RefusedError, UsageError
+from llmprep.output.checking import Output, check_output, check_space
+
+LONG = "\u00e9" * 126 + ".pt"  # 255 bytes
+INPUT, FOLDERS_NAME = "is also an input; name another output", "is the name of a folder, and this writes a file; name"
+NO_PT, READ_ONLY = "exists and is not a .pt file; --force replaces it", "exists and is read-only; --force replaces it"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with files of every kind."""
+    monkeypatch.chdir(tmp_path)
+    held = {"x": b"PK\x03\x04 old", "read-only": b"PK\x03\x04 old", "empty": b"", "two": b"PK", "text": b"A text.\n"}
+    for name, data in held.items():
+        Path(f"{name}.pt").write_bytes(data)
+    Path("read-only.pt").chmod(0o444)
+    Path("sub").mkdir()
+    Path("link.pt").symlink_to("x.pt")
+    Path("dangling.pt").symlink_to("new.pt")
+    Path("hard.pt").hardlink_to("x.pt")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "force"),
+    [
+        *((name, name, False) for name in ("new.pt", "x.pt", LONG)),
+        *((name, "x.pt", False) for name in ("link.pt", "sub/../x.pt")),
+        ("dangling.pt", "new.pt", False),
+        *((name, name, True) for name in ("read-only.pt", "empty.pt", "two.pt", "text.pt")),
+    ],
+)
+def test_what_loses_nothing_may_be_written(name: str, target: str, force: bool, here: Path) -> None:
+    """A new file and a .pt file, also where links lead, may be written, and any other with ``force``."""
+    before = sorted(here.iterdir())
+
+    assert check_output(name, ["none.txt"], force=force) == Output(name, here / target, direct=False)
+
+    assert sorted(here.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "words"),
+    [
+        *((name, RefusedError, NO_PT) for name in ("empty.pt", "two.pt", "text.pt")),
+        ("read-only.pt", RefusedError, READ_ONLY),
+        ("sub", UsageError, "is a folder; name a file in it"),
+        *((name, UsageError, FOLDERS_NAME) for name in ("new/", "sub/", "sub/.", "sub/..", ".", "new.pt//")),
+        *((name, UsageError, INPUT) for name in ("x.pt", "link.pt", "hard.pt", "sub/../x.pt")),
+        ("none/x.pt", OutputError, "there is no folder none; make it first"),
+        ("x.pt/y.pt", OutputError, os.strerror(errno.ENOTDIR)),
+        ("", UsageError, "is a folder"),
+        ("x\0.pt", OutputError, "no name holds a NUL character"),
+        (f"x{LONG}", OutputError, os.strerror(errno.ENAMETOOLONG)),
+    ],
+)
+def test_what_cannot_be_written_is_refused(name: str, error: type[LlmprepError], words: str, here: Path) -> None:
+    """The error names the output and what is wrong; ``force`` helps against a `RefusedError` alone."""
+    for force in (False, True)[: 1 if error is RefusedError else 2]:
+        with pytest.raises(error, match=f"^{re.escape(f'{name}: {words}')}"):
+            check_output(name, ["none.txt", "\0", Path("x.pt")], force=force)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "words"),
+    [("x.pt", RefusedError, READ_ONLY), ("new.pt", OutputError, "its folder is not writable")],
+)
+def test_what_the_system_forbids_is_believed(
+    name: str, error: type[LlmprepError], words: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The right to write is asked for through ``os.access``: root, who runs some tests, has every right."""
+    monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.W_OK)
+
+    with pytest.raises(error, match=re.escape(f"{name}: {words}")):
+        check_output(name)
+
+
+def test_a_file_that_cannot_be_read_is_an_error(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether an existing file is a .pt must be known before it is replaced."""
+
+    def forbid(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "not for you")
+
+    monkeypatch.setattr(Path, "open", forbid)
+
+    with pytest.raises(OutputError, match=re.escape(f"x.pt: {os.strerror(errno.EACCES)}")):
+        check_output("x.pt")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_no_terminal_gets_binary(force: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal is refused under its own name and as standard output; a closed standard output is an error."""
+    ours, theirs = os.openpty()
+    with open(ours, "rb"), open(theirs, "rb"), pytest.raises(UsageError, match="this is a terminal; name a file"):  # noqa: PTH123
+        check_output(os.ttyname(theirs), force=force)
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    for stdout, error, words in (
+        (terminal, UsageError, "output is a terminal"),
+        (None, OutputError, "output is closed"),
+    ):
+        monkeypatch.setattr(sys, "stdout", stdout)
+        with pytest.raises(error, match=words):
+            check_output("-", force=force)
+
+
+def test_space_is_checked_before_work(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result that cannot fit is refused with both numbers; devices, which may be inputs too, are not measured."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * 10**9))
+    output, null = check_output("x.pt"), check_output(os.devnull, [os.devnull])
+
+    check_space(output, 2 * 10**9)
+    check_space(null, 3 * 10**9)
+    assert null == Output(os.devnull, Path(os.devnull), direct=True)
+    with pytest.raises(OutputError, match=r"x\.pt: needs 3\.0 GB, its disk has 2\.0 GB free"):
+        check_space(output, 3 * 10**9)
