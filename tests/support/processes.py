@@ -117,13 +117,18 @@ def running(
     *arguments: str | Path, cwd: Path, prefix: Sequence[str] = (), env: Mapping[str, str] | None = None, **choices: Any
 ) -> Iterator[Child]:
     """Start llmprep in a session of its own; whatever happens, no process of it outlives the block."""
-    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    started: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
+    }
     with subprocess.Popen(
         [*prefix, sys.executable, "-m", "llmprep", *arguments],
         cwd=cwd,
         env=clean_environment(env),
         start_new_session=True,
-        **pipes | choices,
+        **started | choices,
     ) as child:
         try:
             yield child
