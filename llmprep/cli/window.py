@@ -46,7 +46,13 @@ class Look:
 
 @spread
 def window(texts: Texts, shape: Shape, look: Look, file: IdFile, target: Target, words: Words) -> None:
-    """Slice texts or a tokens file into input and target windows."""
+    """Slice texts or a tokens file into input and target windows.
+
+    Examples:
+      llmprep window story.txt --max-length 256 --stride 128
+      llmprep window story.txt --max-length 4 --preview 0 --explain
+      cat story.txt | llmprep window - -o windows.pt
+    """
     from llmprep.cli.dry_run import plan_windows, show_plan
     from llmprep.cli.naming import check_outputs, name_output, split_names
     from llmprep.formats.splitting import split_stream

@@ -76,6 +76,7 @@ def in_two_parts(pipe: io.FileIO) -> None:
         ("tokenize -j1", r"[1-9][0-9.]*/\? [kM]B +[1-9][0-9.]* [kM]B/s +[1-9][0-9,]* tokens/s +.*slow"),
         ("window known.txt -j2", r"[1-9][0-9.]*/475\.0 kB +[1-9][0-9.]* [kM]B/s +[1-9][0-9,]* tokens/s +.*slow"),
     ],
+    ids=["a pipe", "a file and a pipe"],
 )
 def test_a_slow_run_shows_how_far_it_is(line: str, shown: str, slowly: Slowly, terminal: Terminal) -> None:
     """Bytes, also all there will be if that is known, speeds and the input's inert name are shown; nothing is left."""
