@@ -112,6 +112,12 @@ def small_disk(patch: pytest.MonkeyPatch, room: int) -> None:
 # --- processes that are looked at while they run --------------------------------------------------
 
 
+def _default_signals() -> None:
+    """Ignore no signal: where the tests run in the background, or under nohup, they ignore some themselves."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def running(
     *arguments: str | Path, cwd: Path, prefix: Sequence[str] = (), env: Mapping[str, str] | None = None, **choices: Any
@@ -121,7 +127,7 @@ def running(
         "stdin": subprocess.DEVNULL,
         "stdout": subprocess.PIPE,
         "stderr": subprocess.PIPE,
-        "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
+        "preexec_fn": _default_signals,
     }
     with subprocess.Popen(
         [*prefix, sys.executable, "-m", "llmprep", *arguments],
