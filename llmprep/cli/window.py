@@ -109,8 +109,8 @@ class Preview:
         coverage = cover(stream.figures.n_tokens, self.options.max_length, self.options.stride)
         rows = self._first_windows(head)
         if len(rows) < min(self.look.preview, coverage.n_windows):
-            told = f"{len(rows)} shown; a preview reads the first {MAX_HEAD:,} tokens"
-            self.printer.note(f"--preview {self.look.preview}: {told}")
+            limit = f"{len(rows)} shown; a preview reads the first {MAX_HEAD:,} tokens"
+            self.printer.note(f"--preview {self.look.preview}: {limit}")
         if self.printer.words:
             self._say(stream, coverage, rows)
             shape = f"[{coverage.n_windows}, {self.options.max_length}]"

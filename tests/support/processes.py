@@ -112,18 +112,29 @@ def small_disk(patch: pytest.MonkeyPatch, room: int) -> None:
 # --- processes that are looked at while they run --------------------------------------------------
 
 
+def _default_signals() -> None:
+    """Ignore no signal: where the tests run in the background, or under nohup, they ignore some themselves."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def running(
     *arguments: str | Path, cwd: Path, prefix: Sequence[str] = (), env: Mapping[str, str] | None = None, **choices: Any
 ) -> Iterator[Child]:
     """Start llmprep in a session of its own; whatever happens, no process of it outlives the block."""
-    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    started: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "preexec_fn": _default_signals,
+    }
     with subprocess.Popen(
         [*prefix, sys.executable, "-m", "llmprep", *arguments],
         cwd=cwd,
         env=clean_environment(env),
         start_new_session=True,
-        **pipes | choices,
+        **started | choices,
     ) as child:
         try:
             yield child

@@ -85,7 +85,7 @@ def ids_of_corpus(folder: Path) -> list[int]:
     return [token_id for text in documents for token_id in [*encode(text), EOT]][:-1]
 
 
-def edit_keeping_size(path: Path) -> None:
+def edit_keeping_stamp(path: Path) -> None:
     """Change a file but neither its size nor its time, as an archive may that gives all its files one time."""
     before = path.stat().st_mtime_ns
     path.write_bytes(path.read_bytes().swapcase())
