@@ -55,7 +55,8 @@ def test_what_a_name_is(made: Path) -> None:
         found = open_input(paths)
         assert isinstance(found, Texts)
         assert len(found.sources) == count
-    assert all_ids(open_tokens(["a.txt"])) == IDS
+    for given in ("a.txt", Path("a.txt"), ["a.txt"], (Path("a.txt"),)):
+        assert all_ids(open_tokens(given)) == IDS
 
 
 def test_a_pipe_is_recognised_and_read_once(made: Path) -> None:

@@ -106,8 +106,7 @@ def cut_blocks(path: str, read: Read, block_bytes: int, begin: int = 0) -> Itera
         yield joined[:cut]
         pending, n_pending, begin = [joined[cut:]], n_pending - cut, begin + cut
         tail = pending[0][-REACH:]
-    if n_pending:
-        yield b"".join(pending)
+    yield b"".join(pending)
 
 
 def find_safe_cut(data: bytes, after: int) -> int | None:

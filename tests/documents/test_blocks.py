@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 import tiktoken
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.reference import tiktoken_encoding
 from support.strategies import adversarial_text
@@ -123,10 +123,13 @@ def test_the_last_safe_cut_is_found_however_far_back(distance: int) -> None:
 
 
 @given(
-    text=adversarial_text | st.lists(st.sampled_from(["a", "b7", "_", "'", ",", "].", "\u2026", "x y"])).map("".join),
-    sizes=st.lists(st.integers(1, 60), min_size=1, max_size=5),
+    text=adversarial_text
+    | st.lists(st.sampled_from(["a", "b7", "_", "'", ",", "].", "\u2026", "x y"]), min_size=9).map("".join),
+    sizes=st.lists(st.integers(1, 20), min_size=1, max_size=5),
     uncut=st.integers(1, 40) | st.just(blocks.UNCUT_BYTES),
 )
+@example("[a,b7]." * 5 + "it's_\u2026|x", [3, 7, 1], 9)
+@settings(max_examples=150)
 def test_every_read_is_cut_at_its_last_place(text: str, sizes: list[int], uncut: int) -> None:
     """Blocks join to the text, and end at the last safe place that each read shows, for want of it at a second one.
 

@@ -128,6 +128,7 @@ REFUSED: dict[str, tuple[Callable[[], object], type[LlmprepError], str]] = {
     "nul\0": (list, InputError, "no name holds a NUL character"),
     "*.nothing": (list, InputError, "no file matches"),
     "**/*.nothing": (lambda: fill("sub/a"), InputError, "no file matches"),
+    "fold*/": (lambda: fill("folder/a"), InputError, "no file matches"),
     "fold*": (lambda: fill("folder/a"), InputError, "no file matches"),
     "in": (lambda: link("in/link", "none"), InputError, "no such file or directory"),
     "empty": (lambda: Path("empty").mkdir(), UsageError, "there is no file in this folder"),

@@ -173,12 +173,3 @@ def test_the_split_shares_no_token(
         assert meta["sources"][0]["tokens"] == len(story_ids)
         assert Path(f"y.{name}.windows.pt").read_bytes() == Path(f"x.{name}.windows.pt").read_bytes()
     assert len(list(tmp_path.iterdir())) == 5
-
-
-def test_a_split_is_all_or_nothing(call: Call, story: Path, tmp_path: Path) -> None:
-    """A validation part too short for a window is an error that says so, and leaves no file of the two."""
-    ended = call("window", story, "--val-fraction", "0.001", "-o", "x.pt")
-
-    assert ended.code == 3
-    assert b"(val): 6 tokens give no window of max_length 256" in ended.stderr
-    assert list(tmp_path.iterdir()) == []
