@@ -27,7 +27,7 @@ def check_memory(ended: Ended, notes: int = 0) -> None:
 )
 def test_little_memory_is_enough_for_much_text(text: str, llmprep: Run, tmp_path: Path) -> None:
     """Under a limit that the ids of the whole text would exceed, it is streamed, also where it has no white space."""
-    (tmp_path / "text").write_text(text * (50_000_000 // len(text)))  # some 12 million ids
+    (tmp_path / "text").write_text(text * (40_000_000 // len(text)))  # some 10 million ids
     prefix = limited(memory_kilobytes=450_000)
 
     done = llmprep("tokenize", "text", "-o", "x.pt", "-q", "--backend", "gigatoken", prefix=prefix, env=FEW_THREADS)

@@ -41,7 +41,7 @@ def check_stop(child: Child, *signals: signal.Signals) -> None:
     [
         ("tokenize --jobs 2", [INTERRUPT]),
         ("pairs --start 10000000", [TERMINATE, INTERRUPT, HANG_UP]),
-        ("window", [HANG_UP] * 5),
+        pytest.param("window", [HANG_UP] * 5, marks=SLOW),
         pytest.param("tokenize --jobs 1", [TERMINATE], marks=SLOW),
         pytest.param("embed", [INTERRUPT], marks=SLOW),
     ],

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from support.commands import SAMPLES, Call, Run, run_llmprep
-from support.processes import shell
+from support.commands import SAMPLES, Call, Run
 from support.refusals import check_error
+
+from llmprep.cli.main import run
 
 NAME = "\u0130stanbul.txt"
 OPTIONS = ("--max-length", "8", "--preview", "200")
@@ -31,7 +32,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("usual")
     text = "".join((SAMPLES / name).read_text(encoding="utf-8")[:3000] for name in ("story.txt", "scripts.txt"))
     (folder / NAME).write_text(text + "\x1b[31m I\u0131 \u202e", encoding="utf-8")
-    assert run_llmprep("window", NAME, *OPTIONS, "-o", "w.pt", cwd=folder).returncode == 0
+    assert run(["window", str(folder / NAME), *OPTIONS, "-q", "-o", str(folder / "w.pt")]) == 0
     return folder
 
 
@@ -60,13 +61,13 @@ def test_a_current_folder_that_is_gone_does_not_matter(
     usual: Path, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With it gone, absolute paths work, and a relative output is one line."""
-    window = f"window {usual / NAME} {' '.join(OPTIONS)} -q -o"
-
-    absolute = shell(f"mkdir gone; cd gone; rmdir ../gone; llmprep {window} {tmp_path}/w.pt", tmp_path)
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    relative = call(*window.split(), "w.pt")
+    window = ("window", usual / NAME, *OPTIONS, "-q", "-o")
+
+    absolute = call(*window, tmp_path / "w.pt")
+    relative = call(*window, "w.pt")
 
     assert (absolute.code, absolute.stderr) == (0, b"")
     assert (tmp_path / "w.pt").read_bytes() == (usual / "w.pt").read_bytes()
