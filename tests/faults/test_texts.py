@@ -110,7 +110,7 @@ UNCUT = [(minified, 500_000), (one_letter, 250_000), (chinese, 50_000)]
 
 @pytest.mark.parametrize(
     ("make", "n_bytes"),
-    [*UNCUT, *(pytest.param(make, 20 * n_bytes, marks=pytest.mark.slow) for make, n_bytes in UNCUT)],
+    [*UNCUT, *(pytest.param(make, 10 * n_bytes, marks=pytest.mark.slow) for make, n_bytes in UNCUT)],
 )
 def test_text_without_a_place_to_cut_is_exact_and_takes_no_longer(
     make: Callable[[int], str], n_bytes: int, call: Call
