@@ -64,16 +64,9 @@ def test_what_rooms_raise_is_in_the_tree() -> None:
     raised = {called(node.exc) for node in nodes if isinstance(node, ast.Raise)}
     caught = {called(node.type) for node in nodes if isinstance(node, ast.ExceptHandler)}
     apart = {
-        "",
-        "SystemExit",
-        "TimeoutError",
-        "StopIteration",
-        "AttributeError",
-        "IndexError",
-        "TypeError",
-        "BadParameter",
+        "", "SystemExit", "TimeoutError", "StopIteration", "AttributeError", "IndexError", "TypeError", "BadParameter",
         "Exit",
-    }
+    }  # fmt: skip
 
     assert {stands_for.get(name, name) for name in raised} - CLASSES.keys() - caught <= apart
 
@@ -85,7 +78,7 @@ FILES: dict[str, str | bytes] = {
     "empty.txt": "",
 }
 WINDOW = "window good.txt --max-length 2"
-# No command line makes the base, the backends differ or a worker die; a reader that is gone is not told anything.
+# No command line makes the base, the backends differ or a worker die; a reader that is gone gets no line.
 CAUSED = {
     "InputError": "tokenize missing.txt",
     "OutputError": f"{WINDOW} -o missing/out.pt",

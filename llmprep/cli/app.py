@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
 from typing import Annotated
 
 import typer
@@ -42,27 +43,6 @@ def llmprep(
     """Turn text into next-token training windows."""
 
 
-EXAMPLES = {
-    tokenize: [
-        "llmprep tokenize story.txt",
-        "llmprep tokenize corpus/ -o store/ --val-fraction 0.1",
-        "llmprep tokenize --count *.txt | sort -n",
-    ],
-    pairs: ["llmprep pairs story.txt --start 50", "llmprep pairs store/ --context-size 8 -o pairs.pt"],
-    window: [
-        "llmprep window story.txt --max-length 256 --stride 128",
-        "llmprep window story.txt --max-length 4 --preview 0 --explain",
-        "cat story.txt | llmprep window - -o windows.pt",
-    ],
-    embed: ["llmprep embed story.windows.pt", "llmprep embed story.txt --max-length 4 --save-weights tables.pt"],
-    inspect: [
-        "llmprep inspect store/ --verify",
-        'llmprep inspect story.windows.pt --around "some words"',
-        "llmprep inspect store/ --max-length 1024 --where 7",
-    ],
-    merge: ["llmprep merge store/"],
-}
-"""How each command may be called; its help ends with these lines."""
-
-for command, lines in EXAMPLES.items():
-    app.command(epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines))(command)
+for command in (tokenize, pairs, window, embed, inspect, merge):
+    words, _, examples = cleandoc(command.__doc__ or "").partition("\n\nExamples:\n")
+    app.command(help=words, epilog=f"\b\nExamples:\n{examples}")(command)

@@ -97,7 +97,12 @@ class Computing:
 def embed(
     texts: Texts, batching: Batching, tables: TableOptions, computing: Computing, target: Target, words: Words
 ) -> None:
-    """Turn windows into token + positional embeddings."""
+    """Turn windows into token + positional embeddings.
+
+    Examples:
+      llmprep embed story.windows.pt
+      llmprep embed story.txt --max-length 4 --save-weights tables.pt
+    """
     from llmprep.cli.naming import check_outputs, name_output
     from llmprep.inputs import open_windows
     from llmprep.ptfile.reading import read_pt

@@ -59,7 +59,13 @@ def inspect(
     words: Words,
     verify: Annotated[bool, typer.Option("--verify", help="Recompute every hash and check every invariant.")] = False,
 ) -> None:
-    """Say what a token store or a .pt file is, from what, with which options; look inside; check it."""
+    """Say what a token store or a .pt file is, from what, with which options; look inside; check it.
+
+    Examples:
+      llmprep inspect store/ --verify
+      llmprep inspect story.windows.pt --around "some words"
+      llmprep inspect store/ --max-length 1024 --where 7
+    """
     from llmprep.inputs import open_input
 
     printer = words.printer()

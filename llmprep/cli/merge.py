@@ -20,7 +20,11 @@ def merge(
     ],
     words: Words,
 ) -> None:
-    """Finish a token store that `tokenize --task I/N` has built in parts."""
+    """Finish a token store that `tokenize --task I/N` has built in parts.
+
+    Examples:
+      llmprep merge store/
+    """
     from pathlib import Path
 
     from llmprep.store.merge import merge_store

@@ -37,7 +37,12 @@ class Contexts:
 
 @spread
 def pairs(texts: Texts, contexts: Contexts, target: Target, words: Words) -> None:
-    """Show growing contexts, each with the token that follows; -o writes them."""
+    """Show growing contexts, each with the token that follows; -o writes them.
+
+    Examples:
+      llmprep pairs story.txt --start 50
+      llmprep pairs store/ --context-size 8 -o pairs.pt
+    """
     from llmprep.cli.naming import files_of
     from llmprep.formats.pairs import write_pairs
     from llmprep.inputs import open_tokens

@@ -23,7 +23,13 @@ IDS_SHOWN = 16
 
 @spread
 def tokenize(texts: Texts, listing: Listing, file: IdFile, shards: Shards, target: Target, words: Words) -> None:
-    """Encode texts into one file of token ids, or into a token store (-o FOLDER/)."""
+    """Encode texts into one file of token ids, or into a token store (-o FOLDER/).
+
+    Examples:
+      llmprep tokenize story.txt
+      llmprep tokenize corpus/ -o store/ --val-fraction 0.1
+      llmprep tokenize --count *.txt | sort -n
+    """
     printer, paths = words.printer(target.output), texts.paths()
     as_store, reading = shards.wanted(target.output), texts.reading(printer)
     if listing.count or listing.ids:

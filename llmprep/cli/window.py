@@ -46,7 +46,13 @@ class Look:
 
 @spread
 def window(texts: Texts, shape: Shape, look: Look, file: IdFile, target: Target, words: Words) -> None:
-    """Slice texts or a tokens file into input and target windows."""
+    """Slice texts or a tokens file into input and target windows.
+
+    Examples:
+      llmprep window story.txt --max-length 256 --stride 128
+      llmprep window story.txt --max-length 4 --preview 0 --explain
+      cat story.txt | llmprep window - -o windows.pt
+    """
     from llmprep.cli.dry_run import plan_windows, show_plan
     from llmprep.cli.naming import check_outputs, name_output, split_names
     from llmprep.formats.splitting import split_stream
@@ -103,8 +109,8 @@ class Preview:
         coverage = cover(stream.figures.n_tokens, self.options.max_length, self.options.stride)
         rows = self._first_windows(head)
         if len(rows) < min(self.look.preview, coverage.n_windows):
-            told = f"{len(rows)} shown; a preview reads the first {MAX_HEAD:,} tokens"
-            self.printer.note(f"--preview {self.look.preview}: {told}")
+            limit = f"{len(rows)} shown; a preview reads the first {MAX_HEAD:,} tokens"
+            self.printer.note(f"--preview {self.look.preview}: {limit}")
         if self.printer.words:
             self._say(stream, coverage, rows)
             shape = f"[{coverage.n_windows}, {self.options.max_length}]"

@@ -99,7 +99,7 @@ def write_windows(sink: Sink, stream: TokenStream, options: WindowOptions, annou
     """Write a windows file while the stream is read; return its size in bytes.
 
     Inputs and targets are views of one storage, which holds the whole stream once, or, where stride > max_length,
-    rows of max_length + 1 ids. If they are dense, ``announce`` is told their size before they are written. Raises
+    rows of max_length + 1 ids. If they are dense, ``announce`` says their size before they are written. Raises
     `DataError` if the stream is too short for one window.
     """
     check_dtype(options.dtype, stream.origin.n_vocab)

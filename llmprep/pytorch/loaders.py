@@ -100,7 +100,7 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
 
 
 def _refuse_path(text: str) -> None:
-    """Raise `UsageError` for a text that is one line and the name of a file, as it is there or by its ending."""
+    """Raise `UsageError` for a text of one line that names a file: one that is there, or one by its ending."""
     if "\n" in text or len(text) > MAX_NAME:
         return
     named = text.lower().endswith(NAME_ENDINGS) and not any(map(str.isspace, text))

@@ -30,7 +30,7 @@ class Permutation:
 
     def __getitem__(self, places: Index) -> Index:
         """Return which of the n things stand at these places, int64."""
-        half = max(1, -(-max(1, (self.n - 1).bit_length()) // 2))
+        half = max(1, -(-(self.n - 1).bit_length() // 2))
         keys = self._keys()
         images = _feistel(places.astype(np.uint64), keys, half)
         outside = images >= self.n

@@ -5,28 +5,31 @@
 
 The files of a store, and its folder:
 
-schema.py      what manifest, plan and receipts state, as values and as JSON
-faults.py      what is wrong with such JSON; nothing in it is trusted
-sealed.py      files of a store's own: written whole or not at all, with a seal that shows every change
-folder.py      the names in a store's folder, and which folder one may be built in
-manifest.py    manifest, plan and receipts, read and checked
-lock.py        who holds the folder; locks.py has the two kinds of lock
+schema.py       what manifest, plan and receipts state, as values and as JSON
+faults.py       what is wrong with such JSON; nothing in it is trusted
+sealed.py       files of a store's own: written whole or not at all, with a seal that shows every change
+folder.py       the names in a store's folder, and which folder one may be built in
+manifest.py     manifest, plan and receipts, read and checked
+lock.py         who holds the folder
+locks.py        the two kinds of lock: the system's own, and files
 
 Building:
 
-build.py       the way of a build from its inputs to its manifest: `build_store`
-content.py     whether a source is still the same
-plan.py        corpus and options -> which bytes go into which shard; nothing of workers
-prepare.py     plan -> the folder that is built by it: new, or begun for the same
-receipts.py    the shards that are done already, and need not be built
-shards.py      one shard, wherever it is built
-executors.py   what builds shards; processes.py and ray_cluster.py are two kinds
-merge.py       the receipts of all shards -> the manifest: `merge_store`
+build.py        the way of a build from its inputs to its manifest: `build_store`
+content.py      whether a source is still the same
+plan.py         corpus and options -> which bytes go into which shard; nothing of workers
+prepare.py      plan -> the folder that is built by it: new, or begun for the same
+receipts.py     the shards that are done already, and need not be built
+shards.py       one shard, wherever it is built
+executors.py    what builds shards: this process, or another kind of workers
+processes.py    worker processes on this machine
+ray_cluster.py  workers on a Ray cluster
+merge.py        the receipts of all shards -> the manifest: `merge_store`
 
 Using:
 
-reading.py     a finished store -> one token stream, mapped, across shard boundaries: `TokenStore`
-provenance.py  a token's place in the stream -> the file, the document and the bytes it came from
-search.py      a text -> the tokens that hold it
-verify.py      a store -> every hash and every invariant checked again
+reading.py      a finished store -> one token stream, mapped, across shard boundaries: `TokenStore`
+provenance.py   a token's place in the stream -> the file, the document and the bytes it came from
+search.py       a text -> the tokens that hold it
+verify.py       a store -> every hash and every invariant checked again
 """

@@ -131,10 +131,10 @@ def renumber(folder: Path, planned: PlannedCorpus, old_sha256: str) -> None:
     down = sorted(new for new, (old, _) in kept.items() if old > new)
     for new in [*up, *down]:
         _move(folder, new, *kept[new], plan_sha256)
-    names = {*map(shard_name, numbers)}
-    for surplus in folder.glob("tokens-*.pt"):
-        if surplus.name not in names:
-            surplus.unlink()
+    planned_files = {path for number in numbers for path in (folder / shard_name(number), receipt_path(folder, number))}
+    for path in [*folder.glob("tokens-*.pt"), *(folder / RECEIPTS).glob("*.json")]:
+        if path not in planned_files:
+            path.unlink()
 
 
 def _receipts_in(folder: Path) -> list[tuple[int, Receipt]]:

@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 Ids: TypeAlias = npt.NDArray[np.uint32]
 LARGE_BYTES = 4 << 20
 """The size from which on gigatoken, which takes longer to start, finishes first."""
-SAMPLE_BYTES = 4096
 SAMPLE_EVERY = 16
-"""One block in so many is compared, up to so many bytes of it."""
+"""One block in this many, on average, is encoded by both backends."""
+SAMPLE_BYTES = 4096
+"""How much of such a block is compared."""
 SPARE_BYTES = 64 << 20
 SPARE_PER_BYTE = 52
-"""The most memory that encoding takes, measured: a fixed part, and so much for each byte of a text without a cut."""
+"""The most memory that encoding takes, measured: a fixed part, and a part for each byte of a text without a cut."""
 ALLOWED = {True: {END_OF_TEXT}, False: set[str]()}
 
 

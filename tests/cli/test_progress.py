@@ -76,6 +76,7 @@ def in_two_parts(pipe: io.FileIO) -> None:
         ("tokenize -j1", r"[1-9][0-9.]*/\? [kM]B +[1-9][0-9.]* [kM]B/s +[1-9][0-9,]* tokens/s +.*slow"),
         ("window known.txt -j2", r"[1-9][0-9.]*/475\.0 kB +[1-9][0-9.]* [kM]B/s +[1-9][0-9,]* tokens/s +.*slow"),
     ],
+    ids=["a pipe", "a file and a pipe"],
 )
 def test_a_slow_run_shows_how_far_it_is(line: str, shown: str, slowly: Slowly, terminal: Terminal) -> None:
     """Bytes, also all there will be if that is known, speeds and the input's inert name are shown; nothing is left."""
@@ -102,14 +103,9 @@ def test_a_store_shows_its_shards(call: Call, terminal: Terminal) -> None:
     assert terminal.screen() == []
 
 
-def test_a_quiet_run_shows_nothing(slowly: Slowly, terminal: Terminal) -> None:
-    """With ``--quiet`` there is no progress either."""
+def test_a_quiet_or_quick_run_shows_nothing(slowly: Slowly, story: Path, call: Call, terminal: Terminal) -> None:
+    """With ``--quiet`` there is no progress either, and what is done within half a second needs none."""
     assert slowly(in_two_parts, "tokenize", "-q", "--json") == Ended(0, b"", b"")
-    assert terminal.shown == b""
-
-
-def test_a_quick_run_shows_nothing(story: Path, call: Call, terminal: Terminal) -> None:
-    """What is done within half a second needs no progress."""
     with terminal.instead_of("stderr"):
         assert call("tokenize", story).code == 0
     assert terminal.shown == b""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from support.app import COMMANDS
 from support.commands import Call, Run
 from support.refusals import Refusal, check_refusal, each_row
 
-from llmprep.errors import InputError
-
+FILES = ["tokenize", "window", "embed"]
 TEXT = {"a.txt": "one two three four five six seven"}
 NO_FILE = "--count and --ids write no file and exclude each other; leave out the rest"
 FOLDER = "new/: is the name of a folder, and this writes a file; name a file in it"
@@ -69,38 +67,27 @@ CALLS = {
     for code, table in ((2, USAGE), (3, NO_WINDOW), (5, ENCODINGS))
     for arguments, line in table.items()
 }
-UNNAMED = {
-    "several inputs": Refusal(TEXT, "a.txt a.txt", 2, "2 inputs go into one file; name the output with -o"),
-    "standard input": Refusal(TEXT, "-", 2, "standard input has no name; name the output with -o"),
+OF_EACH = {
+    "several inputs without -o": Refusal(
+        TEXT, "a.txt a.txt", 2, "2 inputs go into one file; name the output with -o", commands=FILES
+    ),
+    "standard input without -o": Refusal(
+        TEXT, "-", 2, "standard input has no name; name the output with -o", commands=FILES
+    ),
+    "quiet": Refusal(TEXT, "none.txt -q", 1, "none.txt: no such file or directory", commands=COMMANDS),
 }
 
 
-@each_row(CALLS)
+@each_row(CALLS | OF_EACH)
 def test_a_wrong_call_is_refused(refusal: Refusal, call: Call) -> None:
-    """A call that makes no sense, or an option that nothing in this run uses, gets a line that names what is wrong."""
+    """A call that makes no sense, or an option that this run does not use, gets a line that says so, also with -q."""
     check_refusal(call, refusal)
 
 
-@each_row(UNNAMED)
-def test_an_output_without_a_name_is_refused(refusal: Refusal, call: Call) -> None:
-    """Several inputs go into one file, and standard input has no name: both want -o."""
-    check_refusal(call, refusal, ["tokenize", "window", "embed"])
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_quiet_still_prints_errors(command: str, call: Call) -> None:
-    """``-q`` silences results and notes, not an error."""
-    check_refusal(call, Refusal(None, f"{command} missing.txt -q", 1, "missing.txt: no such file or directory"))
-
-
-def test_debug_shows_the_traceback(call: Call, llmprep: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debug_shows_the_traceback(call: Call, llmprep: Run) -> None:
     """With LLMPREP_DEBUG=1, and only then, an error shows where it was raised."""
     debug = llmprep("tokenize", "missing.txt", env={"LLMPREP_DEBUG": "1"})
 
-    assert debug.returncode == 1
-    assert debug.stderr.startswith(b"Traceback")
+    assert (debug.returncode, debug.stderr[:9]) == (1, b"Traceback")
     assert b"InputError: missing.txt" in debug.stderr
     assert b"Traceback" not in call("tokenize", "missing.txt").stderr
-    monkeypatch.setenv("LLMPREP_DEBUG", "1")
-    with pytest.raises(InputError):
-        call("tokenize", "missing.txt")

@@ -129,7 +129,9 @@ def test_a_file_that_is_replaced_is_the_old_one(tmp_path: Path) -> None:
         list(read_blocks(counts))
 
 
-@pytest.mark.parametrize("data", [TEXT, gzip.compress(TEXT), b"caf\xe9 ", gzip.compress(TEXT)[:-3]])
+@pytest.mark.parametrize(
+    "data", [TEXT, gzip.compress(TEXT), b"caf\xe9 ", gzip.compress(TEXT)[:-3]], ids=["text", "gzip", "Latin-1", "cut"]
+)
 def test_a_file_is_closed_when_it_has_been_read(data: bytes, tmp_path: Path) -> None:
     """At its end, at an error and where nobody reads on: thousands of inputs need one descriptor at a time."""
     before = lowest_free_descriptor()

@@ -201,8 +201,8 @@ def test_a_wrong_id_is_named_with_its_place(wrong: int, call: Call) -> None:
 )
 def test_no_vocabulary_is_guessed(values: dict[str, object], call: Call) -> None:
     """Ids of another program are nobody's until --encoding says whose."""
-    told = "x.pt: does not tell which vocabulary its ids are of; name it with --encoding"
-    check_refusal(call, Refusal({"x.pt": saved(**values)}, "x.pt -o out.pt", 2, told), TAKERS)
+    line = "x.pt: does not tell which vocabulary its ids are of; name it with --encoding"
+    check_refusal(call, Refusal({"x.pt": saved(**values)}, "x.pt -o out.pt", 2, line), TAKERS)
 
 
 META: list[tuple[str, object]] = [

@@ -138,7 +138,7 @@ def run(body: Callable[[], object]) -> object:
 
 
 def test_a_stop_that_is_swallowed_is_raised_again() -> None:
-    """It comes again until it is heeded, and does not wait for the block's end."""
+    """It is raised until it gets through, and does not wait for the block's end."""
     seen = []
 
     def work() -> None:
@@ -155,7 +155,7 @@ def test_a_stop_that_is_swallowed_is_raised_again() -> None:
 
 
 @pytest.mark.parametrize("error", [None, ImportError("initialisation failed")], ids=["no error", "an error"])
-def test_the_end_of_the_block_heeds_a_stop_at_last(error: Exception | None) -> None:
+def test_the_end_of_the_block_raises_a_lost_stop(error: Exception | None) -> None:
     """Neither an end that came first nor an error that came of it hides that a stop was asked for."""
 
     def work() -> None:

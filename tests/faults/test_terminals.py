@@ -69,16 +69,14 @@ def test_a_pipe_gets_no_escape_and_loses_nothing(call: Call) -> None:
 @pytest.mark.parametrize(
     "arguments", [["tokenize"], ["pairs", "--context-size", "40"], ["window", "--max-length", "8"]], ids=" ".join
 )
-def test_a_terminal_gets_no_escape_but_our_colours(
-    call: Call, arguments: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_terminal_gets_no_escape_but_our_colours(call: Call, arguments: list[str]) -> None:
     """On a terminal, output holds no escape but colours, and every token shown is there letter by letter."""
     Path("a.txt").write_bytes(ACTING.encode())
     ids = encode(ACTING)
 
-    with Terminal() as terminal, terminal.instead_of("stdout"):
-        monkeypatch.setenv("COLUMNS", "4000")
-        monkeypatch.setenv("TERM", "xterm-256color")
+    with Terminal() as terminal, terminal.instead_of("stdout"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "4000")
+        patch.setenv("TERM", "xterm-256color")
         assert call(*arguments, "a.txt").code == 0
 
     bare = terminal.words().replace("\r\n", "\n")
@@ -195,11 +193,11 @@ FORGED: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
-def test_what_a_file_says_of_itself_is_shown_in_short_lines(
-    forged: dict[str, object], call: Call, tokens: Path
-) -> None:
+def test_what_a_file_says_of_itself_is_shown_in_short_lines(forged: dict[str, object], call: Call) -> None:
     """However long a file's own words are, and whatever is in them, each line about it is short and inert."""
-    held = torch.load(tokens, weights_only=True)
+    Path("a.txt").write_text("a few words")
+    call("tokenize", "a.txt", "-o", "x.pt")
+    held = torch.load("x.pt", weights_only=True)
     torch.save({**held, "meta": held["meta"] | forged}, "x.pt")
 
     for command in ("window --max-length 2 -o out.pt", "inspect", "inspect --verify", "pairs", "tokenize -o out.pt"):

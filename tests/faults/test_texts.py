@@ -115,7 +115,7 @@ UNCUT = [(minified, 500_000), (one_letter, 250_000), (chinese, 50_000)]
 def test_text_without_a_place_to_cut_is_exact_and_takes_no_longer(
     make: Callable[[int], str], n_bytes: int, call: Call
 ) -> None:
-    """Ids are tiktoken's of the whole text, and take a few times what tiktoken takes at most."""
+    """Ids are tiktoken's of the whole text, and take at most a few times as long."""
     text = make(n_bytes)
     Path("a.txt").write_text(text, encoding="utf-8")
     begun = time.process_time()

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support import reference
@@ -19,6 +20,7 @@ from llmprep import __version__
 from llmprep.errors import FileFormatError, UsageError
 from llmprep.formats.meta import check_dtype, checked_meta, wrong_keys
 from llmprep.formats.verify import verify_file
+from llmprep.formats.weights import WEIGHT_KEYS, write_weights
 from llmprep.ptfile.reading import read_pt
 
 COMMANDS = (
@@ -48,36 +50,6 @@ def test_a_tokens_file(make: Make, dtype: str, story: Path, story_ids: list[int]
     assert loaded["meta"]["n_tokens"] == len(story_ids) + 1 + len(end)
 
 
-def test_a_pairs_file(make: Make, story: Path, story_ids: list[int]) -> None:
-    """`pairs` writes contexts padded on the right with the end-of-text id, their lengths, and targets, int64."""
-    loaded = make("pairs", story, "--context-size", "3", "--start", "50", "--windows", "2")
-
-    expected = [*reference.pair_rows(story_ids[50:], 3), *reference.pair_rows(story_ids[53:], 3)]
-    assert list(loaded) == ["contexts", "lengths", "targets", "meta"]
-    assert {loaded[key].dtype for key in ("contexts", "lengths", "targets")} == {torch.int64}
-    assert loaded["contexts"].tolist() == [context + [50256] * (3 - len(context)) for context, _ in expected]
-    assert loaded["lengths"].tolist() == [len(context) for context, _ in expected]
-    assert loaded["targets"].tolist() == [target for _, target in expected]
-
-
-@pytest.mark.parametrize("stride", [4, 9])
-def test_embeddings_and_weights_files(make: Make, stride: int, story: Path, tmp_path: Path) -> None:
-    """`embed` writes ``input_embeddings`` (N, L, D), equal to the course's, of any windows; its tables are verified."""
-    make("window", story, "--max-length", "4", "--stride", str(stride), out="windows.pt")
-
-    loaded = make("embed", "windows.pt", "--batches", "3", "--save-weights", "weights.pt")
-
-    text = story.read_text(encoding="utf-8")
-    batches = zip(range(3), reference.embeddings(text, max_length=4, stride=stride), strict=False)
-    assert list(loaded) == ["input_embeddings", "meta"]
-    assert torch.equal(loaded["input_embeddings"], torch.cat([batch for _, batch in batches]))
-    assert (loaded["meta"]["options"]["max_length"], loaded["meta"]["options"]["stride"]) == (4, stride)
-    assert list(verify_file(read_pt(tmp_path / "weights.pt"))) == [
-        "checksums of 2 tensors hold",
-        "token table [50257, 256], positional table [1024, 256]",
-    ]
-
-
 def test_another_encoding(make: Make, call: Call, story: Path, vocab_dir: Path) -> None:
     """With ``--encoding`` ids, size and hash are that vocabulary's; a dtype too small for its ids is refused."""
     options = (story, "--encoding", "gpt-4", "--vocab-dir", vocab_dir, "--dtype")
@@ -93,8 +65,6 @@ def test_another_encoding(make: Make, call: Call, story: Path, vocab_dir: Path) 
         assert b"holds ids up to 65535, this vocabulary has 100277" in ended.stderr
         assert not Path("new.pt").exists()
 
-
-# --- meta, and what a file depends on -------------------------------------------------------------
 
 TEXT = {"newlines": "universal", "separator": "eot", "special": "allow"}
 SAMPLED = {"batch_size": 8, "n_windows": 16, "seed": 123, "shuffle": True, "weights_sha256": None}
@@ -192,3 +162,13 @@ def test_uint16_holds_65536_ids() -> None:
     check_dtype("int32", 201_088)
     with pytest.raises(UsageError, match="--dtype uint16: holds ids up to 65535, this vocabulary has 65537"):
         check_dtype("uint16", 65_537)
+
+
+def test_a_weights_file_is_written_and_verified(tmp_path: Path) -> None:
+    """Two tables under their names are recognised, and their shapes stated."""
+    with (tmp_path / "x.pt").open("wb") as sink:
+        write_weights(sink, {key: np.ones(shape) for key, shape in zip(WEIGHT_KEYS[1], ((5, 2), (3, 2)), strict=True)})
+
+    held = list(verify_file(read_pt(tmp_path / "x.pt")))
+
+    assert held == ["checksums of 2 tensors hold", "token table [5, 2], positional table [3, 2]"]

@@ -340,6 +340,7 @@ def test_it_says_what_it_is(story: Path, files: Path, monkeypatch: pytest.Monkey
     """Its repr names the source as it was given, windows, stride and encoding, where these are known."""
     monkeypatch.chdir(files)
     torch.save(dict.fromkeys(("input_ids", "target_ids"), torch.zeros((1, 4), dtype=torch.int64)), tmp_path / "w\n.pt")
+    torch.save({"token_ids": torch.arange(9), "meta": {"encoding": "\x1b[31m"}}, tmp_path / "t.pt")
     datasets = {
         "'store', 97 windows of 64, stride 64, gpt2": WindowDataset("store", 64),
         "'int32.windows.pt', 781 windows of 16, stride 8, gpt2": WindowDataset(Path("int32.windows.pt")),
@@ -347,6 +348,7 @@ def test_it_says_what_it_is(story: Path, files: Path, monkeypatch: pytest.Monkey
         "1,500 ids, 1,492 windows of 8, stride 1": WindowDataset(range(1500), 8, 1),
         "2 ids, 1 window of 1, stride 1, r50k_base": WindowDataset([1, 2], 1, encoding="davinci"),
         f"'{tmp_path}/w\\n.pt', 1 window of 4": WindowDataset(tmp_path / "w\n.pt"),
+        f"'{tmp_path}/t.pt', 2 windows of 4, stride 4, '\\x1b[31m'": WindowDataset(tmp_path / "t.pt", 4, check=False),
     }
 
     for said, dataset in datasets.items():

@@ -82,11 +82,12 @@ def test_one_integer_resumes() -> None:
 
 
 def test_a_rank_without_windows_has_empty_passes() -> None:
-    """Where there are more ranks than windows, the last have none in any epoch."""
-    sampler = WindowSampler(range(2), rank=2, world_size=3)
+    """Where there are more ranks than windows, the last have none in any epoch; with one, they have it in each."""
+    samplers = [WindowSampler(range(2), rank=rank, world_size=3) for rank in range(3)]
+    passes = [[list(sampler) for _ in range(3)] for sampler in samplers]
 
-    assert [list(sampler) for _ in range(3)] == [[], [], []]
-    assert len(sampler) == 0
+    assert [*map(len, samplers)] == [1, 1, 0]
+    assert passes == [[order(2, epoch)[rank::3] for epoch in range(3)] for rank in range(3)]
 
 
 def test_it_says_what_it_is() -> None:

@@ -18,7 +18,7 @@ import pytest
 import torch
 from support.commands import ROOT
 from support.loading import numbered, numbers
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader
 
 from llmprep.pytorch.batches import collate_windows
 from llmprep.pytorch.sampler import WindowSampler
@@ -313,51 +313,30 @@ def test_a_fresh_lightning_goes_on_with_a_loaded_sampler(start: int, loading: Lo
     assert seen == dict(enumerate(epochs(PARTIAL, 4)[2:], 1))
 
 
-@pytest.mark.parametrize(("ours", "loading"), [(True, ALONE), (True, READER), (False, READER)])
-def test_lightning_loses_an_epoch_after_its_last_batch(
-    ours: bool, loading: Loading, fit: Fit, stateful: type[DataLoader[Any]]
-) -> None:
+@pytest.mark.parametrize("loading", [ALONE, READER], ids=["no workers", "a worker"])
+def test_lightning_loses_an_epoch_after_its_last_batch(loading: Loading, fit: Fit, stateful: type[Any]) -> None:
     """README's first warning, which holds for torchdata's sampler as well: with workers the next epoch is empty.
 
-    The loader that is loaded at its end is at its end, and Lightning takes it for the next epoch's. Ours loses nothing
-    without workers. Should this fail, Lightning has learned it: the warning may go.
+    The loader that is loaded at its end is at its end, and Lightning takes it for the next epoch's. Should this fail,
+    Lightning has learned it: the warning may go.
     """
+    fit(made(stateful, PARTIAL, **loading), ("step", 11))
+    seen = fit(made(stateful, PARTIAL, **loading), resume=True)
 
-    def loader() -> DataLoader[Any]:
-        if ours:
-            return made(stateful, PARTIAL, **loading)  # type: ignore[no-any-return]
-        return stateful(numbered(PARTIAL), BATCH, shuffle=True, collate_fn=collate_windows, **loading)
-
-    fit(loader(), ("step", 11))
-    seen = fit(loader(), resume=True)
-
-    assert list(seen) == ([1, 2] if ours and not loading else [2])
-    if ours:
-        assert seen == {epoch: epochs(PARTIAL, 3)[epoch] for epoch in seen}
+    assert seen == gone_on(epochs(PARTIAL, 3), 2 if loading else 1, 0)
 
 
-@pytest.mark.parametrize(("kind", "ours"), [("torch", True), ("torchdata", True), ("torch", False)])
-def test_lightning_goes_on_after_an_epoch_with_the_first_order(
-    kind: str, ours: bool, fit: Fit, stateful: type[DataLoader[Any]]
-) -> None:
+@pytest.mark.parametrize("kind", ["torch", "torchdata"])
+def test_lightning_goes_on_after_an_epoch_with_the_first_order(kind: str, fit: Fit, stateful: type[Any]) -> None:
     """README's second warning, which holds for torch's DistributedSampler as well: workers read before set_epoch.
 
     Should this fail, Lightning has learned it: the warning may go.
     """
+    loader_of, expected = DataLoader if kind == "torch" else stateful, epochs(PARTIAL, 3)
 
-    def loader() -> DataLoader[Any]:
-        dataset = numbered(PARTIAL)
-        sampler = WindowSampler(dataset, seed=SEED) if ours else DistributedSampler(dataset, num_replicas=1, rank=0)
-        loader_of = DataLoader if kind == "torch" else stateful
-        return loader_of(dataset, BATCH, sampler=sampler, collate_fn=collate_windows, **READER)
-
-    whole = fit(loader())
-    assert whole == dict(enumerate(epochs(PARTIAL, 3))) or not ours
-    fit(loader(), ("epoch", 0))
-    seen = fit(loader(), resume=True)
-
-    assert whole[0] != whole[1]
-    assert seen == {1: whole[0], 2: whole[2]}
+    assert fit(made(loader_of, PARTIAL, **READER)) == dict(enumerate(expected))
+    fit(made(loader_of, PARTIAL, **READER), ("epoch", 0))
+    assert fit(made(loader_of, PARTIAL, **READER), resume=True) == {1: expected[0], 2: expected[2]}
 
 
 # --- accelerate -----------------------------------------------------------------------------------

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.stores import build, contents, flip, reseal
+from support.stores import build, contents, reseal
 
-from llmprep.errors import FileFormatError, LlmprepError, RefusedError
-from llmprep.store.manifest import read_manifest, read_plan
+from llmprep.errors import FileFormatError, RefusedError
+from llmprep.store.manifest import read_manifest
 from llmprep.store.merge import merge_store
 from llmprep.store.sealed import seal
 
@@ -23,27 +23,21 @@ MANIFESTS: list[tuple[Place, Any, str]] = [
     (("n_tokens",), True, "n_tokens is missing or no int"),
     (("shards", 0), [], "shard 0: file is missing or no str; shard 0: tokens is missing or no int; shard 0: "),
     (("n_special",), -1, "n_special is out of range"),
-    (("n_boms",), LARGE, "n_boms is out of range"),
     (("n_empty",), -1, "n_empty is out of range"),
     (("n_vocab",), 0, "n_vocab is out of range"),
-    (("n_vocab",), 2**31 + 1, "n_vocab is out of range"),
     (("n_vocab",), 70_000, "dtype is not int32, as 70000 ids need"),
-    (("dtype",), "int32", "dtype is not uint16, as 50257 ids need"),
     (("encoding",), "../gpt2", "encoding is no name of an encoding"),
     (("content_sha256",), "A" * 64, "content_sha256 is no sha256"),
     (("sources", 1), ["b", -1], "source 1 is no [name, bytes]"),
-    (("sources", 1), ["b", 0, 0], "source 1 is no [name, bytes]"),
     (("empty",), [6], "empty does not list numbers of sources"),
     (("shards", 1, "file"), "../x.pt", "shard 1: file is '../x.pt', should be 'tokens-00001.pt'"),
     (("shards", 1, "bytes"), -1, "shard 1: tokens, documents or bytes are out of range"),
     (("shards", 0, "pieces", 0), [6, 0, 1, 1, 1, 1], "shard 0: a piece is no [source, begin, end, tokens, documents"),
-    (("shards", 0, "pieces", 0, 1), 9999, "shard 0: a piece is no [source, begin, end, tokens, documents, text, gaps"),
     (("shards", 0, "pieces", 0), [0] * 8, "shard 0: a piece is no [source, begin, end, tokens, documents, text, gaps"),
     (("n_documents",), 99, "n_documents is 99, the shards have 16"),
     (("shards", 0, "pieces", 0, 3), 7, "shard 0: its pieces do not add up to its tokens and documents"),
     (("options", "separator"), "none", "shard 2: its pieces do not add up to its tokens and documents"),
     (("splits",), {"train": [0]}, "splits are no [first token, end]"),
-    (("splits",), {"train": [5, 4]}, "splits are not within the "),
     (("splits",), {"train": [0, 10**6]}, "splits are not within the "),
     (("splits",), {"val": [4, 9], "train": [0, 5]}, "splits share tokens"),
 ]
@@ -53,7 +47,6 @@ MANIFESTS: list[tuple[Place, Any, str]] = [
 def test_a_manifest_that_does_not_hold_is_named(place: Place, to: Any, fault: str, store: Path) -> None:
     """A manifest that was changed and sealed again is refused with what is wrong with it."""
     reseal(store / "manifest.json", place, to)
-
     with pytest.raises(FileFormatError, match=re.escape(f"store/manifest.json: {fault}")):
         read_manifest(store)
 
@@ -102,9 +95,7 @@ def test_what_is_forged_is_refused_or_made_anew(
     reseal(store / name, place, to) if place else (store / name).write_bytes(seal(to))
     (store / "manifest.json").unlink()
     before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file() and path.name != ".lock"}
-
     refusals = [refusal_of(lambda: merge_store(store)), refusal_of(lambda: build(corpus, store))]
-
     assert refusals[0] or name == "plan.json"
     if refusals[1]:
         assert name != "plan.json" or before.items() <= {path: path.read_bytes() for path in before}.items()
@@ -120,14 +111,3 @@ def refusal_of(write: Callable[[], object]) -> str:
         line = str(error)
         return line if re.fullmatch("store[:/].{,450}", line) else pytest.fail(line)
     return ""
-
-
-@pytest.mark.parametrize("name", ["manifest.json", "plan.json"])
-def test_every_change_of_a_sealed_file_is_seen(name: str, store: Path) -> None:
-    """Whichever byte is changed, the file is refused: as JSON, by what it states, or by its seal."""
-    whole = (store / name).read_bytes()
-    for place in range(0, len(whole), 7):
-        flip(store / name, place)
-        with pytest.raises(LlmprepError, match=rf"^store/{name}: "):
-            (read_manifest if name == "manifest.json" else read_plan)(store)
-        (store / name).write_bytes(whole)

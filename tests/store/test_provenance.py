@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gzip
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -93,27 +93,8 @@ plain_texts = adversarial_text.map(lambda text: text.replace("\x00", "").replace
 corpora = st.lists(plain_texts, min_size=1, max_size=5).filter(any)
 
 
-def expected_places(texts: Sequence[str], first: int, count: int) -> list[tuple[str, int, int]]:
-    """(file, begin, end) of each file that the tokens touch: every document encoded whole, its bytes counted.
-
-    A separator has no bytes and belongs to the document that it introduces.
-    """
-    spots: list[tuple[str, int, int]] = []
-    for number, text in enumerate(texts):
-        if not text:
-            continue
-        at = 0
-        if spots:
-            spots.append((f"{number}.txt", 0, 0))
-        for token_id in encode_small(text):
-            spots.append((f"{number}.txt", at, at + len(TABLE[token_id])))
-            at = spots[-1][2]
-    return [
-        (name, min(begin for _, begin, _ in group), max(end for _, _, end in group))
-        for name, group in (
-            (name, list(each)) for name, each in groupby(spots[first : first + count], key=lambda spot: spot[0])
-        )
-    ]
+Spot = tuple[str, int, int]
+"""(file, begin, end)."""
 
 
 def encode_small(text: str) -> list[int]:
@@ -121,44 +102,41 @@ def encode_small(text: str) -> list[int]:
     return ENCODING.encode(text, allowed_special={END_OF_TEXT}, disallowed_special=())
 
 
-def merged(places: Sequence[Place]) -> list[tuple[str, int, int]]:
-    """The same of places found, neighbouring spans of one file taken together."""
-    found = []
-    for name, group in groupby(places, key=lambda place: place.name):
-        spans = [(place.begin, place.end) for place in group]
-        assert all(before[1] == after[0] for before, after in pairwise(spans))
-        found.append((name, spans[0][0], spans[-1][1]))
-    return found
+def spots_of(files: Mapping[str, str]) -> list[Spot]:
+    """Where each token of a corpus is from: every document encoded whole, its bytes counted.
+
+    A separator has no bytes and belongs to the document that it introduces.
+    """
+    spots: list[Spot] = []
+    for name, text in files.items():
+        at = 0
+        spots += [(name, 0, 0)] if spots and text else []
+        for token_id in encode_small(text):
+            spots.append((name, at, at + len(TABLE[token_id])))
+            at = spots[-1][2]
+    return spots
+
+
+def merged(spots: Iterable[Spot]) -> list[Spot]:
+    """Neighbouring spots of one file taken together."""
+    groups = [[*group] for _, group in groupby(spots, key=lambda spot: spot[0])]
+    return [(group[0][0], group[0][1], group[-1][2]) for group in groups]
 
 
 @given(texts=corpora, shard_bytes=st.integers(1, 300), data=st.data())
 def test_the_bytes_of_a_place_are_the_windows_text(texts: list[str], shard_bytes: int, data: st.DataObject) -> None:
     """Of any window of any store of texts, the places name each file and exactly the bytes of the window's text."""
-    files = {f"{number}.txt": text.encode() for number, text in enumerate(texts)}
+    files = {f"{number}.txt": text for number, text in enumerate(texts)}
+    spots = spots_of(files)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_files(Path(folder), files)
         streamed = data.draw(st.sampled_from([as_store(paths, shard_bytes), as_file(paths)]))
-    first = data.draw(st.integers(0, len(streamed.ids) - 1))
-    count = data.draw(st.integers(1, len(streamed.ids) - first))
-
+    first = data.draw(st.integers(0, len(spots) - 1))
+    count = data.draw(st.just(1) | st.integers(1, len(spots) - first))
     places = streamed.places(first, count)
-
+    assert len(streamed.ids) == len(spots)
     assert all(place.exact and place.document == 1 for place in places)
-    assert merged(places) == expected_places(texts, first, count)
-    text = b"".join(files[place.name][place.begin : place.end] for place in places)
-    assert text == separators_removed(streamed, texts, first, count)
-
-
-def separators_removed(streamed: Streamed, texts: Sequence[str], first: int, count: int) -> bytes:
-    """The text of a window, without the separators between documents."""
-    seams: set[int] = set()
-    at = 0
-    for text in filter(None, texts):
-        if at:
-            seams.add(at)
-            at += 1
-        at += len(encode_small(text))
-    return b"".join(streamed.text(place, 1) for place in range(first, first + count) if place not in seams)
+    assert merged((place.name, place.begin, place.end) for place in places) == merged(spots[first : first + count])
 
 
 # --- what is not exact ----------------------------------------------------------------------------
@@ -178,7 +156,6 @@ def test_bytes_that_were_changed_on_the_way_are_not_exact(name: str, data: bytes
     """Where newlines or a mark went, or the file is compressed or holds records, places count bytes of its text."""
     streamed = as_store(write_files(tmp_path, {"before.txt": b"plain", name: data}), 1000)
     start = streamed.stretches[1].first
-
     for position in range(start, len(streamed.ids)):
         (place,) = streamed.places(position, 1)
         assert (place.name, place.exact) == (name, False)
@@ -198,9 +175,7 @@ def test_places_count_bytes_of_the_text_across_spans(
         streamed = as_store(write_files(Path(folder), {"a.txt": raw}), shard_bytes, options)
     first = data.draw(st.integers(0, len(streamed.ids) - 1))
     count = data.draw(st.integers(1, len(streamed.ids) - first))
-
     places = streamed.places(first, count)
-
     taken = raw[3 * mark :] if keep else f"one {text} two".encode()
     held = [(raw if place.exact else taken)[place.begin : place.end] for place in places]
     assert mark or not keep or all(place.exact for place in places)
@@ -245,11 +220,9 @@ def test_records_are_numbered_by_their_lines(
 def test_documents_that_cannot_be_told_apart_are_not_numbered(tmp_path: Path) -> None:
     """Without separators, or where a text forges one, a place names the file and no document."""
     paths = write_files(tmp_path, {"r.jsonl": json_lines(["one two", f"three {END_OF_TEXT} four", "five"])})
-
     for options in (TextOptions(), TextOptions(separator="none")):
         streamed = as_store(paths, 1000, options)
         (place,) = streamed.places(len(streamed.ids) - 1, 1)
-
         assert (place.name, place.document, place.exact) == ("r.jsonl", None, False)
 
 
@@ -257,9 +230,7 @@ def test_documents_after_gaps_that_are_not_known_are_not_numbered() -> None:
     """Where a piece has too many runs of lines without text, it and those of its file after it have no numbers."""
     pieces = [Piece(source, 0, 9, 2, 1, 0, gaps) for source, gaps in ((0, ()), (0, None), (0, ()), (1, [[1, 4]]))]
     stretches = stretches_of_store(manifest_of(pieces, [("a", 27), ("b", 9)], {}))
-
     found = [find_places(lambda _, count: np.full(count, 64), stretches, 2 * n, 1, TABLE, EOT)[0] for n in range(4)]
-
     assert [place.document for place in found] == [1, None, None, 5]
 
 

@@ -46,7 +46,7 @@ def shell(line: str, cwd: Path, env: Mapping[str, str] | None = None) -> Ended:
 def limited(
     *, memory_kilobytes: int | None = None, file_kilobytes: int | None = None, open_files: int | None = None
 ) -> tuple[str, ...]:
-    """The prefix of a command that may have so much address space, so large files, so many files open."""
+    """The prefix of a command with limits: of its address space, the size of a file, the number of open files."""
     limits = {"v": memory_kilobytes, "f": file_kilobytes, "n": open_files}
     lines = [f"ulimit -{option} {limit}" for option, limit in limits.items() if limit is not None]
     return ("bash", "-c", " && ".join([*lines, 'exec "$@"']), "bash")
@@ -112,18 +112,29 @@ def small_disk(patch: pytest.MonkeyPatch, room: int) -> None:
 # --- processes that are looked at while they run --------------------------------------------------
 
 
+def _default_signals() -> None:
+    """Ignore no signal: where the tests run in the background, or under nohup, they ignore some themselves."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def running(
     *arguments: str | Path, cwd: Path, prefix: Sequence[str] = (), env: Mapping[str, str] | None = None, **choices: Any
 ) -> Iterator[Child]:
     """Start llmprep in a session of its own; whatever happens, no process of it outlives the block."""
-    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    started: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "preexec_fn": _default_signals,
+    }
     with subprocess.Popen(
         [*prefix, sys.executable, "-m", "llmprep", *arguments],
         cwd=cwd,
         env=clean_environment(env),
         start_new_session=True,
-        **pipes | choices,
+        **started | choices,
     ) as child:
         try:
             yield child

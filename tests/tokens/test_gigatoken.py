@@ -142,9 +142,6 @@ def test_a_rank_file_that_changes_after_it_was_verified_changes_no_id(vocab_dir:
     assert Gigatoken(vocabulary).encode(b"plain words", special=False).tolist() == encode("plain words", "cl100k_base")
 
 
-# --- code points that Unicode 17 added -------------------------------------------------------------
-
-
 def test_every_new_code_point_is_noticed() -> None:
     """Each code point of the table is found in bytes, its neighbours outside the table are not; ranges are in order."""
     listed = {code for low, high in NEW_CODE_POINTS for code in range(low, high + 1)}
