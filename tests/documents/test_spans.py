@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.documents import counts_of, documents, json_lines, save
 from support.strategies import adversarial_text
@@ -37,6 +37,7 @@ def blocks_of(path: Path, begin: int, end: int) -> list[Block]:
     look=st.sampled_from([6, 7, 16, 1 << 16]),
     size=st.sampled_from([1, 3, 50, 1000]),
 )
+@example("a " + "one two\n\u4e2d\u6587\u3002 (three)\r\n" * 8 + "b", [1, 9, 40, 41, 77, 130], 7, 3)
 def test_spans_make_up_the_file(
     folder: Path, find: spans.FindBoundary, text: str, divisions: list[int], look: int, size: int
 ) -> None:

@@ -8,7 +8,7 @@ import itertools
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from support.documents import COMPRESS, counts_of, read, save
 from support.strategies import adversarial_text
@@ -26,6 +26,8 @@ texts = adversarial_text.filter(lambda text: text.encode()[:4096].count(0) < 2)
 
 
 @given(text=texts, newlines=st.sampled_from(("universal", "keep")), block_bytes=block_sizes)
+@example("caf\u00e9\r\none two\rthree\r\n\r\n\ufeff \u4e2d\u3002", "universal", 3)
+@example("caf\u00e9\r\none two\rthree\r\n\r\n\ufeff \u4e2d\u3002", "keep", 300)
 def test_a_text_is_what_pythons_text_mode_reads(folder: Path, text: str, newlines: Newlines, block_bytes: int) -> None:
     """For any block size: the text is Python's, raw bytes and offsets are the file's, and the counts agree."""
     assume(not text.startswith("\ufeff"))
