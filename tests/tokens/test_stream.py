@@ -269,7 +269,7 @@ def test_only_what_is_asked_for_is_read(jobs: int, tmp_path: Path, gpt2: Vocabul
     assert (open_files(), threading.active_count()) == (files, threads)
 
     next(stream.blocks)
-    stream.blocks.close()
+    stream.close()
 
     assert stream.figures.counts[0].n_bytes <= 4096 + 1000 * 12
     assert threads_end(threads)
