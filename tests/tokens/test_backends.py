@@ -130,7 +130,7 @@ def test_which_backend_encodes(
 
 
 def test_a_pipe_changes_over_too(tmp_path: Path, gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A text of unknown size begins with tiktoken and goes on with gigatoken, a large file has it at once: the same ids."""
+    """A text of unknown size begins with tiktoken and goes on with gigatoken; a large file has gigatoken at once."""
     monkeypatch.setattr(backends, "LARGE_BYTES", 10_000)
     text = (SAMPLES / "story.txt").read_bytes()
 
