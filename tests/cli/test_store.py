@@ -59,7 +59,6 @@ def test_a_task_says_its_share(corpus: Path, call: Call) -> None:
     """How many of the shards it has built, and what comes next."""
     words = call("tokenize", corpus, "-o", "s/", *SIZED, "--task", "2/3")
     value = call("tokenize", corpus, "-o", "s/", *SIZED, "--task", "2/3", "--json").value
-
     n_done, n_shards = value["n_done"], value["n_shards"]
     assert words.lines == [f"s: {n_done} of {n_shards} shards, task 2/3; when all tasks are done: llmprep merge"]
     assert value == {"command": "tokenize", "output": "s", "task": "2/3", "n_done": n_done, "n_shards": n_shards}
@@ -72,7 +71,6 @@ def test_options_of_a_store_are_the_librarys(call: Call) -> None:
     call("tokenize", "t.txt", "-o", "bytes/", "--shard-bytes", "40", "--jobs", "1")
     call("tokenize", "t.txt", "-o", "tokens/", "--shard-tokens", "10", "--jobs", "1")
     split = call("tokenize", "t.txt", "-o", "bytes/", "--shard-bytes", "40", "--jobs", "1", "--val-fraction", "0.01")
-
     assert contents("tokens").keys() == contents("bytes").keys()
     assert len(contents("tokens")) == 4
     assert split.notes[-1] == "llmprep: note: split val is empty: --val-fraction of 21 tokens is less than one"
@@ -109,9 +107,7 @@ def test_what_makes_no_store_is_refused(
     """With one line and its exit code, also by a dry run, and no folder is made."""
     write_files(Path(), {"t.txt": "some text", "empty.txt": "", "in/a.txt": "more text"})
     before = sorted(Path().rglob("*"))
-
     ended = call("tokenize", *arguments.split(), *more)
-
     (note,) = ended.notes
     assert (ended.code, ended.stdout) == (code, b"")
     assert note.startswith(f"llmprep: error: {line}")
@@ -158,7 +154,6 @@ def test_commands_take_a_store_as_they_take_a_file(command: tuple[str, ...], cal
     for source, name in (("store", "store.out.pt"), ("file.pt", "file.out.pt")):
         ended = call(*command, source, "-o", name)
         assert ended.code == 0, ended
-
     from_store, from_file = (torch.load(f"{name}.out.pt", weights_only=True) for name in ("store", "file"))
     assert from_store.keys() == from_file.keys()
     assert all(torch.equal(from_store[key], from_file[key]) for key in from_store.keys() - {"meta"})
@@ -202,9 +197,7 @@ def test_a_damaged_shard_is_refused(command: str, call: Call, tmp_path: Path) ->
     make_store(tmp_path / "s", [range(k, k + 40) for k in (0, 40, 80)])
     name, *options = command.split()
     flip(Path("s/tokens-00001.pt"), Path("s/tokens-00001.pt").read_bytes().index(b"\x28\0\x29\0"))
-
     ended = call(name, "s", *options)
-
     assert ended.code == 4
     assert "tokens-00001.pt: checksum" in ended.notes[-1]
     assert not list(Path().glob("*x*.pt"))

@@ -47,7 +47,6 @@ MANIFESTS: list[tuple[Place, Any, str]] = [
 def test_a_manifest_that_does_not_hold_is_named(place: Place, to: Any, fault: str, store: Path) -> None:
     """A manifest that was changed and sealed again is refused with what is wrong with it."""
     reseal(store / "manifest.json", place, to)
-
     with pytest.raises(FileFormatError, match=re.escape(f"store/manifest.json: {fault}")):
         read_manifest(store)
 
@@ -96,9 +95,7 @@ def test_what_is_forged_is_refused_or_made_anew(
     reseal(store / name, place, to) if place else (store / name).write_bytes(seal(to))
     (store / "manifest.json").unlink()
     before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file() and path.name != ".lock"}
-
     refusals = [refusal_of(lambda: merge_store(store)), refusal_of(lambda: build(corpus, store))]
-
     assert refusals[0] or name == "plan.json"
     if refusals[1]:
         assert name != "plan.json" or before.items() <= {path: path.read_bytes() for path in before}.items()

@@ -80,9 +80,7 @@ def test_only_files_of_the_stores_own_are_written_or_removed(
         if kind == ("a folder" if name == "receipts" else "a file"):
             continue
         put(kind, store / name, victim)
-
         refuse_all(corpus, here, name)
-
         if "99999" not in name and ".llmprep" not in name and name != ".lock":
             with pytest.raises(FileFormatError, match=f"{name}"):
                 list(verify_store(store))
@@ -95,9 +93,7 @@ def test_the_folder_itself_may_be_a_link(store: Path, built: Path, corpus: Path)
     store.rename("elsewhere")
     store.symlink_to("elsewhere")
     (store / "tokens-00001.pt").unlink()
-
     build(corpus, store)
-
     assert store.is_symlink()
     assert contents("elsewhere") == contents(built)
 
@@ -106,7 +102,6 @@ def test_the_folder_itself_may_be_a_link(store: Path, built: Path, corpus: Path)
 def test_verifying_follows_no_link(link: str, store: Path, victim: Path) -> None:
     """What is said of a store's history is not taken from where a link leads; the link is named."""
     put("a link to a folder" if link == "receipts" else "a link to a file", store / link, victim)
-
     kind = "a folder" if link == "receipts" else "a file"
     with pytest.raises(FileFormatError, match=f"^store/{link}: is a link, not {kind} of the store's; remove it$"):
         list(verify_store(store))
@@ -154,9 +149,7 @@ def test_what_makes_no_store_is_refused_before_any_work(
     Path("link").symlink_to("nothing")
     os.mkfifo("pipe")
     before = everything(here)
-
     with pytest.raises(error) as raised:
         build_store(path, folder, Reading(), building=Building(restart=True))
-
     assert str(raised.value).startswith(line)
     assert everything(here) == before

@@ -129,7 +129,6 @@ def test_a_worker_that_dies_twice_is_named(built: Path, corpus: Path, here: Path
 def test_an_unusable_file_is_named_by_any_worker(mine: Path) -> None:
     """Text that is not UTF-8 ends a parallel build with the line that any other build gives, the rest kept."""
     write_files(mine, {"z_bad.txt": b"well " * 3000 + b"\x92" + b" well" * 3000})
-
     for jobs in (2, 1):
         with pytest.raises(DataError, match=r"^mine/z_bad\.txt: not valid UTF-8 at byte 15000 \(0x92\)"):
             build(mine, "s", jobs=jobs)

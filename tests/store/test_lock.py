@@ -51,7 +51,6 @@ def test_a_folder_that_is_held_is_refused(store: Path, built: Path, corpus: Path
         hold.share()
         refuse_others(store, corpus, tasks=False)
         build(corpus, store, task=(2, 2))
-
     merge_store(store)
     assert contents(store) == contents(built)
 
@@ -59,9 +58,7 @@ def test_a_folder_that_is_held_is_refused(store: Path, built: Path, corpus: Path
 def test_a_lock_does_not_outlive_its_holder(store: Path, corpus: Path) -> None:
     """A lock file that is merely there, as after a kill, holds nobody up, and neither does the one that is left."""
     (store / ".lock").write_text("process 1 on elsewhere\n")
-
     build(corpus, store)
-
     with (store / ".lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -75,7 +72,6 @@ def test_a_lock_that_is_not_signed_yet_is_waited_for(tmp_path: Path) -> None:
     with (folder / ".lock").open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         threading.Timer(0.1, fcntl.flock, (held.fileno(), fcntl.LOCK_SH)).start()
-
         with locked(folder, shared=True) as hold:
             assert not hold.alone
 
@@ -84,7 +80,6 @@ def test_a_lock_of_another_program_is_left_alone(corpus: Path, here: Path) -> No
     """A file named as the lock that llmprep did not write, a hard link to one elsewhere, keeps what it holds."""
     write_files(Path(), {"victim.txt": "precious", "st/receipts/x": ""})
     Path("st/.lock").hardlink_to("victim.txt")
-
     with pytest.raises(OutputError, match=r"^st/\.lock: llmprep did not write it; remove it, or name another folder$"):
         build(corpus, "st")
     assert Path("victim.txt").read_text() == "precious"
@@ -93,9 +88,7 @@ def test_a_lock_of_another_program_is_left_alone(corpus: Path, here: Path) -> No
 def test_a_lock_that_cannot_be_written_is_named(corpus: Path, here: Path) -> None:
     """Where no byte can be written, the lock is the first file to say so, by its name."""
     limited = ("bash", "-c", 'ulimit -f 0 && exec "$@"', "bash")
-
     ended = run_llmprep("tokenize", corpus, "-o", "st/", "--jobs", "1", prefix=limited, cwd=here)
-
     assert (ended.returncode, ended.stderr) == (1, b"llmprep: error: st/.lock: File too large\n")
 
 
@@ -203,10 +196,8 @@ def test_users_of_a_group_share_a_store(
     if made:
         (group_folder / "s").mkdir()
         (group_folder / "s").chmod(0o2775)
-
     runs = [(6001, "--task", "1/2"), (6002, "--task", "2/2"), (6002, "merge", "s")]
     ended = [as_user(group_folder, user, umask, *arguments) for user, *arguments in runs]
-
     assert [(each.returncode, each.stderr) for each in ended] == [(0, b"")] * 3
     build(group_folder / "in", "fresh", 100)
     assert contents(group_folder / "s") == contents("fresh")

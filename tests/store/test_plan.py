@@ -110,7 +110,6 @@ def test_shards_join_to_the_one_stream(contents: list[Contents], shard_bytes: in
             with pytest.raises(EmptyError, match="empty: 0 tokens"):
                 plan_of(paths, shard_bytes, options)
             return
-
         assert [*chain(*read_shards(paths, shard_bytes, options))] == expected
 
 
@@ -130,7 +129,6 @@ def test_the_first_document_has_no_separator(before: list[Contents], tmp_path: P
     """Whatever files without text come first and wherever shards end, the stream begins with the first text's ids."""
     paths = write(tmp_path, *before, (".txt", b"ab"), *before, (".txt", b"c d"))
     first, second = (single([paths[number]]) for number in (len(before), -1))
-
     for shard_bytes in (1, 2, 3, 5, 8, 13, 30, 1000):
         assert [*chain(*read_shards(paths, shard_bytes))] == [*first, SMALL.eot_id, *second]
 
@@ -140,9 +138,7 @@ def test_a_text_with_few_places_to_cut_is_cut_there(shard_bytes: int, n_held: in
     """However far a safe cut lies after a span's nominal end, both neighbours move to it."""
     text = "\u4e2d" * 21_844 + "a " + "\u6587" * 43_690 + "ab c" + "\u65e5" * 700
     paths = write(tmp_path, (".txt", text.encode()))
-
     held = [ids for ids in read_shards(paths, shard_bytes) if ids]
-
     assert [*chain(*held)] == single(paths)
     assert len(held) == n_held
 
@@ -237,7 +233,6 @@ def test_the_plan_does_not_depend_on_where_the_corpus_lies(tmp_path: Path, monke
         write(tmp_path / place, (".txt", b"one two " * 9), (".txt", b"three"))
     monkeypatch.chdir(tmp_path / "there")
     plan, *plans = (plan_of([str(path)], 30).plan for path in (tmp_path / "here", "and/deeper", "and/deeper/"))
-
     corpus = [["0.txt", 72, "text"], ["1.txt", 5, "text"]]
     assert plan.names == ["0.txt", "1.txt"]
     assert plan.sha256 == hashlib.sha256(json.dumps([plan.options, corpus], sort_keys=True).encode()).hexdigest()

@@ -108,7 +108,6 @@ def test_a_death_of_a_process_is_one_calls() -> None:
     with local_processes(2) as workers:
         dying = workers.submit(end_at_once)
         others = [workers.submit(tell_process) for _ in range(6)]
-
         assert isinstance(dying.exception(), WorkerDiedError)
         assert all(future.result() for future in others)
 
@@ -124,7 +123,6 @@ def test_a_signal_while_workers_start_leaves_nothing_and_no_word(story: Path, tm
         time.sleep(milliseconds / 1000)
         child.terminate()
         _, said = child.communicate(timeout=20)
-
         assert (child.returncode in (0, 143, -signal.SIGTERM), said) == (True, b""), milliseconds  # -15: not ready yet
 
 

@@ -133,9 +133,7 @@ def test_the_bytes_of_a_place_are_the_windows_text(texts: list[str], shard_bytes
         streamed = data.draw(st.sampled_from([as_store(paths, shard_bytes), as_file(paths)]))
     first = data.draw(st.integers(0, len(spots) - 1))
     count = data.draw(st.just(1) | st.integers(1, len(spots) - first))
-
     places = streamed.places(first, count)
-
     assert len(streamed.ids) == len(spots)
     assert all(place.exact and place.document == 1 for place in places)
     assert merged((place.name, place.begin, place.end) for place in places) == merged(spots[first : first + count])
@@ -158,7 +156,6 @@ def test_bytes_that_were_changed_on_the_way_are_not_exact(name: str, data: bytes
     """Where newlines or a mark went, or the file is compressed or holds records, places count bytes of its text."""
     streamed = as_store(write_files(tmp_path, {"before.txt": b"plain", name: data}), 1000)
     start = streamed.stretches[1].first
-
     for position in range(start, len(streamed.ids)):
         (place,) = streamed.places(position, 1)
         assert (place.name, place.exact) == (name, False)
@@ -178,9 +175,7 @@ def test_places_count_bytes_of_the_text_across_spans(
         streamed = as_store(write_files(Path(folder), {"a.txt": raw}), shard_bytes, options)
     first = data.draw(st.integers(0, len(streamed.ids) - 1))
     count = data.draw(st.integers(1, len(streamed.ids) - first))
-
     places = streamed.places(first, count)
-
     taken = raw[3 * mark :] if keep else f"one {text} two".encode()
     held = [(raw if place.exact else taken)[place.begin : place.end] for place in places]
     assert mark or not keep or all(place.exact for place in places)
@@ -225,11 +220,9 @@ def test_records_are_numbered_by_their_lines(
 def test_documents_that_cannot_be_told_apart_are_not_numbered(tmp_path: Path) -> None:
     """Without separators, or where a text forges one, a place names the file and no document."""
     paths = write_files(tmp_path, {"r.jsonl": json_lines(["one two", f"three {END_OF_TEXT} four", "five"])})
-
     for options in (TextOptions(), TextOptions(separator="none")):
         streamed = as_store(paths, 1000, options)
         (place,) = streamed.places(len(streamed.ids) - 1, 1)
-
         assert (place.name, place.document, place.exact) == ("r.jsonl", None, False)
 
 
@@ -237,9 +230,7 @@ def test_documents_after_gaps_that_are_not_known_are_not_numbered() -> None:
     """Where a piece has too many runs of lines without text, it and those of its file after it have no numbers."""
     pieces = [Piece(source, 0, 9, 2, 1, 0, gaps) for source, gaps in ((0, ()), (0, None), (0, ()), (1, [[1, 4]]))]
     stretches = stretches_of_store(manifest_of(pieces, [("a", 27), ("b", 9)], {}))
-
     found = [find_places(lambda _, count: np.full(count, 64), stretches, 2 * n, 1, TABLE, EOT)[0] for n in range(4)]
-
     assert [place.document for place in found] == [1, None, None, 5]
 
 

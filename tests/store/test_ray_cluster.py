@@ -77,7 +77,6 @@ def test_ray_is_an_extra(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Ray, one line names the extra; a folder that was begun can be finished without it."""
     paths = write_files(here, {"a.txt": "some text"})
     monkeypatch.setitem(sys.modules, "ray", None)
-
     with pytest.raises(UsageError, match=r"^--executor ray: needs an extra: pip install 'llmprep\[ray\]'$"):
         build(paths, "s", executor="ray")
     build(paths, "s")

@@ -59,9 +59,7 @@ def test_only_what_is_missing_or_damaged_is_built_again(damage: Damage, store: P
     """Building again writes a shard whose file or receipt is gone or not as it was, and no other; it says so."""
     before = written_at(store)
     damage(store / "tokens-00002.pt", store / "receipts" / "00002.json")
-
     notes = build(corpus, store).notes
-
     after = written_at(store)
     assert notes == [f"store: {len(before) - 1} of {len(before)} shards are done already"]
     assert {name for name in after if after[name] != before.get(name)} == {"tokens-00002.pt"}
@@ -74,9 +72,7 @@ def test_a_store_of_sound_shards_is_left_as_it_is(gone: str, store: Path, built:
     before, plan = written_at(store), (store / "plan.json").read_bytes()
     write_files(store, {".llmprep-0123456789abcdef.tmp": "left", "receipts/.llmprep-fedcba9876543210.tmp": "left"})
     (store / gone).unlink(missing_ok=True)
-
     merge_store(store) if gone == "manifest.json" else build(corpus, store)
-
     assert (written_at(store), contents(store), (store / "plan.json").read_bytes()) == (before, contents(built), plan)
     assert not stores.temporaries(store)
 
@@ -108,9 +104,7 @@ def test_a_run_killed_before_its_plan_was_written_can_be_repeated(built: Path, c
     """A folder that holds only what a run leaves that was killed at its start is no foreign folder."""
     left = {"receipts/.llmprep-0.tmp": "", ".lock": "process 1 on nowhere\n", ".llmprep-0.tmp": "the plan's first h"}
     write_files(Path("s"), left)
-
     build(corpus, "s")
-
     assert contents("s") == contents(built)
     assert not stores.temporaries("s")
 
@@ -136,11 +130,12 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 def test_what_differs_is_refused_and_named(differences: str, store: Path, built: Path, mine: Path) -> None:
     """Of a finished store, with other options, or files added, removed, renamed or edited since; it stays as it is."""
     build(mine, store)
-    CHANGES.get(differences, lambda _: None)(mine)
+    change = CHANGES.get(differences)
+    if change is not None:
+        change(mine)
     with refused(differences, store):
         build(mine, store, **CHOICES.get(differences, {}))
     assert contents(store) == contents(built)
-
     build(mine, store, **CHOICES.get(differences, {}), restart=True)
     build(mine, "fresh", **CHOICES.get(differences, {}))
     assert contents(store) == contents("fresh")
@@ -198,9 +193,7 @@ def test_a_file_of_another_time_is_the_same(store: Path, built: Path, mine: Path
     for number, path in enumerate(sorted(mine.rglob("*"))):
         os.utime(path, ns=(10**18 + number, 10**18 + number))
     before = written_at(store)
-
     build(mine, store)
-
     noted = receipts_of(store)
     assert (written_at(store), contents(store)) == (before, contents(built))
     (source,) = stores.stated(store / "receipts" / "00000.json")["content"]

@@ -134,19 +134,10 @@ def make_store(folder: Path, shards: Sequence[Sequence[int]], val_fraction: floa
         stream = TokenStream(Origin("made", "gpt2", "", N_VOCAB, {}), blocks, figures)
         with path.open("wb") as sink:
             n_bytes = write_tokens(sink, stream, dtype="uint16")
+        pieces = [Piece(0, 0, 0, len(ids), n_documents, 0)]
         receipts[number] = Receipt(
-            plan_sha256="0" * 64,
-            file=path.name,
-            bytes=n_bytes,
-            sha256=file_sha256(path),
-            tokens=len(ids),
-            documents=n_documents,
-            special=0,
-            boms=0,
-            recipe=[],
-            content=[],
-            pieces=[Piece(0, 0, 0, len(ids), n_documents, 0)],
-        )
+            "0" * 64, path.name, n_bytes, file_sha256(path), len(ids), n_documents, 0, 0, [], [], pieces
+        )  # fmt: skip
         content.add(number, len(ids))
     options = {"encoding": "gpt2", "vocab_sha256": "0" * 64, "separator": "eot"}
     spans = [[Span(0, 0, None)] for _ in shards]

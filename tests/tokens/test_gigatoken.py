@@ -116,10 +116,12 @@ from llmprep.errors import OutputError
 from llmprep.tokens.gigatoken import Gigatoken
 from llmprep.vocabulary.loading import load_vocabulary
 vocabulary = load_vocabulary("cl100k_base", {str(vocab_dir)!r})
-resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
 try:
     Gigatoken(vocabulary).encode(b"words", special=False)
 except OutputError as error:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)  # whoever measures this process writes at its end
     print(error)
 """
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
