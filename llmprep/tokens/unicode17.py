@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 import numpy as np
@@ -42,28 +43,26 @@ NEW_CODE_POINTS = (
 
 def has_new_code_point(data: bytes) -> bool:
     """Tell whether UTF-8 text holds one of `NEW_CODE_POINTS`, which the backends treat differently."""
-    return not data.isascii() and _may_have_new(data) and _NEW.search(data.decode()) is not None
-
-
-_NEW = re.compile("[" + "".join(f"{chr(low)}-{chr(high)}" for low, high in NEW_CODE_POINTS) + "]")
+    return not data.isascii() and _may_have_new(data) and _pattern().search(data.decode()) is not None
 
 
 def _may_have_new(data: bytes) -> bool:
     """Tell whether any character begins with the same two bytes as a new one: quick to rule out."""
+    beginnings, leads = _beginnings()
     values = np.frombuffer(data, np.uint8)
-    return any(
-        _NEW_BEGINNINGS[lead, values[np.flatnonzero(values == lead) + 1]].any() for lead in _NEW_LEADS if lead in data
-    )
+    return any(beginnings[lead, values[np.flatnonzero(values == lead) + 1]].any() for lead in leads if lead in data)
 
 
-def _beginnings() -> npt.NDArray[np.bool_]:
-    """Whether a new code point begins with two bytes, as a table of the first and the second."""
+@functools.cache
+def _beginnings() -> tuple[npt.NDArray[np.bool_], list[int]]:
+    """Return whether a new code point begins with two bytes, by the first and the second; and those first bytes."""
     found = np.zeros((256, 256), np.bool_)
     for low, high in NEW_CODE_POINTS:
         for code in range(low, high + 1):
             found[*chr(code).encode()[:2]] = True
-    return found
+    return found, np.flatnonzero(found.any(axis=1)).tolist()
 
 
-_NEW_BEGINNINGS = _beginnings()
-_NEW_LEADS = np.flatnonzero(_NEW_BEGINNINGS.any(axis=1)).tolist()
+@functools.cache
+def _pattern() -> re.Pattern[str]:
+    return re.compile("[" + "".join(f"{chr(low)}-{chr(high)}" for low, high in NEW_CODE_POINTS) + "]")

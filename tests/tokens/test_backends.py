@@ -130,7 +130,7 @@ def test_which_backend_encodes(
 
 
 def test_a_pipe_changes_over_too(tmp_path: Path, gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A text of unknown size begins with tiktoken and goes on with gigatoken; the ids are those of the whole text."""
+    """A text of unknown size begins with tiktoken and goes on with gigatoken; a large file has gigatoken at once."""
     monkeypatch.setattr(backends, "LARGE_BYTES", 10_000)
     text = (SAMPLES / "story.txt").read_bytes()
 
@@ -140,6 +140,10 @@ def test_a_pipe_changes_over_too(tmp_path: Path, gpt2: Vocabulary, monkeypatch: 
 
     assert ids == encode(text.decode())
     assert min(stream.figures.used["tiktoken"], stream.figures.used["gigatoken"]) > 5
+    (tmp_path / "file").write_bytes(text)
+    stream = stream_paths([tmp_path / "file"], gpt2, effort=Effort(block_bytes=1000))
+    assert all_ids(stream) == ids
+    assert [*stream.figures.used] == ["gigatoken"]
 
 
 def test_the_extra_is_asked_for_only_by_name(

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -168,8 +169,9 @@ def test_separators_stand_between_documents(
     assert {(block.dtype, block.ndim) for block in blocks} == {(np.dtype(np.uint32), 1)}
     separate = [token for text in documents for token in reference.encode(as_read(text))]
     assert all_ids(stream_text(sources, gpt2, TextOptions(separator="none"))) == separate
-    more = all_ids(stream_text(sources, gpt2, continues=True))
-    assert more == [50256, *expected]
+    assert all_ids(stream_text(sources, gpt2, continues=True)) == [50256, *expected]
+    plain = expected_ids([as_read(text) for text in documents], special="text")
+    assert all_ids(stream_text(sources, gpt2, TextOptions(special="text"))) == plain
 
 
 @pytest.mark.parametrize("documents", [[""], ["", ""], ["\ufeff"]])
@@ -193,6 +195,8 @@ def test_a_stream_is_described_before_it_is_read(count: int, name: str, tmp_path
     watched = stream.through(head := Head(2))
 
     assert (watched.origin, watched.figures) == (stream.origin, stream.figures)
+    with pytest.raises(FrozenInstanceError):
+        stream.blocks = iter(())  # type: ignore[misc]
     origin = stream.origin
     assert origin.name.endswith(name)
     assert (origin.encoding, origin.n_vocab, origin.vocab_sha256) == ("gpt2", 50257, gpt2.sha256)
@@ -269,7 +273,7 @@ def test_only_what_is_asked_for_is_read(jobs: int, tmp_path: Path, gpt2: Vocabul
     assert (open_files(), threading.active_count()) == (files, threads)
 
     next(stream.blocks)
-    stream.blocks.close()
+    stream.close()
 
     assert stream.figures.counts[0].n_bytes <= 4096 + 1000 * 12
     assert threads_end(threads)
