@@ -115,7 +115,10 @@ CHOICES: dict[str, dict[str, Any]] = {
     "newlines was universal, is keep": {"options": TextOptions("keep")},
     "separator was eot, is none": {"options": TextOptions(separator="none")},
     "encoding was gpt2, is r50k_base": {"encoding": "r50k_base"},
-    "newlines was universal, is keep; shard_bytes was 9000, is 8": {"options": TextOptions("keep"), "shard_bytes": 8},
+    "newlines was universal, is keep; shard_bytes was 9000, is 7000": {
+        "options": TextOptions("keep"),
+        "shard_bytes": 7000,
+    },
 }
 CHANGES: dict[str, Callable[[Path], object]] = {
     "g.txt is new": lambda c: (c / "g.txt").write_text("new"),
