@@ -139,8 +139,13 @@ def test_what_differs_is_refused_and_named(differences: str, store: Path, built:
     with refused(differences, store):
         build(mine, store, **CHOICES.get(differences, {}))
     assert contents(store) == contents(built)
-    build(mine, store, **CHOICES.get(differences, {}), restart=True)
-    build(mine, "fresh", **CHOICES.get(differences, {}))
+
+
+def test_a_restart_builds_what_a_new_folder_would_get(store: Path, mine: Path) -> None:
+    """It forgets the store that was begun, all of its shards, and builds the other corpus's."""
+    (mine / "a_long.txt").write_text("now one short text")
+    build(mine, store, restart=True)
+    build(mine, "fresh")
     assert contents(store) == contents("fresh")
 
 
