@@ -17,7 +17,6 @@ from llmprep.errors import DataError, FileFormatError, InputError, LlmprepError,
 from llmprep.inputs import (
     Texts,
     check_file_ids,
-    encoding_of,
     open_each,
     open_input,
     open_tokens,
@@ -40,9 +39,6 @@ def made(call: Call, tmp_path: Path) -> Path:
     assert call("window", "a.txt", "--max-length", "2", "--stride", "3", "-o", "gaps.pt").code == 0
     assert call("tokenize", "a.txt", "-o", "store/", "--val-fraction", "0.5").code == 0
     return tmp_path
-
-
-# --- the recogniser -------------------------------------------------------------------------------
 
 
 def test_what_a_name_is(made: Path) -> None:
@@ -108,9 +104,6 @@ def test_checksums_are_verified_unless_they_were_before(made: Path) -> None:
     assert (file.checked, again.checked, unchecked.checked) == (True, False, False)
 
 
-# --- one stream -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["a.txt", "tokens.pt", "windows.pt", "store"])
 def test_any_input_is_one_stream_and_has_windows(name: str, made: Path) -> None:
     """Texts, a tokens file, a windows file and a store give the same ids, origin, figures and windows."""
@@ -133,35 +126,26 @@ def test_any_input_is_one_stream_and_has_windows(name: str, made: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["tokens.pt", "windows.pt", "store"])
-@pytest.mark.parametrize(
-    ("reading", "message"),
-    [
-        (Reading("cl100k_base"), "--encoding cl100k_base: {} was made with gpt2"),
-        (Reading(options=TextOptions()), "{}: its tokens are made already; options for text do not apply"),
-        (Reading(text_field="text"), "{}: its tokens are made already; options for text do not apply"),
-    ],
-)
-def test_choices_come_too_late_for_ids(name: str, reading: Reading, message: str, made: Path) -> None:
+def test_choices_come_too_late_for_ids(name: str, made: Path) -> None:
     """Another encoding, or any option for text, is a usage error, not silence; the same encoding is none."""
+    made_already = f"^{name}: its tokens are made already; options for text do not apply"
+    for reading, message in (
+        (Reading("cl100k_base"), f"^--encoding cl100k_base: {name} was made with gpt2"),
+        (Reading(options=TextOptions()), made_already),
+        (Reading(text_field="text"), made_already),
+    ):
+        with pytest.raises(UsageError, match=message):
+            open_tokens([name], reading)
     assert all_ids(open_tokens([name], Reading("gpt-2"))) == IDS
 
-    with pytest.raises(UsageError, match=f"^{message.format(name)}"):
-        open_tokens([name], reading)
 
-
-@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint16])
-def test_a_tokens_file_of_another_program(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_a_tokens_file_of_another_program(tmp_path: Path) -> None:
     """A dict of ``token_ids`` that torch saved needs no ``meta``: --encoding says whose its ids are."""
-    ids = [5, 50256, 7, 8]
-    file = saved(tmp_path / "x.pt", token_ids=torch.tensor(ids).to(dtype))
-
-    stream = open_tokens([str(tmp_path / "x.pt")], Reading("gpt2"))
-
-    assert all_ids(stream) == ids
-    assert (stream.origin.encoding, stream.figures.n_tokens) == ("gpt2", 4)
-    assert encoding_of(file, "gpt-2") == "gpt2"
-    with pytest.raises(UsageError, match="does not tell which vocabulary its ids are of; name it with --encoding"):
-        open_tokens([str(tmp_path / "x.pt")])
+    for dtype in (torch.int64, torch.int32, torch.uint16):
+        saved(tmp_path / "x.pt", token_ids=torch.tensor([5, 50256, 7]).to(dtype))
+        stream = open_tokens([str(tmp_path / "x.pt")], Reading("gpt-2"))
+        assert all_ids(stream) == [5, 50256, 7]
+        assert (stream.origin.encoding, stream.figures.n_tokens) == ("gpt2", 3)
 
 
 def test_each_input_is_a_stream_of_its_own(made: Path) -> None:
@@ -189,9 +173,6 @@ def test_windows_have_the_shape_that_is_chosen_or_their_own(made: Path) -> None:
     for shape, message in (((3, None), "max_length 3: gaps.pt was made with"), ((2, 2), "stride 2: gaps.pt was made")):
         with pytest.raises(UsageError, match=message):
             open_windows(["gaps.pt"], *shape)
-
-
-# --- ids of a file --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", ["token_ids", "input_ids"])

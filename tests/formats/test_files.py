@@ -66,8 +66,6 @@ def test_another_encoding(make: Make, call: Call, story: Path, vocab_dir: Path) 
         assert not Path("new.pt").exists()
 
 
-# --- meta, and what a file depends on -------------------------------------------------------------
-
 TEXT = {"newlines": "universal", "separator": "eot", "special": "allow"}
 SAMPLED = {"batch_size": 8, "n_windows": 16, "seed": 123, "shuffle": True, "weights_sha256": None}
 SHAPE = {"max_length": 4, "stride": 4, "dim": 2, "context_length": 1024, "dtype": "float16"}

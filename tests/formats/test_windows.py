@@ -13,7 +13,6 @@ from support import reference
 from support.commands import Call
 from support.streams import Make, ids_sha256, saved
 
-from llmprep.choices import Effort, Reading
 from llmprep.errors import EmptyError, FileFormatError, UsageError
 from llmprep.formats.windows import WindowOptions, check_window_ids, read_windows, write_windows
 from llmprep.inputs import open_tokens
@@ -53,23 +52,6 @@ def test_a_windows_file(
     assert (tmp_path / "x.pt").stat().st_size <= n_stored * x.itemsize + 8192
 
 
-def test_the_effort_does_not_show(story: Path) -> None:
-    """Read in small blocks, by either backend or several threads, a text makes the same file as read at once."""
-    for options in (
-        WindowOptions(7, 7),
-        WindowOptions(16, 4, "int32"),
-        WindowOptions(5, 9),
-        WindowOptions(64, 9, dense=True),
-    ):
-        files = set()
-        for effort in (Effort(), Effort("tiktoken", 1, 64), Effort("gigatoken", 3, 1000)):
-            sink = io.BytesIO()
-            size = write_windows(sink, open_tokens([str(story)], Reading(effort=effort)), options)
-            assert size == len(sink.getvalue())
-            files.add(sink.getvalue())
-        assert len(files) == 1
-
-
 def test_dense_states_its_size_first(story: Path, story_ids: list[int]) -> None:
     """The size of dense tensors is said before a byte of them is written."""
     said: list[str] = []
@@ -80,9 +62,6 @@ def test_dense_states_its_size_first(story: Path, story_ids: list[int]) -> None:
 
     n = len(story_ids) - 64
     assert said == [f"0: --dense: 2 x {n} x 64 int32 are {2 * n * 64 * 4:,} bytes"]
-
-
-# --- the stream -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("max_length", "stride"), [(7, 3), (4, 4), (256, 1)])
@@ -111,9 +90,6 @@ def test_windows_with_gaps_are_no_stream(call: Call, make: Make, command: str, s
     assert ended.code == 3
     assert b"leave gaps (stride 5, max_length 4)" in ended.stderr
     assert not (tmp_path / "y.pt").exists()
-
-
-# --- reading --------------------------------------------------------------------------------------
 
 
 def test_ids_outside_every_window_do_not_matter(tmp_path: Path) -> None:
@@ -145,9 +121,6 @@ def test_windows_know_their_shape(tmp_path: Path) -> None:
     assert read_windows(saved(tmp_path / "y.pt", input_ids=rows, target_ids=rows), stride=9)[0].shape == (2, 3)
     with pytest.raises(EmptyError, match="empty: 0 windows of 3 tokens"):
         read_windows(saved(tmp_path / "z.pt", input_ids=rows[:0], target_ids=rows[:0]))
-
-
-# --- the split ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.9])

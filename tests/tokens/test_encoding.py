@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shutil
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import reference
 from support.strategies import adversarial_text
@@ -24,23 +23,16 @@ from llmprep.tokens.encoding import _text_encoder, encode_text
 
 @settings(max_examples=15)
 @given(text=adversarial_text, special=st.sampled_from(("allow", "text")))
+@example("a\ud800b \udc00 \ud83d\ude00 joined, caf\u00e9 \ud83d", "allow")
 def test_ids_are_those_of_tiktokens_encode(text: str, special: Special) -> None:
-    """A text in memory gives tiktoken's ids as it is, carriage returns, marks and emptiness included."""
+    """A text in memory gives tiktoken's ids as it is, carriage returns, marks and emptiness included.
+
+    Halves of surrogate pairs are joined or replaced, as tiktoken joins and replaces them.
+    """
     ids = encode_text(text, special=special)
 
     assert ids.dtype == np.int64
     assert ids.tolist() == reference.encode(text, special=special)
-
-
-@pytest.mark.parametrize("text", ["a\ud800b", "\udc00", "\ud83d\ude00 joined", "caf\u00e9 \ud83d"])
-def test_broken_strings_are_taken_as_tiktoken_takes_them(text: str) -> None:
-    """Halves of surrogate pairs are joined or replaced, as tiktoken joins and replaces them."""
-    assert encode_text(text).tolist() == reference.encode(text)
-
-
-def test_the_encoding_may_be_a_models_name() -> None:
-    """A model's name stands for its encoding."""
-    assert encode_text("I HAD  always", "text-davinci-003").tolist() == reference.encode("I HAD  always", "p50k_base")
 
 
 NO_NAME = "must be the name of an encoding or a model, not a"
@@ -75,7 +67,7 @@ def test_anything_else_is_one_error_of_ours(
 
 
 def test_an_encoder_is_built_once() -> None:
-    """Calls with one encoding, by whatever name, and one ``special`` share an encoder."""
+    """Calls with one encoding, by its name or a model's, and one ``special`` share an encoder."""
     _text_encoder.cache_clear()
 
     for special in get_args(Special) * 3:
@@ -83,6 +75,7 @@ def test_an_encoder_is_built_once() -> None:
             encode_text("I HAD always thought", name, special=special)
 
     assert _text_encoder.cache_info().misses == 3
+    assert encode_text("I HAD  always", "text-davinci-003").tolist() == reference.encode("I HAD  always", "p50k_base")
 
 
 def test_a_vocabulary_that_was_missing_is_looked_for_again(
@@ -107,19 +100,6 @@ def test_a_vocabulary_that_was_missing_is_looked_for_again(
 
     assert encode_text("text", "cl100k_base").tolist() == reference.encode("text", "cl100k_base")
 
-
-def test_it_may_be_called_from_threads() -> None:
-    """Calls at the same time, the first among them, give each text its own ids."""
-    texts = [f"{number} HAD always {'x' * number}" for number in range(100)]
-    _text_encoder.cache_clear()
-
-    with ThreadPoolExecutor(8) as threads:
-        found = [ids.tolist() for ids in threads.map(encode_text, texts)]
-
-    assert found == [reference.encode(text) for text in texts]
-
-
-# --- decoding -------------------------------------------------------------------------------------
 
 ENCODINGS = ("gpt2", "p50k_base", "cl100k_base", "o200k_base")
 

@@ -41,9 +41,6 @@ def truth(paths: Sequence[Path], vocabulary: Vocabulary, options: TextOptions = 
     return sum(map(len, stream_text(find_sources(list(map(str, paths))), vocabulary, options)))
 
 
-# --- small inputs ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("options", [PLAIN, TextOptions("keep", "none", "text")], ids=["default", "others"])
 def test_small_inputs_are_counted(options: TextOptions, tmp_path: Path, gpt2: Vocabulary) -> None:
     """Samples, some of them packed, have one number: what they give, separators included."""
@@ -71,9 +68,6 @@ def test_a_small_input_is_read_as_the_run_reads_it(tmp_path: Path, story: Path, 
     found, nothing = estimate([tmp_path / "pipe", story, tmp_path / "empty"], gpt2), estimate([tmp_path / "pipe"], gpt2)
     assert (found.tokens, found.n_bytes, found.n_unsized, found.is_exact) == (6259, 24_262, 1, False)
     assert (nothing.tokens, nothing.n_unsized) == (0, 1)
-
-
-# --- large inputs ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,6 @@ from llmprep.documents.blocks import Block
 from llmprep.errors import LlmprepError
 from llmprep.tokens.threads import PART_BYTES, Hashing, in_parts, map_in_order
 
-# --- map_in_order ---------------------------------------------------------------------------------
-
 
 @given(delays=st.lists(st.integers(0, 3), max_size=30), jobs=st.integers(1, 8))
 @settings(max_examples=15)
@@ -122,9 +120,6 @@ def test_an_interrupt_stops_at_once() -> None:
     assert threads_end(before)
 
 
-# --- parts ----------------------------------------------------------------------------------------
-
-
 @given(sizes=st.lists(st.integers(0, 12), max_size=20), limit=st.integers(0, 20))
 def test_small_blocks_go_together(sizes: list[int], limit: int) -> None:
     """Parts hold every block in order, are no larger than the limit unless one block is, and as few as can be."""
@@ -148,9 +143,6 @@ def test_what_was_gathered_comes_before_an_error_of_reading() -> None:
     assert [block.text for block in next(parts)] == ["one"]
     with pytest.raises(LlmprepError, match="later"):
         next(parts)
-
-
-# --- hashing --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("threaded", [False, True])
