@@ -66,7 +66,7 @@ def test_too_little_memory_for_text_that_cannot_be_cut(
     ("line", "kilobytes"),
     [
         ("window ids.pt --encoding gpt2 --dense --max-length 19999999", 270_000),
-        pytest.param("embed ids.pt --encoding gpt2 --dim 16384", 3_000_000, marks=pytest.mark.slow),
+        pytest.param("embed ids.pt --encoding gpt2 --dim 16384 --batches 1", 3_000_000, marks=pytest.mark.slow),
     ],
 )
 def test_too_little_memory_for_a_window_or_for_tables(line: str, kilobytes: int, llmprep: Run, tmp_path: Path) -> None:
