@@ -230,11 +230,11 @@ def test_the_first_shard_with_text_is_known(tmp_path: Path) -> None:
 def test_the_plan_does_not_depend_on_where_the_corpus_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A corpus that was copied elsewhere, or is named by another path, has the same plan, by the same stable hash."""
     for place in ("here", "there/and/deeper"):
-        write(tmp_path / place, (".txt", b"one two " * 9), (".txt", b"three"))
+        write(tmp_path / place, (".txt", b"one two " * 9), ("\u00e9.txt", b"three"))
     monkeypatch.chdir(tmp_path / "there")
     plan, *plans = (plan_of([str(path)], 30).plan for path in (tmp_path / "here", "and/deeper", "and/deeper/"))
-    corpus = [["0.txt", 72, "text"], ["1.txt", 5, "text"]]
-    assert plan.names == ["0.txt", "1.txt"]
+    corpus = [["0.txt", 72, "text"], ["1\u00e9.txt", 5, "text"]]
+    assert plan.names == ["0.txt", "1\u00e9.txt"]
     assert plan.sha256 == hashlib.sha256(json.dumps([plan.options, corpus], sort_keys=True).encode()).hexdigest()
     assert [(each.sha256, each.shards, each.names) for each in plans] == [(plan.sha256, plan.shards, plan.names)] * 2
 

@@ -115,7 +115,10 @@ CHOICES: dict[str, dict[str, Any]] = {
     "newlines was universal, is keep": {"options": TextOptions("keep")},
     "separator was eot, is none": {"options": TextOptions(separator="none")},
     "encoding was gpt2, is r50k_base": {"encoding": "r50k_base"},
-    "newlines was universal, is keep; shard_bytes was 9000, is 8": {"options": TextOptions("keep"), "shard_bytes": 8},
+    "newlines was universal, is keep; shard_bytes was 9000, is 7000": {
+        "options": TextOptions("keep"),
+        "shard_bytes": 7000,
+    },
 }
 CHANGES: dict[str, Callable[[Path], object]] = {
     "g.txt is new": lambda c: (c / "g.txt").write_text("new"),
@@ -136,8 +139,13 @@ def test_what_differs_is_refused_and_named(differences: str, store: Path, built:
     with refused(differences, store):
         build(mine, store, **CHOICES.get(differences, {}))
     assert contents(store) == contents(built)
-    build(mine, store, **CHOICES.get(differences, {}), restart=True)
-    build(mine, "fresh", **CHOICES.get(differences, {}))
+
+
+def test_a_restart_builds_what_a_new_folder_would_get(store: Path, mine: Path) -> None:
+    """It forgets the store that was begun, all of its shards, and builds the other corpus's."""
+    (mine / "a_long.txt").write_text("now one short text")
+    build(mine, store, restart=True)
+    build(mine, "fresh")
     assert contents(store) == contents("fresh")
 
 
