@@ -1,4 +1,4 @@
-"""Promises of files: what each format holds, what ``meta`` states, and that nothing else decides a byte."""
+"""Promises of files: what each format and its ``meta`` hold, wrong ids named, and that nothing else decides a byte."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ import pytest
 import torch
 from support import reference
 from support.commands import Call
+from support.refusals import check_refused
 from support.streams import Make, ids_sha256, saved, sha256
 
 from llmprep import __version__
 from llmprep.errors import FileFormatError, UsageError
+from llmprep.formats.ids import check_ids, hash_ids, id_blocks
 from llmprep.formats.meta import check_dtype, checked_meta, wrong_keys
 from llmprep.formats.verify import verify_file
 from llmprep.formats.weights import WEIGHT_KEYS, write_weights
 from llmprep.ptfile.reading import read_pt
 
 COMMANDS = (
-    "tokenize",
     "tokenize --dtype uint16",
     "pairs --windows 3",
     "window --max-length 7 --stride 3",
@@ -59,11 +60,9 @@ def test_another_encoding(make: Make, call: Call, story: Path, vocab_dir: Path) 
     meta = loaded["meta"]
     assert (meta["encoding"], meta["n_vocab"]) == ("cl100k_base", 100_277)
     assert meta["vocab_sha256"] == sha256(reference.rank_file("cl100k_base"))
+    line = "--dtype uint16: holds ids up to 65535, this vocabulary has 100277..."
     for command in ("tokenize", "window"):
-        ended = call(command, *options, "uint16", "-o", "new.pt")
-        assert ended.code == 2
-        assert b"holds ids up to 65535, this vocabulary has 100277" in ended.stderr
-        assert not Path("new.pt").exists()
+        check_refused(call, command, *options, "uint16", "-o", "new.pt", code=2, line=line)
 
 
 TEXT = {"newlines": "universal", "separator": "eot", "special": "allow"}
@@ -76,11 +75,7 @@ SHAPE = {"max_length": 4, "stride": 4, "dim": 2, "context_length": 1024, "dtype"
     [
         ("tokenize --dtype int32", "tokens", {"dtype": "int32"}),
         ("pairs --start 9", "pairs", {"start": 9, "context_size": 4, "windows": 1, "dtype": "int64"}),
-        (
-            "window --max-length 7 --stride 3",
-            "windows",
-            {"max_length": 7, "stride": 3, "dtype": "int64", "dense": False},
-        ),
+        ("window --max-length 7", "windows", {"max_length": 7, "stride": 7, "dtype": "int64", "dense": False}),
         ("embed --max-length 4 --dim 2 --dtype float16 --batches 2 --shuffle", "embeddings", SHAPE | SAMPLED),
     ],
 )
@@ -162,6 +157,38 @@ def test_uint16_holds_65536_ids() -> None:
     check_dtype("int32", 201_088)
     with pytest.raises(UsageError, match="--dtype uint16: holds ids up to 65535, this vocabulary has 65537"):
         check_dtype("uint16", 65_537)
+
+
+@pytest.mark.parametrize(
+    ("shape", "place", "wrong", "message"),
+    [
+        ((4, 15), (3, 12), -1, "id -1 at [3, 12] is negative"),
+        ((1_000_000,), (987_654,), 50257, "id 50257 at [987654] >= vocabulary 50257"),
+    ],
+)
+def test_the_first_wrong_id_is_named_with_its_place(
+    shape: tuple[int, ...], place: tuple[int, ...], wrong: int, message: str
+) -> None:
+    """`check_ids` names the id, its index and the size of the vocabulary, in windows and far into a long stream."""
+    ids = np.full(shape, 50256, np.int32)
+    check_ids(ids, 50257, "x.pt")
+    ids.reshape(-1)[np.ravel_multi_index(place, shape) :] = wrong
+
+    with pytest.raises(FileFormatError) as raised:
+        check_ids(ids, 50257, "x.pt")
+    assert str(raised.value) == f"x.pt: {message}"
+
+
+@pytest.mark.parametrize("n", [0, 1, 1 << 18, (1 << 20) + 1])
+def test_blocks_and_hash_are_of_every_id(n: int) -> None:
+    """Ids of any dtype, in blocks, are the same as uint32, and have one hash."""
+    ids = np.arange(n) % 50_000
+
+    blocks = list(id_blocks(ids))
+
+    assert {block.dtype for block in blocks} <= {np.dtype(np.uint32)}
+    assert np.array_equal(np.concatenate([*blocks, np.empty(0, np.uint32)]), ids)
+    assert hash_ids(ids) == hash_ids(ids.astype(np.uint16)) == ids_sha256(ids.tolist())
 
 
 def test_a_weights_file_is_written_and_verified(tmp_path: Path) -> None:
