@@ -1,4 +1,4 @@
-"""Promises of explanations: they stay as they are, and each figure and mark is what counting token by token gives."""
+"""Promises of explanations: they stay as they are, and each mark is what counting token by token gives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.golden import check_golden
-from support.strategies import window_shapes
 
 from llmprep.preview.explain import coverage_lines, explain_lines
 from llmprep.windows.coverage import cover
@@ -54,17 +53,3 @@ def test_a_drawing_fits_and_is_true_to_scale(length: int, stride: int) -> None:
     assert all(len(line) <= 62 for line in drawn)
     assert [len(line) - len(line.lstrip(" ")) for line in drawn] == [k * stride // unit for k in range(4)]
     assert all(int(number[0]) == number.start() * unit for number in re.finditer(r"\d+", ruler))
-
-
-@given(shape=window_shapes.filter(lambda shape: shape[0] > shape[1] != shape[2]))
-def test_the_average_and_the_gaps_are_a_brute_force_count(shape: tuple[int, int, int]) -> None:
-    """How often a token is a target, or what windows leave out between them, is what counting gives."""
-    n, length, stride = shape
-    targets = [i + 1 + k for i in range(0, n - length, stride) for k in range(length)]
-    used = {*targets, *range(0, n - length, stride)}
-    gaps = [i for i in range(max(used)) if i not in used]
-
-    text = "\n".join(explain_lines(cover(n, length, stride), length, stride))
-
-    average = f"A token is a target {len(targets) / len(set(targets)):.1f} times on average"
-    assert (average if stride < length else f"\n{len(gaps)} of {n} in this text") in text
