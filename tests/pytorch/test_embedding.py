@@ -64,22 +64,23 @@ def test_embeddings_are_the_courses(source: str, shuffle: bool, embed: Embed, re
 
 @pytest.mark.parametrize("order", NOTEBOOKS)
 @pytest.mark.parametrize(
-    ("options", "chosen", "n_windows"),
+    ("options", "dtype", "chosen", "n_windows"),
     [
-        ("--drop-last --shuffle", {"drop_last": True, "shuffle": True}, 32),
-        ("--seed 7 --shuffle --batches 1", {"seed": 7, "shuffle": True}, 8),
-        ("--context-length 4 --batches 1000", {"context_length": 4}, 36),
-        ("--batch-size 5 --batches 2 --seed 0", {"seed": 0}, 10),
+        ("--drop-last --shuffle", "float32", {"drop_last": True, "shuffle": True}, 32),
+        ("--seed 7 --shuffle --batches 1", "float16", {"seed": 7, "shuffle": True}, 8),
+        ("--context-length 4 --batches 1000", "float32", {"context_length": 4}, 36),
+        ("--batch-size 5 --batches 2 --seed 0", "bfloat16", {"seed": 0}, 10),
     ],
 )
 def test_options_are_the_courses(
-    options: str, chosen: dict[str, Any], n_windows: int, order: str, embed: Embed, few: Path
+    options: str, dtype: str, chosen: dict[str, Any], n_windows: int, order: str, embed: Embed, few: Path
 ) -> None:
-    """Seed, sizes and the last batch act as in either notebook; --batches takes so many of the loader's first."""
-    ours = embed(f"{options} --order {order}")
+    """Seed, sizes and the last batch act as in either notebook; --batches takes so many; narrow floats are rounded."""
+    ours = embed(f"{options} --dtype {dtype} --order {order}")
 
-    assert ours.shape == (n_windows, 4, 256)
-    assert torch.equal(ours, course(few, order, **{"context_length": 1024, **chosen})[:n_windows])
+    expected = course(few, order, **{"context_length": 1024, **chosen})[:n_windows].to(getattr(torch, dtype))
+    assert (ours.shape, ours.dtype) == ((n_windows, 4, 256), expected.dtype)
+    assert torch.equal(ours, expected)
 
 
 @pytest.mark.parametrize("order", NOTEBOOKS)
@@ -88,15 +89,6 @@ def test_the_notebooks_cells_run_with_create_dataloader(order: str, few: Path) -
     ours = course(few, order, shuffle=True, make_loader=create_dataloader)
 
     assert torch.equal(ours, course(few, order, shuffle=True))
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_dtypes_round_as_torch_does(dtype: str, embed: Embed, few: Path) -> None:
-    """Narrow floats are the float32 result rounded by torch, bit for bit."""
-    ours, expected = embed(f"--dtype {dtype}"), course(few).to(getattr(torch, dtype))
-
-    assert ours.dtype == expected.dtype
-    assert torch.equal(ours, expected)
 
 
 # --- weights --------------------------------------------------------------------------------------
@@ -170,25 +162,14 @@ def tables(token: Any = (300, 8), position: Any = (5, 8), dtype: torch.dtype = t
         (tables(), 4, "", "id 464 at [0, 0] >= vocabulary 300"),
         (tables(), 2, "--dim 16", "--dim 16: w.pt has 8"),
         (tables(), 2, "--context-length 9", "--context-length 9: w.pt has 5"),
+        (tables(), 2, "--device cuda:99", "--device cuda:99: not available here"),
+        (tables(), 3, "--drop-last --batch-size 37", "36 windows fill no batch of 37; leave out --drop-last or lower"),
     ],
 )  # fmt: skip
-def test_weights_that_do_not_fit_are_refused(
+def test_what_does_not_go_together_is_refused(
     weights: dict[str, Any], code: int, options: str, message: str, call: Call, few: Path
 ) -> None:
     """A file without the two tables, tables of a wrong form, or not of the text or options, before any is drawn."""
     torch.save(weights, "w.pt")
     arguments = f"--max-length 4 --weights w.pt {options}".split()
     check_refused(call, "embed", few, *arguments, code=code, line=f"...{message}...")
-
-
-@pytest.mark.parametrize(
-    ("code", "options", "message"),
-    [
-        (2, "--max-length 4 --dim 65537", "...--dim..."),
-        (2, "--max-length 4 --device cuda:99", "--device cuda:99: not available here ..."),
-        (3, "--max-length 4 --drop-last --batch-size 37", "36 windows fill no batch of 37; leave out --drop-last ..."),
-    ],
-)
-def test_what_cannot_be_embedded_is_refused(code: int, options: str, message: str, call: Call, few: Path) -> None:
-    """Sizes and devices that cannot be used are one line, before any table is drawn."""
-    check_refused(call, "embed", few, *options.split(), code=code, line=message)

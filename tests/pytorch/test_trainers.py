@@ -43,7 +43,6 @@ CASES = [
     (PARTIAL, {"num_workers": 2}),
     (PARTIAL, {**STAYING, **DROPPED}),
 ]
-LIGHTNING = [CASES[1], (PARTIAL, READER), CASES[3]]
 
 pytestmark = [
     pytest.mark.slow,
@@ -234,39 +233,31 @@ def gone_on(expected: list[Batches], epoch: int, done: int) -> Seen:
     return {epoch: expected[epoch][done:], **{later: expected[later] for later in range(epoch + 1, 3)}}
 
 
-@pytest.mark.parametrize(("n", "loading"), LIGHTNING, ids=str)
-def test_lightning_goes_on_with_the_module_of_readme(n: int, loading: Loading, windows_module: type[Any]) -> None:
-    """A checkpoint in an epoch, at its last batch and at its end, goes on exactly in a fresh Trainer; and once more.
+@pytest.mark.parametrize("kind", ["the module of README", "a stateful loader"])
+@pytest.mark.parametrize(("n", "loading"), [(PARTIAL, DROPPED), (PARTIAL, READER), CASES[3]], ids=str)
+def test_lightning_goes_on(n: int, loading: Loading, kind: str, windows_module: type[Any]) -> None:
+    """A checkpoint in an epoch, and with the module at its last batch and its end, goes on exactly; and once more.
 
     Its epochs are the sampler's, though it sets the epoch after workers have begun to read.
     """
     expected = epochs(n, 3, **loading)
     last = len(expected[0])
-    saves = {("step", 7): (0, 7), ("step", last): (1, 0), ("epoch", 0): (1, 0), ("step", last + 7): (1, 7)}
+    saves = {("step", 7): (0, 7), ("step", last + 7): (1, 7)}
+    if kind == "the module of README":
+        saves |= {("step", last): (1, 0), ("epoch", 0): (1, 0)}
 
-    def module() -> Any:
+    def data() -> Any:
+        if kind == "a stateful loader":
+            return stateful(n, **loading)
         return windows_module(numbered(n), BATCH, seed=SEED, **loading)
 
-    assert fit(module()) == dict(enumerate(expected))
+    assert fit(data()) == dict(enumerate(expected))
     for save, (epoch, done) in saves.items():
-        fit(module(), save)
-        assert fit(module(), resume=True) == gone_on(expected, epoch, done), save
-    fit(module(), ("step", 7))
-    fit(module(), ("step", 9), resume=True)
-    assert fit(module(), resume=True) == gone_on(expected, 0, 9)
-
-
-@pytest.mark.parametrize("loading", [DROPPED, READER], ids=str)
-def test_lightning_goes_on_with_a_stateful_loader(loading: Loading) -> None:
-    """Lightning keeps such a loader's state itself: a checkpoint in any epoch's middle goes on exactly."""
-    expected = epochs(PARTIAL, 3, **loading)
-    last = len(expected[0])
-
-    for epoch in range(2):
-        fit(stateful(**loading), ("step", epoch * last + 7))
-        resumed = stateful(**loading)
-        assert fit(resumed, resume=True) == gone_on(expected, epoch, 7)
-        assert len(resumed) == last
+        fit(data(), save)
+        assert fit(data(), resume=True) == gone_on(expected, epoch, done), save
+    fit(data(), ("step", 7))
+    fit(data(), ("step", 9), resume=True)
+    assert fit(data(), resume=True) == gone_on(expected, 0, 9)
 
 
 @pytest.mark.parametrize(("start", "loading"), [(28, ALONE), (38, READER), (0, STAYING)])
@@ -306,16 +297,21 @@ def prepared(loader: Any, *, stateful: bool = False) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("loading", [ALONE, READER], ids=str)
 def test_accelerate_passes_are_epochs(loading: Loading) -> None:
-    """It sets the epoch, from 0 on, before each pass: that changes nothing, also of a place that was loaded before."""
-    expected = epochs(PARTIAL, 4)
-    cases = [
-        (prepared(plain(**loading)), expected[:3]),
-        (prepared(stateful(**loading), stateful=True), expected[:3]),
-        (prepared(loaded(28, **loading)), [expected[1][7:], *expected[2:]]),
-    ]
+    """It sets the epoch, from 0 on, before each pass: that changes nothing, also of a place that was loaded before.
 
-    for (_, loader), passes in cases:
-        assert [one_pass(loader) for _ in range(3)] == passes
+    set_epoch and skip_first_batches go on where a loop stopped, with a sampler that was not loaded.
+    """
+    expected = epochs(PARTIAL, 4)
+    _, other = prepared(stateful(**loading), stateful=True)
+    _, resumed = prepared(loaded(28, **loading))
+    accelerator, loader = prepared(plain(**loading))
+
+    assert [one_pass(loader) for _ in range(3)] == [one_pass(other) for _ in range(3)] == expected[:3]
+    assert [one_pass(resumed) for _ in range(3)] == [expected[1][7:], *expected[2:]]
+    loader.set_epoch(1)
+    assert one_pass(accelerator.skip_first_batches(loader, 7)) == expected[1][7:]
+    loader.set_epoch(2)
+    assert one_pass(loader) == expected[2]
 
 
 @pytest.mark.parametrize(
@@ -341,20 +337,6 @@ def test_accelerate_goes_on_after_any_batch(loading: Loading, told: bool) -> Non
         if told:
             resumed.set_epoch(epoch + done // last)
         assert_goes_on(one_pass(resumed) + one_pass(resumed), expected, epoch, done)
-
-
-@pytest.mark.parametrize(("epoch", "loading"), [(0, ALONE), (1, READER)])
-def test_accelerate_skips_first_batches(epoch: int, loading: Loading) -> None:
-    """set_epoch and skip_first_batches go on where a loop stopped, with a sampler that was not loaded."""
-    expected = epochs(PARTIAL, 4)[epoch:]
-    accelerator, loader = prepared(plain(**loading))
-
-    loader.set_epoch(epoch)
-    coming = one_pass(accelerator.skip_first_batches(loader, 7))
-    loader.set_epoch(epoch + 1)
-    coming += one_pass(loader)
-
-    assert coming == [*expected[0][7:], *expected[1]]
 
 
 def test_accelerate_shares_batches_out() -> None:
