@@ -102,18 +102,18 @@ def test_saved_weights_are_the_courses_tables(order: str, embed: Embed, few: Pat
     not the default.
     """
     options = f"--shuffle --order {order}"
-    first = embed(f"{options} --context-length 4 --save-weights weights.pt")
+    first = embed(f"{options} --dim 8 --context-length 4 --save-weights weights.pt")
     weights = torch.load("weights.pt", weights_only=True)
 
     torch.manual_seed(123)
     if order == "ch02":
         torch.nn.Embedding(6, 3)
-    token = torch.nn.Embedding(50257, 256)
+    token = torch.nn.Embedding(50257, 8)
     if order == "ch02":
         next(iter(reference.dataloader(few.read_text(encoding="utf-8"), 8, 4, 4)))
     assert list(weights) == ["token_embedding.weight", "pos_embedding.weight"]
     assert torch.equal(weights["token_embedding.weight"], token.weight)
-    assert torch.equal(weights["pos_embedding.weight"], torch.nn.Embedding(4, 256).weight)
+    assert torch.equal(weights["pos_embedding.weight"], torch.nn.Embedding(4, 8).weight)
     assert not torch.equal(embed(f"{options} --weights weights.pt --seed 7"), first)
     assert torch.equal(embed(f"{options} --weights weights.pt"), first)
     stated = torch.load("out.pt", weights_only=True)["meta"]["options"]

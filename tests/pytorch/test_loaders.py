@@ -33,15 +33,8 @@ def test_batches_are_the_courses(sizes: tuple[int, int, int], shuffle: bool, dro
 
 def test_defaults_are_the_courses(text: str) -> None:
     """With nothing but a text, batches equal those of the course's loader with nothing but a text."""
+    assert create_dataloader(text, num_workers=2).num_workers == 2
     assert_same_batches(create_dataloader(text), reference.dataloader(text))
-
-
-def test_the_courses_text_gives_the_courses_batches(verdict: Path) -> None:
-    """The course's story in the course's call: 160 batches of 8, the first input 40, 367, 2885, 1464."""
-    loader = create_dataloader(verdict.read_text(encoding="utf-8"), 8, 4, 4, shuffle=False)
-
-    assert len(loader) == 160
-    assert next(iter(loader))[0][0].tolist() == [40, 367, 2885, 1464]
 
 
 def test_a_store_is_shuffled_epoch_by_epoch(files: Path) -> None:
@@ -59,11 +52,14 @@ def test_a_store_is_shuffled_epoch_by_epoch(files: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_workers_change_no_batch(text: str, files: Path) -> None:
-    """Two workers, which share the data set, give the batches that no worker gives."""
-    ours = create_dataloader(files / "uint16.windows.pt", 64, LENGTH, STRIDE, num_workers=2)
+def test_torchs_own_tools_take_the_data_set(files: Path, text: str) -> None:
+    """Random_split gives the parts, and a plain DataLoader, with workers, the batches, as of the course's Dataset."""
+    ours, theirs = (
+        random_split(dataset, [0.7, 0.3], torch.Generator().manual_seed(1))[0]
+        for dataset in (WindowDataset(files / "uint16.windows.pt"), reference.windows_dataset(text, LENGTH, STRIDE))
+    )
 
-    assert_same_batches(ours, reference.dataloader(text, 64, LENGTH, STRIDE))
+    assert_same_batches(DataLoader(ours, batch_size=8, num_workers=2), DataLoader(theirs, batch_size=8))
 
 
 @pytest.mark.slow
@@ -72,16 +68,6 @@ def test_a_worker_that_starts_fresh_opens_the_data_set_anew(text: str, story: Pa
     ours = DataLoader(WindowDataset(story, LENGTH, STRIDE), 64, num_workers=1, multiprocessing_context="spawn")
 
     assert_same_batches(ours, reference.dataloader(text, 64, LENGTH, STRIDE, shuffle=False, drop_last=False))
-
-
-def test_torchs_own_tools_take_the_data_set(files: Path, text: str) -> None:
-    """Random_split gives the parts, and a plain DataLoader the batches of them, as of the course's Dataset."""
-    parts = [
-        DataLoader(random_split(each, [0.7, 0.3], torch.Generator().manual_seed(1))[0], batch_size=8)
-        for each in (WindowDataset(files / "uint16.windows.pt"), reference.windows_dataset(text, LENGTH, STRIDE))
-    ]
-
-    assert_same_batches(*parts)
 
 
 @pytest.mark.parametrize("text", ["the-verdict.txt", "x.PT", "corpus/", "~/x.gz", "my story"])

@@ -5,7 +5,6 @@ Those of the permutation are here too: the order is what seed and epoch decide, 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import re
@@ -17,14 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from support.loading import numbered, numbers, sent
+from support.loading import numbered, sent
 from support.refusals import frugal
-from torch.utils.data import ConcatDataset, DataLoader, Subset
+from torch.utils.data import ConcatDataset, Subset
 
 from llmprep.errors import UsageError
-from llmprep.pytorch.batches import collate_windows
 from llmprep.pytorch.datasets import WindowDataset
 from llmprep.pytorch.passes import PLACES_AT_ONCE
 from llmprep.pytorch.permutation import Permutation
@@ -46,40 +42,33 @@ def through_json(state: dict[str, Any]) -> dict[str, Any]:
 # --- orders and ranks -----------------------------------------------------------------------------
 
 
-def reference_order(n: int, seed: int, epoch: int, place: int) -> int:
-    """One place of the order, in Python's integers: four Feistel rounds, repeated until the image is below n."""
-    half = (max(1, (n - 1).bit_length()) + 1) // 2
-    digest = hashlib.sha256(f"llmprep order {n} {seed} {epoch}".encode()).digest()
-    value = place
-    while True:
-        left, right = divmod(value, 2**half)
-        for number in range(4):
-            key = int.from_bytes(digest[8 * number : 8 * number + 8], "little")
-            z = (right * 0x9E3779B97F4A7C15 + key) % 2**64
-            z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
-            z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) % 2**64
-            left, right = right, left ^ ((z ^ (z >> 31)) % 2**half)
-        value = left * 2**half + right
-        if value < n:
-            return value
+@pytest.mark.parametrize(
+    ("n", "seed", "epoch", "images"),
+    [
+        (1, 0, 0, [0, 0, 0]),
+        (10, 0, 0, [6, 5, 1]),
+        (10, 1, 0, [1, 5, 8]),
+        (10, 0, 1, [7, 2, 3]),
+        (1000, 123, 4, [290, 89, 56]),
+        (2**32 - 1, 7, 1, [2046475297, 3729953483, 3247451698]),
+        (10**12, 3, 4, [79098958486, 73354642374, 311806747516]),
+        (2**53 + 1, 1, 2, [2939868198875636, 284133799285562, 5755699811212108]),
+        (2**63 - 1, 2**63 - 1, 7, [8930569447361209345, 517417634342670414, 7871017877352435206]),
+    ],
+)
+def test_the_order_is_the_same_on_every_machine(n: int, seed: int, epoch: int, images: list[int]) -> None:
+    """The order is part of what seed and epoch promise: its first, middle and last thing are what they ever were."""
+    shown = Permutation(n, seed, epoch)[np.array([0, n // 2, n - 1])]
 
-
-@pytest.mark.parametrize("n", [1, 2, 10, 1000, 2**32 - 1, 2**32 + 1, 10**12, 2**53 + 1, 2**63 - 1])
-def test_the_order_is_the_same_on_every_machine(n: int) -> None:
-    """The order is part of what seed and epoch promise: any places of it are those of plain arithmetic."""
-    for seed, epoch in ((0, 0), (1, 0), (0, 1), (123, 4), (2**63 - 1, 7)):
-        places = [n - 1, *range(min(n, 10)), n // 2, n // 3]
-
-        images = Permutation(n, seed, epoch)[np.array(places)]
-
-        assert images.tolist() == [reference_order(n, seed, epoch, place) for place in places]
-        assert images.dtype == np.int64
+    assert (shown.tolist(), shown.dtype) == (images, np.int64)
 
 
 def test_each_thing_comes_exactly_once() -> None:
     """For any n, powers of two and their neighbours among them, the order holds each of 0..n-1 once."""
     for n in (*range(1, 131), 1023, 1024, 1025, 4095, 4096, 4097, 65_537):
         assert sorted(order(n, 7, 2**63 - 1)) == list(range(n))
+    anywhere = np.unique(np.random.default_rng(1).integers(0, 10**12, 50_000))
+    assert len(np.unique(Permutation(10**12, 3, 4)[anywhere])) == len(anywhere)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 1001, 2 * PLACES_AT_ONCE + 17])
@@ -158,16 +147,6 @@ def test_numbers_are_whole(name: str) -> None:
     assert through_json(sampler.state_dict())["n_windows"] == 9
 
 
-def test_a_state_of_another_order_is_refused() -> None:
-    """A state of other windows or another world would go on in another order; it is refused, and changes nothing."""
-    for n, world_size, message in ((10, 1, "n_windows 100: this"), (100, 4, "world_size 1: this")):
-        sampler = WindowSampler(range(n), seed=7, world_size=world_size)
-        before = sampler.state_dict()
-        with pytest.raises(UsageError, match=message):
-            sampler.load_state_dict(WindowSampler(range(100), start=5).state_dict())
-        assert sampler.state_dict() == before
-
-
 def test_a_state_of_another_data_set_is_refused(tmp_path: Path) -> None:
     """As many windows are not the same windows: a sampler takes a state of its own data set, and no other's."""
     ids = np.arange(300)
@@ -194,20 +173,25 @@ def test_a_state_of_another_data_set_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_state_tells_what_differs() -> None:
-    """The first difference is said, with both values; where the state does not tell, how to say it."""
+    """The first difference is said, with both values, and nothing changes; where a state does not tell, what to do."""
     ids = np.arange(110)
     state = WindowSampler(WindowDataset(ids, 10, 10)).state_dict()
     dataset = WindowDataset(ids.astype(np.uint16), 10, 11)
-    sampler = WindowSampler(dataset)
+    sampler = WindowSampler(dataset, seed=7)
+    before = sampler.state_dict()
     old = {key: value for key, value in state.items() if key != "dataset"}
 
-    with pytest.raises(UsageError, match=r"^stride 10: this sampler has 11; the state is another's"):
-        sampler.load_state_dict(state)
-    with pytest.raises(UsageError, match="does not tell which data set it is of"):
-        sampler.load_state_dict(old)
+    for of, message in (
+        (state, r"^stride 10: this sampler has 11; the state is another's"),
+        (old, "does not tell which data set it is of"),
+        ({"seed": 1, "epoch": 0}, "^state: start is missing or no whole number"),
+        (WindowSampler(range(100), start=5).state_dict(), "^n_windows 100: this"),
+        (WindowSampler(range(10), world_size=4).state_dict(), "^world_size 4: this"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            sampler.load_state_dict(of)
+        assert sampler.state_dict() == before
     sampler.load_state_dict({**old, "dataset": dataset.identity()})
-    with pytest.raises(UsageError, match=r"^state: start is missing or no whole number"):
-        sampler.load_state_dict({"seed": 1, "epoch": 0})
 
 
 def test_a_data_set_may_tell_what_it_is() -> None:
@@ -227,31 +211,21 @@ def test_a_data_set_may_tell_what_it_is() -> None:
 # --- states ---------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40)
-@given(
-    n=st.integers(1, 60),
-    world_size=st.integers(1, 4),
-    rank=st.integers(0, 3),
-    stops=st.lists(st.integers(0, 80), max_size=6),
-)
-def test_stopping_and_resuming_changes_nothing(n: int, world_size: int, rank: int, stops: list[int]) -> None:
+@pytest.mark.parametrize(("rank", "world_size"), [(0, 1), (2, 3)])
+def test_stopping_and_resuming_changes_nothing(rank: int, world_size: int) -> None:
     """Stopped anywhere, over several epochs, and resumed from its state, a sampler gives the sequence of one run."""
-    rank, n = rank % world_size, n + world_size  # each rank has a window
-    place: dict[str, Any] = {"seed": 9, "rank": rank, "world_size": world_size}
+    place: dict[str, Any] = {"rank": rank, "world_size": world_size}
 
     def endless(sampler: WindowSampler) -> Iterator[int]:
         return itertools.chain.from_iterable(itertools.repeat(sampler))
 
-    expected = list(itertools.islice(endless(WindowSampler(range(n), **place)), sum(stops)))
-    state = WindowSampler(range(n), **place).state_dict()
-    got: list[int] = []
-    for stop in stops:
-        sampler = WindowSampler(range(n), rank=rank, world_size=world_size)
+    state = WindowSampler(range(20), seed=9, **place).state_dict()
+    run = endless(WindowSampler(range(20), seed=9, **place))
+    for stop in (0, 1, 5, 6, 7, 20, 0, 3, 13, 33, 2):
+        sampler = WindowSampler(range(20), **place)
         sampler.load_state_dict(through_json(state))
-        got += itertools.islice(endless(sampler), stop)
+        assert list(itertools.islice(endless(sampler), stop)) == list(itertools.islice(run, stop))
         state = sampler.state_dict()
-
-    assert got == expected
 
 
 def test_the_state_counts_what_was_consumed() -> None:
@@ -267,35 +241,10 @@ def test_the_state_counts_what_was_consumed() -> None:
     resumed = WindowSampler(dataset)
     resumed.load_state_dict(state)
     assert list(resumed) == order(100, seed=4)[35:]
+    at_the_end = sampler.state_dict(consumed=100)
+    assert (at_the_end["epoch"], at_the_end["start"]) == (1, 0)
     with pytest.raises(UsageError, match="start 101: this rank takes 100 windows an epoch"):
         sampler.state_dict(consumed=101)
-
-
-@pytest.mark.parametrize(("n", "drop_last"), [(24, False), (26, False), (26, True)])
-def test_a_loader_resumes_after_any_batch(n: int, drop_last: bool) -> None:
-    """A state taken after any batch of two epochs, the last of each included, gives all that was still to come.
-
-    So it does in a loop that calls set_epoch, whether that counts from 0 again or goes on counting.
-    """
-    dataset = numbered(n)
-
-    def one_pass(sampler: WindowSampler) -> list[list[int]]:
-        loader = DataLoader(dataset, 4, sampler=sampler, collate_fn=collate_windows, drop_last=drop_last)
-        return [numbers(batch) for batch in loader]
-
-    epochs = [one_pass(WindowSampler(dataset, seed=3, epoch=epoch)) for epoch in range(4)]
-    last = len(epochs[0])
-    for epoch, done, counts_on in itertools.product(range(2), range(1, last + 1), (False, True)):
-        state = WindowSampler(dataset, seed=3, epoch=epoch).state_dict(consumed=min(4 * done, n))
-        resumed = WindowSampler(dataset)
-        resumed.load_state_dict(through_json(state))
-        coming = []
-        for number in range(2):
-            resumed.set_epoch(number + counts_on * state["epoch"])
-            coming += one_pass(resumed)
-        expected = [*epochs[epoch][done:], *epochs[epoch + 1], *epochs[epoch + 2]]
-        assert coming == expected[: len(coming)]
-        assert len(coming) >= last
 
 
 # --- passes and set_epoch -------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import contextlib
 import copy
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -121,34 +121,48 @@ def test_passes_of_a_loader_are_epochs(make: Callable[..., Any], loading: Loadin
         assert [int(window[0][0]) // 10 for window in single] == list(itertools.chain(*epoch))
 
 
-def every_state(loader: Any) -> Iterator[tuple[int, int, Any]]:
-    """The loader's state before, between and after all batches of two passes, with the epoch and the batch.
+def stop(loader: Any, epoch: int, done: int) -> Any:
+    """Run so many passes, and so many batches of the next; return the loader's state."""
+    for _ in range(epoch):
+        one_pass(loader)
+    if done:
+        list(itertools.islice(loader, done))
+    return copy.deepcopy(loader.state_dict())
 
-    At the end of a pass there are two: before the loader was asked for more, and after.
-    """
-    for epoch in range(2):
-        done = 0
-        for done, _ in enumerate(loader, 1):
-            yield epoch, done, copy.deepcopy(loader.state_dict())
-        yield epoch, done, copy.deepcopy(loader.state_dict())
+
+def stopped_accelerate(n: int, epoch: int, done: int, **loading: Any) -> Any:
+    """A stateful loader that accelerate prepares, stopped by save_state and made anew by load_state."""
+    accelerator, loader = prepared(stateful(n, **loading), stateful=True)
+    stop(loader, epoch, done)
+    accelerator.save_state("state")
+    again, resumed = prepared(stateful(n, seed=9, **loading), stateful=True)
+    again.load_state("state")
+    return resumed
 
 
 @pytest.mark.parametrize("counting", ["", "from 0", "on"])
+@pytest.mark.parametrize("trainer", ["a loop", "accelerate"])
 @pytest.mark.parametrize(("n", "loading"), CASES, ids=str)
-def test_a_stateful_loader_goes_on_after_any_batch(n: int, loading: Loading, counting: str) -> None:
-    """A state taken anywhere gives what was to come, over the next boundary too; set_epoch changes nothing."""
+def test_a_stateful_loader_goes_on_after_any_batch(n: int, loading: Loading, trainer: str, counting: str) -> None:
+    """In an epoch, at its last batch, and after it: what was to come comes, over the next boundary too.
+
+    set_epoch changes nothing, whether a trainer counts from 0 again or goes on counting.
+    """
     expected = epochs(n, 5, **loading)
     last = len(expected[0])
 
-    for epoch, done, state in every_state(stateful(n, **loading)):
-        if done not in (7, last):
-            continue
-        loader = stateful(n, state=state, seed=9, **loading)
-        first = epoch if counting == "on" else 0
+    for epoch, done in ((0, 7), (1, 7), (1, last), (2, 0)):
+        if trainer == "accelerate":
+            loader = stopped_accelerate(n, epoch, done, **loading)
+            set_epoch = loader.set_epoch
+        else:
+            loader = stateful(n, state=stop(stateful(n, **loading), epoch, done), seed=9, **loading)
+            set_epoch = loader.sampler.set_epoch
+        first = done // last + (epoch if counting == "on" else 0)
         coming = []
-        for number in range(first + done // last, first + 3):
+        for number in range(first, first + 2):
             if counting:
-                loader.sampler.set_epoch(number)
+                set_epoch(number)
             coming += one_pass(loader)
         assert_goes_on(coming, expected, epoch, done)
 
@@ -164,13 +178,12 @@ def test_a_stateful_loader_goes_on_from_odd_places(loading: Loading) -> None:
     assert one_pass(stateful(state=copy.deepcopy(loader.state_dict()), **loading)) == expected[3]
 
     rare = {"snapshot_every_n_steps": 3, **loading}
-    state = next(state for _, done, state in every_state(stateful(**rare)) if done == 8)
-    resumed = stateful(state=state, **rare)
+    resumed = stateful(state=stop(stateful(**rare), 0, 8), **rare)
     assert [one_pass(resumed), one_pass(resumed)] == [expected[0][8:], expected[1]]
 
-    for epoch, done, state in list(every_state(stateful(6, **loading)))[2:]:
-        resumed = stateful(6, state=state, **loading)
-        assert_goes_on(one_pass(resumed) + one_pass(resumed), epochs(6, 4), epoch, done)
+    for epoch, done in ((0, 2), (1, 0), (1, 1), (1, 2), (2, 0)):
+        resumed = stateful(6, state=stop(stateful(6, **loading), epoch, done), **loading)
+        assert_goes_on(one_pass(resumed) + one_pass(resumed), epochs(6, 5), epoch, done)
 
 
 # --- Lightning ------------------------------------------------------------------------------------
@@ -269,21 +282,6 @@ def test_a_fresh_lightning_goes_on_with_a_loaded_sampler(start: int, loading: Lo
     assert seen == dict(enumerate(epochs(PARTIAL, 4)[2:], 1))
 
 
-def test_lightning_is_as_readme_warns() -> None:
-    """With workers, it loses the epoch after a checkpoint at a last batch, or begins one with the first order.
-
-    So it does with the samplers of torch and torchdata. Should this fail, Lightning has learned it: a warning may go.
-    """
-    expected = epochs(PARTIAL, 3)
-
-    for loading, epoch in ((ALONE, 1), (READER, 2)):
-        fit(stateful(**loading), ("step", len(expected[0])))
-        assert fit(stateful(**loading), resume=True) == gone_on(expected, epoch, 0)
-    for make in (plain, stateful):
-        fit(make(**READER), ("epoch", 0))
-        assert fit(make(**READER), resume=True) == {1: expected[0], 2: expected[2]}
-
-
 # --- accelerate -----------------------------------------------------------------------------------
 
 
@@ -312,31 +310,6 @@ def test_accelerate_passes_are_epochs(loading: Loading) -> None:
     assert one_pass(accelerator.skip_first_batches(loader, 7)) == expected[1][7:]
     loader.set_epoch(2)
     assert one_pass(loader) == expected[2]
-
-
-@pytest.mark.parametrize(
-    ("loading", "told"), [(DROPPED, False), (ALONE, True), (READER, False), ({**STAYING, **DROPPED}, True)]
-)
-def test_accelerate_goes_on_after_any_batch(loading: Loading, told: bool) -> None:
-    """save_state in an epoch, at its last batch and after it, and load_state in an Accelerator made anew.
-
-    Its loader counts from 0 again, or is told the epoch.
-    """
-    expected = epochs(PARTIAL, 5, **loading)
-    last = len(expected[0])
-    for epoch, done in ((0, 7), (1, 7), (1, last), (2, 0)):
-        accelerator, loader = prepared(stateful(**loading), stateful=True)
-        for _ in range(epoch):
-            one_pass(loader)
-        if done:
-            list(itertools.islice(loader, done))
-        accelerator.save_state("state")
-
-        again, resumed = prepared(stateful(seed=9, **loading), stateful=True)
-        again.load_state("state")
-        if told:
-            resumed.set_epoch(epoch + done // last)
-        assert_goes_on(one_pass(resumed) + one_pass(resumed), expected, epoch, done)
 
 
 def test_accelerate_shares_batches_out() -> None:
