@@ -43,7 +43,6 @@ def test_what_rooms_raise_is_in_the_tree() -> None:
     raised = set(re.findall(r"\braise (?:\w+\.)*([A-Z]\w+)", SOURCE))
     caught = set(re.findall(r"\w+", " ".join(re.findall(r"\bexcept (.+):", SOURCE))))
     apart = {"AttributeError", "IndexError", "TypeError", "StopIteration", "TimeoutError", "BadParameter", "Exit"}
-
     assert raised - CLASSES.keys() - caught <= apart
 
 

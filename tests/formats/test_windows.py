@@ -74,7 +74,6 @@ def test_dense_states_its_size_first(story: Path, story_ids: list[int]) -> None:
 def test_windows_with_gaps_are_no_stream(call: Call, make: Make, story: Path) -> None:
     """Where a window begins after the end of the one before, there is no text to continue: refused."""
     make("window", story, "--max-length", "4", "--stride", "5")
-
     check_refused(call, "tokenize", "x.pt", code=3, line="x.pt: ...leave gaps (stride 5, max_length 4)...")
 
 

@@ -24,9 +24,7 @@ SHAPES = {
 def test_explanations_are_as_they_were(name: str) -> None:
     """The account and the explanation of a max_length and a stride, for a text of 5,145 tokens, are a golden file."""
     coverage = cover(5145, *SHAPES[name])
-
     lines = [*coverage_lines(coverage, *SHAPES[name]), "", *explain_lines(coverage, *SHAPES[name])]
-
     check_golden(name, "\n".join(lines) + "\n")
 
 

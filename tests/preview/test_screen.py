@@ -66,7 +66,6 @@ def is_inert(char: str) -> bool:
 def test_each_code_point_that_acts_on_a_terminal_is_escaped_and_no_other() -> None:
     """Of all code points, those of Cc, Cf (but two joiners), Cs, Zl and Zp become what Python writes for them."""
     every = list(map(chr, range(sys.maxunicode + 1)))
-
     assert visible("".join(every)) == "".join(c if is_inert(c) else ascii(c)[1:-1] for c in every)
 
 

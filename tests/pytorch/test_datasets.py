@@ -66,7 +66,6 @@ def test_sizes_are_whole_numbers(files: Path) -> None:
     dataset = WindowDataset(np.arange(9000), np.uint8(255), np.int16(300))  # type: ignore[arg-type]
     assert (len(dataset), dataset[-1][1].tolist()) == (30, list(range(8701, 8956)))
     assert [x.tolist() for x, _ in WindowDataset(range(9), 4)] == [[0, 1, 2, 3], [4, 5, 6, 7]]  # type: ignore[attr-defined]
-
     for source in (range(50), files / "int64.windows.pt"):
         for name, wrong in (("max_length", 0), ("max_length", torch.tensor(16)), ("stride", 2**31), ("stride", 8.0)):
             with pytest.raises(UsageError, match=f"^{name} .*: must be (a whole number|from 1 to 2147483647)"):
@@ -76,7 +75,6 @@ def test_sizes_are_whole_numbers(files: Path) -> None:
 def test_a_windows_number_is_a_whole_number() -> None:
     """Numpy's and torch's are taken; what is none, or is larger than any, is refused, alone and in a batch."""
     dataset: Any = WindowDataset(np.arange(99), 8)
-
     for number in (2, np.uint8(2), torch.tensor(2), -10):
         assert dataset[number][0][0] == dataset.__getitems__([number])[0][0][0] == 16
     for wrong in (1.0, "1", True, None, np.float32(1), np.True_, slice(2)):
@@ -200,7 +198,6 @@ def test_ids_are_given_in_many_ways() -> None:
     """Sequences, Tensors and arrays of any integer dtype and layout hold ids."""
     ids = np.arange(20)
     arrays = [np.arange(40)[::2] // 2, *map(ids.astype, ("u1", ">i4", "u8"))]
-
     for source in (range(20), deque(ids), array.array("i", ids), torch.tensor(ids).to(torch.uint16), *arrays):
         dataset = WindowDataset(source, 4, 2)  # type: ignore[arg-type]
         assert dataset[1][0].tolist() == [2, 3, 4, 5]
@@ -211,7 +208,6 @@ def test_ids_are_checked_against_a_vocabulary_that_is_known(tmp_path: Path) -> N
     """With ``encoding`` ids must be in it; ``check=False`` takes them as they are."""
     ids = np.array([5, 50257, 7])
     torch.save({"token_ids": torch.from_numpy(ids)}, tmp_path / "x.pt")
-
     for source, error, name in ((ids, UsageError, "ids"), (tmp_path / "x.pt", FileFormatError, r"x\.pt")):
         assert len(WindowDataset(source, 1)) == len(WindowDataset(source, 1, encoding="gpt2", check=False)) == 2
         with pytest.raises(error, match=rf"{name}: id 50257 at \[1\] >= vocabulary 50257"):

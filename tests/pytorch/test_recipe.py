@@ -159,10 +159,8 @@ def test_a_map_of_a_file_travels_by_name(tmp_path: Path) -> None:
     """Ids that numpy maps from a file are mapped there again, from where they are in it."""
     for ids in maps_of(tmp_path).values():
         dataset = WindowDataset(ids, 8, 8)
-
         pickled = pickle.dumps(dataset)
         back = pickle.loads(pickled)  # noqa: S301 - our own
-
         assert len(pickled) < 1000
         assert same_items(back, dataset)
         assert back.identity() == dataset.identity()

@@ -50,7 +50,6 @@ def test_windows_are_the_loops(shape: tuple[int, int, int], cuts: list[int]) -> 
 def test_windows_are_read_only_views(dtype: type[np.generic]) -> None:
     """Windows have the dtype of the ids, also where there is none, share their memory, and cannot be written to."""
     ids = np.arange(30).astype(dtype)
-
     for view in (*view_windows(ids, 4, 1), *view_windows(ids[:3], 4, 2)):
         assert view.dtype == np.dtype(dtype)
         assert np.shares_memory(view, ids) or view.shape == (0, 4)
@@ -64,7 +63,6 @@ def test_windows_are_read_only_views(dtype: type[np.generic]) -> None:
 def test_a_span_is_a_slice(n_tokens: int, start: int, count: int, cuts: list[int]) -> None:
     """A span of the stream is the slice of its ids, for any blocks; one that reaches past the end is an error."""
     ids = np.arange(n_tokens) * 7 + 3
-
     if start + count <= n_tokens:
         for to_the_end in (False, True):
             span = take_span(partition(ids, cuts), start, count, name="story", to_the_end=to_the_end)
@@ -87,9 +85,7 @@ def test_a_span_is_a_slice(n_tokens: int, start: int, count: int, cuts: list[int
 def test_a_stream_is_read_no_further_than_it_must(take: Callable[[Iterator[Ids]], Ids], n_read: int) -> None:
     """Of blocks of ten tokens, those are read that what is wanted lies in, and all only where that is asked for."""
     blocks = iter([np.arange(10)] * 9)
-
     take(blocks)
-
     assert len(list(blocks)) == 9 - n_read
 
 
