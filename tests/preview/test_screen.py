@@ -1,6 +1,6 @@
 """Promises of what a terminal shows: pictures stay as they are, and of no text anything vanishes or acts.
 
-Those of plain lines are here too: numbers read well, pairs have their form.
+Those of plain lines and explanations are here too: numbers read well, each mark is what counting tokens gives.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from support.golden import check_golden
 from support.reference import encode, pair_rows, tiktoken_encoding
 from support.strategies import adversarial_text
 
+from llmprep.preview.explain import coverage_lines, explain_lines
 from llmprep.preview.plain import number, pair_lines, plural, size, visible
 from llmprep.preview.screen import pair_table, shape_story, token_strip
+from llmprep.windows.coverage import cover
 
 HOSTILE = (
     "red \x1b[31m bell\x07 \x1b]52;c;aGk=\x07 \x9b2J \u202eevil\u202c "
@@ -139,3 +141,39 @@ def test_a_pair_table_is_inert_and_loses_no_text(text: str) -> None:
 
     assert space * left + visible(decode(ids)).strip(" ") + space * right in bare
     assert " ".join(map(str, ids)) in bare
+
+
+SHAPES = {"4_4": (4, 4), "4_1": (4, 1), "256_128": (256, 128), "4_9": (4, 9)}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_explanations_are_as_they_were(name: str) -> None:
+    """The account and the explanation of a max_length and a stride, for a text of 5,145 tokens, are a golden file."""
+    coverage = cover(5145, *SHAPES[name])
+    lines = [*coverage_lines(coverage, *SHAPES[name]), "", *explain_lines(coverage, *SHAPES[name])]
+    check_golden(f"explain_{name}.txt", "\n".join(lines) + "\n")
+
+
+@given(length=st.integers(1, 30), stride=st.integers(1, 9))
+def test_the_drawing_is_a_brute_force_drawing(length: int, stride: int) -> None:
+    """Where a column is one token, each window's marks and each target's count stand where a loop puts them."""
+    starts = range(0, 4 * stride, stride)
+    counts = [sum(i + 1 <= t <= i + length for i in starts) for t in range(3 * stride + length + 1)]
+
+    lines = list(explain_lines(cover(1000, length, stride), length, stride))
+
+    assert lines[3:7] == [f"window {k} {' ' * i}{'#' * length}>" for k, i in enumerate(starts)]
+    assert lines[7] == f"target   {''.join(map(str, counts))}"
+
+
+@given(length=st.integers(1, 2000), stride=st.integers(1, 2000))
+def test_a_drawing_fits_and_is_true_to_scale(length: int, stride: int) -> None:
+    """Any shape is drawn in at most 60 columns and a label, its windows and the numbers above them to scale."""
+    lines = list(explain_lines(cover(100_000, length, stride), length, stride))
+
+    ruler, _, scale = lines[2].removeprefix("token    ").partition("   (each column is ")
+    unit = int("0" + re.sub(r"\D", "", scale)) or 1
+    drawn = [line[9:] for line in lines[3:7]]
+    assert all(len(line) <= 62 for line in drawn)
+    assert [len(line) - len(line.lstrip(" ")) for line in drawn] == [k * stride // unit for k in range(4)]
+    assert all(int(number[0]) == number.start() * unit for number in re.finditer(r"\d+", ruler))

@@ -25,9 +25,6 @@ from llmprep.errors import DataError, FileFormatError, InputError, LlmprepError,
 LENGTH, STRIDE = 16, 8
 
 
-# --- windows --------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "name", ["int64.tokens.pt", "uint16.tokens.pt", "int32.windows.pt", "uint16.dense.windows.pt", "store"]
 )
@@ -85,9 +82,6 @@ def test_a_windows_number_is_a_whole_number() -> None:
     for far in (12, -13, 10**30, -(10**30)):
         with pytest.raises(IndexError, match=f"window {far} of 12"):
             dataset[far]
-
-
-# --- paths ----------------------------------------------------------------------------------------
 
 
 def test_a_folder_of_texts_is_read_as_the_command_reads_it(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
@@ -191,9 +185,6 @@ def test_what_makes_no_data_set_is_refused(files: Path, story: Path, tmp_path: P
             WindowDataset(source, **{"max_length": 8, **choices})
 
 
-# --- ids ------------------------------------------------------------------------------------------
-
-
 def test_ids_are_given_in_many_ways() -> None:
     """Sequences, Tensors and arrays of any integer dtype and layout hold ids."""
     ids = np.arange(20)
@@ -225,9 +216,6 @@ def test_a_map_that_can_hold_no_wrong_id_is_not_read(tmp_path: Path) -> None:
     assert time.process_time() - started < 5
     assert len(dataset) == (1 << 35) // 1024 - 1
     assert dataset[-1][0].tolist() == [0] * 1024
-
-
-# --- what it says, and vocabularies ---------------------------------------------------------------
 
 
 def test_it_says_what_it_is(story: Path, files: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

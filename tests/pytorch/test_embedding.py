@@ -87,9 +87,6 @@ def test_the_notebooks_cells_run_with_create_dataloader(order: str, few: Path) -
     assert torch.equal(ours, course(few, order, shuffle=True))
 
 
-# --- weights --------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("order", NOTEBOOKS)
 def test_saved_weights_give_the_same_again(order: str, embed: Embed, few: Path) -> None:
     """--save-weights writes the notebook's tables; with them, windows are shuffled as without, in the order of drawing.

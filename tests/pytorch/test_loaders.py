@@ -85,9 +85,6 @@ def test_no_batch_at_all_warns() -> None:
     assert len(list(create_dataloader(range(13), 4, 4, 4, drop_last=False))) == 1
 
 
-# --- load_windows ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["int64", "int32.dense", "uint16", "apart"])
 def test_loaded_windows_are_torchs_and_may_be_written_to(name: str, files: Path) -> None:
     """load_windows gives what torch.load gives, views of one storage that share a change; no file changes.

@@ -21,26 +21,6 @@ from llmprep.errors import DataError, FileFormatError, InputError, UsageError
 LENGTH = 16
 
 
-@pytest.mark.parametrize("name", ["int64.tokens.pt", "uint16.windows.pt", "apart.windows.pt", "store", "story.txt"])
-def test_it_pickles_by_path(
-    name: str, files: Path, story: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A pickled data set is a path and sizes, wherever the current folder is; it comes back the same."""
-    monkeypatch.chdir(files if name != "story.txt" else story.parent)
-    dataset = WindowDataset(name, LENGTH)
-
-    pickled = pickle.dumps(dataset)
-    monkeypatch.chdir("/")
-    back = pickle.loads(pickled)  # noqa: S301 - our own
-
-    assert len(pickled) < 1000
-    assert same_items(back, dataset)
-    assert (back.identity(), back.kind) == (dataset.identity(), dataset.kind)
-
-
-# --- what has changed -----------------------------------------------------------------------------
-
-
 THINGS = {
     "story.txt", "latin-1", "nothing", "texts", "other texts", "no texts", "from0.pt", "from1.pt", "int64.tokens.pt",
     "apart.windows.pt", "store", "other store",
@@ -73,15 +53,25 @@ def put(source: Path, path: Path) -> None:
 
 @pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize("name", ["story.txt", "texts", "from0.pt", "apart.windows.pt", "store"])
-def test_what_has_become_something_else_is_refused(name: str, check: bool, sources: Path, tmp_path: Path) -> None:
-    """A worker takes a copy, and nothing else that is at the path by then: other ids, other windows, no text at all."""
+def test_it_pickles_by_path_and_contents(
+    name: str, check: bool, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pickled data set is a path and sizes, wherever the current folder is; it comes back the same, from a copy too.
+
+    Nothing else that is at the path by then is taken: other ids, other windows, no text at all.
+    """
+    monkeypatch.chdir(tmp_path)
+    put(sources / name, Path(name))
+    dataset = WindowDataset(name, LENGTH, check=check)
+    pickled = pickle.dumps(dataset)
+    monkeypatch.chdir("/")
     path = tmp_path / name
     put(sources / name, path)
-    dataset = WindowDataset(path, LENGTH, check=check)
-    pickled = pickle.dumps(dataset)
-    put(sources / name, path)
-    assert same_items(pickle.loads(pickled), dataset)  # noqa: S301 - our own
+    back = pickle.loads(pickled)  # noqa: S301 - our own
 
+    assert len(pickled) < 1000
+    assert same_items(back, dataset)
+    assert (back.identity(), back.kind) == (dataset.identity(), dataset.kind)
     for other in THINGS - {name}:
         put(sources / other, path)
         with pytest.raises(InputError, match=f"{path}: has changed since"):
@@ -98,9 +88,6 @@ def test_a_copy_is_checked_where_it_is_opened(files: Path, tmp_path: Path) -> No
 
     with pytest.raises(FileFormatError, match=r"t\.pt: checksum"):
         pickle.loads(pickled)  # noqa: S301 - our own
-
-
-# --- pipes ----------------------------------------------------------------------------------------
 
 
 def test_a_text_through_a_pipe_is_kept(story: Path, tmp_path: Path) -> None:
@@ -136,9 +123,6 @@ def test_a_file_of_tokens_through_a_pipe_is_refused_at_once(files: Path, tmp_pat
     assert closing.is_alive()
     closing.cancel()
     os.close(end)
-
-
-# --- maps of other programs' files ----------------------------------------------------------------
 
 
 def maps_of(folder: Path) -> dict[str, Any]:
