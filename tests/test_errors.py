@@ -67,16 +67,14 @@ CAUSED = {
 
 @pytest.mark.parametrize("name", CAUSED)
 def test_a_command_ends_with_the_errors_code(name: str, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each error reaches the user as one line and its exit code; with LLMPREP_DEBUG=1 it is raised as it is.
-
-    No command line makes the base, the backends differ or a worker die; a reader that is gone gets no line.
-    """
+    """Each error reaches the user as one line and its exit code; with LLMPREP_DEBUG=1 it is raised as it is."""
     check_refusal(call, Refusal(FILES, CAUSED[name], CLASSES[name].exit_code, "..."))
 
     monkeypatch.setenv("LLMPREP_DEBUG", "1")
     with pytest.raises(CLASSES[name]) as raised:
         call(*CAUSED[name].split())
     assert raised.type is CLASSES[name]
+    # No command line makes the base, the backends differ or a worker die; a reader that is gone gets no line.
     assert CLASSES.keys() - CAUSED.keys() == {
         "LlmprepError",
         "BackendsDifferError",

@@ -28,11 +28,7 @@ KEYS = ("input_ids", "target_ids")
 def test_a_windows_file(
     make: Make, max_length: int, stride: int, dtype: str, story: Path, story_ids: list[int], tmp_path: Path
 ) -> None:
-    """`window` writes the textbook loop's rows as views of one storage, or with ``--dense`` as two contiguous tensors.
-
-    The storage holds the stream once, or where windows lie apart, rows of max_length + 1 ids. From windows without gaps
-    comes the stream they were cut from, up to the last target.
-    """
+    """Rows are the textbook loop's, views of one storage or with ``--dense`` apart; the stream comes back from them."""
     shape = ("--max-length", str(max_length), "--stride", str(stride), "--dtype", dtype)
 
     views, dense = make("window", story, *shape), make("window", story, *shape, "--dense", out="dense.pt")

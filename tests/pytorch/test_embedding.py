@@ -89,10 +89,7 @@ def test_the_notebooks_cells_run_with_create_dataloader(order: str, few: Path) -
 
 @pytest.mark.parametrize("order", NOTEBOOKS)
 def test_saved_weights_give_the_same_again(order: str, embed: Embed, few: Path) -> None:
-    """--save-weights writes the notebook's tables; with them, windows are shuffled as without, in the order of drawing.
-
-    ``meta`` has the given weights' hash, and an order that is not the default.
-    """
+    """--save-weights writes the notebook's tables; with them all is as without, and ``meta`` says so."""
     shuffled = f"--shuffle --order {order}"
     expected = course(few, order, context_length=4, shuffle=True)
 

@@ -87,10 +87,7 @@ def test_no_batch_at_all_warns() -> None:
 
 @pytest.mark.parametrize("name", ["int64", "int32.dense", "uint16", "apart"])
 def test_loaded_windows_are_torchs_and_may_be_written_to(name: str, files: Path) -> None:
-    """load_windows gives what torch.load gives, views of one storage that share a change; no file changes.
-
-    With ``dense``, copies of the same numbers that share nothing.
-    """
+    """They are torch.load's, and share a change, or with ``dense`` share nothing; the file never changes."""
     path = files / f"{name}.windows.pt"
     before = path.read_bytes()
     theirs = torch.load(path, weights_only=True, mmap=True)

@@ -56,10 +56,7 @@ def put(source: Path, path: Path) -> None:
 def test_it_pickles_by_path_and_contents(
     name: str, check: bool, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pickled data set is a path and sizes, wherever the current folder is; it comes back the same, from a copy too.
-
-    Nothing else that is at the path by then is taken: other ids, other windows, no text at all.
-    """
+    """It is a path and sizes, wherever the current folder is; a copy is taken, and nothing else there."""
     monkeypatch.chdir(tmp_path)
     put(sources / name, Path(name))
     dataset = WindowDataset(name, LENGTH, check=check)
@@ -91,10 +88,7 @@ def test_a_copy_is_checked_where_it_is_opened(files: Path, tmp_path: Path) -> No
 
 
 def test_a_text_through_a_pipe_is_kept(story: Path, tmp_path: Path) -> None:
-    """A pipe is opened once, so none of the text is lost or waited for; the data set travels with its ids.
-
-    In the place of a text, what comes through it is compared with what was read before.
-    """
+    """A pipe is opened once; the data set travels with its ids; one in the place of a text is compared with that."""
     with piped(tmp_path / "pipe", story.read_bytes()) as pipe:
         dataset = WindowDataset(pipe, LENGTH)
     path = Path(shutil.copy(story, tmp_path / "text"))

@@ -72,10 +72,7 @@ def test_each_thing_comes_exactly_once() -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 1001, 2 * PLACES_AT_ONCE + 17])
 def test_ranks_share_one_order_out(n: int) -> None:
-    """Rank r of w takes places r, r + w, ... of each epoch's order; where there are more ranks, the last have none.
-
-    The order goes on where one part of it, worked out at once, ends and the next begins.
-    """
+    """Rank r of w takes places r, r + w, ... of each epoch's order; where there are more ranks, the last have none."""
     for world_size in range(1, 9):
         samplers = [WindowSampler(range(n), seed=3, rank=rank, world_size=world_size) for rank in range(world_size)]
         for epoch in range(2):

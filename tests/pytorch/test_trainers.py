@@ -87,13 +87,6 @@ def stateful(n: int = PARTIAL, *, state: Any = None, **choices: Any) -> Any:
     return loader
 
 
-def loaded(start: int, **loading: Any) -> Any:
-    """A loader of torch's whose sampler was given a place in epoch 1."""
-    loader = plain(seed=9, **loading)
-    loader.sampler.load_state_dict(WindowSampler(numbered(PARTIAL), seed=SEED, epoch=1, start=start).state_dict())
-    return loader
-
-
 def assert_goes_on(coming: Batches, expected: list[Batches], epoch: int, done: int) -> None:
     """At least a whole epoch has come, and just what was to come after so many batches of an epoch."""
     rest = [*expected[epoch][done:], *itertools.chain.from_iterable(expected[epoch + 1 :])]
@@ -128,10 +121,7 @@ def stop(loader: Any, epoch: int, done: int) -> Any:
 @pytest.mark.parametrize("trainer", ["a loop", "accelerate"])
 @pytest.mark.parametrize(("n", "loading"), CASES, ids=str)
 def test_a_stateful_loader_goes_on_after_any_batch(n: int, loading: Loading, trainer: str, counting: str) -> None:
-    """In an epoch, at its last batch, and after it: what was to come comes, over the next boundary too.
-
-    set_epoch changes nothing, whether a trainer counts from 0 again or goes on counting.
-    """
+    """What was to come comes, over the next boundary too, whether a trainer counts from 0, on, or not."""
     expected = epochs(n, 5, **loading)
     last = len(expected[0])
     for epoch, done in ((0, 7), (1, 7), (1, last), (2, 0)):
@@ -236,10 +226,7 @@ def gone_on(expected: list[Batches], epoch: int, done: int) -> Seen:
 @pytest.mark.parametrize("kind", ["the module of README", "a stateful loader"])
 @pytest.mark.parametrize("loading", [DROPPED, READER, {**STAYING, **DROPPED}], ids=str)
 def test_lightning_goes_on(loading: Loading, kind: str, windows_module: type[Any]) -> None:
-    """A checkpoint in an epoch, and with the module at its last batch and its end, goes on exactly; and once more.
-
-    Its epochs are the sampler's, though it sets the epoch after workers have begun to read.
-    """
+    """A checkpoint goes on exactly, and once more, though Lightning sets the epoch after workers have begun to read."""
     expected = epochs(PARTIAL, 3, **loading)
     last = len(expected[0])
     saves = {("step", 7): (0, 7), ("step", last + 7): (1, 7)}
@@ -260,14 +247,6 @@ def test_lightning_goes_on(loading: Loading, kind: str, windows_module: type[Any
     assert fit(data(), resume=True) == gone_on(expected, 0, 9)
 
 
-@pytest.mark.parametrize(("start", "loading"), [(28, ALONE), (38, READER), (0, STAYING)])
-def test_a_fresh_lightning_goes_on_with_a_loaded_sampler(start: int, loading: Loading) -> None:
-    """A Trainer that counts from 0 goes on at the loaded place, and then from epoch to epoch."""
-    seen = fit(loaded(start, **loading))
-    assert list(itertools.chain(*seen.pop(0))) == list(itertools.chain(*epochs(PARTIAL, 2)[1]))[start:]
-    assert seen == dict(enumerate(epochs(PARTIAL, 4)[2:], 1))
-
-
 # --- accelerate -----------------------------------------------------------------------------------
 
 
@@ -281,14 +260,13 @@ def prepared(loader: Any, *, stateful: bool = False) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("loading", [ALONE, READER], ids=str)
 def test_accelerate_passes_are_epochs(loading: Loading) -> None:
-    """It sets the epoch, from 0 on, before each pass: that changes nothing, also of a place that was loaded before.
-
-    set_epoch and skip_first_batches go on where a loop stopped, with a sampler that was not loaded. Processes draw one
-    order, of a sampler that knows of no ranks, and share its batches out.
-    """
+    """That it sets the epoch changes nothing, of a loaded place neither; it skips batches, and shares them out."""
     expected = epochs(PARTIAL, 4)
     _, other = prepared(stateful(**loading), stateful=True)
-    _, resumed = prepared(loaded(28, **loading))
+    place = WindowSampler(numbered(PARTIAL), seed=SEED, epoch=1, start=28).state_dict()
+    loaded = plain(seed=9, **loading)
+    loaded.sampler.load_state_dict(place)
+    _, resumed = prepared(loaded)
     accelerator, loader = prepared(plain(**loading))
 
     assert [one_pass(loader) for _ in range(3)] == [one_pass(other) for _ in range(3)] == expected[:3]
