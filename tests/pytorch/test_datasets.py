@@ -31,7 +31,6 @@ LENGTH, STRIDE = 16, 8
 def test_items_are_the_loops_windows(name: str, files: Path, text: str) -> None:
     """Every item, one by one and gathered, is the textbook loop's window, int64, and a copy that may be written to."""
     inputs, targets = reference.window_rows(reference.encode(text), LENGTH, STRIDE)
-
     stand_for_paths = {entry.name: entry for entry in os.scandir(files)}
     dataset: Any = WindowDataset(stand_for_paths[name], LENGTH, STRIDE)
     dataset[0][0].zero_()

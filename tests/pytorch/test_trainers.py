@@ -94,9 +94,6 @@ def assert_goes_on(coming: Batches, expected: list[Batches], epoch: int, done: i
     assert len(coming) >= len(expected[0]), (epoch, done)
 
 
-# --- torch and torchdata --------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("loading", LOADINGS, ids=str)
 @pytest.mark.parametrize("make", [plain, stateful])
 def test_passes_of_a_loader_are_epochs(make: Callable[..., Any], loading: Loading) -> None:
@@ -163,18 +160,14 @@ def test_a_stateful_loader_goes_on_from_odd_places(loading: Loading) -> None:
         assert_goes_on(one_pass(resumed) + one_pass(resumed), epochs(6, 5), epoch, done)
 
 
-# --- Lightning ------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
-def windows_module() -> type[Any]:
+def windows_module() -> Any:
     """The DataModule that README shows."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
     exec(next(block for block in blocks if "LightningDataModule" in block), names)  # noqa: S102 - our own README
-    module: type[Any] = names["Windows"]
-    return module
+    return names["Windows"]
 
 
 def fit(data: Any, save: tuple[str, int] | None = None, *, resume: bool = False) -> Seen:
@@ -225,7 +218,7 @@ def gone_on(expected: list[Batches], epoch: int, done: int) -> Seen:
 
 @pytest.mark.parametrize("kind", ["the module of README", "a stateful loader"])
 @pytest.mark.parametrize("loading", [DROPPED, READER, {**STAYING, **DROPPED}], ids=str)
-def test_lightning_goes_on(loading: Loading, kind: str, windows_module: type[Any]) -> None:
+def test_lightning_goes_on(loading: Loading, kind: str, windows_module: Any) -> None:
     """A checkpoint goes on exactly, and once more, though Lightning sets the epoch after workers have begun to read."""
     expected = epochs(PARTIAL, 3, **loading)
     last = len(expected[0])
@@ -245,9 +238,6 @@ def test_lightning_goes_on(loading: Loading, kind: str, windows_module: type[Any
     fit(data(), ("step", 7))
     fit(data(), ("step", 9), resume=True)
     assert fit(data(), resume=True) == gone_on(expected, 0, 9)
-
-
-# --- accelerate -----------------------------------------------------------------------------------
 
 
 def prepared(loader: Any, *, stateful: bool = False) -> tuple[Any, Any]:
