@@ -118,21 +118,19 @@ def test_a_name_is_never_a_pattern(files: Path, tmp_path: Path, monkeypatch: pyt
             WindowDataset(name)
 
 
-@pytest.mark.parametrize("load", [WindowDataset, load_windows])
-def test_a_path_leads_where_the_system_says(
-    load: Any, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_path_leads_where_the_system_says(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``..`` after a link to a folder is a step back from there; where there is no current folder, that is an error."""
     (tmp_path / "real" / "inner").mkdir(parents=True)
     (tmp_path / "link").symlink_to("real/inner")
     shutil.copy(files / "int64.windows.pt", tmp_path / "real" / "w.pt")
     monkeypatch.chdir(tmp_path)
-    assert len(load("link/../w.pt")[0]) > 1
+    assert len(WindowDataset("link/../w.pt")) == len(load_windows("link/../w.pt")[0]) > 1
 
     monkeypatch.chdir("real/inner")
     (tmp_path / "real" / "inner").rmdir()
-    with pytest.raises(InputError, match=r"w\.pt: the current folder is gone"):
-        load("w.pt")
+    for load in (WindowDataset, load_windows):
+        with pytest.raises(InputError, match=r"w\.pt: the current folder is gone"):
+            load("w.pt")
 
 
 def test_a_split_of_a_store_is_its_part(story: Path, text: str, tmp_path: Path) -> None:

@@ -98,8 +98,7 @@ def assert_goes_on(coming: Batches, expected: list[Batches], epoch: int, done: i
 @pytest.mark.parametrize("make", [plain, stateful])
 def test_passes_of_a_loader_are_epochs(make: Callable[..., Any], loading: Loading) -> None:
     """Three passes are the epochs 0, 1 and 2, however often a loader asks for an iterator; without batches too."""
-    loader = make(**loading)
-    single = make(6, batch_size=None, collate_fn=None, **loading)
+    loader, single = make(**loading), make(6, batch_size=None, collate_fn=None, **loading)
     assert [one_pass(loader) for _ in range(3)] == epochs(PARTIAL, 3)
     for epoch in epochs(6, 3):
         assert [int(window[0][0]) // 10 for window in single] == list(itertools.chain(*epoch))
@@ -203,11 +202,11 @@ def fit(data: Any, save: tuple[str, int] | None = None, *, resume: bool = False)
                 raise InterruptedError
 
     model = Model()
-    quiet: Any = ("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing")
-    trainer = Trainer(max_epochs=3, accelerator="cpu", devices=1, **dict.fromkeys(quiet, False))
+    loud = ("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing")
+    choices: dict[str, Any] = {"max_epochs": 3, "accelerator": "cpu", "devices": 1, **dict.fromkeys(loud, False)}
     given = "datamodule" if isinstance(data, LightningDataModule) else "train_dataloaders"
     with pytest.raises(InterruptedError) if save else contextlib.nullcontext():
-        trainer.fit(model, **{given: data}, ckpt_path="a.ckpt" if resume else None)
+        Trainer(**choices).fit(model, **{given: data}, ckpt_path="a.ckpt" if resume else None)
     return model.seen
 
 

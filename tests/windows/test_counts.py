@@ -41,18 +41,16 @@ def test_a_window_is_required_or_explained(shape: tuple[int, int, int]) -> None:
 
 def test_sizes_pass_as_int_or_are_named() -> None:
     """A size in range passes, as an int of Python's; any other is an error with its name, value and a reason."""
+    size: Any
     for size in (1, 2_147_483_647, np.int64(7)):
         assert repr(check_size("stride", size)) == str(size)
         check_window(size, size)
-    far: list[Any] = [0, -1, 2_147_483_648, np.int64(0)]
-    others: list[Any] = [True, 4.0, "4", None]
-    reasons = [*((size, f"{size}: must be from 1 to 2147483647") for size in far)]
-    reasons += [(size, f"{size!r}: must be a whole number") for size in others]
-    for size, reason in reasons:
-        with pytest.raises(UsageError, match=f"^max_length {re.escape(reason)}$"):
-            check_window(size, 1)
-        with pytest.raises(UsageError, match=f"^stride {re.escape(reason)}$"):
-            check_window(1, size)
+    for size in (0, -1, 2_147_483_648, np.int64(0), True, 4.0, "4", None):
+        whole = isinstance(size, int | np.integer) and size is not True
+        reason = re.escape(f"{size}: must be from 1 to 2147483647" if whole else f"{size!r}: must be a whole number")
+        for name, sizes in (("max_length", (size, 1)), ("stride", (1, size))):
+            with pytest.raises(UsageError, match=f"^{name} {reason}$"):
+                check_window(*sizes)
 
 
 @given(n_tokens=st.integers(0, 10**12), percent=st.integers(0, 100))
