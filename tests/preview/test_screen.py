@@ -75,14 +75,7 @@ def test_numbers_in_words() -> None:
     """Digits are grouped, a noun is singular only for one, and bytes have the largest unit that leaves 1.0 or more."""
     assert [number(999), number(1000), number(10**9)] == ["999", "1,000", "1,000,000,000"]
     assert [plural(0, "token"), plural(1, "token"), plural(1286, "token")] == ["0 tokens", "1 token", "1,286 tokens"]
-    sizes = {
-        0: "0 bytes",
-        999: "999 bytes",
-        1000: "1.0 kB",
-        999_949: "999.9 kB",
-        999_950: "1.0 MB",
-        10**19: "10000.0 PB",
-    }
+    sizes = {999: "999 bytes", 1000: "1.0 kB", 999_949: "999.9 kB", 999_950: "1.0 MB", 10**19: "10000.0 PB"}
     assert {n_bytes: size(n_bytes) for n_bytes in sizes} == sizes
 
 

@@ -107,11 +107,10 @@ def test_loaded_windows_are_torchs_and_may_be_written_to(name: str, files: Path)
 
 
 def test_a_file_that_is_not_sound_is_not_loaded(files: Path, tmp_path: Path) -> None:
-    """A flipped bit, which torch would not notice, ids of no vocabulary, another kind, nothing at all."""
+    """A flipped bit, ids of no vocabulary, another kind, nothing at all."""
     data = bytearray((files / "int64.windows.pt").read_bytes())
     data[200] ^= 1
     (tmp_path / "damaged.pt").write_bytes(data)
-    torch.load(tmp_path / "damaged.pt", weights_only=True)
     torch.save(dict.fromkeys(("input_ids", "target_ids"), torch.tensor([[1, -1]])), tmp_path / "ids.pt")
 
     load: Any
