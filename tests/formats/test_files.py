@@ -1,4 +1,4 @@
-"""Promises of files: what each format holds, what ``meta`` states, and that nothing else decides a byte."""
+"""Promises of files: what each format and its ``meta`` hold, wrong ids named, and that nothing else decides a byte."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ import pytest
 import torch
 from support import reference
 from support.commands import Call
+from support.refusals import check_refused
 from support.streams import Make, ids_sha256, saved, sha256
 
 from llmprep import __version__
 from llmprep.errors import FileFormatError, UsageError
+from llmprep.formats.ids import check_ids, hash_ids, id_blocks
 from llmprep.formats.meta import check_dtype, checked_meta, wrong_keys
-from llmprep.formats.verify import verify_file
-from llmprep.formats.weights import WEIGHT_KEYS, write_weights
-from llmprep.ptfile.reading import read_pt
 
 COMMANDS = (
-    "tokenize",
     "tokenize --dtype uint16",
     "pairs --windows 3",
     "window --max-length 7 --stride 3",
@@ -59,11 +57,9 @@ def test_another_encoding(make: Make, call: Call, story: Path, vocab_dir: Path) 
     meta = loaded["meta"]
     assert (meta["encoding"], meta["n_vocab"]) == ("cl100k_base", 100_277)
     assert meta["vocab_sha256"] == sha256(reference.rank_file("cl100k_base"))
+    line = "--dtype uint16: holds ids up to 65535, this vocabulary has 100277..."
     for command in ("tokenize", "window"):
-        ended = call(command, *options, "uint16", "-o", "new.pt")
-        assert ended.code == 2
-        assert b"holds ids up to 65535, this vocabulary has 100277" in ended.stderr
-        assert not Path("new.pt").exists()
+        check_refused(call, command, *options, "uint16", "-o", "new.pt", code=2, line=line)
 
 
 TEXT = {"newlines": "universal", "separator": "eot", "special": "allow"}
@@ -76,11 +72,7 @@ SHAPE = {"max_length": 4, "stride": 4, "dim": 2, "context_length": 1024, "dtype"
     [
         ("tokenize --dtype int32", "tokens", {"dtype": "int32"}),
         ("pairs --start 9", "pairs", {"start": 9, "context_size": 4, "windows": 1, "dtype": "int64"}),
-        (
-            "window --max-length 7 --stride 3",
-            "windows",
-            {"max_length": 7, "stride": 3, "dtype": "int64", "dense": False},
-        ),
+        ("window --max-length 7", "windows", {"max_length": 7, "stride": 7, "dtype": "int64", "dense": False}),
         ("embed --max-length 4 --dim 2 --dtype float16 --batches 2 --shuffle", "embeddings", SHAPE | SAMPLED),
     ],
 )
@@ -89,7 +81,6 @@ def test_meta(
 ) -> None:
     """``meta`` says what a file was made from and with which options that decide its content, and nothing else."""
     meta = make(*command.split(), story)["meta"]
-
     record = {"name": "story.txt", "bytes": story.stat().st_size, "sha256": sha256(story.read_bytes())}
     assert meta == {
         "format": "llmprep/1",
@@ -110,7 +101,7 @@ def test_meta(
 def test_bytes_do_not_depend_on_where_and_when(
     make: Make, command: str, story: Path, story_ids: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another folder, path, name, clock, time zone, home and user, or a tokens file for the text: the same bytes."""
+    """Another folder, path, name and clock, or a tokens file in place of the text: the same bytes."""
     (tmp_path / "elsewhere").mkdir()
     shutil.copy(story, tmp_path / "elsewhere")
     loaded = make(*command.split(), story)
@@ -122,8 +113,6 @@ def test_bytes_do_not_depend_on_where_and_when(
     assert (tmp_path / "from_ids.pt").read_bytes() == before
 
     monkeypatch.chdir(tmp_path / "elsewhere")
-    for name, value in (("TZ", "Asia/Kolkata"), ("HOME", "/none"), ("USER", "somebody")):
-        monkeypatch.setenv(name, value)
     monkeypatch.setattr(time, "time", lambda: 2e9)
     os.utime("story.txt", (1e9, 1e9))
     make(*command.split(), "./story.txt", out="another name.pt")
@@ -164,11 +153,26 @@ def test_uint16_holds_65536_ids() -> None:
         check_dtype("uint16", 65_537)
 
 
-def test_a_weights_file_is_written_and_verified(tmp_path: Path) -> None:
-    """Two tables under their names are recognised, and their shapes stated."""
-    with (tmp_path / "x.pt").open("wb") as sink:
-        write_weights(sink, {key: np.ones(shape) for key, shape in zip(WEIGHT_KEYS[1], ((5, 2), (3, 2)), strict=True)})
+def test_the_first_wrong_id_is_named_with_its_place() -> None:
+    """`check_ids` names the id, its index and the size of the vocabulary, in windows and far into a long stream."""
+    windows, stream = np.full((4, 15), 50256, np.int32), np.full(1_000_000, 50256)
+    check_ids(windows, 50257, "x.pt")
+    windows[3, 12:] = -1
+    stream[987_654:] = 50257
 
-    held = list(verify_file(read_pt(tmp_path / "x.pt")))
+    with pytest.raises(FileFormatError, match=r"^x\.pt: id -1 at \[3, 12\] is negative$"):
+        check_ids(windows, 50257, "x.pt")
+    with pytest.raises(FileFormatError, match=r"^x\.pt: id 50257 at \[987654\] >= vocabulary 50257$"):
+        check_ids(stream, 50257, "x.pt")
 
-    assert held == ["checksums of 2 tensors hold", "token table [5, 2], positional table [3, 2]"]
+
+@pytest.mark.parametrize("n", [0, 1, 1 << 18, (1 << 20) + 1])
+def test_blocks_and_hash_are_of_every_id(n: int) -> None:
+    """Ids of any dtype, in blocks, are the same as uint32, and have one hash."""
+    ids = np.arange(n) % 50_000
+
+    blocks = list(id_blocks(ids))
+
+    assert {block.dtype for block in blocks} <= {np.dtype(np.uint32)}
+    assert np.array_equal(np.concatenate([*blocks, np.empty(0, np.uint32)]), ids)
+    assert hash_ids(ids) == hash_ids(ids.astype(np.uint16)) == ids_sha256(ids.tolist())

@@ -1,9 +1,14 @@
-"""Promises of what a terminal shows: pictures stay as they are, and of no text anything vanishes or acts."""
+"""Promises of what a terminal shows: pictures stay as they are, and of no text anything vanishes or acts.
+
+Those of plain lines and explanations are here too: numbers read well, each mark is what counting tokens gives.
+"""
 
 from __future__ import annotations
 
 import io
 import re
+import sys
+import unicodedata
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -11,13 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
-from support.commands import ROOT, SAMPLES
-from support.golden import GOLDEN, check_golden
+from support.commands import SAMPLES
+from support.golden import check_golden
 from support.reference import encode, pair_rows, tiktoken_encoding
 from support.strategies import adversarial_text
 
-from llmprep.preview.plain import visible
+from llmprep.preview.explain import coverage_lines, explain_lines
+from llmprep.preview.plain import number, pair_lines, plural, size, visible
 from llmprep.preview.screen import pair_table, shape_story, token_strip
+from llmprep.windows.coverage import cover
 
 HOSTILE = (
     "red \x1b[31m bell\x07 \x1b]52;c;aGk=\x07 \x9b2J \u202eevil\u202c "
@@ -51,6 +58,39 @@ def without_colours(drawn: str) -> str:
     bare = re.sub(r"\x1b\[[0-9;]*m", "", drawn)
     assert visible(bare.replace("\n", "")) == bare.replace("\n", "")
     return bare
+
+
+def is_inert(char: str) -> bool:
+    """Whether a character does nothing to a terminal but appear."""
+    return char in "\u200c\u200d" or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def test_each_code_point_that_acts_on_a_terminal_is_escaped_and_no_other() -> None:
+    """Of all code points, those of Cc, Cf (but two joiners), Cs, Zl and Zp become what Python writes for them."""
+    every = list(map(chr, range(sys.maxunicode + 1)))
+    assert visible("".join(every)) == "".join(c if is_inert(c) else ascii(c)[1:-1] for c in every)
+
+
+def test_numbers_in_words() -> None:
+    """Digits are grouped, a noun is singular only for one, and bytes have the largest unit that leaves 1.0 or more."""
+    assert [number(999), number(1000), number(10**9)] == ["999", "1,000", "1,000,000,000"]
+    assert [plural(0, "token"), plural(1, "token"), plural(1286, "token")] == ["0 tokens", "1 token", "1,286 tokens"]
+    sizes = {999: "999 bytes", 1000: "1.0 kB", 999_949: "999.9 kB", 999_950: "1.0 MB", 10**19: "10000.0 PB"}
+    assert {n_bytes: size(n_bytes) for n_bytes in sizes} == sizes
+
+
+@settings(max_examples=8)
+@given(text=adversarial_text.map(lambda text: f"{text[:30]} and\x1b"))
+def test_pairs_are_inert_lines(text: str) -> None:
+    """Each pair of any text has a line of ids and, with a vocabulary, one of text; none acts on a terminal."""
+    ids = encode(text)
+    pairs = list(pair_rows(ids, len(ids) - 1))
+
+    as_ids, lines = list(pair_lines(pairs, None)), list(pair_lines(pairs, decode))
+
+    assert as_ids == lines[: len(pairs)] == [f"{context} ----> {target}" for context, target in pairs]
+    assert lines[len(pairs) :] == [f"{visible(decode(c))} ----> {visible(decode([target]))}" for c, target in pairs]
+    assert all(is_inert(char) for line in lines for char in line)
 
 
 PICTURES: dict[str, Callable[[], RenderableType]] = {
@@ -96,9 +136,37 @@ def test_a_pair_table_is_inert_and_loses_no_text(text: str) -> None:
     assert " ".join(map(str, ids)) in bare
 
 
-def test_golden_files_are_all_in_use() -> None:
-    """No golden file is left that no test compares with."""
-    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+SHAPES = {"4_4": (4, 4), "4_1": (4, 1), "256_128": (256, 128), "4_9": (4, 9)}
 
-    names = {path.name for path in GOLDEN.iterdir() if not path.name.startswith("session_")}
-    assert {name for name in names if f'"{name}"' not in source} == set()
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_explanations_are_as_they_were(name: str) -> None:
+    """The account and the explanation of a max_length and a stride, for a text of 5,145 tokens, are a golden file."""
+    coverage = cover(5145, *SHAPES[name])
+    lines = [*coverage_lines(coverage, *SHAPES[name]), "", *explain_lines(coverage, *SHAPES[name])]
+    check_golden(f"explain_{name}.txt", "\n".join(lines) + "\n")
+
+
+@given(length=st.integers(1, 30), stride=st.integers(1, 9))
+def test_the_drawing_is_a_brute_force_drawing(length: int, stride: int) -> None:
+    """Where a column is one token, each window's marks and each target's count stand where a loop puts them."""
+    starts = range(0, 4 * stride, stride)
+    counts = [sum(i + 1 <= t <= i + length for i in starts) for t in range(3 * stride + length + 1)]
+
+    lines = list(explain_lines(cover(1000, length, stride), length, stride))
+
+    assert lines[3:7] == [f"window {k} {' ' * i}{'#' * length}>" for k, i in enumerate(starts)]
+    assert lines[7] == f"target   {''.join(map(str, counts))}"
+
+
+@given(length=st.integers(1, 2000), stride=st.integers(1, 2000))
+def test_a_drawing_fits_and_is_true_to_scale(length: int, stride: int) -> None:
+    """Any shape is drawn in at most 60 columns and a label, its windows and the numbers above them to scale."""
+    lines = list(explain_lines(cover(100_000, length, stride), length, stride))
+
+    ruler, _, scale = lines[2].removeprefix("token    ").partition("   (each column is ")
+    unit = int("0" + re.sub(r"\D", "", scale)) or 1
+    drawn = [line[9:] for line in lines[3:7]]
+    assert all(len(line) <= 62 for line in drawn)
+    assert [len(line) - len(line.lstrip(" ")) for line in drawn] == [k * stride // unit for k in range(4)]
+    assert all(int(number[0]) == number.start() * unit for number in re.finditer(r"\d+", ruler))

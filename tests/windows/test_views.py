@@ -1,4 +1,4 @@
-"""Promises of views: the textbook loop's windows, without a copy, from any blocks, and back to the stream."""
+"""Promises of views: the textbook loop's windows, without a copy, from any blocks, and back to the stream; of pairs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from support.strategies import window_shapes
 
 from llmprep.errors import DataError
 from llmprep.windows.counts import count_windows
+from llmprep.windows.pairs import grow_pairs
 from llmprep.windows.views import Ids, stream_of, take_rows, take_span, view_windows
 
 cut_places = st.lists(st.integers(0, 400), max_size=8)
@@ -49,7 +50,6 @@ def test_windows_are_the_loops(shape: tuple[int, int, int], cuts: list[int]) -> 
 def test_windows_are_read_only_views(dtype: type[np.generic]) -> None:
     """Windows have the dtype of the ids, also where there is none, share their memory, and cannot be written to."""
     ids = np.arange(30).astype(dtype)
-
     for view in (*view_windows(ids, 4, 1), *view_windows(ids[:3], 4, 2)):
         assert view.dtype == np.dtype(dtype)
         assert np.shares_memory(view, ids) or view.shape == (0, 4)
@@ -63,7 +63,6 @@ def test_windows_are_read_only_views(dtype: type[np.generic]) -> None:
 def test_a_span_is_a_slice(n_tokens: int, start: int, count: int, cuts: list[int]) -> None:
     """A span of the stream is the slice of its ids, for any blocks; one that reaches past the end is an error."""
     ids = np.arange(n_tokens) * 7 + 3
-
     if start + count <= n_tokens:
         for to_the_end in (False, True):
             span = take_span(partition(ids, cuts), start, count, name="story", to_the_end=to_the_end)
@@ -74,19 +73,34 @@ def test_a_span_is_a_slice(n_tokens: int, start: int, count: int, cuts: list[int
         take_span(partition(ids, cuts), start, count, name="story")
 
 
-@pytest.mark.parametrize(
-    ("take", "n_read"),
-    [
-        (lambda blocks: next(take_rows(blocks, 4, 100)), 1),
-        (lambda blocks: take_span(blocks, 5, 15, name="story"), 2),
-        (lambda blocks: take_span(blocks, 5, 15, name="story", to_the_end=True), 9),
-    ],
-    ids=["the first row", "a span", "a span, and the stream's figures"],
-)
-def test_a_stream_is_read_no_further_than_it_must(take: Callable[[Iterator[Ids]], Ids], n_read: int) -> None:
+def test_a_stream_is_read_no_further_than_it_must() -> None:
     """Of blocks of ten tokens, those are read that what is wanted lies in, and all only where that is asked for."""
-    blocks = iter([np.arange(10)] * 9)
+    takes: dict[int, Callable[[Iterator[Ids]], Ids]] = {
+        1: lambda blocks: next(take_rows(blocks, 4, 100)),
+        2: lambda blocks: take_span(blocks, 5, 15, name="story"),
+        9: lambda blocks: take_span(blocks, 5, 15, name="story", to_the_end=True),
+    }
+    for n_read, take in takes.items():
+        blocks = iter([np.arange(10)] * 9)
+        take(blocks)
+        assert len(list(blocks)) == 9 - n_read
 
-    take(blocks)
 
-    assert len(list(blocks)) == 9 - n_read
+@pytest.mark.parametrize("dtype", [np.uint16, np.int64])
+@given(context_size=st.integers(1, 12), n_windows=st.integers(1, 6), pad_id=st.sampled_from([0, 199_999]))
+def test_pairs_grow_as_in_the_loop(dtype: type, context_size: int, n_windows: int, pad_id: int) -> None:
+    """Each window's pairs, or those of one, are the loop's, in int64, padded on the right; windows come in turn."""
+    ids: Ids = (np.arange(context_size * n_windows + 1) * 7 + 3).astype(dtype)
+    starts = range(0, context_size * n_windows, context_size)
+    expected = [pair for start in starts for pair in reference.pair_rows(ids[start:].tolist(), context_size)]
+
+    pairs = grow_pairs(ids, context_size, n_windows=n_windows, pad_id=pad_id)
+
+    assert list(pairs) == expected
+    assert pairs.lengths.tolist() == [len(context) for context, _ in expected]
+    assert pairs.targets.tolist() == [target for _, target in expected]
+    assert pairs.contexts.tolist() == [context + [pad_id] * (context_size - len(context)) for context, _ in expected]
+    first = grow_pairs(ids, context_size)
+    assert list(first) == expected[:context_size]
+    assert first.contexts[0].tolist() == [ids[0]] + [0] * (context_size - 1)
+    assert pairs.contexts.dtype == pairs.lengths.dtype == pairs.targets.dtype == np.int64
