@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from subprocess import TimeoutExpired
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,9 +43,13 @@ def test_no_space_at_any_step_leaves_a_store_that_resumes(
     """Whichever file cannot be put in place, the plan, a shard, a receipt or the manifest, the next run ends well."""
     paths = write_files(here, {"a.txt": "one two three"})
     build(paths, "expected")
-    answers = [os.replace] * step + [no_space]
+    answers: list[Callable[[Any, Any], None]] = [*[os.replace] * step, no_space]
+
+    def replace(source: object, target: object) -> None:
+        answers.pop(0)(source, target)
+
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", lambda source, target: answers.pop(0)(source, target))
+        patch.setattr(os, "replace", replace)
         with pytest.raises(OutputError, match="no space left on the device"):
             build(paths, "s")
     assert (temporaries("s"), answers) == ([], [])
