@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
 import hashlib
 import json
@@ -13,11 +12,11 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.stores import SMALL, json_lines, write_files
 from support.strategies import adversarial_text
@@ -49,40 +48,33 @@ def plan_of(paths: Sequence[str], shard_bytes: int, options: TextOptions | None 
     return plan_corpus(find_sources(paths), SMALL, options or TextOptions(), Sharding(shard_bytes))
 
 
-@functools.cache
-def encoder(special: Special) -> Encoder:
-    """An encoder with the small vocabulary."""
-    return Encoder(SMALL, special, "tiktoken")
+ENCODERS = {special: Encoder(SMALL, special, "tiktoken") for special in get_args(Special)}
 
 
 def read_shards(paths: Sequence[str], shard_bytes: int, options: TextOptions | None = None) -> list[list[int]]:
     """Each shard's ids, read as a worker reads them."""
     options = options or TextOptions()
     jobs = make_jobs(plan_of(paths, shard_bytes, options), Path(), SMALL, options, EFFORT)
-    streams = [
-        stream_text(job.sources, SMALL, options, EFFORT, encoder(options.special), continues=job.continues)
-        for job in jobs
-    ]
+    encoder = ENCODERS[options.special]
+    streams = [stream_text(job.sources, SMALL, options, EFFORT, encoder, continues=job.continues) for job in jobs]
     return [np.concatenate([*stream, []]).tolist() for stream in streams]
 
 
 def single(paths: Sequence[str], options: TextOptions | None = None) -> list[int]:
     """The ids of the same corpus as one stream."""
     options = options or TextOptions()
-    stream = stream_text(find_sources(paths), SMALL, options, EFFORT, encoder(options.special))
-    return [int(token_id) for token_id in np.concatenate([*stream])]
+    stream = stream_text(find_sources(paths), SMALL, options, EFFORT, ENCODERS[options.special])
+    ids: list[int] = np.concatenate([*stream]).tolist()
+    return ids
 
-
-# --- the same stream ------------------------------------------------------------------------------
 
 # NUL bytes make a short text look like no text at all.
-texts = adversarial_text.map(lambda text: text.replace("\x00", ""))
-chinese = st.text("\u4e2d\u6587\u3002\u65e5\u672c\n", max_size=100)
+texts = adversarial_text.map(lambda text: text.replace("\x00", "")) | st.text(
+    "\u4e2d\u6587\u3002\u65e5\n", max_size=100
+)
 files = st.one_of(
     st.tuples(st.just(".txt"), texts.map(str.encode)),
-    st.tuples(st.just(".txt"), chinese.map(str.encode)),
-    st.tuples(st.just(".txt"), texts.map(lambda text: BOM + text.encode())),
-    st.tuples(st.just(".txt"), texts.map(lambda text: text.replace("\n", "\r\n").encode())),
+    st.tuples(st.just(".txt"), texts.map(lambda text: BOM + text.replace("\n", "\r\n").encode())),
     st.tuples(st.just(".txt"), st.sampled_from([b"", BOM, b"\n", b"word", b"one two three " * 20])),
     st.tuples(st.just(".jsonl"), st.lists(texts, max_size=5).map(json_lines)),
     st.tuples(st.just(".txt.gz"), texts.map(lambda text: gzip.compress(text.encode(), mtime=0))),
@@ -95,6 +87,7 @@ text_options = st.builds(
 )
 
 
+@settings(max_examples=40)
 @given(
     contents=st.lists(files, min_size=1, max_size=5),
     shard_bytes=st.integers(1, 20) | st.integers(1, 1000),
@@ -115,12 +108,10 @@ def test_shards_join_to_the_one_stream(contents: list[Contents], shard_bytes: in
 
 FIRST = {
     "an empty file": [(".txt", b"")],
-    "only a mark": [(".txt", BOM)],
     "several marks": [(".txt", BOM), (".txt", BOM), (".txt", b""), (".txt", BOM)],
     "an empty gzip file": [(".txt.gz", gzip.compress(b"", mtime=0))],
     "a gzip file that holds a mark": [(".txt.gz", gzip.compress(BOM, mtime=0))],
     "records without text": [(".jsonl", json_lines(["", ""]))],
-    "blank lines for records": [(".jsonl", b"\n\n")],
 }
 
 
@@ -143,27 +134,20 @@ def test_a_text_with_few_places_to_cut_is_cut_there(shard_bytes: int, n_held: in
     assert len(held) == n_held
 
 
-# --- a span that is read --------------------------------------------------------------------------
-
-
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="the system does not count what a process reads")
 @pytest.mark.parametrize("contents", [(".txt", b"x " + b"-" * (1 << 20)), (".jsonl", b'"' + b"-" * (1 << 20) + b'"')])
 def test_no_span_looks_for_a_cut_beyond_its_own(contents: Contents, tmp_path: Path) -> None:
     """Where there is no place to cut, each of many spans looks through its own bytes, and one reads them all."""
     (source,) = find_sources(write(tmp_path, contents))
-    n_bytes, step = len(contents[1]), 1 << 14
-    before = bytes_read()
-
-    lengths = []
+    n_bytes, step = len(contents[1]), 1 << 16
+    before, lengths = bytes_read(), []
     for start in range(0, n_bytes, step):
         counts = Counts(replace(source, span=(start, min(start + step, n_bytes))))
         with suppress(DataError):  # the record is no object
             list(read_blocks(counts))
         lengths.append(counts.n_bytes)
-
     assert bytes_read() - before < 5 * n_bytes
-    assert sum(lengths) == n_bytes
-    assert max(lengths) > n_bytes - step
+    assert (sum(lengths), max(lengths) > n_bytes - step) == (n_bytes, True)
 
 
 def bytes_read() -> int:
@@ -171,20 +155,14 @@ def bytes_read() -> int:
     return int(Path("/proc/self/io").read_text(encoding="ascii").split()[1])
 
 
-# --- what lies where ------------------------------------------------------------------------------
-
 PACKED = gzip.compress(os.urandom(300).hex().encode(), mtime=0)
 LAID_OUT: dict[str, tuple[int, list[Contents], list[list[Span]]]] = {
     "small files share a shard, large ones are split": (
         20,
         [(".txt", b"a" * size) for size in (10, 10, 45, 12, 8, 1, 20)],
         [
-            [Span(0, 0, None), Span(1, 0, None)],
-            [Span(2, 0, 20)],
-            [Span(2, 20, 40)],
-            [Span(2, 40, 45), Span(3, 0, None)],
-            [Span(4, 0, None), Span(5, 0, None)],
-            [Span(6, 0, None)],
+            [Span(0, 0, None), Span(1, 0, None)], [Span(2, 0, 20)], [Span(2, 20, 40)],
+            [Span(2, 40, 45), Span(3, 0, None)], [Span(4, 0, None), Span(5, 0, None)], [Span(6, 0, None)],
         ],
     ),
     "what cannot be entered in the middle is not split": (
@@ -224,19 +202,16 @@ def test_the_first_shard_with_text_is_known(tmp_path: Path) -> None:
     assert planned.sources == find_sources(paths)
 
 
-# --- what it depends on ---------------------------------------------------------------------------
-
-
 def test_the_plan_does_not_depend_on_where_the_corpus_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A corpus that was copied elsewhere, or is named by another path, has the same plan, by the same stable hash."""
     for place in ("here", "there/and/deeper"):
         write(tmp_path / place, (".txt", b"one two " * 9), ("\u00e9.txt", b"three"))
     monkeypatch.chdir(tmp_path / "there")
-    plan, *plans = (plan_of([str(path)], 30).plan for path in (tmp_path / "here", "and/deeper", "and/deeper/"))
+    plan, other = (plan_of([str(path)], 30).plan for path in (tmp_path / "here", "and/deeper/"))
     corpus = [["0.txt", 72, "text"], ["1\u00e9.txt", 5, "text"]]
     assert plan.names == ["0.txt", "1\u00e9.txt"]
     assert plan.sha256 == hashlib.sha256(json.dumps([plan.options, corpus], sort_keys=True).encode()).hexdigest()
-    assert [(each.sha256, each.shards, each.names) for each in plans] == [(plan.sha256, plan.shards, plan.names)] * 2
+    assert (other.sha256, other.shards, other.names) == (plan.sha256, plan.shards, plan.names)
 
 
 def test_the_plan_depends_on_corpus_and_options(tmp_path: Path) -> None:
