@@ -17,9 +17,7 @@ def test_pairs_of_the_sample_story(call: Call, story: Path, start: int, context_
     starts = range(start, start + context_size * windows, context_size)
     pairs = [pair for at in starts for pair in pair_rows(ids[at : at + context_size + 1], context_size)]
     options = ["--start", str(start), "--context-size", str(context_size), "--windows", str(windows)]
-
     ended = call("pairs", story, *options, "-o", "p.pt")
-
     made = torch.load("p.pt", weights_only=True)
     as_text = [f"{text_of(context)} ----> {text_of([target])}".replace("\n", r"\n") for context, target in pairs]
     assert (ended.code, ended.notes) == (0, [])
@@ -33,5 +31,4 @@ def test_inputs_that_were_not_read_are_not_said_to_be_empty(call: Call) -> None:
     """``pairs`` reads no further than it shows, and knows nothing of what comes after."""
     for name, text in {"e": "", "a": "one two three four five six", "b": "one"}.items():
         Path(f"{name}.txt").write_text(text, encoding="utf-8")
-
     assert call("pairs", "e.txt", "a.txt", "b.txt").notes == ["llmprep: note: 1 empty input skipped: e.txt"]

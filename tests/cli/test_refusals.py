@@ -87,7 +87,6 @@ def test_a_wrong_call_is_refused(refusal: Refusal, call: Call) -> None:
 def test_debug_shows_the_traceback(call: Call, llmprep: Run) -> None:
     """With LLMPREP_DEBUG=1, and only then, an error shows where it was raised."""
     debug = llmprep("tokenize", "missing.txt", env={"LLMPREP_DEBUG": "1"})
-
     assert (debug.returncode, debug.stderr[:9]) == (1, b"Traceback")
     assert b"InputError: missing.txt" in debug.stderr
     assert b"Traceback" not in call("tokenize", "missing.txt").stderr

@@ -47,9 +47,7 @@ def test_commands_load_what_they_need(story: Path, tmp_path: Path) -> None:
     others += ["window tokenize.pt --json", "tokenize window.pt -q", "pairs window.pt", "inspect window.pt --verify"]
     others += [f"tokenize {story} -o s/ -j1", "inspect s"]
     each = f"for line in {[*light, *others]}:\n  assert run(line.split()) == 0, line; {LOADED}"
-
     loaded = errors(tmp_path, PYTHON, "-c", RUN + each)
-
     assert loaded[: len(light)] == [""] * len(light)
     assert set(loaded[-1].split()) - {"gigatoken"} == {"numpy", "tiktoken"}  # what was ever loaded is in the last list
 
@@ -58,7 +56,6 @@ def test_commands_load_what_they_need(story: Path, tmp_path: Path) -> None:
 def test_the_package_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     """Neither the way to the command line nor the bare package needs anything heavy, as Python itself lists imports."""
     lines = errors(tmp_path, PYTHON, "-X", "importtime", *arguments)
-
     names = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
     assert ("llmprep" in names, names & HEAVY) == (True, set())
 
@@ -66,7 +63,6 @@ def test_the_package_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -
 def test_public_names_load_what_they_need(tmp_path: Path) -> None:
     """A public name is imported on first use, and takes along no more than it needs."""
     (loaded,) = errors(tmp_path, PYTHON, "-c", f"import sys, llmprep; llmprep.encode_text('a'); {LOADED}")
-
     assert set(loaded.split()) & {"torch", "rich", "tiktoken"} == {"tiktoken"}
 
 
@@ -74,7 +70,6 @@ def test_public_names_load_what_they_need(tmp_path: Path) -> None:
 def test_the_list_of_what_is_loaded_names_torch(tmp_path: Path) -> None:
     """Where torch is imported the tests above would see it."""
     (loaded,) = errors(tmp_path, PYTHON, "-c", f"import sys; from llmprep import create_dataloader; {LOADED}")
-
     assert "torch" in loaded.split()
 
 
@@ -129,10 +124,8 @@ def test_no_module_of_the_current_folder_is_run(
     early = {*errors(tmp_path, PYTHON, "-m", "probe")[0].split(), "llmprep"}  # imported before any line of ours
     python_searches = command is MODULE or paths != HERE
     mark = lay_traps(tmp_path / "code", ({*sys.stdlib_module_names} | OTHERS) - (early if python_searches else set()))
-
     line = ["tokenize", ".", "-o", "../store/", "--shard-bytes", "9000", "--jobs", jobs]
     assert errors(tmp_path / "code", *command, *line, paths=paths) == []
-
     assert not mark.exists()
     assert len(list((tmp_path / "store").glob("tokens-*.pt"))) > 2
 
@@ -141,9 +134,7 @@ def test_a_trap_in_the_current_folder_can_be_run(tmp_path: Path) -> None:
     """The traps of the test above do work, where the folder is named on purpose: PYTHONPATH is the user's word."""
     mark = lay_traps(tmp_path / "code", {"tiktoken"})
     (tmp_path / "a.txt").write_text("some text")
-
     errors(tmp_path, *MODULE, "tokenize", "a.txt", paths=[str(tmp_path / "code"), *HERE], code=99)
-
     assert mark.read_text() == "tiktoken "
 
 
@@ -152,7 +143,6 @@ def test_a_checkout_that_is_not_installed_has_workers_too(story: Path, tmp_path:
     """Where the package itself comes from the current folder, its workers find it there."""
     line = ["tokenize", str(story), "-o", str(tmp_path / "store/"), "--shard-bytes", "9000", "--jobs", "2"]
     installed = [path for path in sys.path if "site-packages" in path]
-
     assert errors(ROOT, PYTHON, "-S", "-m", "llmprep", *line, paths=installed) == []
 
 
@@ -177,9 +167,7 @@ def test_a_library_that_cannot_be_loaded_is_named(story: Path, tmp_path: Path) -
         (tmp_path / f"{number}" / f"{name}.py").write_text(code)
     embed = f"assert run(['embed', {str(story)!r}, '--max-length', '4']) == 1"
     each = f"for number in range({len(BROKEN)}):\n  sys.path.insert(0, str(number)); {embed}; del sys.path[0]"
-
     lines = errors(tmp_path, PYTHON, "-c", RUN + each)
-
     for line, (name, _, reason) in zip(lines, BROKEN, strict=True):
         wanted = f"{name} cannot be loaded: {reason}" if reason else "out of memory"
         assert line.startswith(f"llmprep: error: {wanted}")
@@ -194,5 +182,4 @@ def test_all_but_embed_work_without_torch(story: Path, tmp_path: Path) -> None:
     lines += ["pairs store -o p.pt", "window store --max-length 4 -o w.pt"]
     lines += [f"inspect {name} --verify" for name in ("t.pt", "store", "p.pt", "w.pt")]
     each = f"for line in {lines}:\n  assert run([*line.split(), '-q']) == 0, line"
-
     assert errors(tmp_path, PYTHON, "-c", RUN + each, paths=[str(tmp_path), *HERE]) == []

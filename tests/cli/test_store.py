@@ -29,7 +29,6 @@ def test_a_store_says_what_it_holds(corpus: Path, call: Call) -> None:
     again = call("tokenize", corpus, "-o", "s/", *SIZED, "--json")
     merged, merged_json = call("merge", "s"), call("merge", "s", "--json")
     quiet = call("tokenize", corpus, "-o", "s/", *SIZED, "-q")
-
     manifest = read_manifest(Path("s"))
     assert [line.partition(" ")[2] for line in words.lines] == [
         "tokens (gpt2) of 16 documents",
@@ -119,12 +118,10 @@ def test_a_folder_begun_otherwise_is_refused(call: Call, tmp_path: Path) -> None
     write_files(Path(), {"t.txt": "some text"})
     call("tokenize", "t.txt", "-o", "s/", "--jobs", "1")
     flip(Path("s/tokens-00000.pt"), 700)
-
     other = call("tokenize", "t.txt", "-o", "s/", "--newlines", "keep")
     merged = call("merge", "s")
     put("a link to nothing", Path("s/receipts"), tmp_path)
     dry = call("tokenize", "t.txt", "-o", "s/", "--dry-run")
-
     assert [ended.code for ended in (other, merged, dry)] == [6, 4, 1]
     assert other.notes == [
         "llmprep: error: s: was begun differently: newlines was universal, is keep; --restart starts over"

@@ -15,9 +15,7 @@ def test_ids_are_tiktokens(call: Call, story: Path) -> None:
     """What is written, printed and counted is what tiktoken gives for each whole text; printing writes nothing."""
     paths = [story, SAMPLES / "documents.txt", SAMPLES / "tides.py"]
     rows = [encode(path.read_text(encoding="utf-8")) for path in paths]
-
     printed, counted = call("tokenize", "--ids", *paths), call("tokenize", "--count", *paths)
-
     assert list(Path().iterdir()) == []
     assert printed.lines == [" ".join(map(str, row)) for row in rows]
     assert [int(line.split()[0]) for line in counted.lines] == [*map(len, rows), sum(map(len, rows))]
@@ -52,10 +50,8 @@ def test_what_cannot_be_read_is_not_counted(what: str, call: Call) -> None:
     lines = [f"--count {name} -j1"]
     if what.endswith("at the end"):
         lines += [f"--count empty.txt good.txt {name} -j2", f"--ids {name} -j1"]
-
     for line in lines:
         ended = call("tokenize", "--special", "error", "--backend", "tiktoken", *line.split())
-
         assert ended.code == 3
         (error,) = ended.notes
         assert error.startswith(f"llmprep: error: {name}: ")
@@ -66,5 +62,4 @@ def test_what_cannot_be_read_is_not_counted(what: str, call: Call) -> None:
 def test_an_empty_variable_is_not_set(call: Call, story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``LLMPREP_VOCAB_DIR=`` in the environment names no folder, as if it were not there."""
     monkeypatch.setenv("LLMPREP_VOCAB_DIR", "")
-
     assert call("tokenize", story, "--count").lines == [f"6259 {story}"]

@@ -24,9 +24,7 @@ def test_windows_are_the_textbook_loops(call: Call, story: Path, preview: str, m
     """The file holds the textbook loop's windows, and ``--json --preview N`` the first N, whole, of any length."""
     rows = window_rows(encode(story.read_text(encoding="utf-8")), max_length, stride)
     options = ["--max-length", str(max_length), "--stride", str(stride), "--preview", preview]
-
     shown = call("window", story, "--json", *options).value["windows"]
-
     assert rows_in("story.windows.pt") == rows
     assert [window["input_ids"] for window in shown] == rows[0][: int(preview)]
     assert [window["target_ids"] for window in shown] == rows[1][: int(preview)]
@@ -36,9 +34,7 @@ def test_a_split_is_cut_once_before_windowing(call: Call, story: Path) -> None:
     """With ``--val-fraction`` no token is shared: each part of the stream is windowed on its own, and described."""
     ids = encode(story.read_text(encoding="utf-8"))
     cut = len(ids) - len(ids) // 10
-
     value = call("window", story, "--max-length", "8", "--val-fraction", "0.1", "--json").value
-
     for name, part in {"train": ids[:cut], "val": ids[cut:]}.items():
         rows = window_rows(part, 8, 8)
         assert rows_in(value[name]["output"]) == rows
@@ -49,7 +45,5 @@ def test_a_split_is_cut_once_before_windowing(call: Call, story: Path) -> None:
 def test_a_preview_says_its_limit(call: Call, story: Path, mode: list[str], shown: int) -> None:
     """Where fewer windows are shown than are asked for and there are, that is said."""
     Path("a.txt").write_text(story.read_text(encoding="utf-8") * 24, encoding="utf-8")
-
     ended = call("window", "a.txt", "--max-length", "60000", "--stride", "40000", "--preview", "3", *mode)
-
     assert ended.notes == [f"llmprep: note: --preview 3: {shown} shown; a preview reads the first 65,536 tokens"]

@@ -42,7 +42,6 @@ def test_a_download_is_announced_and_kept_where_tiktoken_looks(
         monkeypatch.setenv(variable, str(folder))
     (tmp_path / "ordinary").touch()
     said: list[tuple[str, int]] = []
-
     for _ in range(2):
         assert find_rank_file(FILE, None, lambda text: said.append((text, len(site.asked)))) == site.body
     assert said == [(f"downloading cl100k_base.tiktoken from {HOST}", 0)]
@@ -50,7 +49,6 @@ def test_a_download_is_announced_and_kept_where_tiktoken_looks(
     (kept,) = folder.iterdir()
     assert (kept.name, kept.stat().st_mode) == (cached.name, (tmp_path / "ordinary").stat().st_mode)
     assert tiktoken.load.read_file_cached(FILE.address, FILE.sha256) == site.body
-
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")  # which turns caching off
     kept.unlink()
     assert find_rank_file(FILE, None) == find_rank_file(FILE, None) == site.body
@@ -63,7 +61,6 @@ def test_a_damaged_cache_is_replaced(site: Site, cached: Path, tmp_path: Path) -
     cached.parent.mkdir()
     cached.symlink_to(tmp_path / "victim")
     said: list[str] = []
-
     assert find_rank_file(FILE, None, said.append) == site.body
     assert said[0] == f"not used: {cached} (wrong sha256: damaged or another file)"
     assert ((tmp_path / "victim").read_bytes(), cached.read_bytes()) == (b"theirs", site.body)
@@ -116,7 +113,6 @@ def test_a_bad_answer_is_refused_and_not_kept(
     for name, value in changes.items():
         setattr(site, name, value)
     begun = time.monotonic()
-
     with pytest.raises(VocabularyError, match=message):
         find_rank_file(FILE, None)
     assert time.monotonic() - begun < 5

@@ -41,9 +41,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_vocabulary_is_tiktokens(name: str, vocab_dir: Path) -> None:
     """All of it equals tiktoken's own encoding; its rank file is the very bytes whose hash tiktoken pins."""
     theirs = reference.tiktoken_encoding(name)
-
     ours = load_vocabulary(name, vocab_dir)
-
     assert (ours.name, ours.n_vocab, ours.pattern, ours.eot_id) == (
         name, theirs.n_vocab, theirs._pat_str, theirs.eot_token,
     )  # fmt: skip
@@ -71,7 +69,6 @@ def test_a_damaged_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert load_vocabulary(name, tmp_path / "missing", said.append, download=False).is_embedded
     assert said == []
     monkeypatch.setattr(embedded, "EMBEDDED", tmp_path / "r50k_base.tiktoken")
-
     with pytest.raises(VocabularyError, match=r"r50k_base\.tiktoken: No such file.*reinstall llmprep"):
         load_vocabulary("gpt2")
     (tmp_path / "r50k_base.tiktoken").write_bytes(data.replace(b" 0\n", b" 1\n", 1))
@@ -88,7 +85,6 @@ def test_a_vocabulary_is_built_once(tmp_path: Path, cl100k: bytes, fresh: None) 
         load_vocabulary("cl100k_base", tmp_path, download=False)
     path.write_bytes(cl100k)
     built = load_vocabulary("cl100k_base", tmp_path)
-
     path.write_bytes(cl100k[:-1])
     with pytest.raises(VocabularyError, match="its sha256 is not"):
         load_vocabulary("cl100k_base", tmp_path)
@@ -105,7 +101,6 @@ def test_the_variable_serves_where_no_folder_is_named(
     """LLMPREP_VOCAB_DIR is heeded without the command line; a folder that is named goes before it."""
     monkeypatch.setenv("LLMPREP_VOCAB_DIR", str(vocab_dir))
     (tmp_path / "cl100k_base.tiktoken").write_bytes(b"IQ== 0\n")
-
     assert load_vocabulary("cl100k_base").sha256 == CL100K
     with pytest.raises(VocabularyError, match="its sha256 is not"):
         load_vocabulary("cl100k_base", tmp_path)

@@ -36,7 +36,6 @@ def test_a_folder_and_tiktokens_caches_serve(
     if where in VARIABLES:
         monkeypatch.setenv(where, str(folder))
     said: list[str] = []
-
     assert find_rank_file(FILE, str(folder) if where == "--vocab-dir" else None, said.append) == cl100k
     assert said == []
 
@@ -48,7 +47,6 @@ def test_a_named_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(VocabularyError, match=rf"cache/{PLAIN} \(wrong sha256: damaged or another file\)"):
         find_rank_file(FILE, None)
     assert (tmp_path / "cache" / PLAIN).read_bytes() == b"damaged"
-
     place(tmp_path / "cache", PLAIN, cl100k)
     assert find_rank_file(FILE, str(tmp_path)) == cl100k
     place(tmp_path / "folder", PLAIN, cl100k[:-1])
@@ -64,7 +62,6 @@ def test_tiktokens_variable_hides_the_other_caches(
     place(cached.parent, PLAIN, cl100k)
     monkeypatch.setenv("DATA_GYM_CACHE_DIR", str(place(tmp_path / "gym", PLAIN, cl100k)))
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", value and str(tmp_path / value))
-
     with pytest.raises(VocabularyError, match=f"^{PLAIN}: not found; tried "):
         find_rank_file(FILE, None)
 
@@ -116,12 +113,10 @@ def test_what_is_no_file_makes_nobody_wait(
             find_rank_file(FILE, None)
     assert f"{cached} ({what})" in str(raised.value)
     assert opened == []
-
     said: list[str] = []
     make(place(tmp_path / "mine", KEY, cl100k) / PLAIN)
     assert find_rank_file(FILE, str(tmp_path / "mine"), said.append) == cl100k
     assert said == [f"not used: {tmp_path / 'mine' / PLAIN} ({what})"]
-
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(place(tmp_path / "cache", PLAIN, cl100k)))
     (tmp_path / "mine" / KEY).unlink()
     with pytest.raises(VocabularyError) as raised:
