@@ -37,9 +37,6 @@ def errors(folder: Path, *command: str, paths: Sequence[str] = HERE, code: int =
 PYTHON = sys.executable
 
 
-# --- what is imported -----------------------------------------------------------------------------
-
-
 def test_commands_load_what_they_need(story: Path, tmp_path: Path) -> None:
     """Help and version load nothing heavy; all commands but ``embed`` need no torch, and in a pipe no rich."""
     light = ["--version", "--help", *(f"{command} --help" for command in COMMANDS)]
@@ -60,17 +57,14 @@ def test_the_package_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -
     assert ("llmprep" in names, names & HEAVY) == (True, set())
 
 
-def test_public_names_load_what_they_need(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("use", "needed"),
+    [("encode_text('a')", {"tiktoken"}), pytest.param("create_dataloader", {"torch"}, marks=pytest.mark.slow)],
+)
+def test_public_names_load_what_they_need(use: str, needed: set[str], tmp_path: Path) -> None:
     """A public name is imported on first use, and takes along no more than it needs."""
-    (loaded,) = errors(tmp_path, PYTHON, "-c", f"import sys, llmprep; llmprep.encode_text('a'); {LOADED}")
-    assert set(loaded.split()) & {"torch", "rich", "tiktoken"} == {"tiktoken"}
-
-
-@pytest.mark.slow
-def test_the_list_of_what_is_loaded_names_torch(tmp_path: Path) -> None:
-    """Where torch is imported the tests above would see it."""
-    (loaded,) = errors(tmp_path, PYTHON, "-c", f"import sys; from llmprep import create_dataloader; {LOADED}")
-    assert "torch" in loaded.split()
+    (loaded,) = errors(tmp_path, PYTHON, "-c", f"import sys, llmprep; llmprep.{use}; {LOADED}")
+    assert set(loaded.split()) & {"torch", "rich", "tiktoken"} == needed
 
 
 LIMITS = {"--help": 0.15, "window {} --max-length 4 --stride 4": 0.35, "pairs {}": 0.35}
@@ -80,22 +74,21 @@ LIMITS = {"--help": 0.15, "window {} --max-length 4 --stride 4": 0.35, "pairs {}
 def test_a_small_file_costs_a_part_of_importing_torch(story: Path, tmp_path: Path) -> None:
     """``--help`` costs at most 0.15 of ``import torch``, and windowing or showing a short story at most 0.35."""
     commands = [["-c", "import torch"], *(["-m", "llmprep", *line.format(story).split()] for line in LIMITS)]
+
+    def seconds(command: Sequence[str]) -> float:
+        begun = time.perf_counter()
+        errors(tmp_path, PYTHON, *command)
+        return time.perf_counter() - begun
+
     for _ in range(3):
-        times: list[list[float]] = [[] for _ in commands]
-        for _ in range(6):
-            for taken, command in zip(times, commands, strict=True):  # in turn, so that a busy moment hits all alike
-                start = time.perf_counter()
-                errors(tmp_path, PYTHON, *command)
-                taken.append(time.perf_counter() - start)
-        torch_time, *own = (statistics.median(taken[1:]) for taken in times)  # the first only warms the caches
-        ratios = {line: seconds / torch_time for line, seconds in zip(LIMITS, own, strict=True)}
+        rounds = [[*map(seconds, commands)] for _ in range(6)]  # in turn, so that a busy moment hits all alike
+        torch_time, *own = map(statistics.median, zip(*rounds[1:], strict=True))  # the first only warms the caches
+        ratios = {line: taken / torch_time for line, taken in zip(LIMITS, own, strict=True)}
         too_slow = {line: ratio for line, ratio in ratios.items() if ratio > LIMITS[line]}
         if not too_slow:
             break
     assert too_slow == {}
 
-
-# --- the current folder ---------------------------------------------------------------------------
 
 OTHERS = {"llmprep", "numpy", "tiktoken", "regex", "rich", "typer", "click", "gigatoken", "torch", "pyarrow", "ray"}
 MODULE, COMMAND = (PYTHON, "-m", "llmprep"), (str(Path(PYTHON).parent / "llmprep"),)
@@ -111,23 +104,18 @@ def lay_traps(folder: Path, names: set[str]) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("command", "jobs", "paths"),
-    [(COMMAND, "1", HERE), (COMMAND, "2", HERE), (MODULE, "1", HERE), (MODULE, "2", HERE), (COMMAND, "2", ["", *HERE])],
-    ids=["command", "command with workers", "module", "module with workers", "an empty item of PYTHONPATH"],
-)
-def test_no_module_of_the_current_folder_is_run(
-    command: Sequence[str], jobs: str, paths: list[str], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("command", "paths"), [(COMMAND, HERE), (MODULE, HERE), (COMMAND, ["", *HERE])])
+def test_no_module_of_the_current_folder_is_run(command: Sequence[str], paths: list[str], tmp_path: Path) -> None:
     """A folder of Python code is text: none of it is run, by the command, a worker or what watches the workers."""
     (tmp_path / "probe.py").write_text("import re, sys\nprint(*sys.modules, file=sys.stderr)")  # as pip's scripts do
     early = {*errors(tmp_path, PYTHON, "-m", "probe")[0].split(), "llmprep"}  # imported before any line of ours
     python_searches = command is MODULE or paths != HERE
     mark = lay_traps(tmp_path / "code", ({*sys.stdlib_module_names} | OTHERS) - (early if python_searches else set()))
-    line = ["tokenize", ".", "-o", "../store/", "--shard-bytes", "9000", "--jobs", jobs]
-    assert errors(tmp_path / "code", *command, *line, paths=paths) == []
-    assert not mark.exists()
-    assert len(list((tmp_path / "store").glob("tokens-*.pt"))) > 2
+    for jobs in ("1", "2"):
+        line = ["tokenize", ".", "-o", f"../store{jobs}/", "--shard-bytes", "9000", "--jobs", jobs]
+        assert errors(tmp_path / "code", *command, *line, paths=paths) == []
+        assert not mark.exists()
+        assert len(list((tmp_path / f"store{jobs}").glob("tokens-*.pt"))) > 2
 
 
 def test_a_trap_in_the_current_folder_can_be_run(tmp_path: Path) -> None:
@@ -145,8 +133,6 @@ def test_a_checkout_that_is_not_installed_has_workers_too(story: Path, tmp_path:
     installed = [path for path in sys.path if "site-packages" in path]
     assert errors(ROOT, PYTHON, "-S", "-m", "llmprep", *line, paths=installed) == []
 
-
-# --- a library that cannot be loaded --------------------------------------------------------------
 
 BROKEN = [
     ("typer", "raise SyntaxError('not for this Python')", "not for this Python;"),
