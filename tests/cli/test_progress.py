@@ -15,6 +15,8 @@ import pytest
 from support.commands import Call, Ended
 from support.terminal import Terminal
 
+from llmprep.cli import progress
+
 NAME = "slow\x1b[31m\n[b]x[&b].txt"
 """A name that would act on a terminal, and on rich, if it were not made visible."""
 VISIBLE = r"slow\x1b[31m\n[b]x[&b].txt"
@@ -30,8 +32,10 @@ def terminal() -> Iterator[Terminal]:
 
 
 @pytest.fixture
-def slowly(call: Call, terminal: Terminal) -> Slowly:
-    """Run a command while another thread writes into the pipe that it reads."""
+def slowly(call: Call, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Slowly:
+    """Run a command while another thread writes into the pipe that it reads; what is slow begins sooner."""
+    monkeypatch.setattr(progress, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(progress, "TICK_SECONDS", 0.05)
 
     def run(write: Callable[[io.FileIO], object], *arguments: str, on_terminal: bool = True) -> Ended:
         def work() -> None:
@@ -63,7 +67,7 @@ def until(terminal: Terminal, pattern: str) -> Callable[[io.FileIO], None]:
 def in_two_parts(pipe: io.FileIO) -> None:
     """Write two parts, the second when progress would be shown."""
     pipe.write(PART)
-    time.sleep(0.9)
+    time.sleep(0.3)
     pipe.write(PART)
 
 
@@ -90,21 +94,22 @@ def test_a_store_shows_its_shards(call: Call, terminal: Terminal) -> None:
     assert terminal.screen() == []
 
 
-@pytest.mark.slow
-def test_a_quiet_or_quick_run_or_one_without_terminal_shows_nothing(
-    slowly: Slowly, story: Path, call: Call, terminal: Terminal
-) -> None:
-    """With ``--quiet`` there is no progress either, nor in a pipe; what is done within half a second needs none."""
+def test_what_is_quiet_or_no_terminal_shows_nothing(slowly: Slowly, terminal: Terminal) -> None:
+    """With ``--quiet`` there is no progress either, and none where standard error is no terminal."""
     assert slowly(in_two_parts, "tokenize", "-q", "--json") == Ended(0, b"", b"")
-    with terminal.instead_of("stderr"):
-        assert call("tokenize", story).code == 0
-    assert terminal.shown == b""
     Path(NAME).unlink()
     ended = slowly(in_two_parts, "tokenize", on_terminal=False)
     assert (ended.code, ended.stderr, b"\x1b" in ended.stdout) == (0, b"", False)
+    assert terminal.shown == b""
 
 
-@pytest.mark.slow
+def test_a_quick_run_shows_nothing(story: Path, call: Call, terminal: Terminal) -> None:
+    """What is done within half a second needs no progress."""
+    with terminal.instead_of("stderr"):
+        assert call("tokenize", story).code == 0
+    assert terminal.shown == b""
+
+
 def test_an_error_stands_alone(slowly: Slowly, terminal: Terminal) -> None:
     """After an error in a slow run the screen holds its one line and nothing of the progress."""
 
