@@ -18,10 +18,7 @@ PACKED = gzip.compress(b"one two")
 
 @pytest.mark.parametrize("command", ["tokenize", "window"])
 def test_a_dry_run_writes_nothing(command: str, call: Call, story: Path, tmp_path: Path) -> None:
-    """``--dry-run`` names inputs and output, states sizes and tokens, and leaves the folder as it was.
-
-    What can be read only once is not read, nor waited for.
-    """
+    """``--dry-run`` names inputs and output, states sizes and tokens, reads nothing that could be read but once."""
     (tmp_path / "small.txt").write_text("one two")
     (tmp_path / "old.pt").write_bytes(b"PK\x03\x04 old")
     os.mkfifo(tmp_path / "pipe")

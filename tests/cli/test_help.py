@@ -15,10 +15,7 @@ from llmprep import __version__
 
 
 def test_help_lists_every_command(call: Call) -> None:
-    """``llmprep --help`` names each command and says what it does; without a command the same is shown, as an error.
-
-    ``--version`` prints the name and the version, nothing else.
-    """
+    """``--help`` names each command and says what it does, as does no command at all; ``--version`` is the version."""
     shown = call("--help")
     assert (shown.code, shown.notes) == (0, [])
     assert re.findall(r"^  (\w+) +[A-Z].{20,}", shown.stdout.decode(), re.MULTILINE) == COMMANDS

@@ -55,10 +55,7 @@ def test_a_default_name_keeps_what_was_made_from_others(
 
 
 def test_a_default_name_is_used_again(call: Call) -> None:
-    """Run again, on the same text, on a copy of it, and when it was edited, a command replaces its own file.
-
-    A folder that has got or lost a file since is the same folder, edited.
-    """
+    """Run again, on a copy, on a text that was edited or a folder that lost a file, a command replaces its own file."""
     for name in ("a.txt", "copy/a.txt", "corpus/a.txt", "corpus/b.txt"):
         write(name, "one two three", -10)
     runs = [call("tokenize", name).code for name in ("a.txt", "a.txt", "copy/a.txt", "corpus")]

@@ -93,11 +93,7 @@ FORGED = [
 def test_what_is_forged_is_refused_or_made_anew(
     name: str, place: Place, to: Any, store: Path, built: Path, corpus: Path
 ) -> None:
-    """A receipt or plan that was changed and sealed again: one line that names the store, or a store that is sound.
-
-    A merge takes neither, but for figures of a plan that the manifest does not need; where a plan is refused nothing
-    is changed, and a restart builds the store.
-    """
+    """A receipt or plan that was changed and sealed again: a line that names the store, or a store that is sound."""
     reseal(store / name, place, to) if place else (store / name).write_bytes(seal(to))
     (store / "manifest.json").unlink()
     before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file() and path.name != ".lock"}

@@ -37,9 +37,7 @@ def test_a_full_disk_leaves_a_store_that_resumes(here: Path) -> None:
 
 
 @pytest.mark.parametrize("step", range(4))
-def test_no_space_at_any_step_leaves_a_store_that_resumes(
-    step: int, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_space_at_any_step_harms_nothing(step: int, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever file cannot be put in place, the plan, a shard, a receipt or the manifest, the next run ends well."""
     paths = write_files(here, {"a.txt": "one two three"})
     build(paths, "expected")
@@ -59,10 +57,7 @@ def test_no_space_at_any_step_leaves_a_store_that_resumes(
 
 @pytest.mark.slow
 def test_a_build_survives_kills_at_random_moments(built: Path, corpus: Path, here: Path) -> None:
-    """Killed at any moment, all its processes at once, the same command goes on and ends with the same bytes.
-
-    What was finished before a kill is not written again, and no temporary file stays.
-    """
+    """Killed at any moment, the same command goes on, writes nothing twice, and ends with the same bytes."""
     draw, n_met = np.random.default_rng(2), 0
     finished: dict[str, tuple[int, int]] = {}
     for number in range(14):

@@ -58,10 +58,7 @@ def refuse_others(store: Path, corpus: Path, *, tasks: bool = True) -> list[str]
 def test_a_folder_that_is_held_is_refused(
     number: int | None, store: Path, built: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one process builds, others are refused with its name; tasks share the folder, and others wait for them.
-
-    Where the file system has no locks, files are the locks, which is announced.
-    """
+    """While one builds, others are refused with its name, and tasks share; files are the locks where there are none."""
     (store / "tokens-00001.pt").unlink()
     if number is not None:
         without_locks(monkeypatch, number)

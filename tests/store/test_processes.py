@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from multiprocessing import util
@@ -36,7 +36,7 @@ from support.working import (
 
 from llmprep.choices import Effort, TextOptions
 from llmprep.errors import DataError, WorkerDiedError
-from llmprep.store.executors import InProcess
+from llmprep.store.executors import InProcess, Workers
 from llmprep.store.processes import local_processes
 from llmprep.store.shards import ShardJob, run_jobs
 
@@ -45,10 +45,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="th
 
 @needs_proc
 def test_local_processes_are_other_processes_and_end(tmp_path: Path) -> None:
-    """Calls run in processes of their own; a call's error comes back as it was, and is not tried again.
-
-    A worker searches no current folder, and leaves Ctrl-C to its parent. Afterwards none runs.
-    """
+    """Calls run in other processes, which leave the current folder and Ctrl-C alone; an error is tried once."""
     tally, flags = tmp_path / "tally", util._args_from_interpreter_flags()  # type: ignore[attr-defined]
     with local_processes(2) as executor:
         workers = {executor.submit(tell_process).result() for _ in range(4)}
@@ -121,7 +118,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
         "    [future.result() for future in [pool.submit(work_long, sys.argv[1]) for _ in range(2)]]\n"
     )
     environment = clean_environment({"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
-    command = [sys.executable, "-c", script, tmp_path]
+    command = [sys.executable, "-c", script, str(tmp_path)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as parent:
         try:
             wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
@@ -141,46 +138,50 @@ def make_job(number: int) -> ShardJob:
     )  # fmt: skip
 
 
-class Dying(InProcess):
-    """Answers each job, unless its worker dies, as often as ``deaths`` says."""
+def answering(answer: Callable[[int], Future[Any]], slots: int = 1) -> Workers:
+    """Workers that answer a job by its number."""
 
-    def __init__(self, deaths: Mapping[int, int]) -> None:
-        self._deaths = Counter(deaths)
+    class Answering(InProcess):
+        def submit(self, _: Callable[..., Any], /, *args: Any, **__: Any) -> Future[Any]:
+            return answer(args[0].number)
 
-    def submit(self, _: Callable[..., Any], /, *args: Any, **__: Any) -> Future[Any]:
-        """Answer, or die."""
-        future: Future[Any] = Future()
-        if self._deaths[args[0].number] > 0:
-            self._deaths[args[0].number] -= 1
-            future.set_exception(WorkerDiedError("a process was terminated abruptly"))
-        else:
-            future.set_result(None)
-        return future
+    Answering.slots = slots
+    return Answering()
 
 
 @given(count=st.integers(0, 12), deaths=st.dictionaries(st.integers(0, 11), st.integers(0, 3), max_size=6))
 def test_each_job_is_done_once_or_one_is_named(count: int, deaths: dict[int, int]) -> None:
     """A job whose worker dies once is done all the same, and once; the first whose worker dies twice is named."""
     done: list[int] = []
+    left = Counter(deaths)
+
+    def answer(number: int) -> Future[Any]:
+        left[number] -= 1
+        return InProcess().submit(tell_process if left[number] < 0 else die)
+
     twice = [number for number in range(count) if deaths.get(number, 0) > 1]
     expected = pytest.raises(WorkerDiedError, match=f"^shard {min(twice)}: its worker died twice") if twice else None
     with expected or nullcontext():
-        run_jobs([make_job(n) for n in range(count)], Dying(deaths), lambda job, _: done.append(job.number))
+        run_jobs([make_job(n) for n in range(count)], answering(answer), lambda job, _: done.append(job.number))
     assert len(set(done)) == len(done)
     assert set(done) >= {number for number in range(count) if not (twice and deaths.get(number))}
+
+
+def die() -> None:
+    """Fail as a call does whose worker died."""
+    raise WorkerDiedError("a process was terminated abruptly")
 
 
 def test_a_jobs_own_error_is_not_tried_again() -> None:
     """An error that a job raises, as of a bad file, is raised at once and as it is; an interrupt is no result."""
     seen: list[int] = []
 
-    class Failing(InProcess):
-        def submit(self, _: Callable[..., Any], /, *args: Any, **__: Any) -> Future[Any]:
-            seen.append(args[0].number)
-            return super().submit(fail_with, "bad.txt: not valid UTF-8")
+    def answer(number: int) -> Future[Any]:
+        seen.append(number)
+        return InProcess().submit(fail_with, "bad.txt: not valid UTF-8")
 
     with pytest.raises(DataError, match=r"^bad\.txt: not valid UTF-8$"):
-        run_jobs([make_job(n) for n in range(5)], Failing(), lambda *_: None)
+        run_jobs([make_job(n) for n in range(5)], answering(answer), lambda *_: None)
     assert seen == [0]
     with pytest.raises(KeyboardInterrupt):
         InProcess().submit(Mock(side_effect=KeyboardInterrupt))
@@ -191,14 +192,11 @@ def test_two_jobs_are_in_flight_for_each_worker() -> None:
     futures: list[Future[Any]] = []
     in_flight: list[int] = []
 
-    class Slow(InProcess):
-        slots = 2
-
-        def submit(self, _: Callable[..., Any], /, *__: Any, **___: Any) -> Future[Any]:
-            futures.append(threads.submit(time.sleep, 0.001))
-            in_flight.append(sum(not future.done() for future in futures))
-            return futures[-1]
+    def answer(_: int) -> Future[Any]:
+        futures.append(threads.submit(time.sleep, 0.001))
+        in_flight.append(sum(not future.done() for future in futures))
+        return futures[-1]
 
     with ThreadPoolExecutor(1) as threads:
-        run_jobs([make_job(n) for n in range(21)], Slow(), lambda *_: None)
+        run_jobs([make_job(n) for n in range(21)], answering(answer, slots=2), lambda *_: None)
     assert (max(in_flight), len(futures)) == (4, 21)

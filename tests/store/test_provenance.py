@@ -79,10 +79,7 @@ plain_texts = adversarial_text.map(lambda text: text.replace("\x00", "").replace
 @settings(max_examples=20)
 @given(texts=st.lists(plain_texts, min_size=1, max_size=5).filter(any), shard_bytes=st.integers(9, 300), data=st.data())
 def test_the_bytes_of_a_place_are_the_windows_text(texts: list[str], shard_bytes: int, data: st.DataObject) -> None:
-    """Of any window of any corpus of texts, the places name each file and exactly the bytes of the window's text.
-
-    A separator has no bytes and belongs to the document that it introduces.
-    """
+    """Of any window of any corpus of texts, the places name each file and exactly the bytes of the window's text."""
     files = {f"{number}.txt": text for number, text in enumerate(texts)}
     spots: list[Spot] = []
     for name, text in files.items():
@@ -140,10 +137,7 @@ def test_places_count_bytes_of_the_text_across_spans(mark: bytes, newlines: str,
 @pytest.mark.parametrize("before", [{}, {"before.txt": "a text of its own"}])
 @pytest.mark.parametrize("shard_bytes", [None, 10_000, 3, 40])
 def test_records_are_numbered_by_their_lines(shard_bytes: int | None, before: dict[str, str], tmp_path: Path) -> None:
-    """A token in a file of records, split or not, is in the document of its line; lines without text count.
-
-    A separator belongs to the document that it introduces.
-    """
+    """A token of records, split or not, or the separator before, is in the document of its line; empty ones count."""
     texts = ["", "one two", "", "", "three\nfour ", "\u4e2d\u6587", "", "five", ""]
     paths = write_files(tmp_path, {**before, "r.jsonl": json_lines(texts)})
     streamed = as_file(paths) if shard_bytes is None else as_store(paths, shard_bytes)

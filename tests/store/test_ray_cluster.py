@@ -19,10 +19,7 @@ def command(*options: str) -> tuple[str, ...]:
 
 @pytest.mark.slow
 def test_ray_survives_a_node_and_writes_the_same_bytes(story: Path, here: Path) -> None:
-    """On a cluster of two nodes of which one is lost mid-run, the store is the same, and the output is the result.
-
-    While the cluster has no core, a note says after some seconds that the build waits for one.
-    """
+    """On a cluster that has no core at first, which is said, and loses a node mid-run, the store is the same."""
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     write_files(here, {"long.txt": story.read_bytes() * 300})
     cluster = cluster_utils.Cluster(
@@ -52,10 +49,7 @@ def test_ray_survives_a_node_and_writes_the_same_bytes(story: Path, here: Path) 
 
 @pytest.mark.slow
 def test_ray_started_here_gives_errors_as_they_are(story: Path, here: Path, vocab_dir: Path) -> None:
-    """Without an address Ray is started here; the vocabulary travels; a bad file gets its one line and exit code.
-
-    No worker runs what lies in the current folder.
-    """
+    """Without an address Ray is started here; the vocabulary travels; a bad file gets its one line and exit code."""
     pytest.importorskip("ray")
     trap = "raise SystemExit('the current folder is no place for modules')"
     write_files(here, {"good.txt": story.read_bytes(), "bad.txt": b"well " * 1000 + b"\x92", "numpy.py": trap})

@@ -1,4 +1,4 @@
-"""Promises of reading a store: one stream, whatever its shards, and never the ids of another or of a damaged one."""
+"""Promises of reading a store, whatever its shards, and of nothing else instead of it; last, of the search in it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from support.stores import N_VOCAB, flip, make_store
 from llmprep.errors import FileFormatError, InputError
 from llmprep.store.reading import TokenStore
 from llmprep.store.schema import shard_name
+from llmprep.store.search import find_text, find_window
 from llmprep.store.verify import verify_store
 
 shard_lists = st.lists(st.lists(st.integers(0, N_VOCAB - 1), max_size=25), min_size=1, max_size=8).filter(any)
@@ -33,10 +34,7 @@ both = pytest.mark.parametrize("check", [True, False])
 @settings(max_examples=40)
 @given(shards=shard_lists, fraction=st.none() | st.floats(0.01, 0.99), data=st.data())
 def test_any_run_of_tokens_is_the_streams(shards: list[list[int]], fraction: float | None, data: st.DataObject) -> None:
-    """From any position, across any number of shards, it is the slice of the stream, or of a part of it; also as rows.
-
-    Rows come from any starts, in any order, also the same twice, as int64.
-    """
+    """From any positions, across any number of shards, runs and rows are slices of the stream, or of a part of it."""
     ids = [token_id for shard in shards for token_id in shard]
     cut = len(ids) - int(len(ids) * (fraction or 0))
     part = data.draw(st.sampled_from([None, "train", "val"] if fraction else [None]))
@@ -50,7 +48,7 @@ def test_any_run_of_tokens_is_the_streams(shards: list[list[int]], fraction: flo
         assert len(store) == len(expected)
         assert store.read(position, count).tolist() == expected[position : position + count]
         rows = store.gather(np.array(starts, np.int64), count)
-        assert (rows.dtype, rows.shape) == (np.int64, (len(starts), count))
+        assert (str(rows.dtype), rows.shape) == ("int64", (len(starts), count))
         assert rows.tolist() == [expected[start : start + count] for start in starts]
         blocks = list(store.blocks(size))
         assert [token_id for block in blocks for token_id in block.tolist()] == expected
@@ -69,14 +67,6 @@ def test_shards_are_mapped_not_copied(tmp_path: Path) -> None:
     first, second = store.read(10, 50), store.read(20, 50)
     assert np.shares_memory(first, second)
     assert (first.flags.owndata, first.flags.writeable, str(first.dtype)) == (False, False, "uint16")
-
-
-def test_the_number_of_maps_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With more shards than may be mapped at once, all are still read, in any order."""
-    monkeypatch.setattr("llmprep.store.reading.MAX_MAPS", 2)
-    store = TokenStore(make_store(tmp_path / "store", [[k] * 3 for k in range(7)]))
-    for number in (0, 3, 6, 0, 1, 2, 5, 0):
-        assert store.read(3 * number, 3).tolist() == [number] * 3
 
 
 @pytest.mark.slow
@@ -111,10 +101,7 @@ def damage(path: Path, token_id: int) -> None:
 
 
 def test_a_damaged_shard_is_refused_when_it_is_touched(tmp_path: Path) -> None:
-    """Not before, and each time; what was found sound is not read again. A verification names it.
-
-    ``check=False`` takes a shard as it is, here and where the store is sent.
-    """
+    """Not before, and each time; what was found sound is not read again. ``check=False`` takes a shard as it is."""
     store = TokenStore(make_store(tmp_path / "store", OLD))
     damage(store.folder / shard_name(1), 45)
     unchecked = TokenStore(store.folder, check=False)
@@ -156,10 +143,7 @@ def rebuild(folder: Path, shards: Sequence[Sequence[int]]) -> None:
 
 @both
 def test_a_store_built_anew_is_not_read_as_the_old_one(check: bool, tmp_path: Path) -> None:
-    """What was touched stays as it was; a shard not yet touched is refused, whatever is left unchecked.
-
-    Content decides: files of other times and places that hold the same are read.
-    """
+    """What was touched stays; a shard that is touched later is refused, unless it holds the same ids."""
     store = TokenStore(make_store(tmp_path / "store", OLD), check=check)
     assert store.read(0, 8).tolist() == list(range(8))
     rebuild(store.folder, OLD)
@@ -172,10 +156,10 @@ def test_a_store_built_anew_is_not_read_as_the_old_one(check: bool, tmp_path: Pa
 
 @both
 def test_a_shard_that_is_mapped_again_is_the_same(check: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where maps are given up, a shard that was replaced meanwhile is refused, also one that was checked before."""
-    monkeypatch.setattr("llmprep.store.reading.MAX_MAPS", 1)
+    """More shards than maps are all read; one that was replaced meanwhile is refused, also if it was checked before."""
+    monkeypatch.setattr("llmprep.store.reading.MAX_MAPS", 2)
     store = TokenStore(make_store(tmp_path / "store", OLD), check=check)
-    assert [store.read(place, 1)[0] for place in (0, 40)] == [0, 40]
+    assert [store.read(place, 1)[0] for place in (0, 40, 80, 1, 81, 0, 40, 80)] == [0, 40, 80, 1, 81, 0, 40, 80]
     rebuild(store.folder, NEW)
     with pytest.raises(FileFormatError, match=r"tokens-00000\.pt: its sha256"):
         store.read(0, 1)
@@ -207,3 +191,29 @@ def test_who_gets_a_store_refuses_another(fraction: float | None, tmp_path: Path
     make_store(folder, NEW if fraction is None else OLD, fraction and 0.41)
     with pytest.raises(InputError, match="store: has changed since it was opened: it holds other ids; open it anew"):
         pickle.loads(pickled)  # noqa: S301 - our own bytes
+
+
+TABLE = {0: b"a", 1: b"b", 2: b"ab", 3: b"bba", 4: b""}
+"""Id 5 is in no table: it has no bytes either."""
+
+
+@given(
+    ids=st.lists(st.integers(0, 5), max_size=12),
+    needle=st.text("ab", min_size=1, max_size=6),
+    block=st.integers(1, 5),
+)
+def test_the_first_occurrence_is_found_wherever_blocks_end(ids: list[int], needle: str, block: int) -> None:
+    """The tokens are those that hold the first and the last byte of the first occurrence in the whole text."""
+    owners = [place for place, i in enumerate(ids) for _ in TABLE.get(i, b"")]
+    at = b"".join(TABLE.get(i, b"") for i in ids).find(needle.encode())
+    array = np.array(ids, np.uint16)
+    found = find_text(lambda first, count: array[first : first + count], len(ids), needle.encode(), TABLE, block=block)
+    assert found == (None if at < 0 else (owners[at], owners[at + len(needle) - 1]))
+
+
+@given(first=st.integers(0, 30), length=st.integers(1, 8), max_length=st.integers(1, 8), stride=st.integers(1, 8))
+def test_the_first_window_that_holds_all_of_it(first: int, length: int, max_length: int, stride: int) -> None:
+    """As looking at one window after the other finds it."""
+    last = first + length - 1
+    holding = (n for n in range(40) if n * stride <= first and last < n * stride + max_length)
+    assert find_window(first, last, max_length, stride) == next(holding, None)

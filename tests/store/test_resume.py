@@ -189,10 +189,7 @@ def test_a_file_of_another_time_is_the_same(store: Path, built: Path, mine: Path
 
 
 def test_a_change_that_no_sample_shows_is_found_by_reading(here: Path) -> None:
-    """Of a file of another time whose ends and middle are as they were, the parts that differ are built again.
-
-    A finished store is refused, as with any other change.
-    """
+    """Of a file of another time whose sample is as it was, the parts that differ are built again, or it is refused."""
     text = b"word " * 20_000
     lay_out(a=text)
     build("in", "s", 20_000)
@@ -212,10 +209,7 @@ def test_a_change_that_no_sample_shows_is_found_by_reading(here: Path) -> None:
 
 
 def test_whatever_changes_the_store_is_a_fresh_ones(here: Path) -> None:
-    """Files that grow, shrink, empty, or change anywhere: going on writes what a fresh build writes.
-
-    Of that it writes what it does not have: each shard of the same bytes is kept, whatever its number is now.
-    """
+    """Files change anywhere: going on writes what a fresh build writes, and of that only what it does not have."""
     draw = np.random.default_rng(7)
 
     def change(*names: str) -> None:
@@ -259,10 +253,7 @@ def test_a_renumbering_that_was_stopped_is_gone_on_with(here: Path) -> None:
 
 
 def test_a_task_does_not_change_the_plan_under_others(here: Path) -> None:
-    """A task that finds a changed file goes on if no other is at work; else it is told to wait for them.
-
-    What it built before of that file is not merged, and no message sends it to a restart, which tasks refuse.
-    """
+    """A task that finds a changed file builds it anew if no other is at work; else it is told to wait."""
     lay_out(a="a " * 50, b="b " * 50, c="c " * 50)
     build("in", "s", 100, task=(1, 2))
     lay_out(a="b " * 49)
