@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.commands import SAMPLES, Call, Ended
 from support.refusals import Refusal, check_error, check_refusal, check_refused, each_row
-from support.stores import contents, flip, make_corpus, make_store, put, write_files
+from support.stores import contents, flip, make_corpus, make_store, write_files
 
 from llmprep.store.manifest import read_manifest
 
@@ -101,14 +101,15 @@ def test_what_makes_no_store_is_refused(refusal: Refusal, call: Call) -> None:
     check_refusal(call, refusal, ("tokenize", "tokenize --dry-run"))
 
 
-def test_a_folder_begun_otherwise_is_refused(call: Call, tmp_path: Path) -> None:
+def test_a_folder_begun_otherwise_is_refused(call: Call) -> None:
     """With exit code 6 for a store that differs, 4 for one that cannot be merged, 1 for what is not the store's own."""
     write_files(Path(), {"t.txt": "some text"})
     call("tokenize", "t.txt", "-o", "s/", "--jobs", "1")
     flip(Path("s/tokens-00000.pt"), 700)
     other = call("tokenize", "t.txt", "-o", "s/", "--newlines", "keep")
     merged = call("merge", "s")
-    put("a link to nothing", Path("s/receipts"), tmp_path)
+    Path("s/receipts").rename("receipts")
+    Path("s/receipts").symlink_to("nothing")
     dry = call("tokenize", "t.txt", "-o", "s/", "--dry-run")
     check_error(other, 6, "s: was begun differently: newlines was universal, is keep; --restart starts over")
     check_error(merged, 4, "s: 1 of 1 shards are missing or damaged (0); run the command...")

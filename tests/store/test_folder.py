@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.refusals import tree
-from support.stores import build, contents, put, write_files
+from support.stores import build, contents, write_files
 
 from llmprep.errors import FileFormatError, InputError, OutputError, UsageError
 from llmprep.store.folder import is_store
@@ -20,24 +21,27 @@ FILES = (
     "tokens-00001.pt", "tokens-99999.pt", "manifest.json", "plan.json", ".lock", ".llmprep-0123456789abcdef.tmp",
     "receipts/00001.json", "receipts/99999.json", "receipts/.llmprep-0123456789abcdef.tmp", "receipts",
 )  # fmt: skip
-KINDS = ("a link to a file", "a link to a folder", "a link to nothing", "a folder", "a pipe", "a file")
-
-
-@pytest.fixture
-def victim(here: Path) -> Path:
-    """A folder beside the store, with things in it that are named as a store's are."""
-    names = ("x.json", "00001.json", ".llmprep-a.tmp", "tokens-00000.pt")
-    write_files(here / "victim", dict.fromkeys(names, b"precious"))
-    return here / "victim"
+KINDS: dict[str, Callable[[Path], object]] = {
+    "a link to a file": lambda path: path.symlink_to(Path("victim/x.json").absolute()),
+    "a link to a folder": lambda path: path.symlink_to(Path("victim").absolute()),
+    "a link to nothing": lambda path: path.symlink_to(Path("victim/none").absolute()),
+    "a folder": Path.mkdir,
+    "a file": lambda path: path.write_bytes(b"precious"),
+    "a pipe": os.mkfifo,
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", FILES)
-def test_only_its_own_files_are_written(name: str, kind: str, store: Path, victim: Path, corpus: Path) -> None:
+def test_only_its_own_files_are_written(name: str, kind: str, store: Path, corpus: Path) -> None:
     """What has a name of the store's and is no file of its own is refused; nothing it leads to is touched."""
     if kind == ("a folder" if name == "receipts" else "a file"):
         return
-    put(kind, store / name, victim)
+    write_files(
+        Path("victim"), dict.fromkeys(("x.json", "00001.json", ".llmprep-a.tmp", "tokens-00000.pt"), "precious")
+    )
+    (store / name).rename("away") if (store / name).exists() else None
+    KINDS[kind](store / name)
     before = tree(Path())
     for write in (
         lambda: build(corpus, "store"),

@@ -1,10 +1,9 @@
-"""Promises of loading: tiktoken's own vocabularies, verified each time, built once a process."""
+"""Promises of loading: tiktoken's own vocabularies, verified each time, built once a process; last, of their names."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,10 +12,13 @@ from pathlib import Path
 import pytest
 import tiktoken.load
 from support import reference
+from tiktoken.model import MODEL_TO_ENCODING
 
 from llmprep.errors import UsageError, VocabularyError
 from llmprep.vocabulary import embedded, loading
+from llmprep.vocabulary.definitions import encoding_names
 from llmprep.vocabulary.loading import load_vocabulary, rebuild_vocabulary
+from llmprep.vocabulary.names import resolve_encoding
 from llmprep.vocabulary.ranks import parse_ranks
 
 EMBEDDED = ("gpt2", "r50k_base", "p50k_base", "p50k_edit")
@@ -40,11 +42,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", PINNED)
 def test_a_vocabulary_is_tiktokens(name: str, vocab_dir: Path) -> None:
     """All of it equals tiktoken's own encoding; its rank file is the very bytes whose hash tiktoken pins."""
-    theirs = reference.tiktoken_encoding(name)
-    ours = load_vocabulary(name, vocab_dir)
-    assert (ours.name, ours.n_vocab, ours.pattern, ours.eot_id) == (
-        name, theirs.n_vocab, theirs._pat_str, theirs.eot_token,
-    )  # fmt: skip
+    theirs, ours = reference.tiktoken_encoding(name), load_vocabulary(name, vocab_dir)
+    assert (ours.name, ours.n_vocab) == (name, theirs.n_vocab)
+    assert (ours.pattern, ours.eot_id) == (theirs._pat_str, theirs.eot_token)
     assert ours.ranks == theirs._mergeable_ranks == parse_ranks(ours.rank_file)
     assert ours.special_tokens == theirs._special_tokens
     assert ours.sha256 == PINNED[name] == hashlib.sha256(ours.rank_file).hexdigest()
@@ -95,9 +95,7 @@ def test_a_vocabulary_is_built_once(tmp_path: Path, cl100k: bytes, fresh: None) 
         rebuild_vocabulary("cl100k_base", cl100k[:-1])
 
 
-def test_the_variable_serves_where_no_folder_is_named(
-    vocab_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_variable_names_a_folder(vocab_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """LLMPREP_VOCAB_DIR is heeded without the command line; a folder that is named goes before it."""
     monkeypatch.setenv("LLMPREP_VOCAB_DIR", str(vocab_dir))
     (tmp_path / "cl100k_base.tiktoken").write_bytes(b"IQ== 0\n")
@@ -121,11 +119,31 @@ def test_threads_load_their_own(fresh: None) -> None:
         loaded = load_vocabulary(name)
         return loaded.name, hashlib.sha256(loaded.rank_file).hexdigest(), loaded.n_vocab
 
-    kept = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)  # threads change places as often as they can
-    try:
-        with ThreadPoolExecutor(len(names)) as threads:
-            found = list(threads.map(load, names))
-    finally:
-        sys.setswitchinterval(kept)
+    with ThreadPoolExecutor(len(names)) as threads:
+        found = list(threads.map(load, names))
     assert found == [(name, PINNED[name], reference.tiktoken_encoding(name).n_vocab) for name in names]
+
+
+VERSIONS = ("gpt-4o-2024-08-06", "gpt-4-0314", "gpt-3.5-turbo-0301", "ft:gpt-4o:mine", "o1-x")
+
+
+def test_every_name_means_what_it_means_to_tiktoken() -> None:
+    """Encodings, models, and models with a version after their name resolve as tiktoken resolves them."""
+    assert sorted(encoding_names()) == sorted(tiktoken.list_encoding_names())
+    assert [resolve_encoding(name) for name in encoding_names()] == list(encoding_names())
+    for model in (*MODEL_TO_ENCODING, *VERSIONS):
+        assert resolve_encoding(model) == tiktoken.encoding_name_for_model(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("gtp2", "did you mean .*gpt2.*"), ("GPT2", "did you mean gpt2.*"), ("cl100k", "did you mean cl100k_base.*"),
+        ("", "known are gpt2, r50k_base.*"), ("x" * 99, "known are gpt2, r50k_base.*"),
+    ],
+)  # fmt: skip
+def test_an_unknown_name_gets_near_ones(name: str, hint: str) -> None:
+    """An unknown name is an error that begins with the option and says what could be meant, in a short line."""
+    shown = f"{'x' * 39}..." if len(name) > 40 else name
+    with pytest.raises(VocabularyError, match=f"^--encoding {shown}: unknown; {hint}$"):
+        resolve_encoding(name)
