@@ -37,7 +37,7 @@ def slowly(call: Call, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> S
     monkeypatch.setattr(progress, "WAIT_SECONDS", 0.1)
     monkeypatch.setattr(progress, "TICK_SECONDS", 0.05)
 
-    def run(write: Callable[[io.FileIO], object], *arguments: str, on_terminal: bool = True) -> Ended:
+    def run(write: Callable[[io.FileIO], object], *arguments: str) -> Ended:
         def work() -> None:
             with contextlib.suppress(BrokenPipeError), Path(NAME).open("wb", buffering=0) as pipe:
                 write(pipe)
@@ -45,7 +45,7 @@ def slowly(call: Call, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> S
         os.mkfifo(NAME)
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
-        with terminal.instead_of("stderr") if on_terminal else contextlib.nullcontext():
+        with terminal.instead_of("stderr"):
             ended = call(*arguments, NAME, "-o", "x.pt")
         thread.join(timeout=15)
         return ended
@@ -62,13 +62,6 @@ def until(terminal: Terminal, pattern: str) -> Callable[[io.FileIO], None]:
             pipe.write(PART)
 
     return write
-
-
-def in_two_parts(pipe: io.FileIO) -> None:
-    """Write two parts, the second when progress would be shown."""
-    pipe.write(PART)
-    time.sleep(0.3)
-    pipe.write(PART)
 
 
 @pytest.mark.parametrize(("line", "total"), [("tokenize -j1", r"\?"), ("window known.txt -j2", r"475\.0")])
@@ -94,20 +87,18 @@ def test_a_store_shows_its_shards(call: Call, terminal: Terminal) -> None:
     assert terminal.screen() == []
 
 
-def test_what_is_quiet_or_no_terminal_shows_nothing(slowly: Slowly, terminal: Terminal) -> None:
-    """With ``--quiet`` there is no progress either, and none where standard error is no terminal."""
-    assert slowly(in_two_parts, "tokenize", "-q", "--json") == Ended(0, b"", b"")
-    Path(NAME).unlink()
-    ended = slowly(in_two_parts, "tokenize", on_terminal=False)
-    assert (ended.code, ended.stderr, b"\x1b" in ended.stdout) == (0, b"", False)
-    assert terminal.shown == b""
-
-
-def test_a_quick_run_shows_nothing(story: Path, call: Call, terminal: Terminal) -> None:
-    """What is done within half a second needs no progress."""
+def test_what_is_quick_quiet_or_in_a_pipe_shows_nothing(
+    story: Path, call: Call, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No progress is shown within half a second, with ``--quiet``, and where standard error is no terminal."""
+    Path("a.txt").write_bytes(PART * 20)
     with terminal.instead_of("stderr"):
         assert call("tokenize", story).code == 0
+        monkeypatch.setattr(progress, "WAIT_SECONDS", 0)
+        assert call("tokenize", "a.txt", "-q") == Ended(0, b"", b"")
     assert terminal.shown == b""
+    ended = call("tokenize", "a.txt")
+    assert (ended.code, ended.stderr, b"\x1b" in ended.stdout) == (0, b"", False)
 
 
 def test_an_error_stands_alone(slowly: Slowly, terminal: Terminal) -> None:

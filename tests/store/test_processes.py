@@ -6,8 +6,6 @@ import errno
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,7 +19,6 @@ from unittest.mock import Mock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.commands import ROOT, clean_environment
 from support.processes import finish, running, wait_for
 from support.working import (
     end_at_once,
@@ -67,21 +64,19 @@ def test_local_processes_are_other_processes_and_end(tmp_path: Path) -> None:
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.parametrize("error", [DataError, KeyboardInterrupt], ids=lambda kind: kind.__name__)
-def test_an_error_ends_the_workers_at_once(error: type[BaseException], tmp_path: Path) -> None:
+def test_an_error_ends_the_workers_at_once(tmp_path: Path) -> None:
     """When the block is left by an error, workers clean up and end; other processes of the program are left alone."""
     other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
     other.start()
     begun = time.monotonic()
-    with pytest.raises(error), local_processes(2) as executor:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), local_processes(2) as executor:  # noqa: PT012
         for _ in range(4):
             executor.submit(work_long, str(tmp_path))
         wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
         workers = {*workers_of(os.getpid())} - {other.pid}
-        raise error
+        raise KeyboardInterrupt
     assert time.monotonic() - begun < 20
-    assert (len(workers), list(tmp_path.iterdir())) == (2, [])
-    assert not any(map(runs, workers))
+    assert (len(workers), list(tmp_path.iterdir()), any(map(runs, workers))) == (2, [], False)
     assert other.is_alive()
     other.kill()
     other.join()
@@ -106,28 +101,6 @@ def test_a_signal_while_workers_start_leaves_nothing_and_no_word(story: Path, tm
             ended = finish(child)
         assert ended.code in (0, 143, -signal.SIGTERM), milliseconds  # the last: it was not ready yet
         assert ended.stderr == b"", milliseconds
-
-
-@needs_proc
-@pytest.mark.slow
-def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
-    """When the parent is killed, its workers notice, clean up and end by themselves."""
-    script = (
-        "import sys\nfrom llmprep.store.processes import local_processes\nfrom support.working import work_long\n"
-        "with local_processes(2) as pool:\n"
-        "    [future.result() for future in [pool.submit(work_long, sys.argv[1]) for _ in range(2)]]\n"
-    )
-    environment = clean_environment({"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as parent:
-        try:
-            wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
-            workers = workers_of(parent.pid)
-        finally:
-            parent.kill()
-    assert len(workers) == 2
-    wait_for(lambda: not any(map(runs, workers)), seconds=5)
-    assert list(tmp_path.iterdir()) == []
 
 
 def make_job(number: int) -> ShardJob:
