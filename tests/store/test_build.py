@@ -39,7 +39,6 @@ def planned_jobs(corpus: Path, folder: Path) -> tuple[PlannedCorpus, list[ShardJ
 def test_the_store_is_the_corpus_encoded_whole(built: Path, corpus: Path) -> None:
     """The shards hold the ids of every document encoded whole; the manifest tells all, each name once, no place."""
     ids, manifest, text = stores.ids_of_corpus(), read_manifest(built), (built / "manifest.json").read_text()
-
     assert stream_of(built) == ids
     assert len(manifest.shards) >= 5
     assert (manifest.n_tokens, manifest.n_special, manifest.n_documents) == (len(ids), 0, ids.count(EOT) + 1)

@@ -115,16 +115,6 @@ def test_the_first_document_has_no_separator(before: list[Contents], tmp_path: P
         assert [*chain(*read_shards(paths, shard_bytes))] == [*first, SMALL.eot_id, *second]
 
 
-@pytest.mark.parametrize(("shard_bytes", "n_held"), [(4096, 3), (100_000, 2)])
-def test_a_text_with_few_places_to_cut_is_cut_there(shard_bytes: int, n_held: int, tmp_path: Path) -> None:
-    """However far a safe cut lies after a span's nominal end, both neighbours move to it."""
-    text = "\u4e2d" * 21_844 + "a " + "\u6587" * 43_690 + "ab c" + "\u65e5" * 700
-    paths = write(tmp_path, (".txt", text.encode()))
-    held = [ids for ids in read_shards(paths, shard_bytes) if ids]
-    assert [*chain(*held)] == read(find_sources(paths))
-    assert len(held) == n_held
-
-
 IO = Path("/proc/self/io")
 
 

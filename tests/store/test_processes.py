@@ -52,7 +52,6 @@ def test_local_processes_are_other_processes_and_end(tmp_path: Path) -> None:
             os.kill(worker, signal.SIGINT)
         assert executor.submit(tell_start).result() == (True, False)
         assert executor.submit(tell_process).result() in workers
-
     assert util._args_from_interpreter_flags() == flags  # type: ignore[attr-defined]
     assert os.getpid() not in workers
     assert 1 <= len(workers) <= 2

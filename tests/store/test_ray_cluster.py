@@ -39,7 +39,6 @@ def test_ray_survives_a_node_and_writes_the_same_bytes(story: Path, here: Path) 
             ended = finish(process, 120)
     finally:
         cluster.shutdown()
-
     assert (said, begun) == (b"llmprep: note: waiting: the cluster has 0 free cores\n", False)
     assert (ended.code, unfinished) == (0, True), ended
     assert ended.value["command"] == "tokenize"
@@ -54,12 +53,10 @@ def test_ray_started_here_gives_errors_as_they_are(story: Path, here: Path, voca
     trap = "raise SystemExit('the current folder is no place for modules')"
     write_files(here, {"good.txt": story.read_bytes(), "bad.txt": b"well " * 1000 + b"\x92", "numpy.py": trap})
     options = ("--encoding", "cl100k_base", "--vocab-dir", str(vocab_dir), "--shard-bytes", "20000")
-
     with running(*command("good.txt", "-o", "good/", *options), cwd=here) as process:
         good = finish(process, 120)
     with running(*command("good.txt", "bad.txt", "-o", "bad/", *options), cwd=here) as process:
         bad = finish(process, 120)
-
     assert (good.code, good.notes) == (0, [])
     assert good.lines[-1].startswith("good: 2 shards, int32")
     assert (bad.code, bad.lines) == (3, [])

@@ -264,7 +264,6 @@ def test_a_task_does_not_change_the_plan_under_others(here: Path) -> None:
     with refused("newlines was universal, is keep", "s", "remove the folder to start over"):
         build("in", "s", 100, options=TextOptions("keep"), task=(2, 2))
     notes = build("in", "s", 100, task=(2, 2)).notes
-
     assert notes[0] == "s: a.txt has changed: shards made from it are built again"
     with pytest.raises(FileFormatError, match=r"1 of 3 shards are missing or damaged \(0\)"):
         merge_store("s")

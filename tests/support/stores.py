@@ -8,9 +8,9 @@ import json
 import operator
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -86,8 +86,7 @@ def edit_keeping_stamp(path: Path) -> None:
     os.utime(path, ns=(before, before))
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
+class Build(NamedTuple):
     """What `build_store` gave, and what it announced."""
 
     built: BuiltStore
