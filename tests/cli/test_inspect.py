@@ -87,20 +87,6 @@ def test_another_vocabulary_is_taken_from_its_folder(call: Call, vocab_dir: Path
     assert shown["text"] == "some words of text"
 
 
-@pytest.mark.parametrize(("max_length", "stride"), [(64, 5), (7, 1)])
-def test_around_finds_the_first_window_that_holds_a_text(max_length: int, stride: int, made: Path, call: Call) -> None:
-    """--around shows the first window that holds the text, wherever its tokens begin and end, or says there is none."""
-    inputs, _ = window_rows(corpus(), max_length, stride)
-    texts = [tiktoken_encoding("gpt2").decode(ids) for ids in inputs]
-    for phrase in ("The", "the little blue book", "ittle blu", "?", "\n\n"):
-        options = ["--max-length", str(max_length), "--stride", str(stride), "--around", phrase]
-        (shown,) = call("inspect", made / "store", "--json", *options).value["shown"]
-        assert shown["window"] == next(number for number, text in enumerate(texts) if phrase in text)
-        assert phrase in shown["text"]
-    ended = call("inspect", made / "store", "--max-length", "2", "--around", "the little blue book")
-    assert ended.notes[0].startswith("llmprep: note: no window holds all of 'the little blue book': it is in tokens ")
-
-
 def test_every_flipped_bit_of_a_store_is_found_and_named(made: Path, tmp_path: Path) -> None:
     """Whichever bit of whichever file is another, verifying fails with that file's name."""
     store = Path(shutil.copytree(made / "store", tmp_path / "store"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import hashlib
 import json
 import operator
 import os
@@ -13,16 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from llmprep.choices import Building, Effort, Reading, Sharding, TextOptions
-from llmprep.formats.tokens import write_tokens
 from llmprep.ptfile.reading import read_pt
 from llmprep.store.build import BuiltStore, build_store
-from llmprep.store.merge import ContentHash, write_manifest
-from llmprep.store.schema import Piece, Plan, Receipt, Span, Stamp, shard_name
-from llmprep.store.sealed import file_sha256, seal
-from llmprep.tokens.figures import Figures
-from llmprep.tokens.stream import Origin, TokenStream, count_tokens
+from llmprep.store.schema import Manifest, Piece, Shard, shard_name
+from llmprep.store.sealed import file_sha256, seal, write_sealed
 from llmprep.vocabulary.loading import END_OF_TEXT, load_vocabulary
 from support.commands import SAMPLES
 from support.reference import encode
@@ -115,21 +113,20 @@ def build(
 def make_store(folder: Path, shards: Sequence[Sequence[int]], val_fraction: float | None = None) -> Path:
     """Write a store with exactly these ids in its shards."""
     folder.mkdir(parents=True, exist_ok=True)
-    receipts: dict[int, Receipt] = {}
-    content = ContentHash(folder)
+    stated: list[Shard] = []
     for number, ids in enumerate(shards):
-        path, n_documents, figures = folder / shard_name(number), int(number == 0), Figures()
-        blocks = count_tokens(iter([np.array(ids, np.uint32)]), figures)
-        with path.open("wb") as sink:
-            stream = TokenStream(Origin("made", "gpt2", "", N_VOCAB, {}), blocks, figures)
-            n_bytes = write_tokens(sink, stream, dtype="uint16")
-        sha256, pieces = file_sha256(path), [Piece(0, 0, 0, len(ids), n_documents, 0)]
-        receipts[number] = Receipt(ZEROS, path.name, n_bytes, sha256, len(ids), n_documents, 0, 0, [], [], pieces)
-        content.add(number, len(ids))
-    options = {"encoding": "gpt2", "vocab_sha256": ZEROS, "separator": "eot"}
-    spans = [[Span(0, 0, None)] for _ in shards]
-    plan = Plan(ZEROS, options, ["a.txt"], [Stamp(0, 0, "")], spans, N_VOCAB, val_fraction)
-    write_manifest(folder, plan, receipts, content.hexdigest())
+        path, n_documents = folder / shard_name(number), int(number == 0)
+        torch.save({"token_ids": torch.tensor(ids, dtype=torch.uint16)}, path)
+        pieces = [Piece(0, 0, 0, len(ids), n_documents, 0)]
+        stated.append(Shard(path.name, len(ids), n_documents, path.stat().st_size, file_sha256(path), pieces))
+    ids = [token_id for shard in shards for token_id in shard]
+    cut = len(ids) - int(len(ids) * (val_fraction or 0))
+    splits = {} if val_fraction is None else {"train": (0, cut), "val": (cut, len(ids))}
+    content = hashlib.sha256(np.array(ids, "<u4")).hexdigest()
+    manifest = Manifest(
+        "0", "gpt2", ZEROS, N_VOCAB, "uint16", {}, ZEROS, len(ids), 1, 0, 0, content, [("a", 0)], [], stated, splits
+    )  # fmt: skip
+    write_sealed(folder / "manifest.json", manifest.to_json())
     return folder
 
 
