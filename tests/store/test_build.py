@@ -21,19 +21,13 @@ from llmprep.store.build import Progress, build_store
 from llmprep.store.lock import locked
 from llmprep.store.manifest import read_manifest
 from llmprep.store.merge import merge_store
-from llmprep.store.plan import PlannedCorpus, plan_corpus
+from llmprep.store.plan import plan_corpus
 from llmprep.store.prepare import prepare
-from llmprep.store.shards import ShardJob, build_shard, make_jobs
+from llmprep.store.shards import build_shard, make_jobs
 from llmprep.tokens.stream import stream_text
 from llmprep.vocabulary.loading import load_vocabulary
 
 READING = Reading(effort=Effort(backend="tiktoken"))
-
-
-def planned_jobs(corpus: Path, folder: Path) -> tuple[PlannedCorpus, list[ShardJob]]:
-    """The corpus's plan, and its jobs."""
-    planned = plan_corpus(find_sources([str(corpus)]), GPT2, TextOptions(), Sharding(SHARD_BYTES))
-    return planned, make_jobs(planned, folder, GPT2, TextOptions(), READING.effort)
 
 
 def test_the_store_is_the_corpus_encoded_whole(built: Path, corpus: Path) -> None:
@@ -144,16 +138,17 @@ def test_choices_are_checked_before_anything_is_read(line: str, here: Path) -> N
 def test_inputs_may_be_one_path_or_many(here: Path) -> None:
     """A str, a Path and a list of either name the same inputs; a folder that no system can name is refused."""
     (name,) = stores.write_files(Path(), {"a.txt": "one two"})
-    named: list[Any] = [name, Path(name), (Path(name),)]
+    named: list[Any] = [name, Path(name), [name], (Path(name),)]
     manifests = [build(paths, Path(f"s{number}")).built.manifest for number, paths in enumerate(named)]
-    assert manifests == manifests[:1] * 3
+    assert manifests == manifests[:1] * 4
     with pytest.raises(OutputError, match="no name holds a NUL character"):
         build(name, "s\0")
 
 
 def test_a_worker_finds_what_was_planned(mine: Path) -> None:
     """One that finds a file of another size names it, one without the folder names the machine; no shard is written."""
-    planned, (job, *_) = planned_jobs(mine, Path("s"))
+    planned = plan_corpus(find_sources([str(mine)]), GPT2, TextOptions(), Sharding(SHARD_BYTES))
+    job, *_ = make_jobs(planned, Path("s"), GPT2, TextOptions(), READING.effort)
     with locked(Path("s")):
         prepare(Path("s"), planned)
     with pytest.raises(InputError, match=r"nowhere: No such file or directory on .*all nodes need the same file sys"):

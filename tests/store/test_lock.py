@@ -158,12 +158,12 @@ def as_user(monkeypatch: pytest.MonkeyPatch) -> Iterator[AsUser]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("umask", "made"), [("002", False), ("022", True)])
-def test_users_of_a_group_share_a_store(umask: str, made: bool, as_user: AsUser) -> None:
+@pytest.mark.parametrize(("umask", "mode"), [("002", None), ("022", 0o2775)])
+def test_users_of_a_group_share_a_store(umask: str, mode: int | None, as_user: AsUser) -> None:
     """Users whose umask or whose folder lets the group write run tasks of one store, and merge it."""
-    if made:
+    if mode is not None:
         Path("s").mkdir()
-        Path("s").chmod(0o2775)
+        Path("s").chmod(mode)
     runs = [(6001, *TASK, "1/2"), (6002, *TASK, "2/2"), (6002, "merge", "s")]
     assert [as_user(user, umask, *arguments) for user, *arguments in runs] == [(0, "")] * 3
     build("in", "fresh", 100)
