@@ -117,7 +117,7 @@ def test_no_module_of_the_current_folder_is_run(command: Sequence[str], paths: l
         assert not mark.exists()
         assert len(list((tmp_path / f"store{jobs}").glob("tokens-*.pt"))) > 2
     mark = lay_traps(tmp_path / "named", {"tiktoken"})  # where PYTHONPATH names a folder, its modules are run
-    errors(tmp_path / "code", *MODULE, "tokenize", "numpy.py", paths=[str(tmp_path / "named"), *HERE], code=99)
+    errors(tmp_path, *MODULE, "tokenize", "code/numpy.py", paths=[str(tmp_path / "named"), *HERE], code=99)
     assert mark.read_text() == "tiktoken "
 
 

@@ -142,12 +142,8 @@ def test_commands_take_a_store_as_they_take_a_file(command: str, call: Call) -> 
 def test_a_stores_choices_are_made(call: Call, tmp_path: Path) -> None:
     """Options for text, and another encoding, are refused for a store; its windows are named after it."""
     make_store(tmp_path / "store", [range(20)])
-    made = "...its tokens are made already; options for text do not apply..."
-    for options, line in (
-        ("--newlines keep", made),
-        ("--field body", made),
-        ("--encoding cl100k_base", "...with gpt2..."),
-    ):
+    lines = {"--newlines keep": "...options for text do not apply...", "--encoding cl100k_base": "...with gpt2..."}
+    for options, line in lines.items():
         for command in ("window", "pairs", "embed"):
             check_refused(call, command, "store", *options.split(), "-o", "o.pt", code=2, line=line)
     assert call("window", "store/", "--max-length", "4").code == 0

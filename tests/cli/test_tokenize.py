@@ -58,12 +58,6 @@ def test_what_cannot_be_read_is_not_counted(what: str, call: Call) -> None:
         assert "--ids" in line or ended.lines == []
 
 
-def test_an_empty_variable_is_not_set(call: Call, story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``LLMPREP_VOCAB_DIR=`` in the environment names no folder, as if it were not there."""
-    monkeypatch.setenv("LLMPREP_VOCAB_DIR", "")
-    assert call("tokenize", story, "--count").lines == [f"6259 {story}"]
-
-
 def rows_in(name: str) -> tuple[Any, Any]:
     """The input and target rows that torch reads from a file."""
     made = torch.load(name, weights_only=True)

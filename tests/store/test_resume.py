@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import stores
+from support.reference import encode
 from support.stores import build, contents, flip, receipts_of, reseal, write_files, written_at
 
 from llmprep.choices import TextOptions
@@ -233,6 +234,16 @@ def test_whatever_changes_the_store_is_a_fresh_ones(here: Path) -> None:
         assert all(before.get(data, at) == at for data, at in after.items()), number
         draw.choice(sorted(Path("s").glob("tokens-*.pt"))).unlink()
         Path("s/manifest.json").unlink()
+
+
+def test_a_separator_goes_with_the_text_before_it(here: Path) -> None:
+    """Where the first text is taken out of a file, the shard that begins the stream now is built without separator."""
+    write_files(Path("in"), {"a.jsonl": '{"text": "one two three"}', "b.txt": "four five six"})
+    build("in", "s", 30)
+    Path("s/manifest.json").unlink()
+    write_files(Path("in"), {"a.jsonl": '{"text": "", "of": "abc"}'})
+    build("in", "s", 30)
+    assert stores.stream_of("s") == encode("four five six")
 
 
 def test_a_renumbering_that_was_stopped_is_gone_on_with(here: Path) -> None:

@@ -122,7 +122,7 @@ def make_store(folder: Path, shards: Sequence[Sequence[int]], val_fraction: floa
     ids = [token_id for shard in shards for token_id in shard]
     cut = len(ids) - int(len(ids) * (val_fraction or 0))
     splits = {} if val_fraction is None else {"train": (0, cut), "val": (cut, len(ids))}
-    content = hashlib.sha256(np.array(ids, "<u4")).hexdigest()
+    content = hashlib.sha256(np.array(ids, "<u4").tobytes()).hexdigest()
     manifest = Manifest(
         "0", "gpt2", ZEROS, N_VOCAB, "uint16", {}, ZEROS, len(ids), 1, 0, 0, content, [("a", 0)], [], stated, splits
     )  # fmt: skip

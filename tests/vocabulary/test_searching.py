@@ -81,12 +81,18 @@ def test_without_any_place_the_error_says_where_and_how(tmp_path: Path, cached: 
         )
 
 
+def make_huge(path: Path) -> None:
+    """Make a file larger than any vocabulary, which takes no space."""
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
 Make = Callable[[Path], object]
 UNUSABLE: dict[Make, str] = {
     os.mkfifo: "no regular file",
     lambda path: path.symlink_to("/dev/zero"): "no regular file",
     Path.mkdir: "is a directory",
-    lambda path: (path.touch(), os.truncate(path, 1 << 40)): "1099511627776 bytes, larger than any vocabulary",
+    make_huge: "1099511627776 bytes, larger than any vocabulary",
     lambda path: path.symlink_to(path.name): "Too many levels of symbolic links",
 }
 
