@@ -18,14 +18,9 @@ KEYS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of every kind of text."""
-    return make_corpus(tmp_path_factory.mktemp("corpus"))
-
-
-def test_a_store_says_what_it_holds(corpus: Path, call: Call) -> None:
+def test_a_store_says_what_it_holds(call: Call) -> None:
     """In words, with notes on its inputs; as one object with stable keys; or not at all. A merge says the same."""
+    corpus = make_corpus(Path("corpus"))
     words = call("tokenize", corpus, "-o", "s/", *SIZED)
     again = call("tokenize", corpus, "-o", "s/", *SIZED, "--json")
     merged, merged_json = call("merge", "s"), call("merge", "s", "--json")
@@ -50,10 +45,10 @@ def test_a_store_says_what_it_holds(corpus: Path, call: Call) -> None:
     assert call("tokenize", corpus, "-o", "s/", *SIZED, "-q") == Ended(0, b"", b"")
 
 
-def test_a_task_says_its_share(corpus: Path, call: Call) -> None:
+def test_a_task_says_its_share(call: Call) -> None:
     """How many of the shards it has built, and what comes next."""
-    words = call("tokenize", corpus, "-o", "s/", *SIZED, "--task", "2/3")
-    value = call("tokenize", corpus, "-o", "s/", *SIZED, "--task", "2/3", "--json").value
+    task = ("tokenize", make_corpus(Path("corpus")), "-o", "s/", *SIZED, "--task", "2/3")
+    words, value = call(*task), call(*task, "--json").value
     n_done, n_shards = value["n_done"], value["n_shards"]
     assert words.lines == [f"s: {n_done} of {n_shards} shards, task 2/3; when all tasks are done: llmprep merge"]
     assert value == {"command": "tokenize", "output": "s", "task": "2/3", "n_done": n_done, "n_shards": n_shards}
