@@ -35,9 +35,7 @@ def made() -> dict[str, bytes]:
         ("window --max-length 2 --val-fraction 0.5", "a/", "a.txt", "text, not from a.txt"),
     ],
 )
-def test_a_default_name_keeps_what_was_made_from_others(
-    call: Call, command: str, first: str, second: str, reason: str
-) -> None:
+def test_what_was_made_from_others_is_kept(call: Call, command: str, first: str, second: str, reason: str) -> None:
     """Two inputs that give one name do not replace each other's file, unless -o or --force says so."""
     for name, text in ((first, "one two three four five six"), (second, "six five four three two one")):
         Path(name).parent.mkdir(exist_ok=True)

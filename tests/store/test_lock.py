@@ -80,9 +80,7 @@ def test_a_folder_that_is_held_is_refused(
 
 
 @pytest.mark.parametrize("task", [None, (1, 2)], ids=["build", "task"])
-def test_a_stale_lock_file_is_named(
-    task: tuple[int, int] | None, store: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stale_lock_file_is_named(task: Any, store: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock file that a killed run has left is named, with its process, and what to do; a failed run leaves none."""
     without_locks(monkeypatch, errno.ENOSYS)
     gone = subprocess.Popen(["true"])

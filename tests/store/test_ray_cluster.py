@@ -22,9 +22,8 @@ def test_ray_survives_a_node_and_writes_the_same_bytes(story: Path, here: Path) 
     """On a cluster that has no core at first, which is said, and loses a node mid-run, the store is the same."""
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     write_files(here, {"long.txt": story.read_bytes() * 300})
-    cluster = cluster_utils.Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
-    )  # fmt: skip
+    head = {"num_cpus": 0, "include_dashboard": False}
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
     options = ("long.txt", "-o", "s/", "--shard-bytes", "600000", "--address", cluster.address, "--json")
     try:
         with running(*command(*options), cwd=here) as process:
