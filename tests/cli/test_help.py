@@ -9,32 +9,24 @@ from typing import Any
 
 import pytest
 from support.app import COMMANDS, parameters
-from support.commands import ROOT, Call
+from support.commands import ROOT, Call, Ended
 
 from llmprep import __version__
 
 
 def test_help_lists_every_command(call: Call) -> None:
-    """``llmprep --help`` names each command and says what it does; without a command the same is shown, as an error."""
+    """``--help`` names each command and says what it does, as does no command at all; ``--version`` is the version."""
     shown = call("--help")
-
     assert (shown.code, shown.notes) == (0, [])
     assert re.findall(r"^  (\w+) +[A-Z].{20,}", shown.stdout.decode(), re.MULTILINE) == COMMANDS
     assert (call().code, call().stdout, call("-h").stdout) == (2, shown.stdout, shown.stdout)
-
-
-def test_version_is_the_package_version(call: Call) -> None:
-    """``--version`` prints the name and the version, nothing else."""
-    ended = call("--version")
-
-    assert (ended.code, ended.lines, ended.notes) == (0, [f"llmprep {__version__}"], [])
+    assert call("--version") == Ended(0, f"llmprep {__version__}\n".encode(), b"")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_and_option_is_explained(call: Call, command: str) -> None:
     """README and the help say what a command is for; each option has words and the form of its value."""
     text = call(command, "--help").stdout.decode()
-
     assert f"llmprep {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert re.match(rf"Usage: llmprep {command} \[OPTIONS\] .*\n\n  [A-Z][^:]{{20,}}\.\n\n", text)
     for parameter in parameters(command):
@@ -48,7 +40,6 @@ def test_every_command_and_option_is_explained(call: Call, command: str) -> None
 def test_help_ends_with_examples(call: Call, command: str) -> None:
     """The last lines of a command's help are up to three examples, with options that there are."""
     *_, last = call(command, "--help").stdout.decode().split("\n\n")
-
     examples = [shlex.split(line) for line in re.findall(rf"llmprep {command} [^|\n]*", last)]
     known = {name for parameter in parameters(command) for name in parameter.opts}
     assert 1 <= len(examples) <= 3
@@ -68,7 +59,6 @@ GIVEN = {(max(p.opts, key=len), p.help): command for command in COMMANDS for p i
 def test_an_empty_value_is_refused(call: Call, name: str, words: str) -> None:
     """An option or argument that is empty, as a variable that is not set gives it, is never taken for the default."""
     ended = call(GIVEN[name, words], *(["a.txt", name, ""] if name.startswith("--") else [""]))
-
     assert (ended.code, ended.stdout) == (2, b"")
     assert re.fullmatch(r"llmprep: error: Invalid value for .*(is empty|'').*\n", ended.stderr.decode())
     assert list(Path().iterdir()) == []

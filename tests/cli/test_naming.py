@@ -35,18 +35,14 @@ def made() -> dict[str, bytes]:
         ("window --max-length 2 --val-fraction 0.5", "a/", "a.txt", "text, not from a.txt"),
     ],
 )
-def test_a_default_name_keeps_what_was_made_from_others(
-    call: Call, command: str, first: str, second: str, reason: str
-) -> None:
+def test_what_was_made_from_others_is_kept(call: Call, command: str, first: str, second: str, reason: str) -> None:
     """Two inputs that give one name do not replace each other's file, unless -o or --force says so."""
     for name, text in ((first, "one two three four five six"), (second, "six five four three two one")):
         Path(name).parent.mkdir(exist_ok=True)
         write(name, text, -10)
     assert call(*command.split(), first).code == 0
     before = made()
-
     ended = call(*command.split(), second)
-
     assert (ended.code, ended.stdout, made()) == (6, b"", before)
     (line,) = ended.notes
     assert line.endswith(f".pt: was made from {reason}; name the output with -o, or --force")
@@ -57,36 +53,24 @@ def test_a_default_name_keeps_what_was_made_from_others(
 
 
 def test_a_default_name_is_used_again(call: Call) -> None:
-    """Run again, on the same text, on a copy of it, and when it was edited, a command replaces its own file."""
-    write("a.txt", "one two three", -10)
-    write("copy/a.txt", "one two three", -10)
-    runs = [call("tokenize", name).code for name in ("a.txt", "a.txt", "copy/a.txt")]
+    """Run again, on a copy, on a text that was edited or a folder that lost a file, a command replaces its own file."""
+    for name in ("a.txt", "copy/a.txt", "corpus/a.txt", "corpus/b.txt"):
+        write(name, "one two three", -10)
+    runs = [call("tokenize", name).code for name in ("a.txt", "a.txt", "copy/a.txt", "corpus")]
     write("a.txt", "four five", 10)
-    runs += [call("tokenize", "a.txt").code]
-    runs += [call("window", name, "--max-length", "1").code for name in ("a.tokens.pt", "a.txt", "a.tokens.pt")]
-
-    assert runs == [0] * 7
-    assert torch.load("a.tokens.pt", weights_only=True)["token_ids"].tolist() == encode("four five")
-
-
-def test_a_default_name_after_a_folder_that_has_changed(call: Call) -> None:
-    """A folder that has got or lost a file since is the same folder, edited."""
-    write("corpus/a.txt", "one two three", -10)
-    write("corpus/b.txt", "four", -10)
-    assert call("tokenize", "corpus").code == 0
     Path("corpus/b.txt").unlink()
-
-    assert call("tokenize", "corpus").code == 0
-    assert torch.load("corpus.tokens.pt", weights_only=True)["token_ids"].tolist() == encode("one two three")
+    runs += [call("tokenize", name).code for name in ("a.txt", "corpus")]
+    runs += [call("window", name, "--max-length", "1").code for name in ("a.tokens.pt", "a.txt", "a.tokens.pt")]
+    assert runs == [0] * 9
+    for name, text in {"a.tokens.pt": "four five", "corpus.tokens.pt": "one two three"}.items():
+        assert torch.load(name, weights_only=True)["token_ids"].tolist() == encode(text)
 
 
 def test_a_default_name_keeps_the_file_of_another_program(call: Call) -> None:
     """A .pt file that does not say what it was made from is kept; a damaged one is not worth it."""
     Path("a.txt").write_text("one", encoding="utf-8")
     torch.save({"x": torch.ones(2)}, "a.tokens.pt")
-
     ended = call("tokenize", "a.txt")
-
     assert (ended.code, "not from a.txt; name the output with -o, or --force" in ended.notes[0]) == (6, True)
     Path("a.tokens.pt").write_bytes(Path("a.tokens.pt").read_bytes()[:-30])
     assert call("tokenize", "a.txt").code == 0

@@ -21,7 +21,6 @@ from support.terminal import Terminal
 def test_a_file_on_standard_output_is_the_file(call: Call, story: Path, line: str) -> None:
     """``-o -`` writes the same bytes to standard output, and the words to standard error; ``-q`` only the bytes."""
     filed, piped, quiet = (call(*line.split(), story, *end.split()) for end in ("-o there.pt", "-o -", "-o - -q"))
-
     assert (filed.code, piped.code) == (0, 0)
     assert piped.stdout == Path("there.pt").read_bytes()
     said = [line.replace("there.pt: ", "-: ") for line in filed.lines]
@@ -32,9 +31,7 @@ def test_a_file_on_standard_output_is_the_file(call: Call, story: Path, line: st
 def test_tokens_through_a_pipe_are_windowed_the_same(call: Call, llmprep: Run, story: Path) -> None:
     """``tokenize -o - | window -`` writes byte for byte what ``window`` writes from the text."""
     call("window", story, "--max-length", "16", "-o", "direct.pt")
-
     llmprep("window", "-", "--max-length", "16", "-o", "piped.pt", stdin=call("tokenize", story, "-o", "-").stdout)
-
     assert Path("piped.pt").read_bytes() == Path("direct.pt").read_bytes()
 
 
@@ -46,27 +43,13 @@ def into(stdout: str, *arguments: str | Path) -> tuple[int, bytes]:
     return ended.returncode, ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("command", "name"), [("tokenize", "/dev/stdout"), ("pairs", "/proc/self/fd/1"), ("window", "w.pt")]
-)
-def test_standard_output_by_another_name(call: Call, story: Path, command: str, name: str) -> None:
+def test_standard_output_by_another_name(call: Call, story: Path) -> None:
     """What is the same file as standard output behaves as ``-``: it gets the file alone, and the words go elsewhere."""
-    code, said = into("w.pt", command, story, "-o", name)
-
-    assert (code, len(said.splitlines()) > 3) == (0, True)
-    assert Path("w.pt").read_bytes() == call(command, story, "-o", "-").stdout
-
-
-def test_the_null_device_takes_file_and_words(call: Call, story: Path) -> None:
-    """``-o /dev/null > /dev/null`` is silent: both are thrown away."""
-    assert into(os.devnull, "tokenize", story, "-o", os.devnull) == (0, b"")
-
-
-def test_json_is_ascii(call: Call) -> None:
-    """Nothing in the object acts on a terminal, whatever the text: it is ASCII without control characters."""
-    Path("a.txt").write_text("\x1b[2J \u202e caf\u00e9 \x9b \u4e2d one two three", encoding="utf-8")
-
-    assert re.fullmatch(rb"[ -~]+\n", call("pairs", "--context-size", "8", "--json", "a.txt").stdout)
+    for command, name in (("tokenize", "/dev/stdout"), ("pairs", "w.pt")):
+        code, said = into("w.pt", command, story, "-o", name)
+        assert (code, len(said.splitlines()) > 3) == (0, True)
+        assert Path("w.pt").read_bytes() == call(command, story, "-o", "-").stdout
+    assert into(os.devnull, "tokenize", story, "-o", os.devnull) == (0, b"")  # both are thrown away
 
 
 def sent(call: Call, *arguments: str | Path) -> str:
@@ -76,28 +59,24 @@ def sent(call: Call, *arguments: str | Path) -> str:
     return terminal.shown.decode()
 
 
-def test_a_terminal_gets_colours(call: Call, story: Path) -> None:
-    """On a terminal previews are coloured, and have the same ids as in a pipe."""
+def test_a_terminal_gets_colours(call: Call, story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal previews are coloured, and have the same ids as in a pipe; with NO_COLOR they have no colour."""
     shown = sent(call, "tokenize", story)
-
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
     ids = [int(i) for line in lines if re.fullmatch(r"[\d ]+", line) for i in line.split()]
     assert "\x1b[30;106m" in shown
     assert (len(ids) > 20, ids) == (True, encode(story.read_text(encoding="utf-8"))[: len(ids)])
     for line in ("pairs", "window --max-length 4 --preview 1", "embed --max-length 4 --batches 1"):
         assert "\x1b[1" in sent(call, *line.split(), story), line
-
-
-def test_no_color_is_heeded(call: Call, story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With NO_COLOR a terminal is sent no colour."""
     monkeypatch.setenv("NO_COLOR", "1")
-
     shown = sent(call, "tokenize", story)
-
     assert "Ele" in shown
-    assert set(re.findall(r"[0-9]+", "".join(re.findall(r"\x1b\[[0-9;]*m", shown)))) <= {"0", "1", "2", "3"}
+    assert {*re.findall(r"[0-9]+", "".join(re.findall(r"\x1b\[[0-9;]*m", shown)))} <= {"0", "1", "2", "3"}
 
 
-def test_json_on_a_terminal_is_plain(call: Call, story: Path) -> None:
-    """``--json`` looks the same on a terminal as in a pipe."""
-    assert json.loads(sent(call, "pairs", story, "--json")) == call("pairs", story, "--json").value
+def test_json_on_a_terminal_is_plain(call: Call) -> None:
+    """``--json`` looks the same on a terminal as in a pipe: ASCII without control characters, whatever the text."""
+    Path("a.txt").write_text("\x1b[2J \u202e caf\u00e9 \x9b \u4e2d one two three", encoding="utf-8")
+    shown = call("pairs", "--context-size", "8", "--json", "a.txt")
+    assert re.fullmatch(rb"[ -~]+\n", shown.stdout)
+    assert json.loads(sent(call, "pairs", "--context-size", "8", "--json", "a.txt")) == shown.value

@@ -15,12 +15,12 @@ import pytest
 from support.commands import Call, Ended
 from support.terminal import Terminal
 
+from llmprep.cli import progress
+
 NAME = "slow\x1b[31m\n[b]x[&b].txt"
 """A name that would act on a terminal, and on rich, if it were not made visible."""
 VISIBLE = r"slow\x1b[31m\n[b]x[&b].txt"
 PART = b"some words to read " * 5000
-
-
 Slowly = Callable[..., Ended]
 
 
@@ -32,19 +32,20 @@ def terminal() -> Iterator[Terminal]:
 
 
 @pytest.fixture
-def slowly(call: Call, terminal: Terminal) -> Slowly:
-    """Run a command while another thread writes into the pipe that it reads."""
+def slowly(call: Call, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Slowly:
+    """Run a command while another thread writes into the pipe that it reads; what is slow begins sooner."""
+    monkeypatch.setattr(progress, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(progress, "TICK_SECONDS", 0.05)
 
-    def run(write: Callable[[io.FileIO], object], *arguments: str, on_terminal: bool = True) -> Ended:
-        os.mkfifo(NAME)
-
+    def run(write: Callable[[io.FileIO], object], *arguments: str) -> Ended:
         def work() -> None:
             with contextlib.suppress(BrokenPipeError), Path(NAME).open("wb", buffering=0) as pipe:
                 write(pipe)
 
+        os.mkfifo(NAME)
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
-        with terminal.instead_of("stderr") if on_terminal else contextlib.nullcontext():
+        with terminal.instead_of("stderr"):
             ended = call(*arguments, NAME, "-o", "x.pt")
         thread.join(timeout=15)
         return ended
@@ -63,27 +64,12 @@ def until(terminal: Terminal, pattern: str) -> Callable[[io.FileIO], None]:
     return write
 
 
-def in_two_parts(pipe: io.FileIO) -> None:
-    """Write two parts, the second when progress would be shown."""
-    pipe.write(PART)
-    time.sleep(0.9)
-    pipe.write(PART)
-
-
-@pytest.mark.parametrize(
-    ("line", "shown"),
-    [
-        ("tokenize -j1", r"[1-9][0-9.]*/\? [kM]B +[1-9][0-9.]* [kM]B/s +[1-9][0-9,]* tokens/s +.*slow"),
-        ("window known.txt -j2", r"[1-9][0-9.]*/475\.0 kB +[1-9][0-9.]* [kM]B/s +[1-9][0-9,]* tokens/s +.*slow"),
-    ],
-    ids=["a pipe", "a file and a pipe"],
-)
-def test_a_slow_run_shows_how_far_it_is(line: str, shown: str, slowly: Slowly, terminal: Terminal) -> None:
+@pytest.mark.parametrize(("line", "total"), [("tokenize -j1", r"\?"), ("window known.txt -j2", r"475\.0")])
+def test_a_slow_run_shows_how_far_it_is(line: str, total: str, slowly: Slowly, terminal: Terminal) -> None:
     """Bytes, also all there will be if that is known, speeds and the input's inert name are shown; nothing is left."""
     Path("known.txt").write_bytes(PART * 5)
-
+    shown = rf"[1-9][0-9.]*/{total} [kM]B +[1-9][0-9.]* [kM]B/s +[1-9][0-9,]* tokens/s +.*slow"
     ended = slowly(until(terminal, shown), *line.split())
-
     assert (ended.code, ended.lines[-1][:6]) == (0, "x.pt: ")
     assert terminal.shows(shown, seconds=0)
     assert VISIBLE in terminal.words()
@@ -95,26 +81,22 @@ def test_a_slow_run_shows_how_far_it_is(line: str, shown: str, slowly: Slowly, t
 def test_a_store_shows_its_shards(call: Call, terminal: Terminal) -> None:
     """A build of a token store that takes its time shows bytes, speed and the shard that was finished last."""
     Path("a.txt").write_bytes(PART * 20)
-
     with terminal.instead_of("stderr"):
         assert call("tokenize", "a.txt", "-o", "s/", "--shard-bytes", "19000", "-j", "1").code == 0
-
     assert terminal.shows(r"[1-9][0-9.]*/1\.9 MB .* tokens/s +.*tokens-00[0-9]+\.pt", seconds=0)
     assert terminal.screen() == []
 
 
-def test_a_quiet_or_quick_run_shows_nothing(slowly: Slowly, story: Path, call: Call, terminal: Terminal) -> None:
-    """With ``--quiet`` there is no progress either, and what is done within half a second needs none."""
-    assert slowly(in_two_parts, "tokenize", "-q", "--json") == Ended(0, b"", b"")
+def test_nothing_may_be_shown(call: Call, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No progress is shown within half a second, with ``--quiet``, and where standard error is no terminal."""
+    Path("b.txt").write_bytes(PART)
+    Path("a.txt").write_bytes(PART * 20)
     with terminal.instead_of("stderr"):
-        assert call("tokenize", story).code == 0
+        assert call("tokenize", "b.txt").code == 0
+        monkeypatch.setattr(progress, "WAIT_SECONDS", 0)
+        assert call("tokenize", "a.txt", "-q") == Ended(0, b"", b"")
     assert terminal.shown == b""
-
-
-def test_without_a_terminal_nothing_is_shown(slowly: Slowly) -> None:
-    """Standard error that is a pipe or a file gets no progress, however slow the run is."""
-    ended = slowly(in_two_parts, "tokenize", on_terminal=False)
-
+    ended = call("tokenize", "a.txt")
     assert (ended.code, ended.stderr, b"\x1b" in ended.stdout) == (0, b"", False)
 
 

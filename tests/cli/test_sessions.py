@@ -35,12 +35,10 @@ def test_a_session_is_as_it_was(name: str, call: Call, request: pytest.FixtureRe
         Path(path).parent.mkdir(exist_ok=True)
         Path(path).write_bytes(data)
     given, shown = set(Path().rglob("*")), []
-
     for line in (GOLDEN / name).read_text(encoding="utf-8").splitlines():
         if line.startswith("$ llmprep "):
             ended = call(*shlex.split(line)[2:])
             shown += [line, *ended.lines, *(f"2> {note}" for note in ended.notes)]
             shown += [f"exit code {ended.code}"] if ended.code else []
-
     made = sorted(str(path) for path in {*Path().rglob("*")} - given if path.is_file() and ".lock" not in path.name)
     check_golden(name, "\n".join([*shown, f"new files: {', '.join(made) or 'none'}"]) + "\n")

@@ -37,19 +37,14 @@ def errors(folder: Path, *command: str, paths: Sequence[str] = HERE, code: int =
 PYTHON = sys.executable
 
 
-# --- what is imported -----------------------------------------------------------------------------
-
-
 def test_commands_load_what_they_need(story: Path, tmp_path: Path) -> None:
     """Help and version load nothing heavy; all commands but ``embed`` need no torch, and in a pipe no rich."""
     light = ["--version", "--help", *(f"{command} --help" for command in COMMANDS)]
     others = [f"{command} {story} -o {command}.pt" for command in ("tokenize", "pairs", "window")]
     others += ["window tokenize.pt --json", "tokenize window.pt -q", "pairs window.pt", "inspect window.pt --verify"]
-    others += [f"tokenize {story} -o s/ -j1", "inspect s"]
+    others += [f"tokenize {story} -o s/ -j1", "merge s", "inspect s --verify", "pairs s -o p.pt", "window s -o w.pt"]
     each = f"for line in {[*light, *others]}:\n  assert run(line.split()) == 0, line; {LOADED}"
-
     loaded = errors(tmp_path, PYTHON, "-c", RUN + each)
-
     assert loaded[: len(light)] == [""] * len(light)
     assert set(loaded[-1].split()) - {"gigatoken"} == {"numpy", "tiktoken"}  # what was ever loaded is in the last list
 
@@ -58,24 +53,18 @@ def test_commands_load_what_they_need(story: Path, tmp_path: Path) -> None:
 def test_the_package_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     """Neither the way to the command line nor the bare package needs anything heavy, as Python itself lists imports."""
     lines = errors(tmp_path, PYTHON, "-X", "importtime", *arguments)
-
     names = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
     assert ("llmprep" in names, names & HEAVY) == (True, set())
 
 
-def test_public_names_load_what_they_need(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("use", "needed"),
+    [("encode_text('a')", {"tiktoken"}), pytest.param("create_dataloader", {"torch"}, marks=pytest.mark.slow)],
+)
+def test_public_names_load_what_they_need(use: str, needed: set[str], tmp_path: Path) -> None:
     """A public name is imported on first use, and takes along no more than it needs."""
-    (loaded,) = errors(tmp_path, PYTHON, "-c", f"import sys, llmprep; llmprep.encode_text('a'); {LOADED}")
-
-    assert set(loaded.split()) & {"torch", "rich", "tiktoken"} == {"tiktoken"}
-
-
-@pytest.mark.slow
-def test_the_list_of_what_is_loaded_names_torch(tmp_path: Path) -> None:
-    """Where torch is imported the tests above would see it."""
-    (loaded,) = errors(tmp_path, PYTHON, "-c", f"import sys; from llmprep import create_dataloader; {LOADED}")
-
-    assert "torch" in loaded.split()
+    (loaded,) = errors(tmp_path, PYTHON, "-c", f"import sys, llmprep; llmprep.{use}; {LOADED}")
+    assert set(loaded.split()) & {"torch", "rich", "tiktoken"} == needed
 
 
 LIMITS = {"--help": 0.15, "window {} --max-length 4 --stride 4": 0.35, "pairs {}": 0.35}
@@ -85,22 +74,21 @@ LIMITS = {"--help": 0.15, "window {} --max-length 4 --stride 4": 0.35, "pairs {}
 def test_a_small_file_costs_a_part_of_importing_torch(story: Path, tmp_path: Path) -> None:
     """``--help`` costs at most 0.15 of ``import torch``, and windowing or showing a short story at most 0.35."""
     commands = [["-c", "import torch"], *(["-m", "llmprep", *line.format(story).split()] for line in LIMITS)]
+
+    def seconds(command: Sequence[str]) -> float:
+        begun = time.perf_counter()
+        errors(tmp_path, PYTHON, *command)
+        return time.perf_counter() - begun
+
     for _ in range(3):
-        times: list[list[float]] = [[] for _ in commands]
-        for _ in range(6):
-            for taken, command in zip(times, commands, strict=True):  # in turn, so that a busy moment hits all alike
-                start = time.perf_counter()
-                errors(tmp_path, PYTHON, *command)
-                taken.append(time.perf_counter() - start)
-        torch_time, *own = (statistics.median(taken[1:]) for taken in times)  # the first only warms the caches
-        ratios = {line: seconds / torch_time for line, seconds in zip(LIMITS, own, strict=True)}
+        rounds = [[*map(seconds, commands)] for _ in range(6)]  # in turn, so that a busy moment hits all alike
+        torch_time, *own = map(statistics.median, zip(*rounds[1:], strict=True))  # the first only warms the caches
+        ratios = {line: taken / torch_time for line, taken in zip(LIMITS, own, strict=True)}
         too_slow = {line: ratio for line, ratio in ratios.items() if ratio > LIMITS[line]}
         if not too_slow:
             break
     assert too_slow == {}
 
-
-# --- the current folder ---------------------------------------------------------------------------
 
 OTHERS = {"llmprep", "numpy", "tiktoken", "regex", "rich", "typer", "click", "gigatoken", "torch", "pyarrow", "ray"}
 MODULE, COMMAND = (PYTHON, "-m", "llmprep"), (str(Path(PYTHON).parent / "llmprep"),)
@@ -116,34 +104,20 @@ def lay_traps(folder: Path, names: set[str]) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("command", "jobs", "paths"),
-    [(COMMAND, "1", HERE), (COMMAND, "2", HERE), (MODULE, "1", HERE), (MODULE, "2", HERE), (COMMAND, "2", ["", *HERE])],
-    ids=["command", "command with workers", "module", "module with workers", "an empty item of PYTHONPATH"],
-)
-def test_no_module_of_the_current_folder_is_run(
-    command: Sequence[str], jobs: str, paths: list[str], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("command", "paths"), [(COMMAND, HERE), (MODULE, HERE), (COMMAND, ["", *HERE])])
+def test_no_module_of_the_current_folder_is_run(command: Sequence[str], paths: list[str], tmp_path: Path) -> None:
     """A folder of Python code is text: none of it is run, by the command, a worker or what watches the workers."""
     (tmp_path / "probe.py").write_text("import re, sys\nprint(*sys.modules, file=sys.stderr)")  # as pip's scripts do
     early = {*errors(tmp_path, PYTHON, "-m", "probe")[0].split(), "llmprep"}  # imported before any line of ours
     python_searches = command is MODULE or paths != HERE
     mark = lay_traps(tmp_path / "code", ({*sys.stdlib_module_names} | OTHERS) - (early if python_searches else set()))
-
-    line = ["tokenize", ".", "-o", "../store/", "--shard-bytes", "9000", "--jobs", jobs]
-    assert errors(tmp_path / "code", *command, *line, paths=paths) == []
-
-    assert not mark.exists()
-    assert len(list((tmp_path / "store").glob("tokens-*.pt"))) > 2
-
-
-def test_a_trap_in_the_current_folder_can_be_run(tmp_path: Path) -> None:
-    """The traps of the test above do work, where the folder is named on purpose: PYTHONPATH is the user's word."""
-    mark = lay_traps(tmp_path / "code", {"tiktoken"})
-    (tmp_path / "a.txt").write_text("some text")
-
-    errors(tmp_path, *MODULE, "tokenize", "a.txt", paths=[str(tmp_path / "code"), *HERE], code=99)
-
+    for jobs in ("1", "2"):
+        line = ["tokenize", ".", "-o", f"../store{jobs}/", "--shard-bytes", "9000", "--jobs", jobs]
+        assert errors(tmp_path / "code", *command, *line, paths=paths) == []
+        assert not mark.exists()
+        assert len(list((tmp_path / f"store{jobs}").glob("tokens-*.pt"))) > 2
+    mark = lay_traps(tmp_path / "named", {"tiktoken"})  # where PYTHONPATH names a folder, its modules are run
+    errors(tmp_path, *MODULE, "tokenize", "code/numpy.py", paths=[str(tmp_path / "named"), *HERE], code=99)
     assert mark.read_text() == "tiktoken "
 
 
@@ -152,18 +126,13 @@ def test_a_checkout_that_is_not_installed_has_workers_too(story: Path, tmp_path:
     """Where the package itself comes from the current folder, its workers find it there."""
     line = ["tokenize", str(story), "-o", str(tmp_path / "store/"), "--shard-bytes", "9000", "--jobs", "2"]
     installed = [path for path in sys.path if "site-packages" in path]
-
     assert errors(ROOT, PYTHON, "-S", "-m", "llmprep", *line, paths=installed) == []
 
-
-# --- a library that cannot be loaded --------------------------------------------------------------
 
 BROKEN = [
     ("typer", "raise SyntaxError('not for this Python')", "not for this Python;"),
     ("numpy", "raise RuntimeError", "RuntimeError;"),
-    ("torch", "raise OSError('libcudart.so.13: cannot open shared object file')", "libcudart.so.13: cannot open "),
     ("torch", "raise ImportError('libtorch_cpu.so:\\n\\x1b[1m missing')", r"libtorch_cpu.so: \x1b[1m missing;"),
-    ("torch", "import a_part_of_it", "No module named 'a_part_of_it';"),
     ("torch", "raise ImportError('failed to map segment from shared object')", ""),
     ("torch", "", "cannot import name 'Tensor' from 'torch'"),
 ]
@@ -177,22 +146,9 @@ def test_a_library_that_cannot_be_loaded_is_named(story: Path, tmp_path: Path) -
         (tmp_path / f"{number}" / f"{name}.py").write_text(code)
     embed = f"assert run(['embed', {str(story)!r}, '--max-length', '4']) == 1"
     each = f"for number in range({len(BROKEN)}):\n  sys.path.insert(0, str(number)); {embed}; del sys.path[0]"
-
     lines = errors(tmp_path, PYTHON, "-c", RUN + each)
-
     for line, (name, _, reason) in zip(lines, BROKEN, strict=True):
         wanted = f"{name} cannot be loaded: {reason}" if reason else "out of memory"
         assert line.startswith(f"llmprep: error: {wanted}")
         assert line.endswith(f"; reinstall it: pip install --force-reinstall {name}") == bool(reason)
     assert list(tmp_path.glob("*.pt")) == []
-
-
-def test_all_but_embed_work_without_torch(story: Path, tmp_path: Path) -> None:
-    """Texts, pairs, windows and stores are made, read, shown and verified where torch cannot be loaded."""
-    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')")
-    lines = [f"tokenize {story} -o t.pt", f"tokenize {story} -o store/ --shard-bytes 9000 --jobs 1"]
-    lines += ["pairs store -o p.pt", "window store --max-length 4 -o w.pt"]
-    lines += [f"inspect {name} --verify" for name in ("t.pt", "store", "p.pt", "w.pt")]
-    each = f"for line in {lines}:\n  assert run([*line.split(), '-q']) == 0, line"
-
-    assert errors(tmp_path, PYTHON, "-c", RUN + each, paths=[str(tmp_path), *HERE]) == []

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.commands import Result, run_llmprep
+from support.commands import run_llmprep
 from support.stores import build, contents, write_files
 
 from llmprep.errors import DataError, OutputError, RefusedError
@@ -25,6 +25,21 @@ fcntl = pytest.importorskip("fcntl")
 
 HOST = socket.gethostname()
 HELD = f"^store: is being built by process {os.getpid()} on {HOST}"
+NO_LOCKS = "store: its file system has no locks; a file .lock-held or .lock-task-... is one while a run lasts"
+
+
+def without_locks(patch: pytest.MonkeyPatch, number: int) -> None:
+    """Have the file system say with this error that it has no locks."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    patch.setattr(fcntl, "flock", refuse)
+
+
+def locks_of(folder: Path) -> list[str]:
+    """The names of the files that are locks where there are no others."""
+    return sorted(path.name for path in folder.glob(".lock-*"))
 
 
 def refuse_others(store: Path, corpus: Path, *, tasks: bool = True) -> list[str]:
@@ -39,20 +54,45 @@ def refuse_others(store: Path, corpus: Path, *, tasks: bool = True) -> list[str]
     return reasons
 
 
-# --- the system's locks ---------------------------------------------------------------------------
-
-
-def test_a_folder_that_is_held_is_refused(store: Path, built: Path, corpus: Path) -> None:
-    """While one process builds, others are refused with its name; tasks share the folder, and others wait for them."""
+@pytest.mark.parametrize("number", [None, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_folder_that_is_held_is_refused(
+    number: int | None, store: Path, built: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one builds, others are refused with its name, and tasks share; files are the locks where there are none."""
     (store / "tokens-00001.pt").unlink()
+    if number is not None:
+        without_locks(monkeypatch, number)
     with locked(store):
-        refuse_others(store, corpus)
+        reasons = refuse_others(store, corpus)
     with locked(store, shared=True) as hold:
+        files = locks_of(store)
         hold.share()
-        refuse_others(store, corpus, tasks=False)
-        build(corpus, store, task=(2, 2))
+        files += locks_of(store)
+        reasons += refuse_others(store, corpus, tasks=False)
+        notes = build(corpus, store, task=(2, 2)).notes if number is None else []
+    if number is not None:
+        assert files == [".lock-held", f".lock-task-{HOST}-{os.getpid()}"]
+        assert all(", since 20" in reason and "; if it was killed, remove store/.lock-" in reason for reason in reasons)
+        notes = build(corpus, store, task=(2, 2)).notes
+    assert (NO_LOCKS in notes) == (number is not None)
     merge_store(store)
-    assert contents(store) == contents(built)
+    assert (locks_of(store), contents(store)) == ([], contents(built))
+
+
+@pytest.mark.parametrize("task", [None, (1, 2)], ids=["build", "task"])
+def test_a_stale_lock_file_is_named(task: Any, store: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock file that a killed run has left is named, with its process, and what to do; a failed run leaves none."""
+    without_locks(monkeypatch, errno.ENOSYS)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    held = f"process {gone.pid} on {HOST}, since long"
+    (store / ".lock-held").write_text(f"{held}\n")
+    line = f"^store: is being built by {held}; that has ended: remove store/.lock-held$"
+    with pytest.raises(RefusedError, match=line):
+        build(corpus, store, task=task)
+    with pytest.raises(DataError):
+        build(write_files(Path(), {"bad.txt": b"well " * 10 + b"\x92"}), "s", task=task)
+    assert locks_of(Path("s")) == []
 
 
 def test_a_lock_does_not_outlive_its_holder(store: Path, corpus: Path) -> None:
@@ -65,14 +105,11 @@ def test_a_lock_does_not_outlive_its_holder(store: Path, corpus: Path) -> None:
 
 def test_a_lock_that_is_not_signed_yet_is_waited_for(tmp_path: Path) -> None:
     """What a run of before has left in the lock file does not name who has the lock now."""
-    folder = tmp_path / "s"
-    with locked(folder):
-        pass
-    (folder / ".lock").write_text(f"process 99999999 on {HOST}\n")
-    with (folder / ".lock").open("rb") as held:
+    (tmp_path / ".lock").write_text(f"process 99999999 on {HOST}\n")
+    with (tmp_path / ".lock").open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         threading.Timer(0.1, fcntl.flock, (held.fileno(), fcntl.LOCK_SH)).start()
-        with locked(folder, shared=True) as hold:
+        with locked(tmp_path, shared=True) as hold:
             assert not hold.alone
 
 
@@ -92,129 +129,52 @@ def test_a_lock_that_cannot_be_written_is_named(corpus: Path, here: Path) -> Non
     assert (ended.returncode, ended.stderr) == (1, b"llmprep: error: st/.lock: File too large\n")
 
 
-# --- file systems without locks -------------------------------------------------------------------
-
-NO_LOCKS = "store: its file system has no locks; a file .lock-held or .lock-task-... is one while a run lasts"
-
-
-@pytest.fixture(params=["ENOSYS", "EOPNOTSUPP", "ENOLCK"])
-def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A system whose files have no locks."""
-
-    def refuse(*_: object) -> None:
-        number = getattr(errno, request.param)
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-
-
-def locks_of(folder: Path) -> list[str]:
-    """The names of the files that are locks where there are no others."""
-    return sorted(path.name for path in folder.glob(".lock-*"))
-
-
-@pytest.mark.usefixtures("no_locks")
-def test_without_locks_files_are_the_locks(store: Path, built: Path, corpus: Path) -> None:
-    """Where the file system has no locks, files keep others out, tasks share the folder, and that is announced."""
-    (store / "tokens-00001.pt").unlink()
-    with locked(store):
-        reasons = refuse_others(store, corpus)
-    with locked(store, shared=True) as hold:
-        planning = locks_of(store)
-        hold.share()
-        sharing = locks_of(store)
-        reasons += refuse_others(store, corpus, tasks=False)
-
-    assert all(", since 20" in reason and "; if it was killed, remove store/.lock-" in reason for reason in reasons)
-    assert (planning, sharing) == ([".lock-held"], [f".lock-task-{HOST}-{os.getpid()}"])
-    assert build(corpus, store, task=(2, 2)).notes[0] == NO_LOCKS
-    merge_store(store)
-    assert locks_of(store) == []
-    assert contents(store) == contents(built)
-
-
-@pytest.mark.usefixtures("no_locks")
-@pytest.mark.parametrize("task", [None, (1, 2)], ids=["build", "task"])
-def test_a_stale_lock_file_is_named(task: tuple[int, int] | None, store: Path, corpus: Path) -> None:
-    """A lock file that a killed run has left is named, with its process, and what to do; a failed run leaves none."""
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    held = f"process {gone.pid} on {HOST}, since long"
-    (store / ".lock-held").write_text(f"{held}\n")
-    write_files(Path("bad"), {"a.txt": b"well " * 10 + b"\x92"})
-
-    with pytest.raises(
-        RefusedError, match=f"^store: is being built by {held}; that has ended: remove store/.lock-held$"
-    ):
-        build(corpus, store, task=task)
-    (store / ".lock-held").unlink()
-    with pytest.raises(DataError):
-        build("bad", "s", task=task)
-    assert locks_of(Path("s")) == []
-    build(corpus, store, task=task)
-
-
-# --- users ----------------------------------------------------------------------------------------
+AsUser = Callable[..., tuple[int, str]]
+TASK = ("tokenize", "in", "-o", "s/", "--shard-bytes", "100", "--jobs", "1", "--task")
 
 
 @pytest.fixture
-def group_folder() -> Iterator[Path]:
-    """A folder that all may reach and a group may write in, with two texts in it."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_files(folder / "in", {"a.txt": "a " * 50, "b.txt": "b " * 50})
-        if os.geteuid() == 0:
-            os.chown(folder, -1, 5555)
-        folder.chmod(0o2775)
-        yield folder
-
-
-@pytest.fixture
-def as_user() -> Callable[..., Result]:
-    """Run a task, or another command, as one of several users of a group."""
+def as_user(monkeypatch: pytest.MonkeyPatch) -> Iterator[AsUser]:
+    """Run a command as one of several users of a group, in a folder with two texts where that group may write."""
     caps = "+dac_read_search"  # so that this project is found where only root may look; it lends no right to write
     options = ("--regid", "5555", "--clear-groups", f"--inh-caps={caps}", f"--ambient-caps={caps}")
     able = os.geteuid() == 0 and shutil.which("setpriv")
     if not able or subprocess.run(["setpriv", *options, "true"], check=False).returncode:
         pytest.skip("needs root, and setpriv")
 
-    def run(folder: Path, user: int, umask: str, *arguments: str) -> Result:
-        masked = ("bash", "-c", f'umask {umask} && exec "$@"', "bash")
-        task = ("tokenize", "in", "-o", "s/", "--shard-bytes", "100", "--jobs", "1")
-        prefix = ("setpriv", "--reuid", str(user), *options, *masked)
-        return run_llmprep(*(task if arguments[0] == "--task" else ()), *arguments, cwd=folder, prefix=prefix)
+    def run(user: int, umask: str, *arguments: str) -> tuple[int, str]:
+        prefix = ("setpriv", "--reuid", str(user), *options, "bash", "-c", f'umask {umask} && exec "$@"', "bash")
+        ended = run_llmprep(*arguments, prefix=prefix)
+        return ended.returncode, ended.stderr.decode()
 
-    return run
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.chdir(folder)
+        write_files(Path("in"), {"a.txt": "a " * 50, "b.txt": "b " * 50})
+        os.chown(folder, -1, 5555)
+        Path(folder).chmod(0o2775)
+        yield run
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("umask", "made"), [("002", False), ("022", True)])
-def test_users_of_a_group_share_a_store(
-    umask: str, made: bool, as_user: Callable[..., Result], group_folder: Path, here: Path
-) -> None:
+@pytest.mark.parametrize(("umask", "mode"), [("002", None), ("022", 0o2775)])
+def test_users_of_a_group_share_a_store(umask: str, mode: int | None, as_user: AsUser) -> None:
     """Users whose umask or whose folder lets the group write run tasks of one store, and merge it."""
-    if made:
-        (group_folder / "s").mkdir()
-        (group_folder / "s").chmod(0o2775)
-    runs = [(6001, "--task", "1/2"), (6002, "--task", "2/2"), (6002, "merge", "s")]
-    ended = [as_user(group_folder, user, umask, *arguments) for user, *arguments in runs]
-    assert [(each.returncode, each.stderr) for each in ended] == [(0, b"")] * 3
-    build(group_folder / "in", "fresh", 100)
-    assert contents(group_folder / "s") == contents("fresh")
+    if mode is not None:
+        Path("s").mkdir()
+        Path("s").chmod(mode)
+    runs = [(6001, *TASK, "1/2"), (6002, *TASK, "2/2"), (6002, "merge", "s")]
+    assert [as_user(user, umask, *arguments) for user, *arguments in runs] == [(0, "")] * 3
+    build("in", "fresh", 100)
+    assert contents("s") == contents("fresh")
 
 
 @pytest.mark.slow
-def test_a_store_of_another_user_is_named_as_that(as_user: Callable[..., Result], group_folder: Path) -> None:
+def test_a_store_of_another_user_is_named_as_that(as_user: AsUser) -> None:
     """A folder that only its owner may write in is named, with the owner and what that one can do."""
     said = "belongs to user 6001, and this one may not write there; its owner can allow it: chmod -R g+w s"
-    first = as_user(group_folder, 6001, "022", "--task", "1/2")
-    assert (first.returncode, first.stderr) == (0, b"")
-    for named, opened, mode in (
-        ("s", "s", 0o2775),
-        ("s/receipts", "s/.lock", 0o664),
-        ("s/receipts", "s/receipts", 0o2775),
-    ):
-        ended = as_user(group_folder, 6002, "022", "--task", "1/2")
-        assert (ended.returncode, ended.stderr.decode()) == (1, f"llmprep: error: {named}: {said}\n")
-        (group_folder / opened).chmod(mode)
-    assert as_user(group_folder, 6002, "022", "--task", "1/2").returncode == 0
+    assert as_user(6001, "022", *TASK, "1/2") == (0, "")
+    steps = [("s", "s", 0o2775), ("s/receipts", "s/.lock", 0o664), ("s/receipts", "s/receipts", 0o2775)]
+    for named, opened, mode in steps:
+        assert as_user(6002, "022", *TASK, "1/2") == (1, f"llmprep: error: {named}: {said}\n")
+        Path(opened).chmod(mode)
+    assert as_user(6002, "022", *TASK, "2/2") == (0, "")

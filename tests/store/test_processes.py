@@ -6,21 +6,20 @@ import errno
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from multiprocessing import util
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.commands import ROOT, clean_environment
-from support.processes import wait_for
+from support.processes import finish, running, wait_for
 from support.working import (
     end_at_once,
     fail_with,
@@ -34,24 +33,17 @@ from support.working import (
 
 from llmprep.choices import Effort, TextOptions
 from llmprep.errors import DataError, WorkerDiedError
-from llmprep.store.executors import InProcess
+from llmprep.store.executors import InProcess, Workers
 from llmprep.store.processes import local_processes
 from llmprep.store.shards import ShardJob, run_jobs
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not show its processes")
 
 
-# --- in this process and in others -----------------------------------------------------------------
-
-
 @needs_proc
 def test_local_processes_are_other_processes_and_end(tmp_path: Path) -> None:
-    """Calls run in processes of their own; a call's error comes back as it was, and is not tried again.
-
-    A worker searches no current folder, and leaves Ctrl-C to its parent. Afterwards none runs.
-    """
-    flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    tally = tmp_path / "tally"
+    """Calls run in other processes, which leave the current folder and Ctrl-C alone; an error is tried once."""
+    tally, flags = tmp_path / "tally", util._args_from_interpreter_flags()  # type: ignore[attr-defined]
     with local_processes(2) as executor:
         workers = {executor.submit(tell_process).result() for _ in range(4)}
         error = executor.submit(fail_with, "a.txt: bad").exception()
@@ -60,9 +52,7 @@ def test_local_processes_are_other_processes_and_end(tmp_path: Path) -> None:
             os.kill(worker, signal.SIGINT)
         assert executor.submit(tell_start).result() == (True, False)
         assert executor.submit(tell_process).result() in workers
-        assert util._args_from_interpreter_flags() == flags  # type: ignore[attr-defined]
-        assert "PYTHONSAFEPATH" not in os.environ
-
+    assert util._args_from_interpreter_flags() == flags  # type: ignore[attr-defined]
     assert os.getpid() not in workers
     assert 1 <= len(workers) <= 2
     assert (type(error), str(error)) == (DataError, "a.txt: bad")
@@ -73,34 +63,22 @@ def test_local_processes_are_other_processes_and_end(tmp_path: Path) -> None:
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.parametrize("error", [DataError, KeyboardInterrupt, SystemExit], ids=lambda kind: kind.__name__)
-def test_an_error_ends_the_workers_at_once(error: type[BaseException], tmp_path: Path) -> None:
+def test_an_error_ends_the_workers_at_once(tmp_path: Path) -> None:
     """When the block is left by an error, workers clean up and end; other processes of the program are left alone."""
-    workers: list[int] = []
     other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
     other.start()
-
-    def fail_while_they_work() -> None:
-        with local_processes(2) as executor:
-            for _ in range(4):
-                executor.submit(work_long, str(tmp_path))
-            wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
-            workers.extend({*workers_of(os.getpid())} - {other.pid})
-            raise error
-
-    try:
-        started = time.monotonic()
-        with pytest.raises(error):
-            fail_while_they_work()
-
-        assert time.monotonic() - started < 20
-        assert len(workers) == 2
-        assert not any(map(runs, workers))
-        assert list(tmp_path.iterdir()) == []
-        assert other.is_alive()
-    finally:
-        other.kill()
-        other.join()
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), local_processes(2) as executor:  # noqa: PT012
+        for _ in range(4):
+            executor.submit(work_long, str(tmp_path))
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+        workers = {*workers_of(os.getpid())} - {other.pid}
+        raise KeyboardInterrupt
+    assert time.monotonic() - begun < 20
+    assert (len(workers), list(tmp_path.iterdir()), any(map(runs, workers))) == (2, [], False)
+    assert other.is_alive()
+    other.kill()
+    other.join()
 
 
 def test_a_death_of_a_process_is_one_calls() -> None:
@@ -115,44 +93,13 @@ def test_a_death_of_a_process_is_one_calls() -> None:
 @pytest.mark.slow
 def test_a_signal_while_workers_start_leaves_nothing_and_no_word(story: Path, tmp_path: Path) -> None:
     """Whenever it comes: a process half started would say that it ran out of input, and leave its semaphores."""
-    command = [sys.executable, "-m", "llmprep", "tokenize", str(story), "-o", "s/", "--shard-bytes", "9000", "-j", "2"]
     for milliseconds in range(70, 310, 20):
-        child = subprocess.Popen(
-            command, cwd=tmp_path, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        time.sleep(milliseconds / 1000)
-        child.terminate()
-        _, said = child.communicate(timeout=20)
-        assert (child.returncode in (0, 143, -signal.SIGTERM), said) == (True, b""), milliseconds  # -15: not ready yet
-
-
-@needs_proc
-@pytest.mark.slow
-def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
-    """When the parent is killed, its workers notice, clean up and end by themselves."""
-    script = (
-        "import sys\nfrom llmprep.store.processes import local_processes\nfrom support.working import work_long\n"
-        "with local_processes(2) as pool:\n"
-        "    [future.result() for future in [pool.submit(work_long, sys.argv[1]) for _ in range(2)]]\n"
-    )
-    marks = tmp_path / "marks"
-    marks.mkdir()
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    environment = clean_environment({"PYTHONPATH": paths})
-    parent = subprocess.Popen([sys.executable, "-c", script, marks], env=environment, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: len(list(marks.iterdir())) == 2)
-        workers = workers_of(parent.pid)
-    finally:
-        parent.kill()
-        parent.wait()
-
-    assert len(workers) == 2
-    wait_for(lambda: not any(map(runs, workers)), seconds=5)
-    assert list(marks.iterdir()) == []
-
-
-# --- jobs that are run -----------------------------------------------------------------------------
+        with running("tokenize", story, "-o", "s/", "--shard-bytes", "9000", "-j", "2", cwd=tmp_path) as child:
+            time.sleep(milliseconds / 1000)
+            child.terminate()
+            ended = finish(child)
+        assert ended.code in (0, 143, -signal.SIGTERM), milliseconds  # the last: it was not ready yet
+        assert ended.stderr == b"", milliseconds
 
 
 def make_job(number: int) -> ShardJob:
@@ -163,63 +110,53 @@ def make_job(number: int) -> ShardJob:
     )  # fmt: skip
 
 
-class Dying(InProcess):
-    """Answers each job, unless its worker dies, as often as ``deaths`` says."""
+def answering(answer: Callable[[int], Future[Any]], slots: int = 1) -> Workers:
+    """Workers that answer a job by its number."""
 
-    def __init__(self, deaths: Mapping[int, int]) -> None:
-        self._deaths = Counter(deaths)
+    class Answering(InProcess):
+        def submit(self, _: Callable[..., Any], /, *args: Any, **__: Any) -> Future[Any]:
+            return answer(args[0].number)
 
-    def submit(self, _: Callable[..., Any], /, *args: Any, **__: Any) -> Future[Any]:
-        """Answer, or die."""
-        future: Future[Any] = Future()
-        if self._deaths[args[0].number] > 0:
-            self._deaths[args[0].number] -= 1
-            future.set_exception(WorkerDiedError("a process was terminated abruptly"))
-        else:
-            future.set_result(None)
-        return future
+    Answering.slots = slots
+    return Answering()
 
 
 @given(count=st.integers(0, 12), deaths=st.dictionaries(st.integers(0, 11), st.integers(0, 3), max_size=6))
 def test_each_job_is_done_once_or_one_is_named(count: int, deaths: dict[int, int]) -> None:
     """A job whose worker dies once is done all the same, and once; the first whose worker dies twice is named."""
     done: list[int] = []
+    left = Counter(deaths)
+
+    def answer(number: int) -> Future[Any]:
+        left[number] -= 1
+        return InProcess().submit(tell_process if left[number] < 0 else die)
+
     twice = [number for number in range(count) if deaths.get(number, 0) > 1]
-    line = ""
-
-    try:
-        run_jobs([make_job(n) for n in range(count)], Dying(deaths), lambda job, _: done.append(job.number))
-    except WorkerDiedError as error:
-        line = str(error)
-
+    expected = pytest.raises(WorkerDiedError, match=f"^shard {min(twice)}: its worker died twice") if twice else None
+    with expected or nullcontext():
+        run_jobs([make_job(n) for n in range(count)], answering(answer), lambda job, _: done.append(job.number))
     assert len(set(done)) == len(done)
-    if twice:
-        assert line.startswith(f"shard {twice[0]}: its worker died twice")
-        assert set(done) >= {number for number in range(count) if not deaths.get(number)}
-    else:
-        assert (sorted(done), line) == (list(range(count)), "")
+    assert set(done) >= {number for number in range(count) if not (twice and deaths.get(number))}
+
+
+def die() -> None:
+    """Fail as a call does whose worker died."""
+    raise WorkerDiedError("a process was terminated abruptly")
 
 
 def test_a_jobs_own_error_is_not_tried_again() -> None:
     """An error that a job raises, as of a bad file, is raised at once and as it is; an interrupt is no result."""
     seen: list[int] = []
 
-    class Failing(InProcess):
-        def submit(self, _: Callable[..., Any], /, *args: Any, **__: Any) -> Future[Any]:
-            seen.append(args[0].number)
-            return super().submit(fail_with, "bad.txt: not valid UTF-8")
+    def answer(number: int) -> Future[Any]:
+        seen.append(number)
+        return InProcess().submit(fail_with, "bad.txt: not valid UTF-8")
 
     with pytest.raises(DataError, match=r"^bad\.txt: not valid UTF-8$"):
-        run_jobs([make_job(n) for n in range(5)], Failing(), lambda *_: None)
-
+        run_jobs([make_job(n) for n in range(5)], answering(answer), lambda *_: None)
     assert seen == [0]
     with pytest.raises(KeyboardInterrupt):
-        InProcess().submit(interrupt)
-
-
-def interrupt() -> None:
-    """Be interrupted."""
-    raise KeyboardInterrupt
+        InProcess().submit(Mock(side_effect=KeyboardInterrupt))
 
 
 def test_two_jobs_are_in_flight_for_each_worker() -> None:
@@ -227,15 +164,11 @@ def test_two_jobs_are_in_flight_for_each_worker() -> None:
     futures: list[Future[Any]] = []
     in_flight: list[int] = []
 
-    class Slow(InProcess):
-        slots = 2
-
-        def submit(self, _: Callable[..., Any], /, *__: Any, **___: Any) -> Future[Any]:
-            futures.append(threads.submit(time.sleep, 0.001))
-            in_flight.append(sum(not future.done() for future in futures))
-            return futures[-1]
+    def answer(_: int) -> Future[Any]:
+        futures.append(threads.submit(time.sleep, 0.001))
+        in_flight.append(sum(not future.done() for future in futures))
+        return futures[-1]
 
     with ThreadPoolExecutor(1) as threads:
-        run_jobs([make_job(n) for n in range(21)], Slow(), lambda *_: None)
-
+        run_jobs([make_job(n) for n in range(21)], answering(answer, slots=2), lambda *_: None)
     assert (max(in_flight), len(futures)) == (4, 21)

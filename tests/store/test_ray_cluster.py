@@ -19,15 +19,11 @@ def command(*options: str) -> tuple[str, ...]:
 
 @pytest.mark.slow
 def test_ray_survives_a_node_and_writes_the_same_bytes(story: Path, here: Path) -> None:
-    """On a cluster of two nodes of which one is lost mid-run, the store is the same, and the output is the result.
-
-    While the cluster has no core, a note says after some seconds that the build waits for one.
-    """
+    """On a cluster that has no core at first, which is said, and loses a node mid-run, the store is the same."""
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     write_files(here, {"long.txt": story.read_bytes() * 300})
-    cluster = cluster_utils.Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
-    )  # fmt: skip
+    head = {"num_cpus": 0, "include_dashboard": False}
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
     options = ("long.txt", "-o", "s/", "--shard-bytes", "600000", "--address", cluster.address, "--json")
     try:
         with running(*command(*options), cwd=here) as process:
@@ -42,7 +38,6 @@ def test_ray_survives_a_node_and_writes_the_same_bytes(story: Path, here: Path) 
             ended = finish(process, 120)
     finally:
         cluster.shutdown()
-
     assert (said, begun) == (b"llmprep: note: waiting: the cluster has 0 free cores\n", False)
     assert (ended.code, unfinished) == (0, True), ended
     assert ended.value["command"] == "tokenize"
@@ -52,20 +47,15 @@ def test_ray_survives_a_node_and_writes_the_same_bytes(story: Path, here: Path) 
 
 @pytest.mark.slow
 def test_ray_started_here_gives_errors_as_they_are(story: Path, here: Path, vocab_dir: Path) -> None:
-    """Without an address Ray is started here; the vocabulary travels; a bad file gets its one line and exit code.
-
-    No worker runs what lies in the current folder.
-    """
+    """Without an address Ray is started here; the vocabulary travels; a bad file gets its one line and exit code."""
     pytest.importorskip("ray")
     trap = "raise SystemExit('the current folder is no place for modules')"
     write_files(here, {"good.txt": story.read_bytes(), "bad.txt": b"well " * 1000 + b"\x92", "numpy.py": trap})
     options = ("--encoding", "cl100k_base", "--vocab-dir", str(vocab_dir), "--shard-bytes", "20000")
-
     with running(*command("good.txt", "-o", "good/", *options), cwd=here) as process:
         good = finish(process, 120)
     with running(*command("good.txt", "bad.txt", "-o", "bad/", *options), cwd=here) as process:
         bad = finish(process, 120)
-
     assert (good.code, good.notes) == (0, [])
     assert good.lines[-1].startswith("good: 2 shards, int32")
     assert (bad.code, bad.lines) == (3, [])

@@ -1,4 +1,4 @@
-"""Promises of reading a store: one stream, whatever its shards, and never the ids of another or of a damaged one."""
+"""Promises of reading a store, whatever its shards, and of nothing else instead of it; last, of the search in it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.commands import ROOT, clean_environment
-from support.stores import N_VOCAB, make_store
+from support.loading import sent
+from support.processes import limited
+from support.stores import N_VOCAB, flip, make_store
 
 from llmprep.errors import FileFormatError, InputError
 from llmprep.store.reading import TokenStore
 from llmprep.store.schema import shard_name
+from llmprep.store.search import find_text, find_window
 from llmprep.store.verify import verify_store
 
 shard_lists = st.lists(st.lists(st.integers(0, N_VOCAB - 1), max_size=25), min_size=1, max_size=8).filter(any)
@@ -29,48 +31,34 @@ OLD, NEW = [range(40), range(40, 80), range(80, 120)], [range(200, 240), range(2
 both = pytest.mark.parametrize("check", [True, False])
 
 
-# --- the stream -----------------------------------------------------------------------------------
-
-
+@settings(max_examples=40)
 @given(shards=shard_lists, fraction=st.none() | st.floats(0.01, 0.99), data=st.data())
 def test_any_run_of_tokens_is_the_streams(shards: list[list[int]], fraction: float | None, data: st.DataObject) -> None:
-    """Reading from any position, across any number of shards, gives the slice of the stream, or of a part of it."""
+    """From any positions, across any number of shards, runs and rows are slices of the stream, or of a part of it."""
     ids = [token_id for shard in shards for token_id in shard]
     cut = len(ids) - int(len(ids) * (fraction or 0))
     part = data.draw(st.sampled_from([None, "train", "val"] if fraction else [None]))
     expected = {None: ids, "train": ids[:cut], "val": ids[cut:]}[part]
+    position = data.draw(st.integers(0, len(expected)))
+    count = data.draw(st.integers(0, len(expected) - position))
+    starts = data.draw(st.lists(st.integers(0, len(expected) - count), max_size=10))
+    size = data.draw(st.integers(1, 50))
     with tempfile.TemporaryDirectory() as folder:
         store = TokenStore(make_store(Path(folder), shards, fraction), part)
-        position = data.draw(st.integers(0, len(expected)))
-        count = data.draw(st.integers(0, len(expected) - position))
-        size = data.draw(st.integers(1, 50))
-
         assert len(store) == len(expected)
         assert store.read(position, count).tolist() == expected[position : position + count]
+        rows = store.gather(np.array(starts, np.int64), count)
+        assert (str(rows.dtype), rows.shape) == ("int64", (len(starts), count))
+        assert rows.tolist() == [expected[start : start + count] for start in starts]
         blocks = list(store.blocks(size))
         assert [token_id for block in blocks for token_id in block.tolist()] == expected
-        assert {block.dtype for block in blocks} <= {np.dtype(np.uint32)}
-        assert max(map(len, blocks), default=0) <= size
+        assert all(block.dtype == np.uint32 and len(block) <= size for block in blocks)
         if position < len(expected):
             number, place = store.locate(position)
             assert store.shard(number)[place] == expected[position]
         for first, length in ((position, len(expected) + 1 - position), (-1, 2)):
             with pytest.raises(IndexError, match=f"tokens {first} to {first + length} of {len(expected)}"):
                 store.read(first, length)
-
-
-@given(shards=shard_lists, data=st.data())
-def test_gathered_rows_are_the_streams(shards: list[list[int]], data: st.DataObject) -> None:
-    """Rows of one length from any starts, in any order, also the same twice, come as int64."""
-    ids = [token_id for shard in shards for token_id in shard]
-    with tempfile.TemporaryDirectory() as folder:
-        store = TokenStore(make_store(Path(folder), shards))
-        length = data.draw(st.integers(1, len(ids)))
-        starts = data.draw(st.lists(st.integers(0, len(ids) - length), max_size=10))
-        rows = store.gather(np.array(starts, np.int64), length)
-    assert rows.dtype == np.int64
-    assert rows.shape == (len(starts), length)
-    assert rows.tolist() == [ids[start : start + length] for start in starts]
 
 
 def test_shards_are_mapped_not_copied(tmp_path: Path) -> None:
@@ -81,31 +69,17 @@ def test_shards_are_mapped_not_copied(tmp_path: Path) -> None:
     assert (first.flags.owndata, first.flags.writeable, str(first.dtype)) == (False, False, "uint16")
 
 
-def test_the_number_of_maps_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With more shards than may be mapped at once, all are still read, in any order."""
-    monkeypatch.setattr("llmprep.store.reading.MAX_MAPS", 2)
-    store = TokenStore(make_store(tmp_path / "store", [[k] * 3 for k in range(7)]))
-    for number in (0, 3, 6, 0, 1, 2, 5, 0):
-        assert store.read(3 * number, 3).tolist() == [number] * 3
-
-
 @pytest.mark.slow
 def test_more_shards_than_open_files(tmp_path: Path) -> None:
     """A process that may open few files reads and verifies a store of many shards."""
-    folder = make_store(tmp_path / "store", [[k, k + 1, k + 2, k + 3] for k in range(120)])
+    make_store(tmp_path / "store", [[k, k + 1, k + 2, k + 3] for k in range(120)])
     code = (
-        "import sys; from pathlib import Path; from llmprep.store.reading import TokenStore\n"
-        "from llmprep.store.verify import verify_store\n"
-        "store = TokenStore(sys.argv[1]); list(verify_store(store.folder))\n"
+        "from llmprep.store.reading import TokenStore\nfrom llmprep.store.verify import verify_store\n"
+        "store = TokenStore('store'); list(verify_store(store.folder))\n"
         "print(sum(int(block.sum()) for block in store.blocks(7)))"
     )
-    limited = ("bash", "-c", 'ulimit -n 48 && exec "$@"', "bash")
-    command = [*limited, sys.executable, "-c", code, str(folder)]
-
-    ended = subprocess.run(
-        command, env=clean_environment({"PYTHONPATH": str(ROOT)}), capture_output=True, check=False
-    )  # fmt: skip
-
+    command, paths = [*limited(open_files=48), sys.executable, "-c", code], clean_environment({"PYTHONPATH": str(ROOT)})
+    ended = subprocess.run(command, cwd=tmp_path, env=paths, capture_output=True, check=False)
     assert (ended.stdout, ended.stderr) == (b"%d\n" % sum(4 * k + 6 for k in range(120)), b"")
 
 
@@ -121,45 +95,25 @@ def test_a_store_says_what_it_is(tmp_path: Path) -> None:
         TokenStore(split, "test")
 
 
-# --- damage ---------------------------------------------------------------------------------------
+def damage(path: Path, token_id: int) -> None:
+    """Flip the lowest bit of one id of a shard, which others follow."""
+    flip(path, path.read_bytes().index(np.arange(token_id, token_id + 4, dtype="<u2").tobytes()))
 
 
-def damage(path: Path, ids: Sequence[int]) -> None:
-    """Overwrite the last ids of a shard, and leave its checksum as it was."""
-    with zipfile.ZipFile(path) as archive:
-        entry = archive.getinfo("archive/data/0")
-    data, new = path.read_bytes(), np.array(ids, "<u2").tobytes()
-    name, extra = np.frombuffer(data[entry.header_offset + 26 :][:4], "<u2").tolist()
-    end = entry.header_offset + 30 + name + extra + entry.file_size
-    path.write_bytes(data[: end - len(new)] + new + data[end:])
-
-
-@pytest.fixture
-def damaged(tmp_path: Path) -> Path:
-    """A store of three shards; one bit of the second is not what it was."""
-    folder = make_store(tmp_path / "store", OLD)
-    damage(folder / shard_name(1), [79 ^ 4])
-    return folder
-
-
-def test_a_damaged_shard_is_refused_when_it_is_touched(damaged: Path) -> None:
-    """Not before, and each time; what was found sound is not read again. A verification names it."""
-    store = TokenStore(damaged)
+def test_a_damaged_shard_is_refused_when_it_is_touched(tmp_path: Path) -> None:
+    """Not before, and each time; what was found sound is not read again. ``check=False`` takes a shard as it is."""
+    store = TokenStore(make_store(tmp_path / "store", OLD))
+    damage(store.folder / shard_name(1), 45)
+    unchecked = TokenStore(store.folder, check=False)
     assert store.read(0, 3).tolist() == [0, 1, 2]
-    damage(damaged / shard_name(0), [1])
+    damage(store.folder / shard_name(0), 30)
     assert store.read(0, 3).tolist() == [0, 1, 2]
-    for sent in (store, store, pickle.loads(pickle.dumps(store))):  # noqa: S301 - our own bytes
+    for opened in (store, store, sent(store)):
         with pytest.raises(FileFormatError, match=r"tokens-00001\.pt: checksum"):
-            sent.read(45, 1)
+            opened.read(45, 1)
+    assert [opened.read(45, 1)[0] for opened in (unchecked, sent(unchecked))] == [44, 44]
     with pytest.raises(FileFormatError, match=r"tokens-00000\.pt: checksum"):
-        list(verify_store(damaged))
-
-
-def test_the_check_can_be_left_out(damaged: Path) -> None:
-    """``check=False`` takes a shard as it is, here and where the store is sent."""
-    store = TokenStore(damaged, check=False)
-    for sent in (store, pickle.loads(pickle.dumps(store))):  # noqa: S301 - our own bytes
-        assert sent.read(79, 1).tolist() == [79 ^ 4]
+        list(verify_store(store.folder))
 
 
 def test_an_id_beyond_the_vocabulary_is_refused(tmp_path: Path) -> None:
@@ -179,9 +133,6 @@ def test_files_that_are_missing_extra_or_cut_are_named(tmp_path: Path) -> None:
         TokenStore(folder)
 
 
-# --- a store that is built anew while it is open --------------------------------------------------
-
-
 def rebuild(folder: Path, shards: Sequence[Sequence[int]]) -> None:
     """Put another store in the place of one, as a build does: new files, and the manifest last."""
     new = make_store(folder.with_name("new"), shards)
@@ -192,9 +143,11 @@ def rebuild(folder: Path, shards: Sequence[Sequence[int]]) -> None:
 
 @both
 def test_a_store_built_anew_is_not_read_as_the_old_one(check: bool, tmp_path: Path) -> None:
-    """What was touched stays as it was; a shard not yet touched is refused, whatever is left unchecked."""
+    """What was touched stays; a shard that is touched later is refused, unless it holds the same ids."""
     store = TokenStore(make_store(tmp_path / "store", OLD), check=check)
     assert store.read(0, 8).tolist() == list(range(8))
+    rebuild(store.folder, OLD)
+    assert store.read(100, 1)[0] == 100
     rebuild(store.folder, NEW)
     assert store.read(8, 8).tolist() == list(range(8, 16))
     with pytest.raises(FileFormatError, match=r"tokens-00001\.pt: its sha256 is not the one in the manifest"):
@@ -203,21 +156,13 @@ def test_a_store_built_anew_is_not_read_as_the_old_one(check: bool, tmp_path: Pa
 
 @both
 def test_a_shard_that_is_mapped_again_is_the_same(check: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where maps are given up, a shard that was replaced meanwhile is refused, also one that was checked before."""
-    monkeypatch.setattr("llmprep.store.reading.MAX_MAPS", 1)
+    """More shards than maps are all read; one that was replaced meanwhile is refused, also if it was checked before."""
+    monkeypatch.setattr("llmprep.store.reading.MAX_MAPS", 2)
     store = TokenStore(make_store(tmp_path / "store", OLD), check=check)
-    assert [store.read(place, 1)[0] for place in (0, 40)] == [0, 40]
+    assert [store.read(place, 1)[0] for place in (0, 40, 80, 1, 81, 0, 40, 80)] == [0, 40, 80, 1, 81, 0, 40, 80]
     rebuild(store.folder, NEW)
     with pytest.raises(FileFormatError, match=r"tokens-00000\.pt: its sha256"):
         store.read(0, 1)
-
-
-@both
-def test_a_shard_that_was_only_copied_is_read(check: bool, tmp_path: Path) -> None:
-    """Content decides: a file of other times and place that holds the same goes on."""
-    store = TokenStore(make_store(tmp_path / "store", OLD), check=check)
-    rebuild(store.folder, OLD)
-    assert [store.read(place, 1)[0] for place in (0, 40, 119)] == [0, 40, 119]
 
 
 def test_a_store_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,12 +172,10 @@ def test_a_store_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     make_store(tmp_path / "store", OLD)
     make_store(Path("in/store"), NEW)
     stores = [TokenStore("../store"), TokenStore(Path("../store"), check=False)]
-    pickles = [pickle.dumps(store) for store in stores]
     for folder in ("/", tmp_path / "sub" / "in"):
         monkeypatch.chdir(folder)
-        for store in (*stores, *map(pickle.loads, pickles)):
-            assert store.read(100, 1)[0] == 100
-    assert max(map(len, pickles)) < 1000
+        assert [opened.read(100, 1)[0] for store in stores for opened in (store, sent(store))] == [100] * 4
+    assert len(pickle.dumps(stores[0])) < 1000
     assert str(stores[0].folder) == "../store"
 
 
@@ -240,11 +183,37 @@ def test_a_store_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_who_gets_a_store_refuses_another(fraction: float | None, tmp_path: Path) -> None:
     """A pickle says which ids and which part were read; a store of other ids, or cut elsewhere, is refused."""
     folder = make_store(tmp_path / "store", OLD, fraction)
-    sent = pickle.dumps(TokenStore(folder, "val" if fraction else None))
+    pickled = pickle.dumps(TokenStore(folder, "val" if fraction else None))
     shutil.rmtree(folder)
     make_store(folder, [range(120)], fraction)
-    assert len(pickle.loads(sent)) == (48 if fraction else 120)  # noqa: S301 - other shards of the same ids
+    assert len(pickle.loads(pickled)) == (48 if fraction else 120)  # noqa: S301 - other shards of the same ids
     shutil.rmtree(folder)
     make_store(folder, NEW if fraction is None else OLD, fraction and 0.41)
     with pytest.raises(InputError, match="store: has changed since it was opened: it holds other ids; open it anew"):
-        pickle.loads(sent)  # noqa: S301 - our own bytes
+        pickle.loads(pickled)  # noqa: S301 - our own bytes
+
+
+TABLE = {0: b"a", 1: b"b", 2: b"ab", 3: b"bba", 4: b""}
+"""Id 5 is in no table: it has no bytes either."""
+
+
+@given(
+    ids=st.lists(st.integers(0, 5), max_size=12),
+    needle=st.text("ab", min_size=1, max_size=6),
+    block=st.integers(1, 5),
+)
+def test_the_first_occurrence_is_found_wherever_blocks_end(ids: list[int], needle: str, block: int) -> None:
+    """The tokens are those that hold the first and the last byte of the first occurrence in the whole text."""
+    owners = [place for place, i in enumerate(ids) for _ in TABLE.get(i, b"")]
+    at = b"".join(TABLE.get(i, b"") for i in ids).find(needle.encode())
+    array = np.array(ids, np.uint16)
+    found = find_text(lambda first, count: array[first : first + count], len(ids), needle.encode(), TABLE, block=block)
+    assert found == (None if at < 0 else (owners[at], owners[at + len(needle) - 1]))
+
+
+@given(first=st.integers(0, 30), length=st.integers(1, 8), max_length=st.integers(1, 8), stride=st.integers(1, 8))
+def test_the_first_window_that_holds_all_of_it(first: int, length: int, max_length: int, stride: int) -> None:
+    """As looking at one window after the other finds it."""
+    last = first + length - 1
+    holding = (n for n in range(40) if n * stride <= first and last < n * stride + max_length)
+    assert find_window(first, last, max_length, stride) == next(holding, None)

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
+import hashlib
 import json
+import operator
 import os
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from llmprep.choices import Building, Effort, Reading, Sharding, TextOptions
-from llmprep.formats.tokens import write_tokens
 from llmprep.ptfile.reading import read_pt
 from llmprep.store.build import BuiltStore, build_store
-from llmprep.store.merge import ContentHash, write_manifest
-from llmprep.store.schema import Piece, Plan, Receipt, Span, Stamp, shard_name
-from llmprep.store.sealed import file_sha256, seal
-from llmprep.tokens.figures import Figures
-from llmprep.tokens.stream import Origin, TokenStream, count_tokens
+from llmprep.store.schema import Manifest, Piece, Shard, shard_name
+from llmprep.store.sealed import file_sha256, seal, write_sealed
 from llmprep.vocabulary.loading import END_OF_TEXT, load_vocabulary
 from support.commands import SAMPLES
 from support.reference import encode
 
+STORY, RECORDS = ((SAMPLES / name).read_text(encoding="utf-8") for name in ("story.txt", "records.jsonl"))
 EOT = 50256
 N_VOCAB = 50_257
+ZEROS = "0" * 64
 SHARD_BYTES = 9000
 
 GPT2 = load_vocabulary("gpt2")
@@ -39,8 +40,6 @@ SMALL = replace(
     n_vocab=601,
 )
 """GPT-2's pattern with its first merges: where text may be cut is the same, and a tokenizer is built in no time."""
-
-# --- corpora --------------------------------------------------------------------------------------
 
 
 def write_files(folder: Path, files: Mapping[str, str | bytes]) -> list[str]:
@@ -59,30 +58,23 @@ def json_lines(texts: Sequence[str]) -> bytes:
 
 def make_corpus(folder: Path) -> Path:
     """Write texts of every sort: several spans, nothing, a mark, CRLF, records, gzip, no place to cut."""
-    story = (SAMPLES / "story.txt").read_bytes()
     files: dict[str, str | bytes] = {
-        "a_long.txt": story,
-        "b_empty.txt": b"",
-        "c_marked.txt": b"\xef\xbb\xbfmarked\r\nby Windows\r\n",
-        "d_records.jsonl": (SAMPLES / "records.jsonl").read_bytes(),
-        "e_packed.txt.gz": gzip.compress(story[:4000], mtime=0),
+        "a_long.txt": STORY,
+        "b_empty.txt": "",
+        "c_marked.txt": "\ufeffmarked\r\nby Windows\r\n",
+        "d_records.jsonl": RECORDS,
+        "e_packed.txt.gz": gzip.compress(STORY[:4000].encode(), mtime=0),
         "sub/f_uncut.txt": "\u2026\u2026\n" * 1200,
     }
     write_files(folder, files)
     return folder
 
 
-def ids_of_corpus(folder: Path) -> list[int]:
+def ids_of_corpus() -> list[int]:
     """The corpus's ids the plain way: each document encoded whole, the end-of-text id between them."""
-    documents = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        data = path.read_bytes()
-        if path.suffix == ".jsonl":
-            documents += [json.loads(line)["text"] for line in data.splitlines()]
-        elif data:
-            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-            documents.append(text.replace("\r\n", "\n"))
-    return [token_id for text in documents for token_id in [*encode(text), EOT]][:-1]
+    records = [json.loads(line)["text"] for line in RECORDS.splitlines()]
+    texts = [STORY, "marked\nby Windows\n", *records, STORY[:4000], "\u2026\u2026\n" * 1200]
+    return [token_id for text in texts for token_id in [*encode(text), EOT]][:-1]
 
 
 def edit_keeping_stamp(path: Path) -> None:
@@ -92,11 +84,7 @@ def edit_keeping_stamp(path: Path) -> None:
     os.utime(path, ns=(before, before))
 
 
-# --- building -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Build:
+class Build(NamedTuple):
     """What `build_store` gave, and what it announced."""
 
     built: BuiltStore
@@ -125,28 +113,21 @@ def build(
 def make_store(folder: Path, shards: Sequence[Sequence[int]], val_fraction: float | None = None) -> Path:
     """Write a store with exactly these ids in its shards."""
     folder.mkdir(parents=True, exist_ok=True)
-    receipts: dict[int, Receipt] = {}
-    content = ContentHash(folder)
+    stated: list[Shard] = []
     for number, ids in enumerate(shards):
         path, n_documents = folder / shard_name(number), int(number == 0)
-        figures = Figures()
-        blocks = count_tokens(iter([np.array(ids, np.uint32)]), figures)
-        stream = TokenStream(Origin("made", "gpt2", "", N_VOCAB, {}), blocks, figures)
-        with path.open("wb") as sink:
-            n_bytes = write_tokens(sink, stream, dtype="uint16")
+        torch.save({"token_ids": torch.tensor(ids, dtype=torch.uint16)}, path)
         pieces = [Piece(0, 0, 0, len(ids), n_documents, 0)]
-        receipts[number] = Receipt(
-            "0" * 64, path.name, n_bytes, file_sha256(path), len(ids), n_documents, 0, 0, [], [], pieces
-        )  # fmt: skip
-        content.add(number, len(ids))
-    options = {"encoding": "gpt2", "vocab_sha256": "0" * 64, "separator": "eot"}
-    spans = [[Span(0, 0, None)] for _ in shards]
-    plan = Plan("0" * 64, options, ["a.txt"], [Stamp(0, 0, "")], spans, N_VOCAB, val_fraction)
-    write_manifest(folder, plan, receipts, content.hexdigest())
+        stated.append(Shard(path.name, len(ids), n_documents, path.stat().st_size, file_sha256(path), pieces))
+    ids = [token_id for shard in shards for token_id in shard]
+    cut = len(ids) - int(len(ids) * (val_fraction or 0))
+    splits = {} if val_fraction is None else {"train": (0, cut), "val": (cut, len(ids))}
+    content = hashlib.sha256(np.array(ids, "<u4").tobytes()).hexdigest()
+    manifest = Manifest(
+        "0", "gpt2", ZEROS, N_VOCAB, "uint16", {}, ZEROS, len(ids), 1, 0, 0, content, [("a", 0)], [], stated, splits
+    )  # fmt: skip
+    write_sealed(folder / "manifest.json", manifest.to_json())
     return folder
-
-
-# --- what a store's folder holds ------------------------------------------------------------------
 
 
 def contents(folder: Path | str) -> dict[str, bytes]:
@@ -169,10 +150,7 @@ def reseal(path: Path, place: Sequence[Any], to: object) -> None:
     """Change one value of a sealed file, and seal it again."""
     values = stated(path)
     del values["seal_sha256"]
-    held = values
-    for key in place[:-1]:
-        held = held[key]
-    held[place[-1]] = to
+    functools.reduce(operator.getitem, place[:-1], values)[place[-1]] = to
     path.write_bytes(seal(values))
 
 
@@ -198,19 +176,3 @@ def flip(path: Path, place: int) -> None:
     data = bytearray(path.read_bytes())
     data[place] ^= 1
     path.write_bytes(data)
-
-
-def put(kind: str, path: Path, victim: Path) -> None:
-    """Put something that is not the store's in the place of a file or folder of it; links lead into ``victim``."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    path.unlink(missing_ok=True)
-    make: dict[str, Callable[[], object]] = {
-        "a link to a file": lambda: path.symlink_to(victim / "x.json"),
-        "a link to a folder": lambda: path.symlink_to(victim),
-        "a link to nothing": lambda: path.symlink_to(victim / "none"),
-        "a folder": path.mkdir,
-        "a file": lambda: path.write_bytes(b"precious"),
-        "a pipe": lambda: os.mkfifo(path),
-    }
-    make[kind]()

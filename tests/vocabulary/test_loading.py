@@ -1,4 +1,4 @@
-"""Promises of loading: tiktoken's own vocabularies, verified each time, built once a process."""
+"""Promises of loading: tiktoken's own vocabularies, verified each time, built once a process; last, of their names."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 import tiktoken.load
 from support import reference
+from tiktoken.model import MODEL_TO_ENCODING
 
 from llmprep.errors import UsageError, VocabularyError
 from llmprep.vocabulary import embedded, loading
+from llmprep.vocabulary.definitions import encoding_names
 from llmprep.vocabulary.loading import load_vocabulary, rebuild_vocabulary
+from llmprep.vocabulary.names import resolve_encoding
 from llmprep.vocabulary.ranks import parse_ranks
 
 EMBEDDED = ("gpt2", "r50k_base", "p50k_base", "p50k_edit")
@@ -39,14 +42,10 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", PINNED)
 def test_a_vocabulary_is_tiktokens(name: str, vocab_dir: Path) -> None:
-    """All of it equals tiktoken's own encoding; its rank file is the very bytes whose hash tiktoken pins."""
-    theirs = reference.tiktoken_encoding(name)
-
-    ours = load_vocabulary(name, vocab_dir)
-
-    assert (ours.name, ours.n_vocab, ours.pattern, ours.eot_id) == (
-        name, theirs.n_vocab, theirs._pat_str, theirs.eot_token,
-    )  # fmt: skip
+    """All of it is tiktoken's own encoding, of the published files; the rank file's hash is the one tiktoken pins."""
+    theirs, ours = reference.tiktoken_encoding(name), load_vocabulary(name, vocab_dir)
+    assert (ours.name, ours.n_vocab) == (name, theirs.n_vocab)
+    assert (ours.pattern, ours.eot_id) == (theirs._pat_str, theirs.eot_token)
     assert ours.ranks == theirs._mergeable_ranks == parse_ranks(ours.rank_file)
     assert ours.special_tokens == theirs._special_tokens
     assert ours.sha256 == PINNED[name] == hashlib.sha256(ours.rank_file).hexdigest()
@@ -56,14 +55,6 @@ def test_a_vocabulary_is_tiktokens(name: str, vocab_dir: Path) -> None:
     assert definitions.load_tiktoken_bpe is tiktoken.load.load_tiktoken_bpe
 
 
-def test_gpt2_is_what_tiktoken_makes_of_the_published_files() -> None:
-    """The two files that were published with GPT-2 give the same ranks; so does tiktoken's reader of rank files."""
-    assert load_vocabulary("gpt2").ranks == reference.gpt2_ranks()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TIKTOKEN_CACHE_DIR", "")
-        assert tiktoken.load.load_tiktoken_bpe(str(embedded.EMBEDDED)) == reference.gpt2_ranks()
-
-
 def test_a_damaged_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rank file of the package that is missing, or not what it was, is not used, though it was built before."""
     data, said = embedded.EMBEDDED.read_bytes(), list[str]()
@@ -71,7 +62,6 @@ def test_a_damaged_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert load_vocabulary(name, tmp_path / "missing", said.append, download=False).is_embedded
     assert said == []
     monkeypatch.setattr(embedded, "EMBEDDED", tmp_path / "r50k_base.tiktoken")
-
     with pytest.raises(VocabularyError, match=r"r50k_base\.tiktoken: No such file.*reinstall llmprep"):
         load_vocabulary("gpt2")
     (tmp_path / "r50k_base.tiktoken").write_bytes(data.replace(b" 0\n", b" 1\n", 1))
@@ -88,7 +78,6 @@ def test_a_vocabulary_is_built_once(tmp_path: Path, cl100k: bytes, fresh: None) 
         load_vocabulary("cl100k_base", tmp_path, download=False)
     path.write_bytes(cl100k)
     built = load_vocabulary("cl100k_base", tmp_path)
-
     path.write_bytes(cl100k[:-1])
     with pytest.raises(VocabularyError, match="its sha256 is not"):
         load_vocabulary("cl100k_base", tmp_path)
@@ -99,13 +88,10 @@ def test_a_vocabulary_is_built_once(tmp_path: Path, cl100k: bytes, fresh: None) 
         rebuild_vocabulary("cl100k_base", cl100k[:-1])
 
 
-def test_the_variable_serves_where_no_folder_is_named(
-    vocab_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_variable_names_a_folder(vocab_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """LLMPREP_VOCAB_DIR is heeded without the command line; a folder that is named goes before it."""
     monkeypatch.setenv("LLMPREP_VOCAB_DIR", str(vocab_dir))
     (tmp_path / "cl100k_base.tiktoken").write_bytes(b"IQ== 0\n")
-
     assert load_vocabulary("cl100k_base").sha256 == CL100K
     with pytest.raises(VocabularyError, match="its sha256 is not"):
         load_vocabulary("cl100k_base", tmp_path)
@@ -134,3 +120,28 @@ def test_threads_load_their_own(fresh: None) -> None:
     finally:
         sys.setswitchinterval(kept)
     assert found == [(name, PINNED[name], reference.tiktoken_encoding(name).n_vocab) for name in names]
+
+
+VERSIONS = ("gpt-4o-2024-08-06", "gpt-4-0314", "gpt-3.5-turbo-0301", "ft:gpt-4o:mine", "o1-x")
+
+
+def test_every_name_means_what_it_means_to_tiktoken() -> None:
+    """Encodings, models, and models with a version after their name resolve as tiktoken resolves them."""
+    assert sorted(encoding_names()) == sorted(tiktoken.list_encoding_names())
+    assert [resolve_encoding(name) for name in encoding_names()] == list(encoding_names())
+    for model in (*MODEL_TO_ENCODING, *VERSIONS):
+        assert resolve_encoding(model) == tiktoken.encoding_name_for_model(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("gtp2", "did you mean .*gpt2.*"), ("GPT2", "did you mean gpt2.*"), ("cl100k", "did you mean cl100k_base.*"),
+        ("", "known are gpt2, r50k_base.*"), ("x" * 99, "known are gpt2, r50k_base.*"),
+    ],
+)  # fmt: skip
+def test_an_unknown_name_gets_near_ones(name: str, hint: str) -> None:
+    """An unknown name is an error that begins with the option and says what could be meant, in a short line."""
+    shown = f"{'x' * 39}..." if len(name) > 40 else name
+    with pytest.raises(VocabularyError, match=f"^--encoding {shown}: unknown; {hint}$"):
+        resolve_encoding(name)
