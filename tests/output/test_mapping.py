@@ -22,9 +22,8 @@ WHOLE = bytes(range(256)) * 64
 @pytest.fixture
 def numbers(tmp_path: Path) -> Path:
     """A file of bytes 0 to 255, many times."""
-    path = tmp_path / "numbers"
-    path.write_bytes(WHOLE)
-    return path
+    (tmp_path / "numbers").write_bytes(WHOLE)
+    return tmp_path / "numbers"
 
 
 def mapped(path: Path, *, private: bool = False) -> memoryview:
@@ -53,11 +52,9 @@ def test_a_map_holds_no_descriptor_and_ends_with_its_last_view(numbers: Path) ->
     before = len(list(DESCRIPTORS.iterdir()))
     arrays = [np.frombuffer(mapped(numbers, private=private), np.uint8)[7:] for private in (False, True) * 10]
     gc.collect()
-
     assert len(list(DESCRIPTORS.iterdir())) == before
     assert {array[0] for array in arrays} == {7}
     assert MAPS.read_text().count(os.fspath(numbers)) == 20
-
     del arrays
     gc.collect()
     assert os.fspath(numbers) not in MAPS.read_text()

@@ -40,28 +40,23 @@ def temporary_of(output: Output) -> Path:
     return target.parent / name
 
 
-@pytest.mark.parametrize(
-    ("make", "is_removed"),
-    [
-        (lambda path: path.write_bytes(b"PK half"), True),
-        (os.mkfifo, False),
-        (Path.mkdir, False),
-        (lambda path: path.symlink_to("/dev/zero"), False),
-    ],
-    ids=["a file", "a pipe", "a folder", "a link"],
-)
-def test_what_killed_runs_left_is_removed(
-    make: Callable[[Path], object], is_removed: bool, output: Output, tmp_path: Path
-) -> None:
+LEFT: dict[str, Callable[[Path], object]] = {
+    "a file": lambda path: path.write_bytes(b"PK half"),
+    "a pipe": os.mkfifo,
+    "a folder": Path.mkdir,
+    "a link": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+@pytest.mark.parametrize("what", LEFT)
+def test_what_killed_runs_left_is_removed(what: str, output: Output, tmp_path: Path) -> None:
     """A file that nobody writes any more goes when its output is written again; another output's, or no file, stays."""
     left, others = temporary_of(output), temporary_of(check_output(str(tmp_path / "y.pt")))
-    make(left)
+    LEFT[what](left)
     others.write_bytes(b"PK half")
-
     with open_output(output) as sink:
         sink.write(NEW)
-
-    assert names(tmp_path) == sorted({others.name, "x.pt"} | (set() if is_removed else {left.name}))
+    assert names(tmp_path) == sorted({others.name, "x.pt"} | (set() if what == "a file" else {left.name}))
     assert (tmp_path / "x.pt").read_bytes() == NEW
 
 
@@ -78,7 +73,6 @@ def test_many_writers_each_finish(places: int, output: Output, tmp_path: Path, m
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(write_often, range(8)))
-
     data = (tmp_path / "x.pt").read_bytes()
     assert (len(data), len(set(data)), names(tmp_path)) == (5000, 1, ["x.pt"])
 

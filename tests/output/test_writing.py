@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -57,51 +58,43 @@ def test_the_name_appears_when_all_is_written(old: Path, tmp_path: Path) -> None
 def test_bytes_reach_the_disk_before_the_name_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The order that survives a power cut: sync files, rename, sync the folder, which some systems cannot: no error."""
     steps: list[str] = []
-    fsync, replace = os.fsync, os.replace
+    replace = os.replace
 
-    def watched_fsync(descriptor: int) -> None:
-        steps.append(f"{os.fstat(descriptor).st_size} bytes")
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            steps[-1] = "folder"
+    def fsync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        steps.append("folder" if stat.S_ISDIR(status.st_mode) else f"{status.st_size} bytes")
+        if stat.S_ISDIR(status.st_mode):
             raise OSError(errno.EINVAL, "not for folders")
-        fsync(descriptor)
 
-    def watched_replace(source: Any, target: Any) -> None:
-        steps.append("rename")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", watched_fsync)
-    monkeypatch.setattr(os, "replace", watched_replace)
-
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", lambda *names: steps.append("rename") or replace(*names))
     write(*(check_output(str(tmp_path / name)) for name in ("x.pt", "y.pt")))
-
     assert steps == ["12 bytes", "12 bytes", "rename", "rename", "folder"]
     assert files(tmp_path) == {"x.pt": NEW, "y.pt": NEW}
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), SystemExit(143), OSError(errno.EIO, "x")])
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), OSError(errno.EIO, "x")])
 def test_an_exception_leaves_the_old_file(error: BaseException, old: Path, tmp_path: Path) -> None:
     """Whatever ends the block, an interrupt included, passes by; the old file stays, the temporary one goes."""
     with pytest.raises(type(error)) as caught, open_output(check_output(str(old))) as sink:  # noqa: PT012
         sink.write(NEW)
         raise error
-
     assert (caught.value, files(tmp_path)) == (error, {"x.pt": OLD})
 
 
+WORDS = {
+    errno.ENOSPC: "no space left on the device; the old file, if any, is intact",
+    errno.EFBIG: "the file-size limit is reached (see ulimit -f); the old file, if any, is intact",
+    errno.EDQUOT: os.strerror(errno.EDQUOT),
+}
+
+
+@pytest.mark.parametrize("number", WORDS)
 @pytest.mark.parametrize(
     ("step", "at", "name"), [("open", 2, "y"), ("fsync", 1, "x"), ("fsync", 2, "y"), ("replace", 1, "y")]
 )
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        (errno.ENOSPC, "no space left on the device; the old file, if any, is intact"),
-        (errno.EFBIG, "the file-size limit is reached (see ulimit -f); the old file, if any, is intact"),
-        (errno.EDQUOT, os.strerror(errno.EDQUOT)),
-    ],
-)
 def test_a_failing_step_is_one_clear_error(
-    step: str, at: int, name: str, number: int, words: str, old: Path, monkeypatch: pytest.MonkeyPatch
+    step: str, at: int, name: str, number: int, old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A system call that fails gives an output's name and the reason; of outputs that belong together none changes."""
     outputs = check_output(str(old.with_name("y.pt"))), check_output(str(old))
@@ -112,32 +105,26 @@ def test_a_failing_step_is_one_clear_error(
             raise OSError(number, os.strerror(number))
         return system(*arguments)
 
-    with monkeypatch.context() as patched:
+    with (
+        monkeypatch.context() as patched,
+        pytest.raises(OutputError, match=rf"/{name}\.pt: {re.escape(WORDS[number])}$"),
+    ):
         patched.setattr(os, step, fail)
-        with pytest.raises(OutputError, match=rf"/{name}\.pt: {re.escape(words)}$"):
-            write(*outputs)
-
+        write(*outputs)
     assert files(old.parent) == {"x.pt": OLD}
 
 
 # --- permissions ----------------------------------------------------------------------------------
 
 
-def test_a_new_file_has_the_mode_of_the_umask(tmp_path: Path) -> None:
-    """It may be read as any program's new file, not as a private temporary file."""
-    before = os.umask(0o027)
-    try:
-        write(check_output(str(tmp_path / "x.pt")))
-    finally:
-        os.umask(before)
+@pytest.mark.parametrize("mode", [None, 0o640, 0o400, 0o4755])
+def test_a_file_has_the_permissions_of_the_one_it_replaces(
+    mode: int | None, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who could read the old file can read the new one, and nobody could earlier; no bit runs it as its owner.
 
-    assert stat.S_IMODE((tmp_path / "x.pt").stat().st_mode) == 0o640
-
-
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o400, 0o4755])
-def test_a_replaced_file_keeps_its_permissions(mode: int, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who could read the old file can read the new one, and nobody could earlier; no bit runs it as its owner."""
-    old.chmod(mode)
+    A new one may be read as any program's new file, as the umask says.
+    """
     modes: list[int] = []
     system = os.open
 
@@ -146,14 +133,15 @@ def test_a_replaced_file_keeps_its_permissions(mode: int, old: Path, monkeypatch
         modes.extend([stat.S_IMODE(os.fstat(descriptor).st_mode)] if flags & os.O_CREAT else [])
         return descriptor
 
+    old.unlink() if mode is None else old.chmod(mode)
     monkeypatch.setattr(os, "open", watched_open)
-
-    with open_output(check_output(str(old), force=True)) as sink:
+    with ExitStack() as after:
+        after.callback(os.umask, os.umask(0o027))
+        sink = after.enter_context(open_output(check_output(str(old), force=True)))
         sink.write(NEW)
         modes += [stat.S_IMODE(path.stat().st_mode) for path in old.parent.iterdir() if path != old]
-
-    assert modes == [0o600, 0o600]  # from its first moment, and until it is whole
-    assert (old.read_bytes(), stat.S_IMODE(old.stat().st_mode)) == (NEW, mode & 0o777)
+    assert modes == [0o640 if mode is None else 0o600] * 2  # from its first moment, and until it is whole
+    assert (old.read_bytes(), stat.S_IMODE(old.stat().st_mode)) == (NEW, 0o640 if mode is None else mode & 0o777)
 
 
 # --- devices and pipes ----------------------------------------------------------------------------
