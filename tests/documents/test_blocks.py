@@ -50,7 +50,6 @@ def cut(data: bytes, block_bytes: int, begin: int = 0) -> list[bytes]:
 def test_the_letters_are_these() -> None:
     """Of all code points, text may be cut after exactly the listed ones, each a letter or digit."""
     codes = itertools.chain(range(0xD800), range(0xE000, 0x10000), range(0x10000, 0x110000, 61))
-
     assert last_safe_cut("".join(f"{chr(code)} " for code in codes if chr(code) not in IS_LETTER).encode()) == 0
     assert all(last_safe_cut(f"{chr(code)} ".encode()) == len(chr(code).encode()) for code in LETTERS)
     assert {unicodedata.category(chr(code))[0] for code in LETTERS} == {"L", "N"}
@@ -143,7 +142,6 @@ def test_text_is_cut_as_soon_as_it_can_be() -> None:
 def test_growth_ends_at_the_cap(begin: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the cap of one stretch, not of the text, the error says how much stands uncut and where it begins."""
     monkeypatch.setattr(blocks, "MAX_UNCUT_BYTES", 1000)
-
     assert b"".join(cut((b"." * 700 + b"a ") * 20, 100)) == (b"." * 700 + b"a ") * 20
     assert cut(b"." * 1000, 100) == [b"." * 1000]
     with pytest.raises(DataError, match=rf"^a\.txt: 1097 bytes from byte {begin + 3} on without a letter or digit"):

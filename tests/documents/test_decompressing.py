@@ -92,7 +92,6 @@ def test_a_bomb_takes_little_memory(kind: str, tmp_path: Path) -> None:
     """A file that unpacks to a thousand times its size, and each of its members, is read in small parts."""
     packed = COMPRESS[kind](bytes(12 << 20)) * 2
     assert 900 * len(packed) < 24 << 20
-
     with closing(ByteStream(counts_of(save(tmp_path, packed)))) as stream, frugal(3 << 20):
         part = open_content(stream)
         assert sum(map(len, iter(lambda: part(1 << 16), b""))) == 24 << 20

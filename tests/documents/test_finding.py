@@ -98,7 +98,6 @@ PATTERNS = "*.txt ? [0-9]* a*/* ./*/b.txt a/z/../*.txt .h* ** **/* a/** **/*.txt
 def test_a_pattern_means_what_pythons_means(pattern: str, tmp_path: Path) -> None:
     """Where there are no links, files are those of Python's own recursive glob, in byte order, on every machine."""
     fill(*MIXED, ".hidden.txt", "a/.hidden/b.txt", "[a]/b")
-
     for start in ("", f"{glob.escape(str(tmp_path))}/", "./"):
         matched = glob.glob(start + pattern, recursive=True)  # noqa: PTH207 - its very meaning
         files = sorted(filter(os.path.isfile, set(matched)), key=os.fsencode)

@@ -107,7 +107,6 @@ def test_a_file_that_is_replaced_is_the_old_one(tmp_path: Path) -> None:
         save(tmp_path, b"new " * 5000, "new").replace(tmp_path / "a.txt")
         data += b"".join(iter(lambda: stream.read(1000), b""))
     assert (data, counts.sha256) == (TEXT * 100, sha256(data))
-
     (tmp_path / "a.txt").unlink()
     with pytest.raises(InputError, match=r"a\.txt: no such file or directory$"):
         list(read_blocks(counts))

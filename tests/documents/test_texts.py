@@ -96,7 +96,6 @@ def test_places_are_of_the_text_as_it_stands(tmp_path: Path) -> None:
         for data, place in ((b"word " + HALF, 5), (MARK + HALF, 3)):
             with pytest.raises(DataError, match=rf"not valid UTF-8 at byte {place} \(0xe6\)"):
                 read(save(tmp_path, pack(data)), block_bytes=block_bytes)
-
     blocks = read_blocks(counts_of(save(tmp_path, b"one two three\xff")), "universal", 4)
     assert next(blocks).text == "one"
     with pytest.raises(DataError, match="at byte 13"):

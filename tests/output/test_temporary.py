@@ -116,7 +116,6 @@ def test_a_process_that_ends_at_any_moment_leaves_nothing(module: str, output: O
 
         command = [sys.executable, "-c", ENDS, module]
         ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-
     *stopped, whole = ended.stdout.splitlines()
     assert len(stopped) > 60
     assert {*stopped} == {f"7 {others}"}

@@ -46,11 +46,9 @@ def test_the_name_appears_when_all_is_written(old: Path, tmp_path: Path) -> None
     """Until the block ends a name holds the old file, then the new one, alone. A link stays, and leads to it."""
     link = tmp_path / "link.pt"
     link.symlink_to(old.name)
-
     with open_output(check_output(str(link))) as sink:
         sink.write(NEW)
         assert (old.read_bytes(), len(files(tmp_path))) == (OLD, 3)
-
     assert files(tmp_path) == {"x.pt": NEW, "link.pt": NEW}
     assert link.is_symlink()
 
@@ -105,12 +103,10 @@ def test_a_failing_step_is_one_clear_error(
             raise OSError(number, os.strerror(number))
         return system(*arguments)
 
-    with (
-        monkeypatch.context() as patched,
-        pytest.raises(OutputError, match=rf"/{name}\.pt: {re.escape(WORDS[number])}$"),
-    ):
+    with monkeypatch.context() as patched:
         patched.setattr(os, step, fail)
-        write(*outputs)
+        with pytest.raises(OutputError, match=rf"/{name}\.pt: {re.escape(WORDS[number])}$"):
+            write(*outputs)
     assert files(old.parent) == {"x.pt": OLD}
 
 

@@ -89,7 +89,6 @@ def ids_sha256(ids: Sequence[int]) -> str:
 def saved(path: Path, **values: object) -> PtFile:
     """A file of torch's, read by us."""
     import torch
-
     torch.save(values, path)
     return read_pt(path)
 
