@@ -6,7 +6,7 @@ import gzip
 import os
 import sys
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.documents import counts_of, piped, save
-from support.streams import open_files, sha256
+from support.streams import sha256
 
 from llmprep.documents.opening import ByteStream, open_pipe, peek
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.source import Counts, Source, count_remarks
-from llmprep.errors import DataError, InputError, LlmprepError
+from llmprep.errors import InputError, LlmprepError
 
 TEXT = "It was the best of times, caf\u00e9 and \u4e2d\u6587 alike, it was the worst of times.\n".encode()
 
@@ -110,21 +110,6 @@ def test_a_file_that_is_replaced_is_the_old_one(tmp_path: Path) -> None:
     (tmp_path / "a.txt").unlink()
     with pytest.raises(InputError, match=r"a\.txt: no such file or directory$"):
         list(read_blocks(counts))
-
-
-@pytest.mark.parametrize("data", [TEXT, b"caf\xe9 ", gzip.compress(TEXT)[:-3]], ids=["text", "Latin-1", "cut"])
-def test_a_file_is_closed_when_it_has_been_read(data: bytes, tmp_path: Path) -> None:
-    """At its end, at an error and where nobody reads on: thousands of inputs need one descriptor at a time."""
-    before = open_files()
-    with suppress(DataError):
-        list(read_blocks(counts_of(save(tmp_path, data))))
-    assert open_files() == before
-
-    blocks = read_blocks(counts_of(save(tmp_path, TEXT * 100)), "universal", 100)
-    next(blocks)
-    assert open_files() == before + 1
-    blocks.close()
-    assert open_files() == before
 
 
 def test_remarks_are_counted() -> None:

@@ -102,9 +102,6 @@ def test_places_are_of_the_text_as_it_stands(tmp_path: Path) -> None:
         list(blocks)
 
 
-# --- spans ----------------------------------------------------------------------------------------
-
-
 def part_of(path: Path, begin: int, end: int) -> Counts:
     return Counts(replace(counts_of(path).source, span=(begin, end)))
 

@@ -39,9 +39,6 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-# --- whole or nothing -----------------------------------------------------------------------------
-
-
 def test_the_name_appears_when_all_is_written(old: Path, tmp_path: Path) -> None:
     """Until the block ends a name holds the old file, then the new one, alone. A link stays, and leads to it."""
     link = tmp_path / "link.pt"
@@ -110,9 +107,6 @@ def test_a_failing_step_is_one_clear_error(
     assert files(old.parent) == {"x.pt": OLD}
 
 
-# --- permissions ----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("mode", [None, 0o640, 0o400, 0o4755])
 def test_a_file_has_the_permissions_of_the_one_it_replaces(
     mode: int | None, old: Path, monkeypatch: pytest.MonkeyPatch
@@ -138,9 +132,6 @@ def test_a_file_has_the_permissions_of_the_one_it_replaces(
         modes += [stat.S_IMODE(path.stat().st_mode) for path in old.parent.iterdir() if path != old]
     assert modes == [0o640 if mode is None else 0o600] * 2  # from its first moment, and until it is whole
     assert (old.read_bytes(), stat.S_IMODE(old.stat().st_mode)) == (NEW, 0o640 if mode is None else mode & 0o777)
-
-
-# --- devices and pipes ----------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /dev")

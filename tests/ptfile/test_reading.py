@@ -47,9 +47,6 @@ def saved_content(values: dict[str, Any]) -> tuple[object, ...]:
     return arrays, {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
 
-# --- files of torch.save --------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("values", "protocol"),
     [
@@ -93,9 +90,6 @@ def test_arrays_are_views_of_the_file(private: bool, tmp_path: Path) -> None:
     assert np.shares_memory(file.storages["x"], file.tensors["ids"])
     assert file.storages["y"].tolist() == list(range(100))
     assert {array.flags.writeable for array in (*file.tensors.values(), *file.storages.values())} == {private}
-
-
-# --- what is checked ------------------------------------------------------------------------------
 
 
 def test_what_is_known_is_not_checked_again(tmp_path: Path) -> None:
@@ -150,9 +144,6 @@ def test_every_flipped_bit_is_found(make: Make, bits: int, tmp_path: Path) -> No
                     unnoticed.append((byte, bit))
             os.pwrite(file.fileno(), data[byte : byte + 1], byte)
     assert unnoticed == []
-
-
-# --- what is no such file -------------------------------------------------------------------------
 
 
 def records(*names: str, byteorder: bytes = b"little", method: int = zipfile.ZIP_STORED) -> Make:

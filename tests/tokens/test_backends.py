@@ -21,9 +21,6 @@ from llmprep.tokens.backends import LARGE_BYTES, MAX_ENCODINGS, Encoder, tiktoke
 from llmprep.tokens.gigatoken import Gigatoken
 from llmprep.vocabulary.loading import Vocabulary
 
-# --- one answer -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("encoding", ["gpt2", "cl100k_base", pytest.param("o200k_base", marks=pytest.mark.slow)])
 def test_both_backends_give_tiktokens_ids(encoding: str, build: Build) -> None:
     """Prose, a program, twelve scripts and records: every sample text gives tiktoken's ids, whole."""
@@ -56,9 +53,6 @@ def test_an_encoding_is_built_once(load: Load, gpt2: Vocabulary, monkeypatch: py
     tiktoken_encoding(load("cl100k_base"))
     assert len(backends._encodings) == MAX_ENCODINGS == 4
     assert tiktoken_encoding(gpt2) is not built
-
-
-# --- which one ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -111,9 +105,6 @@ def test_the_extra_is_asked_for_only_by_name(
     assert (ended.code, ended.stdout) == (2, b"")
     assert ended.notes == ["llmprep: error: --backend gigatoken: needs an extra: pip install 'llmprep[fast]'"]
     assert list(tmp_path.iterdir()) == []
-
-
-# --- what tiktoken cannot do, and a difference ----------------------------------------------------
 
 
 def test_too_much_white_space_is_gigatokens(gpt2: Vocabulary, build: Build) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import reference
-from support.commands import SAMPLES, clean_environment
+from support.commands import clean_environment
 from support.documents import json_lines
 from support.strategies import adversarial_text
 from support.streams import (
@@ -28,7 +27,6 @@ from support.streams import (
     expected_ids,
     ids_sha256,
     open_files,
-    piped,
     sha256,
     stream_paths,
     threads_end,
@@ -62,9 +60,6 @@ choices = st.builds(
     st.sampled_from(("eot", "none")),
     st.sampled_from(("allow", "text", "error")),
 )
-
-
-# --- ids and figures ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("encoding", EXAMPLES)
@@ -112,30 +107,6 @@ def test_ids_and_figures_are_those_of_the_whole_texts(encoding: str, load: Load,
     check()
 
 
-@pytest.mark.parametrize("jobs", JOBS)
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_how_a_text_comes_does_not_show(
-    backend: BackendName, jobs: int, tmp_path: Path, gpt2: Vocabulary, build: Build
-) -> None:
-    """From a file, a pipe or gzip come the same ids and figures, but for the bytes and hash of the file itself."""
-    text = b"\r\n".join(path.read_bytes()[:2500] for path in sorted(SAMPLES.glob("*.txt")))
-    expected = expected_ids([as_read(text.decode())])
-    (tmp_path / "text").write_bytes(text)
-    (tmp_path / "packed").write_bytes(packed := gzip.compress(text, mtime=0))
-    with piped(tmp_path / "pipe", text):
-        for name, size in (("text", 7), ("text", 4096), ("packed", 7), ("pipe", 999)):
-            held = packed if name == "packed" else text
-            effort, encoder = Effort(backend, jobs, size), build("gpt2", "allow", backend)
-            stream = stream_paths([tmp_path / name], gpt2, None, effort, encoder)
-            assert all_ids(stream) == expected
-            counted = {"bytes": len(held), "sha256": sha256(held), "tokens": len(expected), "documents": 1}
-            assert stream.figures.sources == [{"name": name} | counted]
-            assert stream.figures.content_sha256 == ids_sha256(expected)
-
-
-# --- separators -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("documents", "expected"),
     [
@@ -150,8 +121,9 @@ def test_separators_stand_between_documents(
     documents: list[str], expected: list[int], tmp_path: Path, gpt2: Vocabulary
 ) -> None:
     """One end-of-text id between two documents that hold text, none anywhere else; texts are never joined."""
-    sources = write_texts(tmp_path, documents)
+    sources, files = write_texts(tmp_path, documents), open_files()
     blocks = list(stream_text(sources, gpt2))
+    assert open_files() == files
     assert np.concatenate(blocks).tolist() == expected
     assert {(block.dtype, block.ndim) for block in blocks} == {(np.dtype(np.uint32), 1)}
     separate = [token for text in documents for token in reference.encode(as_read(text))]
@@ -167,9 +139,6 @@ def test_no_text_at_all_is_an_error(documents: list[str], tmp_path: Path, gpt2: 
     name = sources[0].path if len(sources) == 1 else "2 inputs"
     with pytest.raises(EmptyError, match=rf"^{name}: empty: 0 tokens$"):
         all_ids(stream_text(sources, gpt2))
-
-
-# --- what is known before, and stages -------------------------------------------------------------
 
 
 def test_a_stream_is_described_before_it_is_read(tmp_path: Path, gpt2: Vocabulary) -> None:
@@ -211,9 +180,6 @@ def test_a_spooled_stream_is_the_stream(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="read-only"):
         ids[0] = 7
-
-
-# --- what is read, and errors in order ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("jobs", JOBS)
@@ -266,9 +232,6 @@ def test_the_first_error_is_the_one_said(
     with pytest.raises(DataError, match=message):
         all_ids(stream_text(sources, gpt2, TextOptions(special="error"), Effort("tiktoken", jobs, block_bytes)))
     assert open_files() == files
-
-
-# --- records of sources, and memory ---------------------------------------------------------------
 
 
 def counted(number: int, n_empty: int = 0) -> Counts:
