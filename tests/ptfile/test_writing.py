@@ -20,7 +20,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.ptfiles import pt_bytes
 
-from llmprep.ptfile.layout import ALIGNMENT, DTYPES, TensorView, c_strides
+from llmprep.ptfile.layout import ALIGNMENT, DTYPES, Plain, TensorView, c_strides
 from llmprep.ptfile.reading import read_pt
 from llmprep.ptfile.writing import write_pt
 
@@ -36,7 +36,7 @@ EDGES = [sign * 2**bits + more for bits in (0, 8, 31, 63, 200) for sign in (-1, 
 def sample_bytes() -> bytes:
     """A file with two storages of odd sizes and some plain values."""
     views = {"a": TensorView(0, "int64", (37,), (1,)), "b": TensorView(1, "uint8", (201,), (1,))}
-    meta = {"name": "story.txt", "sizes": [1, 300, 2**40]}
+    meta: dict[str, Plain] = {"name": "story.txt", "sizes": [1, 300, 2**40]}
     return pt_bytes([[np.arange(37).data], [bytes(range(201))]], {**views, "meta": meta})
 
 
@@ -103,7 +103,8 @@ def test_bytes_do_not_depend_on_blocks() -> None:
 def test_bytes_do_not_depend_on_the_clock_or_on_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same values make the same bytes at another time, and whether two equal ones are one object or not."""
     before = sample_bytes()
-    part, twin = (["".join(("st", "ory")), 5] for _ in range(2))
+    part: list[Plain] = ["story", 5]
+    twin: list[Plain] = ["".join(("st", "ory")), 5]
     monkeypatch.setattr(time, "time", lambda: 2e9)
     monkeypatch.setattr(time, "localtime", lambda _=None: time.gmtime(2_000_000_000))
     assert sample_bytes() == before

@@ -21,6 +21,7 @@ from llmprep.tokens.backends import LARGE_BYTES, MAX_ENCODINGS, Encoder, tiktoke
 from llmprep.tokens.gigatoken import Gigatoken
 from llmprep.vocabulary.loading import Vocabulary
 
+
 @pytest.mark.parametrize("encoding", ["gpt2", "cl100k_base", pytest.param("o200k_base", marks=pytest.mark.slow)])
 def test_both_backends_give_tiktokens_ids(encoding: str, build: Build) -> None:
     """Prose, a program, twelve scripts and records: every sample text gives tiktoken's ids, whole."""

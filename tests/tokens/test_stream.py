@@ -173,7 +173,8 @@ def test_stages_watch_and_change_nothing(blocks: list[list[int]], size: int) -> 
 
 def test_a_spooled_stream_is_the_stream(tmp_path: Path) -> None:
     """What goes through the temporary file comes back the same, cannot be written, and leaves no name."""
-    for blocks in ([], [[]], [[1, 2**32 - 1], [], [7]]):
+    cases: list[list[list[int]]] = [[], [[]], [[1, 2**32 - 1], [], [7]]]
+    for blocks in cases:
         ids: Any = spool((np.array(block, np.uint32) for block in blocks), tmp_path)
         assert ids.dtype == np.dtype("<u4")
         assert ids.tolist() == [token for block in blocks for token in block]

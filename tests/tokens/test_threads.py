@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import random
 import threading
 import time
 from collections.abc import Iterator
@@ -23,9 +22,12 @@ from llmprep.tokens.threads import PART_BYTES, Hashing, in_parts, map_in_order
 @pytest.mark.parametrize("jobs", [1, 2, 8])
 def test_results_come_in_order(jobs: int) -> None:
     """However long each takes, results come in the order of the items."""
-    delays = random.Random(jobs).choices(range(4), k=40)  # noqa: S311 - no secret
-    results = map_in_order(lambda item: time.sleep(item[1] / 1000) or item[0], enumerate(delays), jobs)
-    assert list(results) == list(range(40))
+
+    def work(item: int) -> int:
+        time.sleep(item * 7 % 4 / 1000)
+        return item
+
+    assert list(map_in_order(work, range(40), jobs)) == list(range(40))
 
 
 def test_one_job_is_no_thread_and_several_are_as_many() -> None:
@@ -78,7 +80,12 @@ def test_threads_end_when_nobody_reads_on(left_at: int) -> None:
     """A reader that stops early leaves no thread, and nothing more is started."""
     before = threading.active_count()
     begun: list[int] = []
-    results = map_in_order(lambda item: begun.append(item) or time.sleep(0.01), range(10_000), 3)
+
+    def work(item: int) -> None:
+        begun.append(item)
+        time.sleep(0.01)
+
+    results = map_in_order(work, range(10_000), 3)
     for _ in range(left_at):
         next(results)
     results.close()  # type: ignore[attr-defined]
@@ -146,9 +153,14 @@ def test_hashing_in_a_thread_keeps_close() -> None:
     """A thread that is slower than its caller holds it up, so that what waits to be hashed stays bounded."""
     done: list[bytes] = []
     waiting = []
+
+    def work(part: bytes) -> None:
+        time.sleep(0.0005)
+        done.append(part[:1])
+
     with Hashing(threaded=True) as run:
         for k in range(300):
-            run(lambda part: time.sleep(0.0005) or done.append(part[:1]), bytes(PART_BYTES))
+            run(work, bytes(PART_BYTES))
             waiting.append(k - len(done))
     assert max(waiting) <= 66
     assert len(done) == 300
