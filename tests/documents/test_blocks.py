@@ -48,7 +48,7 @@ def cut(data: bytes, block_bytes: int, begin: int = 0) -> list[bytes]:
 
 
 def test_the_letters_are_these() -> None:
-    """Text may be cut after exactly the listed code points, each a letter or digit; of those above U+FFFF some are tried."""
+    """Of all code points up to U+FFFF, and some above, text may be cut after exactly these letters and digits."""
     codes = itertools.chain(range(0xD800), range(0xE000, 0x10000), range(0x10000, 0x110000, 61))
     assert last_safe_cut("".join(f"{chr(code)} " for code in codes if chr(code) not in IS_LETTER).encode()) == 0
     assert all(last_safe_cut(f"{chr(code)} ".encode()) == len(chr(code).encode()) for code in LETTERS)

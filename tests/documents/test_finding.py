@@ -143,10 +143,15 @@ def test_a_mistake_among_many_is_found_before_any_is_read(name: str, monkeypatch
             find_sources(paths)
         assert str(raised.value).startswith("in/link: " if name == "in" else f"{name}: ")
         assert f": {reason}" in str(raised.value)
-    for stdin, message in ((None, "is closed"), (Mock(isatty=lambda: True), "is a terminal; pipe text into it or n")):
-        monkeypatch.setattr("sys.stdin", stdin)
-        with pytest.raises(LlmprepError, match=f"^-: standard input {message}"):
-            find_sources(["a.txt", "-"])
+
+
+@pytest.mark.parametrize(("stdin", "said"), [(None, "is closed"), (Mock(isatty=lambda: True), "is a terminal; pipe t")])
+def test_standard_input_must_be_there(stdin: object, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed standard input, and a terminal, is one error."""
+    fill("a.txt")
+    monkeypatch.setattr("sys.stdin", stdin)
+    with pytest.raises(LlmprepError, match=f"^-: standard input {said}"):
+        find_sources(["a.txt", "-"])
 
 
 TRY = """
@@ -181,28 +186,23 @@ def test_no_folder_is_passed_over_in_silence(mode: int, listed: list[str]) -> No
 @pytest.mark.parametrize("below", ["", "/**/*"])
 def test_what_is_no_file_is_left_out_and_named(below: str) -> None:
     """Pipes, sockets and devices among what is meant make nobody wait; five are named, as are Parquet's notes."""
-    fill("in/a.txt", "in/deep/b.txt", "in/z.txt")
-    os.mkfifo("in/deep/pipe.txt")
+    fill("in/a.txt", "in/deep/b.txt", "in/_metadata", "in/deep/_common_metadata", "in/_SUCCESS", "in/my_metadata")
+    for name in ("in/deep/pipe.txt", "in/0", "in/1"):
+        os.mkfifo(name)
     link("in/link", "deep/pipe.txt")
     link("in/zero", "/dev/zero")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("in/socket")
     said: list[str] = []
 
-    assert expanded(f"in{below}", said) == ["in/a.txt", "in/deep/b.txt", "in/z.txt"]
-    endless = "in/deep/pipe.txt, in/link, in/socket, in/zero"
-    assert said == [f"in{below}: left out, as no regular file: {endless}; name one to read it"]
-    for k in range(3):
-        os.mkfifo(f"in/{k}")
-    expanded(f"in{below}", said := [])
-    assert "in/0, in/1, in/2, in/deep/pipe.txt, in/link and 2 more; name one" in said[0]
-    assert find_sources(["in/link"])[0].size is None
-
-    fill("d/_common_metadata", "d/_metadata", "d/_SUCCESS", "d/my_metadata", "d/a.txt")  # Parquet's notes on its files
-    assert expanded(f"d{below}", said := []) == ["d/a.txt", "d/my_metadata"]
-    notes = "d/_SUCCESS, d/_common_metadata, d/_metadata"
-    assert said == [f"d{below}: left out, as it is about other files: {notes}; name one to read it"]
-    assert names("d/_metadata") == ["_metadata"]
+    assert expanded(f"in{below}", said) == ["in/a.txt", "in/deep/b.txt", "in/my_metadata"]
+    endless = "in/0, in/1, in/deep/pipe.txt, in/link, in/socket and 1 more"
+    assert said == [
+        f"in{below}: left out, as no regular file: {endless}; name one to read it",
+        f"in{below}: left out, as it is about other files: in/_SUCCESS, in/_metadata, in/deep/_common_metadata; "
+        "name one to read it",
+    ]
+    assert (find_sources(["in/link"])[0].size, names("in/_metadata")) == (None, ["_metadata"])
 
 
 def test_inputs_keep_their_order_names_and_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
