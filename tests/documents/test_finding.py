@@ -196,11 +196,11 @@ def test_what_is_no_file_is_left_out_and_named(below: str) -> None:
     said: list[str] = []
 
     assert expanded(f"in{below}", said) == ["in/a.txt", "in/deep/b.txt", "in/my_metadata"]
+    notes = "in/_SUCCESS, in/_metadata, in/deep/_common_metadata"
     endless = "in/0, in/1, in/deep/pipe.txt, in/link, in/socket and 1 more"
     assert said == [
         f"in{below}: left out, as no regular file: {endless}; name one to read it",
-        f"in{below}: left out, as it is about other files: in/_SUCCESS, in/_metadata, in/deep/_common_metadata; "
-        "name one to read it",
+        f"in{below}: left out, as it is about other files: {notes}; name one to read it",
     ]
     assert (find_sources(["in/link"])[0].size, names("in/_metadata")) == (None, ["_metadata"])
 
