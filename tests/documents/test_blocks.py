@@ -106,6 +106,7 @@ def test_the_last_safe_cut_is_found_however_far_back() -> None:
 )
 @example("I HAD always\tthought - so\r\nit is", [1], 1 << 20)
 @example("I HAD always", [20], 1 << 20)
+@example("[a,b,c,d", [2], 4)
 @example("[a,b7]." * 5 + "it's_\u2026|x", [3, 7, 1], 9)
 @settings(max_examples=100)
 def test_every_read_is_cut_at_its_last_place(text: str, sizes: list[int], uncut: int) -> None:
