@@ -74,9 +74,7 @@ def test_a_byte_order_mark_is_dropped_once(tmp_path: Path, block_bytes: int) -> 
     block_bytes=block_sizes,
     data=st.data(),
 )
-def test_a_bad_byte_is_named_with_its_place(
-    folder: Path, text: str, bad: int, block_bytes: int, data: st.DataObject
-) -> None:
+def test_a_bad_byte_is_placed(folder: Path, text: str, bad: int, block_bytes: int, data: st.DataObject) -> None:
     """Wherever a bad byte stands and however the file is cut, the error gives its place from the file's start."""
     good = text.encode()
     place = data.draw(st.integers(len(MARK) if good.startswith(MARK) else 0, len(good)), label="place")

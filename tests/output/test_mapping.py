@@ -59,9 +59,7 @@ def test_a_map_holds_no_descriptor_and_ends_with_its_last_view(numbers: Path) ->
 
 
 @pytest.mark.parametrize("refused", [{False}, {False, True}], ids=["shared", "all"])
-def test_a_file_system_without_maps_serves_all_the_same(
-    refused: set[bool], numbers: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_map_is_needed(refused: set[bool], numbers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where shared maps are refused, or all maps, a file has the same bytes, read-only or private as asked for."""
     map_ = mapping._map
 

@@ -102,7 +102,7 @@ WORDS = {
 @pytest.mark.parametrize(
     ("step", "at", "name"), [("open", 2, "y"), ("fsync", 1, "x"), ("fsync", 2, "y"), ("replace", 1, "y")]
 )
-def test_a_failing_step_is_one_clear_error(
+def test_a_failing_step_is_said(
     step: str, at: int, name: str, number: int, old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A system call that fails gives an output's name and the reason; of outputs that belong together none changes."""
@@ -122,9 +122,7 @@ def test_a_failing_step_is_one_clear_error(
 
 
 @pytest.mark.parametrize("mode", [None, 0o640, 0o400, 0o4755])
-def test_a_file_has_the_permissions_of_the_one_it_replaces(
-    mode: int | None, old: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_permissions_are_kept(mode: int | None, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who could read the old file can read the new one, and nobody could earlier; no bit runs it as its owner.
 
     A new one may be read as any program's new file, as the umask says.

@@ -210,9 +210,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
 
 
 @pytest.mark.parametrize(("make", "reason"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_sound_pt_file_is_refused(
-    make: Make, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_pt_file_is_refused(make: Make, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no zip, and a zip that no writer of .pt files makes, is a `FileFormatError` that says why.
 
     A path that cannot be opened is an `InputError`, with the system's reason.

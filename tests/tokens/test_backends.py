@@ -57,7 +57,7 @@ def test_an_encoding_is_built_once(load: Load, gpt2: Vocabulary, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("encoding", "backend", "expected_bytes", "text", "used"),
+    ("encoding", "backend", "n_bytes", "text", "used"),
     [
         ("gpt2", "auto", LARGE_BYTES - 1, "words", "tiktoken"),  # a small text: tiktoken starts sooner
         ("gpt2", "auto", LARGE_BYTES, "words", "gigatoken"),
@@ -68,11 +68,9 @@ def test_an_encoding_is_built_once(load: Load, gpt2: Vocabulary, monkeypatch: py
         ("p50k_base", "gigatoken", LARGE_BYTES, "words", "tiktoken"),  # whose pattern gigatoken does not know
     ],
 )
-def test_which_backend_encodes(
-    encoding: str, backend: BackendName, expected_bytes: int, text: str, used: str, load: Load
-) -> None:
+def test_which_one_encodes(encoding: str, backend: BackendName, n_bytes: int, text: str, used: str, load: Load) -> None:
     """One backend that is asked for is used alone, if it can be exact; ``auto`` goes by how much is to come."""
-    encoder = Encoder(load(encoding), "allow", backend, expected_bytes)
+    encoder = Encoder(load(encoding), "allow", backend, n_bytes)
     encoder.encode(text_block(text))
     assert encoder.used == {used: 1}
 
@@ -138,7 +136,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any], true_bl
 
 
 @pytest.mark.parametrize(("change", "words"), [(lambda ids: ids ^ 1, 5000), (lambda ids: ids[:-1], 2)])
-def test_a_wrong_first_block_is_noticed(
+def test_a_wrong_block_is_seen(
     change: Callable[[Any], Any], words: int, gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first block that gigatoken encodes is compared, and a difference names the file and the byte."""

@@ -103,9 +103,7 @@ MADE: dict[str, Callable[[Path, list[str]], list[Path]]] = {
     ("made", "separator"),
     [*((made, "eot") for made in MADE), ("table", "none"), ("packed records", "none")],
 )
-def test_a_large_input_is_estimated(
-    made: str, separator: Any, lines: list[str], tmp_path: Path, gpt2: Vocabulary
-) -> None:
+def test_much_is_estimated(made: str, separator: Any, lines: list[str], tmp_path: Path, gpt2: Vocabulary) -> None:
     """The estimate is within a few per cent of the truth for texts, packed or not, records, tables and small files."""
     options = TextOptions(separator=separator)
     paths = MADE[made](tmp_path, lines)

@@ -117,9 +117,7 @@ def test_ids_and_figures_are_those_of_the_whole_texts(encoding: str, load: Load,
         (["hel", "lo"], [2978, 50256, 5439]),
     ],
 )
-def test_separators_stand_between_documents(
-    documents: list[str], expected: list[int], tmp_path: Path, gpt2: Vocabulary
-) -> None:
+def test_documents_are_separated(documents: list[str], expected: list[int], tmp_path: Path, gpt2: Vocabulary) -> None:
     """One end-of-text id between two documents that hold text, none anywhere else; texts are never joined."""
     sources, files = write_texts(tmp_path, documents), open_files()
     blocks = list(stream_text(sources, gpt2))

@@ -52,9 +52,7 @@ def test_items_are_taken_a_few_ahead(jobs: int) -> None:
 @pytest.mark.parametrize("jobs", [1, 2, 6])
 @pytest.mark.parametrize("error", [LlmprepError, ValueError])
 @pytest.mark.parametrize(("fails_at", "items_end_at"), [(7, 100), (99, 7), (7, 9)])
-def test_the_first_error_in_order_is_raised(
-    fails_at: int, items_end_at: int, error: type[Exception], jobs: int
-) -> None:
+def test_the_first_error_is_raised(fails_at: int, items_end_at: int, error: type[Exception], jobs: int) -> None:
     """Later errors that come sooner, of work or of reading an item, do not hide the first; all before it comes."""
     before = threading.active_count()
 
