@@ -119,15 +119,15 @@ def test_much_is_estimated(made: str, separator: Any, lines: list[str], tmp_path
 def test_the_interval_holds_the_truth(
     lines: list[str], tmp_path: Path, gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bounds, of 95 %, hold the number of tokens of at least 18 of 20 texts, and are no wider than they need be."""
+    """The bounds, of 95 %, hold the number of tokens of at least 9 of 10 texts, and are no wider than they need be."""
     monkeypatch.setattr(estimates, "SAMPLE_BYTES", 1 << 10)
     held, widths = 0, []
-    for seed in range(20):
+    for seed in range(10):
         paths = [save(tmp_path, text(random.Random(seed).choices(lines, k=700)))]  # noqa: S311 - no secret
         found, n_tokens = estimate(paths, gpt2), truth(paths, gpt2)
         held += found.low <= n_tokens <= found.high
         widths.append((found.high - found.low) / n_tokens)
-    assert held >= 18
+    assert held >= 9
     assert 0.01 < min(widths) <= max(widths) < 0.2
 
 

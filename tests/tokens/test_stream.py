@@ -42,7 +42,7 @@ from llmprep.tokens.stream import Distinct, Head, count_tokens, stream_text
 from llmprep.tokens.unicode17 import NEW_CODE_POINTS
 from llmprep.vocabulary.loading import Vocabulary
 
-EXAMPLES = {"gpt2": 30, "p50k_base": 10, "cl100k_base": 10, "o200k_base": 10}
+EXAMPLES = {"gpt2": 30, "p50k_base": 10, "cl100k_base": 10, "o200k_base": 5}
 """Encodings, and how many drawn streams each can afford."""
 JOBS = (1, 3)
 BACKENDS: tuple[BackendName, ...] = ("tiktoken", "gigatoken")
