@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import io
-import zipfile
+import re
 from pathlib import Path
 
 import pytest
-from support.documents import COMPRESS, content, counts_of, every_compression, piped, read, save
+from support.documents import content, counts_of, piped, read, save
+from support.ptfiles import zip_of
 
 from llmprep.documents.opening import HEAD_BYTES
 from llmprep.documents.reading import read_blocks
-from llmprep.documents.recognising import compression, is_compressed
+from llmprep.documents.recognising import is_compressed
 from llmprep.errors import DataError, FileFormatError
 
 TEXT = "It is not UTF-8, though it is text. " * 40
@@ -23,13 +23,12 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\
 NOT_TEXT = {
     **{f"{what})": f"\ufeff{TEXT}".encode(name) for what, name in WIDE.items()},
     **{f"{what}, without a mark)": TEXT.encode(name) for what, name in WIDE.items()},
-    "a PNG image": b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "a JPEG image": b"\xff\xd8\xff\xe0\x00\x10JFIF",
+    "a PNG image": b"\x89PNG\r\n\x1a\n\x00", "a JPEG image": b"\xff\xd8\xff\xe0\x00\x10JFIF",
     "a GIF image": b"GIF89a\x10\x00\x10\x00\x80", "a PDF document": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj",
     "a zip archive": b"PK\x03\x04rest of a zip", "a Parquet file": b"PAR1\x15\x04",
     "data of compress (.Z)": b"\x1f\x9d\x90", "lz4 data": b"\x04\x22\x4d\x18", "lzip data": b"LZIP\x01",
     "a 7z archive": b"7z\xbc\xaf\x27\x1c", "a RAR archive": b"Rar!\x1a\x07", "a program": b"\x7fELF\x02\x01",
     "an SQLite database": b"SQLite format 3\x00", "a tar archive": b"\x00" * 257 + b"ustar\x0000",
-    "binary data (100 NUL bytes near its start)": b"\x00\x01\x02\x03" * 100,
     "binary data (2 NUL bytes near its start)": b"a\x00b\x00" + b"c" * 36,
 }  # fmt: skip
 LIKE_OTHERS = [
@@ -37,8 +36,8 @@ LIKE_OTHERS = [
     "PAR1\u4e2d\u6587", "%PDF-1.7 is how a PDF begins.\nMore text.\n", "%PDF- marks one", "%PDF-1.7\n% \u00dcber\n",
     "%PDF-1.7\nis followed by objects, such as 1 0 obj.", "GIF89a is a format of images.", "Rar! cried the lion.",
     "word " * 51 + "z ustar is a format", "7z is a program", "LZIP is one too", "SQLite format 3 is what it says.",
-    "BZh is how bzip2 begins", "BZh9 too", "BZh91 is how bzip2 begins.", "BZh91AY&SY is how a block begins.",
-    "BZh91AY&SYbegins so", "x", "a\x00b", "a\x00b" + "c" * 37 + "\x00", ("word " * 40 + "\x00") * 20,
+    "BZh is how bzip2 begins", "BZh91AY&SY is how a block begins.", "BZh91AY&SYbegins so", "x", "a\x00b",
+    "a\x00b" + "c" * 37 + "\x00", ("word " * 40 + "\x00") * 20,
     "/annex/objects/ is where it lies.\nMore.\n", "version https://git-lfs.github.com/spec/v1 is how it begins.",
     LFS.decode() + "x" * 1024,
 ]  # fmt: skip
@@ -48,9 +47,9 @@ LIKE_OTHERS = [
 def test_what_is_not_a_text_is_named(what: str, tmp_path: Path) -> None:
     """A file of another kind is refused with what it looks like, also where it is compressed."""
     for data in (NOT_TEXT[what], gzip.compress(NOT_TEXT[what])):
-        with pytest.raises(DataError) as raised:
+        with pytest.raises(DataError, match=re.escape(f"a.txt: looks like {what}, not UTF-8 text; ")):
             read(save(tmp_path, data))
-        assert f"a.txt: looks like {what}, not UTF-8 text; " in str(raised.value)
+        assert is_compressed(counts_of(tmp_path / "a.txt").source) == (data != NOT_TEXT[what])
 
 
 @pytest.mark.parametrize("text", LIKE_OTHERS)
@@ -61,25 +60,11 @@ def test_a_text_that_begins_like_something_else_is_a_text(text: str, tmp_path: P
 
 def test_a_pt_file_among_texts_is_named(tmp_path: Path) -> None:
     """One that stands among texts is not called a zip archive; a text named as one is taken for a damaged one."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("a.tokens/data.pkl", b"\x80\x02}.")
-
+    path = zip_of(tmp_path / "a.txt", {"a.tokens/data.pkl": b"\x80\x02}."})
     with pytest.raises(DataError, match=r"looks like a \.pt file, not UTF-8 text; give one alone"):
-        read(save(tmp_path, packed.getvalue()))
+        read(path)
     with pytest.raises(FileFormatError, match=r"a\.pt: not a \.pt file, by its first bytes"):
         read(save(tmp_path, b"one two", "a.pt"))
-
-
-@every_compression
-def test_compressed_data_is_known_by_its_first_bytes(kind: str, tmp_path: Path) -> None:
-    """Its kind is told, also of empty content; a second layer is named, whatever the first is."""
-    assert [compression(COMPRESS[kind](data)) for data in (b"", b"one two")] == [kind, kind]
-    assert is_compressed(counts_of(save(tmp_path, COMPRESS[kind](b"one two"))).source)
-    assert not is_compressed(counts_of(save(tmp_path, b"one two", "a.gz")).source)
-    for outer in COMPRESS.values():
-        with pytest.raises(DataError, match=f"looks like {kind} data inside compressed data"):
-            read(save(tmp_path, outer(COMPRESS[kind](b"one two three"))))
 
 
 LONG = b'{"text": "' + b"word " * 1000
@@ -96,23 +81,22 @@ LONG = b'{"text": "' + b"word " * 1000
 def test_records_that_are_read_as_a_text_are_said(data: bytes, said: bool, tmp_path: Path) -> None:
     """A text whose first line is, or begins as, a JSON object gets a remark; as records it gets none."""
     remark = "begins with a JSON object and is read as plain text; --field NAME reads its records"
-
     assert read(save(tmp_path, data))[0].counts.remarks == (remark,) * said
     assert read(save(tmp_path, b'{"text": "one"}\n', "a.jsonl"))[0].counts.remarks == ()
 
 
-LFS_MESSAGE = "is a Git LFS pointer, not the data; fetch it with: git lfs pull"
-ANNEX_MESSAGE = "is a git-annex pointer, not the data; fetch it with: git annex get"
-POINTERS = {LFS: LFS_MESSAGE, LFS.replace(b"\n", b"\r\n"): LFS_MESSAGE, b"/annex/objects/SHA-s9--4d\n": ANNEX_MESSAGE}
+POINTERS = {
+    LFS.replace(b"\n", b"\r\n"): "is a Git LFS pointer, not the data; fetch it with: git lfs pull",
+    b"/annex/objects/SHA-s9--4d\n": "is a git-annex pointer, not the data; fetch it with: git annex get",
+}
 
 
 @pytest.mark.parametrize("data", POINTERS)
 def test_a_pointer_is_no_data(data: bytes, tmp_path: Path) -> None:
     """What stands for a file that was not fetched is refused, whatever its name, compressed or through a pipe too."""
-    for name in ("a.txt", "a.jsonl", "a.parquet", "a.txt.gz", "a.pt"):
-        with pytest.raises(DataError) as raised:
+    for name in ("a.txt", "a.jsonl", "a.parquet", "a.pt"):
+        with pytest.raises(DataError, match=f"/{name}: {POINTERS[data]}$"):
             counts_of(save(tmp_path, data, name))
-        assert str(raised.value) == f"{tmp_path / name}: {POINTERS[data]}"
     with pytest.raises(DataError, match=POINTERS[data]):
         read(save(tmp_path, gzip.compress(data)))
     with piped([data]) as counts, pytest.raises(DataError, match=f"-: {POINTERS[data]}"):

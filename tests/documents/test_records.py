@@ -1,24 +1,35 @@
-"""Promises of records: each text field is a document, with the ids it has alone, however many share a block."""
+"""Promises of records: each text field is a document, with the ids it has alone, however many share a block.
+
+JSON Lines and Parquet are read however they are written; a bad record is named by its line or row, and its field.
+"""
 
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.commands import SAMPLES
 from support.documents import RECORDS, counts_of, documents, json_lines, parquet, piped, read, save
+from support.refusals import matches
 from support.strategies import adversarial_text
 from support.streams import EOT, all_ids, expected_ids, sha256, stream_paths
 
-from llmprep.choices import Effort, Newlines, TextOptions
+from llmprep.choices import Newlines, TextOptions
+from llmprep.documents import json_lines as lines_room
 from llmprep.documents import records
+from llmprep.documents.parquet import count_rows
 from llmprep.documents.reading import read_blocks
-from llmprep.errors import DataError, EmptyError
+from llmprep.documents.source import Counts
+from llmprep.errors import DataError, EmptyError, InputError, UsageError
 from llmprep.vocabulary.loading import load_vocabulary
 
 PLACE = {"jsonl": "line", "parquet": "row"}
@@ -26,26 +37,29 @@ every_format = pytest.mark.parametrize("format_", RECORDS)
 text_lists = st.lists(adversarial_text | st.sampled_from(["", EOT]), max_size=12)
 
 
+def without_text(counts: Counts) -> list[int]:
+    """The numbers of the records without text and of blank lines."""
+    return [number for first, count in counts.gaps or () for number in range(first, first + count)]
+
+
 @every_format
 @given(texts=text_lists, newlines=st.sampled_from(["universal", "keep"]), block_bytes=st.sampled_from([1, 30, 1 << 20]))
+@settings(max_examples=40)
 def test_every_text_is_a_document(
     format_: str, texts: list[str], newlines: Newlines, block_bytes: int, folder: Path
 ) -> None:
     """Joined or alone, all texts come, in order; counts are theirs and the file's; the others keep their numbers."""
-    counts = counts_of(RECORDS[format_](folder / f"a.{format_}", texts))
-    data = (folder / f"a.{format_}").read_bytes()
-    read = [text.replace("\r\n", "\n").replace("\r", "\n") if newlines == "universal" else text for text in texts]
+    path = RECORDS[format_](folder / f"a.{format_}", texts)
+    counts = counts_of(path)
+    held = [text if newlines == "keep" else text.replace("\r\n", "\n").replace("\r", "\n") for text in texts if text]
 
     blocks = list(read_blocks(counts, newlines, block_bytes))
 
-    held = list(filter(None, read))
     assert documents(blocks) == held
-    assert (counts.n_documents, counts.n_empty, counts.n_chars) == (
-        len(held), len(texts) - len(held), len("".join(held)),
-    )  # fmt: skip
-    assert (counts.n_bytes, counts.sha256) == (len(data), sha256(data))
-    gaps = [number for first, count in counts.gaps or () for number in range(first, first + count)]
-    assert gaps == [number for number, text in enumerate(texts, 1) if not text]
+    assert (counts.n_documents, counts.n_empty) == (len(held), len(texts) - len(held))
+    assert counts.n_chars == len("".join(held))
+    assert (counts.n_bytes, counts.sha256) == (path.stat().st_size, sha256(path.read_bytes()))
+    assert without_text(counts) == [number for number, text in enumerate(texts, 1) if not text]
     numbers = (number for number, text in enumerate(texts, 1) if text)
     for block in (block for block in blocks if block.first):
         assert block.where == f"{PLACE[format_]} {next(numbers)}"
@@ -76,69 +90,172 @@ def test_small_records_share_a_block_and_large_ones_do_not(tmp_path: Path, monke
 
 
 @every_format
-@pytest.mark.parametrize("backend", ["tiktoken", "gigatoken"])
-@pytest.mark.parametrize(("separator", "special"), [("eot", "allow"), ("none", "text")])
-def test_ids_are_those_of_each_record_alone(
-    format_: str, separator: Any, special: Any, backend: Any, tmp_path: Path
-) -> None:
-    """So are those of records that are cut, or hold special tokens, between small ones."""
-    large = records.SMALL_BYTES + 5000
-    texts = [
-        "one", "", "a word " * (large // 7), "two", "three", "\u4e2d\u6587\u3002" * (large // 9),
-        *[f"a{EOT}b" + "\nword" * (large // 5)] * 2, "", EOT, "four",
-    ]  # fmt: skip
-    path = RECORDS[format_](tmp_path / f"a.{format_}", texts)
-    options = TextOptions("universal", separator, special)
-
-    for block_bytes in (4096, 1 << 18):
-        stream = stream_paths([path], load_vocabulary("gpt2"), options, Effort(backend, 2, block_bytes))
-        assert all_ids(stream) == expected_ids(texts, "gpt2", separator, special)
-        assert (stream.figures.counts[0].n_documents, stream.figures.n_special) == (9, 3)
-
-
-@every_format
-@pytest.mark.parametrize(("encoding", "token"), [("gpt2", EOT), ("cl100k_base", "<|fim_prefix|>")])
-def test_a_special_token_is_refused_by_its_record(
-    encoding: str, token: str, format_: str, tmp_path: Path, vocab_dir: Path
-) -> None:
+def test_a_special_token_is_refused_by_its_record(format_: str, tmp_path: Path) -> None:
     """With ``error`` its line or row is named, also among small records; the seams of a batch are none."""
-    vocabulary, chosen = load_vocabulary(encoding, vocab_dir), TextOptions(special="error")
-    for bad in (0, 1, 6, 7):
-        texts = [f"text {k}{token if k == bad else ''} <| goes |> on<|endoftext" for k in range(7)]
-        path = RECORDS[format_](tmp_path / f"a.{format_}", texts)
-        stream = stream_paths([path], vocabulary, chosen)
-        if bad == 7:
-            assert (all_ids(stream), stream.figures.n_special) == (expected_ids(texts, encoding), 0)
-            break
-        with pytest.raises(DataError) as raised:
-            all_ids(stream)
-        assert f"{path}: special token {token} in the text at {PLACE[format_]} {bad + 1};" in str(raised.value)
+    texts = [f"text {k} <| goes |> on<|endoftext" for k in range(7)]
+    vocabulary, path, options = load_vocabulary("gpt2"), tmp_path / f"a.{format_}", TextOptions(special="error")
+    stream = stream_paths([RECORDS[format_](path, texts)], vocabulary, options)
+    assert (all_ids(stream), stream.figures.n_special) == (expected_ids(texts), 0)
+    for bad in (0, 1, 6):
+        RECORDS[format_](path, [*texts[:bad], texts[bad] + EOT, *texts[bad + 1 :]])
+        with pytest.raises(DataError, match=rf"in the text at {PLACE[format_]} {bad + 1};"):
+            all_ids(stream_paths([path], vocabulary, options))
 
 
 def test_records_and_texts_in_one_stream(tmp_path: Path) -> None:
     """They may be mixed: a separator stands between any two documents, in whichever file; no text is an error."""
     paths = [
-        json_lines(tmp_path / "a.jsonl", ["one", "two"]), save(tmp_path, "three four", "b.txt"),
+        json_lines(tmp_path / "a.jsonl", ["one", "a " * records.SMALL_BYTES]), save(tmp_path, "three four", "b.txt"),
         json_lines(tmp_path / "c.jsonl", ["", ""]), parquet(tmp_path / "d.parquet", ["five", "six"]),
-        save(tmp_path, "", "e.txt"), json_lines(tmp_path / "f.jsonl", ["seven"]), SAMPLES / "records.jsonl",
     ]  # fmt: skip
-    sample = [json.loads(line)["text"] for line in paths[-1].read_text(encoding="utf-8").splitlines()]
     stream = stream_paths(paths, load_vocabulary("gpt2"))
-
-    assert all_ids(stream) == expected_ids(["one", "two", "three four", "five", "six", "seven", *sample])
-    assert [source["documents"] for source in stream.figures.sources] == [2, 1, 0, 2, 0, 1, len(sample)]
+    assert all_ids(stream) == expected_ids(["one", "a " * records.SMALL_BYTES, "three four", "five", "six"])
+    assert [source["documents"] for source in stream.figures.sources] == [2, 1, 0, 2]
     for path in (paths[2], parquet(tmp_path / "e.parquet", []), save(tmp_path, "", "g.jsonl")):
         with pytest.raises(EmptyError, match="empty: 0 tokens"):
             all_ids(stream_paths([path], load_vocabulary("gpt2")))
 
 
-@every_format
-def test_where_records_come_from_does_not_show(format_: str, tmp_path: Path) -> None:
+def test_where_records_come_from_does_not_show(tmp_path: Path) -> None:
     """The field that holds the text may be chosen; records may be compressed, or come through a pipe."""
-    path = RECORDS[format_](tmp_path / f"a.{format_}", ["one", "two"], "the body")
-    assert documents(list(read_blocks(counts_of(path, "the body")))) == ["one", "two"]
+    for format_, make in RECORDS.items():
+        counts = counts_of(make(tmp_path / f"a.{format_}", ["one", "two"], "the body"), "the body")
+        assert documents(list(read_blocks(counts))) == ["one", "two"]
     lines = json_lines(tmp_path / "b.jsonl", ["one", "two"]).read_bytes()
     with piped([lines[:9], lines[9:].rstrip()], "text") as counts:
         assert documents(list(read_blocks(counts))) == ["one", "two"]
     blocks = read(save(tmp_path, gzip.compress(lines, mtime=0), "b.jsonl.gz"))
     assert (documents(blocks), blocks[0].counts.sha256) == (["one", "two"], sha256(gzip.compress(lines, mtime=0)))
+
+
+@given(
+    texts=st.lists(adversarial_text.filter(bool), min_size=1, max_size=5),
+    ascii_=st.booleans(),
+    end=st.sampled_from(["\n", "\r\n", "\n\n \t\n"]),
+)
+@settings(max_examples=30)
+def test_lines_may_be_written_in_any_way(texts: list[str], ascii_: bool, end: str, folder: Path) -> None:
+    """Escapes or UTF-8, CRLF, blank lines, a byte order mark, no last line end: the texts are the same."""
+    lines = end.join(json.dumps({"text": text}, ensure_ascii=ascii_) for text in texts)
+    for data in (lines, lines + end, "\ufeff" + lines):
+        blocks = read(save(folder, data, "a.jsonl"), "keep", 1)
+        counts = blocks[0].counts
+        assert documents(blocks) == texts
+        assert (counts.bom, counts.n_empty) == (data.startswith("\ufeff"), 0)
+        blank = [n for n, line in enumerate(data.removesuffix("\n").split("\n"), 1) if not line.strip()]
+        assert without_text(counts) == blank
+
+
+LONG = "9" * 10_000
+LINES = [
+    '{"x": 1, "x": 2, "text": "one"}', '{"x": "\\ud800", "\\udc00": NaN, "text": "one"}', '{"te\\u0078t": "one"}',
+    '{"meta": {"text": "a", "text": "b"}, "text": "one"}', '{"text": "one", "more": [{"text": 1, "text": 2}]}',
+    f'{{"n": {LONG}, "text": "one"}}', f'{{"n": {LONG}, "text": "one", "t": {{"text": 1}}}}',
+]  # fmt: skip
+
+
+def test_other_fields_may_hold_anything(tmp_path: Path) -> None:
+    """Only the text field matters: others may appear twice, hold half characters, or a number of any length."""
+    assert documents(read(save(tmp_path, "\n".join(LINES), "a.jsonl"))) == ["one"] * len(LINES)
+    pair = save(tmp_path, '{"text": "\\ud83d\\ude00"}', "a.jsonl")  # two halves that are one character
+    assert documents(read(pair)) == ["\U0001f600"]
+
+
+NO_JSON = [
+    b'{"text": "x"', b"text", b'{"text": "x"} {"text": "y"}', b'{"text": "a\tb"}', b'{"text": ' + b"[" * 200_000,
+]  # fmt: skip
+ARRAY = "holds a JSON array, and JSON Lines has an object on each line; write one on each, for example with: jq ..."
+BAD_LINES = {
+    **dict.fromkeys(NO_JSON, "not valid JSON: ..."),
+    b'{"text": "caf\xe9"}': "not valid UTF-8 at byte 13 of the line",
+    b'{"id": 1, "Text": "x"}': "has no field text; its fields: Text, id (see --field)",
+    b"{}": "has no field text; its fields: none (see --field)",
+    b'{"text": {"text": "x"}}': "field text is a dict, not a string",
+    b'"text"': "holds a str, not an object with field text",
+    **dict.fromkeys([b'[{"text": "x"}]', b" [\n"], ARRAY),
+    b'{"text": "a\\ud83d"}': "field text holds half a surrogate pair (\\ud83d), which is no character; mend the record",
+    b'{"text": "x", "id": 1, "text": "x"}': "field text appears twice; which one is meant is not clear",
+    b'{"text": "x", "te\\u0078t": "x"}': "field text appears twice; which one is meant is not clear",
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES, ids=lambda line: line[:40].decode(errors="replace"))
+def test_a_bad_line_is_named(line: bytes, tmp_path: Path) -> None:
+    """Whatever is wrong with a record, the error names the file, the line and the field."""
+    path = save(tmp_path, b'{"text": "one"}\n' * 499 + b"\n" + line + b'\n{"text": "two"}\n', "a.jsonl")
+    with pytest.raises(DataError) as raised:
+        read(path)
+    assert matches(f"{path}: line 501: {BAD_LINES[line]}", str(raised.value))
+
+
+def test_the_length_of_a_line_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record longer than one read is read; a line longer than the limit, as of another kind of file, is not held."""
+    path = json_lines(tmp_path / "a.jsonl", ["one", "word " * 200_000, "end"])
+    assert documents(read(path)) == ["one", "word " * 200_000, "end"]
+    monkeypatch.setattr(lines_room, "MAX_LINE_BYTES", 1 << 19)
+    with pytest.raises(DataError, match=rf"a\.jsonl: line 2: longer than {1 << 19} bytes; is it JSON Lines\?"):
+        read(path)
+
+
+def table(columns: Any, **choices: Any) -> bytes:
+    sink = io.BytesIO()
+    pa.parquet.write_table(pa.table(columns, names=choices.pop("names", None)), sink, **choices)
+    return sink.getvalue()
+
+
+SOUND = table({"text": [os.urandom(50).hex() for _ in range(200)]}, write_page_checksum=True)
+CLAIMED = pa.Array.from_buffers(pa.string(), 2, pa.array([b"one", b"caf\xe9"]).buffers())
+"""Said to be strings."""
+BAD_TABLES = {
+    "null": (table({"text": ["x"] * 2000 + [None]}), "row 2001: column text is null, not a string"),
+    "bytes": (table({"text": [b"\xe9"]}), "row 1: column text is not valid UTF-8"),
+    "claimed": (table({"text": CLAIMED}), "row 2: column text is not valid UTF-8"),
+    "lists": (table({"text": [["x"]]}), "row 1: column text is a list, not a string"),
+    "no rows": (table({"id": [], "body": []}), "has no column text; its columns: id, body (see --field)"),
+    "two columns": (table([CLAIMED[:1]] * 2, names=["text"] * 2), "has 2 columns text; which one is meant is not ..."),
+    "the name of a column": (
+        table({"text": ["one"], "name": ["two"]}, store_schema=False).replace(b"name", b"na\xff\xfe"),
+        "the name of a column is not valid UTF-8: b'...",
+    ),
+    "a damaged page": (SOUND[:5000] + b"\x55" * 100 + SOUND[5100:], "damaged near row 1: ...checksum..."),
+    **{f"to {end}": (SOUND[:end], "damaged near row 1: ...") for end in (0, 3, 100, -1)},
+}
+
+
+@pytest.mark.parametrize("what", BAD_TABLES)
+def test_a_bad_table_is_named(what: str, tmp_path: Path) -> None:
+    """A cell that holds no text, a column that is not there or not clear, and damage are named, never passed over."""
+    data, message = BAD_TABLES[what]
+    path = save(tmp_path, data, "a.parquet")
+    with pytest.raises(DataError) as raised:
+        read(path)
+    assert matches(f"{path}: {message}", str(raised.value))
+
+
+@pytest.mark.parametrize("type_", [pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.binary()], ids=str)
+def test_columns_of_text_in_any_form(type_: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strings may be long, in a dictionary or not marked as such, in any row groups; pyarrow must be there."""
+    path = parquet(tmp_path / "a.parquet", ["one", "two"] * 1500, type_=type_, row_group_size=700)
+    assert documents(read(path)) == ["one", "two"] * 1500
+    assert count_rows(counts_of(path).source) == 3000
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match=r"a\.parquet: Parquet files need an extra: pip install 'llmprep\[parquet\]'"):
+        read(path)
+
+
+def test_a_table_that_changes_is_never_a_mixture(tmp_path: Path) -> None:
+    """One that is replaced while it is read is the old one whole, as its hash says; a rewritten one is an error."""
+    path = parquet(tmp_path / "a.parquet", ["old"] * 5000, row_group_size=500)
+    before, counts = sha256(path.read_bytes()), counts_of(path)
+    blocks = read_blocks(counts, block_bytes=100)
+    first = next(blocks)
+    parquet(tmp_path / "new.parquet", ["new"] * 5000, row_group_size=500).replace(path)
+    assert documents([first, *blocks]) == ["old"] * 5000
+    assert counts.sha256 == before
+
+    os.utime(path, (0, 0))
+    blocks = read_blocks(counts_of(path), block_bytes=100)
+    next(blocks)
+    path.write_bytes(path.read_bytes())
+    with pytest.raises(InputError, match=r"a\.parquet: changed while it was read"):
+        list(blocks)

@@ -1,22 +1,31 @@
-"""Promises of texts: Python's newlines, no byte order mark, strict UTF-8 with exact places, figures that add up."""
+"""Promises of texts: Python's newlines, no byte order mark, strict UTF-8 with exact places, figures that add up.
+
+And of spans: the parts of a file, however it is divided, are the file, each byte in exactly one.
+"""
 
 from __future__ import annotations
 
 import codecs
-import hashlib
 import itertools
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from support.documents import COMPRESS, counts_of, read, save
+from support.documents import COMPRESS, counts_of, documents, json_lines, read, save
 from support.strategies import adversarial_text
+from support.streams import as_read, sha256
 
 from llmprep.choices import Newlines
-from llmprep.documents.blocks import last_safe_cut
+from llmprep.documents import spans
+from llmprep.documents.blocks import Block, find_safe_cut, last_safe_cut
+from llmprep.documents.json_lines import find_line_start
+from llmprep.documents.opening import ByteStream
 from llmprep.documents.reading import read_blocks
-from llmprep.errors import DataError
+from llmprep.documents.source import Counts
+from llmprep.errors import DataError, InputError
 
 MARK = codecs.BOM_UTF8
 HALF = "\u65e5".encode()[:2]
@@ -31,9 +40,7 @@ texts = adversarial_text.filter(lambda text: text.encode()[:4096].count(0) < 2)
 def test_a_text_is_what_pythons_text_mode_reads(folder: Path, text: str, newlines: Newlines, block_bytes: int) -> None:
     """For any block size: the text is Python's, raw bytes and offsets are the file's, and the counts agree."""
     assume(not text.startswith("\ufeff"))
-    counts = counts_of(save(folder, text))
-    with (folder / "a.txt").open(encoding="utf-8", newline=None if newlines == "universal" else "") as file:
-        expected = file.read()
+    counts, expected = counts_of(save(folder, text)), as_read(text, newlines)
 
     blocks = list(read_blocks(counts, newlines, block_bytes))
 
@@ -45,7 +52,7 @@ def test_a_text_is_what_pythons_text_mode_reads(folder: Path, text: str, newline
         assert last_safe_cut(left[-3:] + right[:3]) == len(left[-3:])
     assert [block.first for block in blocks] == [True, *[False] * len(blocks)][: len(blocks)]
     assert all(block.data and not block.seams and block.where == f"byte {block.offset}" for block in blocks)
-    assert (counts.n_bytes, counts.sha256) == (len(text.encode()), hashlib.sha256(text.encode()).hexdigest())
+    assert (counts.n_bytes, counts.sha256) == (len(text.encode()), sha256(text.encode()))
     assert (counts.n_chars, counts.n_text) == (len(expected), len(expected.encode()))
     assert (counts.n_documents, counts.begin, counts.bom) == (bool(text), 0, False)
 
@@ -53,26 +60,24 @@ def test_a_text_is_what_pythons_text_mode_reads(folder: Path, text: str, newline
 @pytest.mark.parametrize("block_bytes", [1, 2, 3, 4, 1 << 20])
 def test_a_byte_order_mark_is_dropped_once(tmp_path: Path, block_bytes: int) -> None:
     """The mark at the start is dropped and noted; a second one, and one further on, are text; alone it is none."""
-    rows = (
-        (MARK + "\ufeffone \ufefftwo".encode(), "\ufeffone \ufefftwo", True),
-        ("a\ufeffb".encode(), "a\ufeffb", False),
-    )
-    for data, text, bom in (*rows, (MARK, "", True), (b"", "", False)):
+    twice = "\ufeffone \ufefftwo"
+    for data, text in ((MARK + twice.encode(), twice), ("a\ufeffb".encode(), "a\ufeffb"), (MARK, ""), (b"", "")):
         counts = counts_of(save(tmp_path, data))
         assert "".join(block.text for block in read_blocks(counts, "universal", block_bytes)) == text
-        assert (counts.bom, counts.n_chars, counts.n_text, counts.n_bytes, counts.n_documents) == (
-            bom, len(text), len(text.encode()), len(data), bool(text),
-        )  # fmt: skip
-        assert counts.sha256 == hashlib.sha256(data).hexdigest()
+        assert (counts.bom, counts.n_bytes, counts.sha256) == (data.startswith(MARK), len(data), sha256(data))
+        assert (counts.n_chars, counts.n_text, counts.n_documents) == (len(text), len(text.encode()), bool(text))
 
 
-@given(text=texts, bad=st.sampled_from([0x80, 0xBF, 0xC0, 0xE2, 0xF5, 0xFF]), block_bytes=block_sizes, data=st.data())
-def test_a_bad_byte_is_named_with_its_place(
-    folder: Path, text: str, bad: int, block_bytes: int, data: st.DataObject
-) -> None:
+@given(
+    text=st.sampled_from(["a", "\ufeffone\r\ntwo"]).flatmap(lambda start: texts.map(start.__add__)),
+    bad=st.sampled_from([0x80, 0xBF, 0xC0, 0xE2, 0xF5, 0xFF]),
+    block_bytes=block_sizes,
+    data=st.data(),
+)
+def test_a_bad_byte_is_placed(folder: Path, text: str, bad: int, block_bytes: int, data: st.DataObject) -> None:
     """Wherever a bad byte stands and however the file is cut, the error gives its place from the file's start."""
-    good = b"a" + text.encode()
-    place = data.draw(st.integers(0, len(good)), label="place")
+    good = text.encode()
+    place = data.draw(st.integers(len(MARK) if good.startswith(MARK) else 0, len(good)), label="place")
     broken = good[:place] + bytes([bad]) + good[place:]
     with pytest.raises(UnicodeDecodeError) as expected:
         broken.decode()
@@ -83,23 +88,89 @@ def test_a_bad_byte_is_named_with_its_place(
     assert f"a.txt: not valid UTF-8 at byte {start} (0x{broken[start]:02x}); convert it" in str(raised.value)
 
 
-@pytest.mark.parametrize("block_bytes", [1, 2, 5, 1 << 20])
-@pytest.mark.parametrize(
-    ("data", "place"),
-    [
-        (MARK + b"one\r\ntwo \x92three", r"12 \(0x92\)"),
-        (MARK + b"a\x92 one", r"4 \(0x92\)"),
-        (b"word " + HALF, r"5 \(0xe6\)"),
-        (MARK + HALF, r"3 \(0xe6\)"),
-    ],
-)
-def test_places_are_of_the_text_as_it_stands(data: bytes, place: str, block_bytes: int, tmp_path: Path) -> None:
-    """A mark that is dropped and newlines that change count; places are of the text also where it is compressed."""
-    for pack in (bytes, *COMPRESS.values()):
-        with pytest.raises(DataError, match=f"not valid UTF-8 at byte {place}"):
-            read(save(tmp_path, pack(data)), block_bytes=block_bytes)
-
+def test_places_are_of_the_text_as_it_stands(tmp_path: Path) -> None:
+    """That is so at the very end, and where it is compressed; what stands before a bad byte is yielded."""
+    for pack, block_bytes in itertools.product((bytes, *COMPRESS.values()), (1, 1 << 20)):
+        for data, place in ((b"word " + HALF, 5), (MARK + HALF, 3)):
+            with pytest.raises(DataError, match=rf"not valid UTF-8 at byte {place} \(0xe6\)"):
+                read(save(tmp_path, pack(data)), block_bytes=block_bytes)
     blocks = read_blocks(counts_of(save(tmp_path, b"one two three\xff")), "universal", 4)
-    assert next(blocks).text == "one"  # what stands before a bad byte is yielded
+    assert next(blocks).text == "one"
     with pytest.raises(DataError, match="at byte 13"):
         list(blocks)
+
+
+def part_of(path: Path, begin: int, end: int) -> Counts:
+    return Counts(replace(counts_of(path).source, span=(begin, end)))
+
+
+def blocks_of(path: Path, begin: int, end: int) -> list[Block]:
+    return list(read_blocks(part_of(path, begin, end), "universal"))
+
+
+@pytest.mark.parametrize("find", [find_safe_cut, find_line_start])
+@given(
+    text=adversarial_text.map("a {}\nb".format),
+    divisions=st.lists(st.integers(0, 250), max_size=6),
+    look=st.sampled_from([6, 7, 16, 1 << 16]),
+    size=st.sampled_from([1, 3, 50, 1000]),
+)
+@example("a " + "one two\n\u4e2d\u6587\u3002 (three)\r\n" * 8 + "b", [1, 9, 40, 41, 77, 130], 7, 3)
+def test_spans_make_up_the_file(
+    folder: Path, find: spans.FindBoundary, text: str, divisions: list[int], look: int, size: int
+) -> None:
+    """Each span is the bytes from the first boundary at or after its begin to the one of its end; counts agree."""
+    data, path = text.encode(), save(folder, text)
+
+    def boundary(place: int) -> int:
+        found = find(data, place) if 0 < place < len(data) else place
+        return len(data) if found is None else found
+
+    for begin, end in itertools.pairwise([0, *sorted(place for place in divisions if place < len(data)), len(data)]):
+        counts = part_of(path, begin, end)
+        with pytest.MonkeyPatch.context() as patch, closing(ByteStream(counts)) as stream:
+            patch.setattr(spans, "LOOK_BYTES", look)
+            patch.setattr(spans, "require_text", lambda *_: None)
+            start, read = spans.open_span(stream, find)
+            parts = list(iter(lambda read=read: read(size), b""))  # type: ignore[misc]
+            assert read(size) == b""
+
+        assert b"".join(parts) == data[boundary(begin) : boundary(end)]
+        assert max(map(len, parts), default=0) <= size
+        assert start == counts.begin == min(boundary(begin), end)
+        assert counts.n_bytes == sum(map(len, parts))
+
+
+def test_blocks_of_spans_are_blocks_of_the_text(tmp_path: Path) -> None:
+    """Offsets are of the file, a mark is dropped at its start only, and its first span alone begins a document.
+
+    A record is named by the byte it begins at: how many lines come before a span is not known.
+    """
+    path = save(tmp_path, "\ufeffone two\r\nthree \ufefffour five")
+    found = [blocks_of(path, *span) for span in ((0, 8), (8, 12), (12, 19), (19, 31))]
+    texts = ["".join(block.text for block in blocks) for blocks in found]
+    assert texts == ["one two", "\nthree", " \ufefffour", " five"]
+    assert b"".join(block.raw for blocks in found for block in blocks) == path.read_bytes()
+    assert [blocks[0].offset for blocks in found] == [0, 10, 17, 25]
+    assert [(blocks[0].first, blocks[0].counts.bom) for blocks in found] == [(True, True), *[(False, False)] * 3]
+
+    path = json_lines(tmp_path / "a.jsonl", ["one", "two", "six", "ten"])
+    size = path.stat().st_size // 4
+    path.write_bytes(path.read_bytes().replace(b'"ten"', b"12345"))
+    (first,) = blocks_of(path, 0, size + 1)
+    assert (documents([first]), first.place) == (["one", "two"], "the line at byte 0")
+    with pytest.raises(DataError, match=rf"a\.jsonl: the line at byte {3 * size}: field text is a int"):
+        blocks_of(path, 2 * size, 4 * size)
+
+
+def test_the_beginning_and_the_size_of_the_file_are_looked_at(tmp_path: Path) -> None:
+    """The span that begins a file refuses what is no text; one of a file that has shrunk is not read in silence."""
+    path = save(tmp_path, b"%PDF-1.7\n1 0 obj and more")
+    with pytest.raises(DataError, match="looks like a PDF document"):
+        blocks_of(path, 0, 10)
+    assert b"".join(block.raw for block in blocks_of(path, 12, 25)) == b" obj and more"
+
+    part = part_of(save(tmp_path, b"one two three " * 20), 140, 280)
+    save(tmp_path, b"one two three " * 15)
+    with pytest.raises(InputError, match=r"a\.txt: has 210 bytes, and had 280 when it was found; run again"):
+        list(read_blocks(part))

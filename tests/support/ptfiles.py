@@ -43,7 +43,7 @@ def pickled(path: Path, pickle: bytes, record: bytes = bytes(32)) -> Path:
     return zip_of(path, {"x/data.pkl": pickle, "x/data/0": record, "x/version": b"3\n"})
 
 
-# --- opcodes: each function returns those that push its value -------------------------------------
+# Opcodes: each function returns those that push its value.
 
 
 def utf8(text: str) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from llmprep.choices import BackendName, Effort, Newlines, Separator, Special, TextOptions
+from llmprep.choices import BackendName, Newlines, Separator, Special
 from llmprep.documents.blocks import Block
 from llmprep.documents.finding import find_sources
 from llmprep.documents.source import Counts, Source
@@ -33,21 +33,14 @@ Make = Callable[..., dict[str, Any]]
 
 def write_texts(folder: Path, documents: Sequence[str | bytes]) -> list[Source]:
     """Write each document to a file of its own: 0.txt, 1.txt, ..."""
-    paths = [folder / f"{number}.txt" for number in range(len(documents))]
-    for path, document in zip(paths, documents, strict=True):
-        path.write_bytes(document if isinstance(document, bytes) else document.encode())
-    return find_sources(list(map(str, paths)))
+    for number, document in enumerate(documents):
+        (folder / f"{number}.txt").write_bytes(document if isinstance(document, bytes) else document.encode())
+    return find_sources([str(folder / f"{number}.txt") for number in range(len(documents))])
 
 
-def stream_paths(
-    paths: Sequence[Path],
-    vocabulary: Vocabulary,
-    options: TextOptions | None = None,
-    effort: Effort | None = None,
-    encoder: Encoder | None = None,
-) -> TokenStream:
-    """Open texts as one stream."""
-    return stream_text(find_sources(list(map(str, paths))), vocabulary, options, effort, encoder)
+def stream_paths(paths: Sequence[Path], *arguments: Any, **chosen: Any) -> TokenStream:
+    """Open texts as one stream, with the other arguments of `stream_text`."""
+    return stream_text(find_sources(list(map(str, paths))), *arguments, **chosen)
 
 
 def text_block(text: str, offset: int = 0, name: str = "text", seams: int = 0) -> Block:
@@ -73,7 +66,7 @@ def expected_ids(
     """Each document encoded whole by tiktoken, with the separator between any two that are not empty."""
     encoded = [reference.encode(text, encoding, special) for text in documents if text]
     between = [reference.tiktoken_encoding(encoding).eot_token] if separator == "eot" else []
-    return list(itertools.chain.from_iterable([*(between if k else []), *ids] for k, ids in enumerate(encoded)))
+    return [*itertools.chain.from_iterable(between + ids for ids in encoded)][len(between) :] if encoded else []
 
 
 def sha256(data: bytes) -> str:
@@ -97,7 +90,6 @@ def saved(path: Path, **values: object) -> PtFile:
 @contextmanager
 def piped(path: Path, data: bytes) -> Iterator[Path]:
     """Make a pipe, and write to it from a thread, once; the name may be opened once."""
-    path.parent.mkdir(exist_ok=True)
     os.mkfifo(path)
     writer = threading.Thread(target=path.write_bytes, args=(data,), daemon=True)
     writer.start()

@@ -1,16 +1,19 @@
-"""Promises of memory: limits are seen, and what the system does not have is done without."""
+"""Promises of memory, and of cores: limits are seen, and what the system does not have is done without."""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from llmprep.tokens import memory
+from llmprep.tokens.cores import default_jobs
 
 LIMITED = """
 import resource
@@ -28,7 +31,6 @@ memory.require_memory(8 << 30)
 def test_a_limit_is_seen() -> None:
     """Under a limit one job runs, and what is more than it leaves is a `MemoryError`; without one nothing is."""
     ended = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=False)
-
     assert ended.stdout.splitlines() == ["False", "True 1"]
     assert ended.stderr.rstrip().endswith("MemoryError")
 
@@ -37,26 +39,59 @@ def test_a_limit_is_seen() -> None:
 def test_resident_memory_is_measured() -> None:
     """The figure grows by about what is taken and touched."""
     before = memory.resident_bytes()
-
     held = np.ones(64 << 20, np.uint8)
-
     assert (48 << 20) <= memory.resident_bytes() - before <= (80 << 20)
     assert held.all()
 
 
-def test_what_the_system_lacks_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ``resource``, /proc or malloc_trim there is no limit, nothing is resident, and nothing is given back."""
+def test_what_the_system_lacks_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without ``resource``, /proc or malloc_trim there is no limit, nothing is resident, and nothing is given back.
+
+    Where the system does not tell which cores a process is bound to, all of them count; unknown, one.
+    """
 
     def refuse(*_: object) -> None:
         raise OSError
 
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    for n_cores, jobs in ((5, 5), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda n_cores=n_cores: n_cores)
+        assert default_jobs(tmp_path) == jobs
     monkeypatch.setitem(sys.modules, "resource", None)
     monkeypatch.setattr(mmap, "mmap", refuse)
     monkeypatch.setattr("builtins.open", refuse)
-
     assert not memory.is_memory_limited()
     memory.require_memory(1 << 60)
     assert memory.resident_bytes() == 0
     for lacking in (object, refuse):
         monkeypatch.setattr(ctypes, "CDLL", lambda _, made=lacking: made())
         memory.return_freed_memory()
+
+
+GROUPS = {
+    "none": ({}, 64),
+    "half a core": ({"cpu.max": "50000 100000"}, 1),
+    "a core and a half": ({"cpu.max": "150000 100000"}, 2),
+    "no limit": ({"cpu.max": "max 100000"}, 64),
+    "more than there are": ({"cpu.max": "99900000 100000"}, 64),
+    "its own group": ({"own": "0::/a/b", "a/b/cpu.max": "300000 100000"}, 3),
+    "a group above": ({"own": "0::/a/b", "a/b/cpu.max": "300000 100000", "a/cpu.max": "100000 100000"}, 1),
+    "version 1": ({"own": "4:memory:/x\n3:cpu,cpuacct:/x", "cpu,cpuacct/quota": "4", "cpu,cpuacct/period": "1"}, 4),
+    "version 1, another order": ({"own": "3:cpuacct,cpu:/x", "cpu/x/quota": "100000", "cpu/x/period": "50000"}, 2),
+    "version 1, no limit": ({"cpu/quota": "-1", "cpu/period": "100000"}, 64),
+    "nonsense": ({"cpu.max": "1 0", "own": "x"}, 64),
+}
+"""What control groups say, by short names of their files, and how many jobs that makes on 64 cores."""
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_quota_bounds_the_jobs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 64 cores that a process is bound to, as many are used as its control groups allow, at least one."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    files, expected = GROUPS[name]
+    for short, text in files.items():
+        full = short.replace("quota", "cpu.cfs_quota_us").replace("period", "cpu.cfs_period_us")
+        path = tmp_path / ("proc/self/cgroup" if short == "own" else f"sys/fs/cgroup/{full}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    assert default_jobs(tmp_path) == expected

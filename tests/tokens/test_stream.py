@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import itertools
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +15,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import reference
-from support.commands import SAMPLES, clean_environment
+from support.commands import clean_environment
+from support.documents import json_lines
 from support.strategies import adversarial_text
 from support.streams import (
     EOT,
@@ -29,7 +27,6 @@ from support.streams import (
     expected_ids,
     ids_sha256,
     open_files,
-    piped,
     sha256,
     stream_paths,
     threads_end,
@@ -37,19 +34,24 @@ from support.streams import (
 )
 
 from llmprep.choices import BackendName, Effort, TextOptions
+from llmprep.documents.source import Counts, Source
 from llmprep.errors import DataError, EmptyError
-from llmprep.tokens.figures import Figures
+from llmprep.tokens.figures import MAX_SOURCES, Figures, are_gaps, sum_or_list
 from llmprep.tokens.spooling import spool
 from llmprep.tokens.stream import Distinct, Head, count_tokens, stream_text
+from llmprep.tokens.unicode17 import NEW_CODE_POINTS
 from llmprep.vocabulary.loading import Vocabulary
 
-EXAMPLES = {"gpt2": 60, "p50k_base": 20, "cl100k_base": 20, "o200k_base": 20}
+EXAMPLES = {"gpt2": 30, "p50k_base": 10, "cl100k_base": 10, "o200k_base": 5}
 """Encodings, and how many drawn streams each can afford."""
 JOBS = (1, 3)
 BACKENDS: tuple[BackendName, ...] = ("tiktoken", "gigatoken")
 
-# Two NULs in a short text are taken for binary data, which documents are tested for.
-texts = adversarial_text.filter(lambda text: text.count("\x00") < 2)
+new_code_points = st.sampled_from(NEW_CODE_POINTS).flatmap(lambda ends: st.integers(*ends)).map(chr)
+texts = st.lists(adversarial_text | new_code_points | st.just(EOT), max_size=3).map(
+    lambda parts: "".join(parts).replace("\x00", "")
+)
+"""Without NULs: two of them in a short text are taken for binary data."""
 efforts = st.builds(Effort, st.sampled_from(BACKENDS), st.sampled_from(JOBS), st.sampled_from((1, 2, 7, 64, 1 << 26)))
 """Ways to encode, of which none may show in an id or a figure."""
 choices = st.builds(
@@ -58,9 +60,6 @@ choices = st.builds(
     st.sampled_from(("eot", "none")),
     st.sampled_from(("allow", "text", "error")),
 )
-
-
-# --- ids and figures ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("encoding", EXAMPLES)
@@ -72,17 +71,16 @@ def test_ids_and_figures_are_those_of_the_whole_texts(encoding: str, load: Load,
     """
 
     @settings(max_examples=EXAMPLES[encoding])
-    @given(documents=st.lists(texts, max_size=5), options=choices, effort=efforts)
+    @given(documents=st.lists(texts, max_size=4), options=choices, effort=efforts)
     @example(["", "\ufeff", f"one{EOT} two {EOT}{EOT}\n<|endof\ntext|>"], TextOptions(), Effort("tiktoken", 1, 7))
     def check(documents: list[str], options: TextOptions, effort: Effort) -> None:
         documents = [*documents, "the end"]  # so that the stream is not empty
         read = [as_read(text, options.newlines) for text in documents]
-        lines = (json.dumps({"text": text}) for text in documents)
-        (folder / "records.jsonl").write_text("\n".join(lines))
         sources = write_texts(folder, documents)
+        lines = json_lines(folder / "records.jsonl", documents)
         given = (load(encoding), options, effort, build(encoding, options.special, effort.backend))
 
-        stream, records = stream_text(sources, *given), stream_paths([folder / "records.jsonl"], *given)
+        stream, records = stream_text(sources, *given), stream_paths([lines], *given)
         if options.special == "error" and any(token in "".join(documents) for token in given[0].special_tokens):
             for refused in (stream, records):
                 with pytest.raises(DataError, match="special token"):
@@ -94,112 +92,66 @@ def test_ids_and_figures_are_those_of_the_whole_texts(encoding: str, load: Load,
         figures = stream.figures
         assert (figures.n_tokens, figures.content_sha256) == (len(ids), ids_sha256(ids))
         assert figures.n_special == records.figures.n_special == sum(text.count(EOT) for text in documents)
-        own_ids = [reference.encode(text, encoding, options.special) for text in read]
-        assert figures.sources == [
-            {
-                "name": f"{number}.txt",
-                "bytes": len(document.encode()),
-                "sha256": sha256(document.encode()),
-                "tokens": len(own),
-                "documents": int(own != []),
-            }
-            for number, (document, own) in enumerate(zip(documents, own_ids, strict=True))
+        own = [len(reference.encode(text, encoding, options.special)) for text in read]
+        assert [(source["name"], source["tokens"], source["documents"]) for source in figures.sources] == [
+            (f"{number}.txt", n_tokens, int(n_tokens > 0)) for number, n_tokens in enumerate(own)
         ]
+        assert [source["sha256"] for source in figures.sources] == [sha256(text.encode()) for text in documents]
         in_records = [as_read("a" + text, options.newlines)[1:] for text in documents]  # where a mark is a character
         assert ids_of_records == expected_ids(in_records, encoding, options.separator, options.special)
         (record,) = records.figures.sources
-        n_separators = (record["documents"] - 1) * (options.separator == "eot")
-        assert (record["tokens"], record["documents"]) == (
-            len(ids_of_records) - n_separators,
-            len([*filter(None, documents)]),
-        )
+        n_held = len([*filter(None, documents)])
+        n_separators = (n_held - 1) * (options.separator == "eot")
+        assert (record["tokens"], record["documents"]) == (len(ids_of_records) - n_separators, n_held)
 
     check()
-
-
-@pytest.mark.parametrize("jobs", JOBS)
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_how_a_text_comes_does_not_show(
-    backend: BackendName, jobs: int, tmp_path: Path, gpt2: Vocabulary, build: Build
-) -> None:
-    """From a file, a pipe or gzip come the same ids and figures, but for the bytes and hash of the file itself."""
-    text = b"\r\n".join(path.read_bytes()[:2500] for path in sorted(SAMPLES.glob("*.txt")))
-    (tmp_path / "text").write_bytes(text)
-    (tmp_path / "packed").write_bytes(gzip.compress(text))
-    encoder = build("gpt2", "allow", backend)
-
-    with piped(tmp_path / "pipe", text) as pipe:
-        ways = [*itertools.product((tmp_path / "text", tmp_path / "packed"), (7, 4096)), (pipe, 999)]
-        found = [(path, stream_paths([path], gpt2, None, Effort(backend, jobs, size), encoder)) for path, size in ways]
-        ids = [all_ids(stream) for _, stream in found]
-
-    assert ids == [expected_ids([as_read(text.decode())])] * len(ids)
-    for path, stream in found:
-        held = (tmp_path / "packed").read_bytes() if path.name == "packed" else text
-        counted = {"bytes": len(held), "tokens": len(ids[0]), "documents": 1}
-        assert stream.figures.sources == [{"name": path.name, "sha256": sha256(held)} | counted]
-        assert stream.figures.content_sha256 == ids_sha256(ids[0])
-
-
-# --- separators -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("documents", "expected"),
     [
-        (["one"], [505]),
-        (["one", " two"], [505, 50256, 734]),
         (["one", " two", "one"], [505, 50256, 734, 50256, 505]),
-        (["", "one"], [505]),
-        (["one", ""], [505]),
+        (["", "one", ""], [505]),
         (["one", "", "\ufeff", " two"], [505, 50256, 734]),
         ([EOT, EOT], [50256, 50256, 50256]),
         (["hel", "lo"], [2978, 50256, 5439]),
     ],
 )
-def test_separators_stand_between_documents(
-    documents: list[str], expected: list[int], tmp_path: Path, gpt2: Vocabulary
-) -> None:
+def test_documents_are_separated(documents: list[str], expected: list[int], tmp_path: Path, gpt2: Vocabulary) -> None:
     """One end-of-text id between two documents that hold text, none anywhere else; texts are never joined."""
-    sources = write_texts(tmp_path, documents)
-
+    sources, files = write_texts(tmp_path, documents), open_files()
     blocks = list(stream_text(sources, gpt2))
-
+    assert open_files() == files
     assert np.concatenate(blocks).tolist() == expected
     assert {(block.dtype, block.ndim) for block in blocks} == {(np.dtype(np.uint32), 1)}
     separate = [token for text in documents for token in reference.encode(as_read(text))]
     assert all_ids(stream_text(sources, gpt2, TextOptions(separator="none"))) == separate
     assert all_ids(stream_text(sources, gpt2, continues=True)) == [50256, *expected]
-    plain = expected_ids([as_read(text) for text in documents], special="text")
-    assert all_ids(stream_text(sources, gpt2, TextOptions(special="text"))) == plain
 
 
-@pytest.mark.parametrize("documents", [[""], ["", ""], ["\ufeff"]])
+@pytest.mark.parametrize("documents", [["\ufeff"], ["", ""]])
 def test_no_text_at_all_is_an_error(documents: list[str], tmp_path: Path, gpt2: Vocabulary) -> None:
     """Documents that are all empty give one error, at the end; only a stream that continues another may be empty."""
     sources = write_texts(tmp_path, documents)
-
     assert all_ids(stream_text(sources, gpt2, continues=True)) == []
     name = sources[0].path if len(sources) == 1 else "2 inputs"
     with pytest.raises(EmptyError, match=rf"^{name}: empty: 0 tokens$"):
         all_ids(stream_text(sources, gpt2))
 
 
-# --- what is known before, and stages -------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("count", "name"), [(1, "0.txt"), (3, "3 inputs")])
-def test_a_stream_is_described_before_it_is_read(count: int, name: str, tmp_path: Path, gpt2: Vocabulary) -> None:
+def test_a_stream_is_described_before_it_is_read(tmp_path: Path, gpt2: Vocabulary) -> None:
     """One input gives its path, several their number; vocabulary and options are known, and stages share all that."""
-    stream = stream_text(write_texts(tmp_path, ["one two three"] * count), gpt2)
+    sources = write_texts(tmp_path, ["one two three"] * 3)
+    assert stream_text(sources[:1], gpt2).origin.name == str(tmp_path / "0.txt")
+    stream = stream_text(sources, gpt2)
     watched = stream.through(head := Head(2))
 
     assert (watched.origin, watched.figures) == (stream.origin, stream.figures)
     with pytest.raises(FrozenInstanceError):
         stream.blocks = iter(())  # type: ignore[misc]
     origin = stream.origin
-    assert origin.name.endswith(name)
-    assert (origin.encoding, origin.n_vocab, origin.vocab_sha256) == ("gpt2", 50257, gpt2.sha256)
+    assert (origin.name, origin.encoding, origin.n_vocab) == ("3 inputs", "gpt2", 50257)
+    assert origin.vocab_sha256 == gpt2.sha256
     assert origin.load_vocabulary() is gpt2
     assert origin.options == {"newlines": "universal", "separator": "eot", "special": "allow"}
     assert all_ids(watched)[:2] == head.ids == reference.encode("one two")
@@ -211,57 +163,22 @@ def test_stages_watch_and_change_nothing(blocks: list[list[int]], size: int) -> 
     ids = [token for block in blocks for token in block]
     head, distinct, counted = Head(size), Distinct(100), Figures(n_tokens=7)
     arrays = [np.array(block, np.uint32) for block in blocks]
-
     passed = list(head(distinct(count_tokens(arrays, counted))))
-
     assert [block.tolist() for block in passed] == blocks
     assert (head.ids, distinct.count) == (ids[:size], len(set(ids)))
     assert (counted.n_tokens, counted.content_sha256) == (len(ids), ids_sha256(ids))
 
 
-@settings(max_examples=30)
-@given(blocks=st.lists(st.lists(st.integers(0, 2**32 - 1), max_size=9), max_size=9))
-def test_a_spooled_stream_is_the_stream(blocks: list[list[int]], folder: Path) -> None:
+def test_a_spooled_stream_is_the_stream(tmp_path: Path) -> None:
     """What goes through the temporary file comes back the same, cannot be written, and leaves no name."""
-    (folder / "spool").mkdir(exist_ok=True)
-
-    ids: Any = spool((np.array(block, np.uint32) for block in blocks), folder / "spool")
-
-    assert ids.dtype == np.dtype("<u4")
-    assert ids.tolist() == [token for block in blocks for token in block]
-    assert list((folder / "spool").iterdir()) == []
-    if len(ids):
-        with pytest.raises(ValueError, match="read-only"):
-            ids[0] = 7
-
-
-# --- special tokens in the text -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("block_bytes", [1, 7, 1 << 20])
-@pytest.mark.parametrize(
-    ("encoding", "text", "token"),
-    [
-        ("gpt2", f"caf\u00e9 one\r\ntwo {EOT} three {EOT}", EOT),
-        ("gpt2", EOT, EOT),
-        ("cl100k_base", f"one two <|fim_prefix|> three {EOT}", "<|fim_prefix|>"),
-    ],
-)
-def test_special_error_names_the_first_token_and_its_place(
-    encoding: str, text: str, token: str, block_bytes: int, tmp_path: Path, load: Load
-) -> None:
-    """With ``error``, any special token of the vocabulary ends the run with its byte offset in the file."""
-    sources = write_texts(tmp_path, [text])
-    stream = stream_text(sources, load(encoding), TextOptions(special="error"), Effort(block_bytes=block_bytes))
-
-    with pytest.raises(DataError) as raised:
-        all_ids(stream)
-
-    offset = text.encode().index(token.encode())
-    assert f"0.txt: special token {token} in the text at byte {offset};" in str(raised.value)
-
-
-# --- what is read, and errors in order ------------------------------------------------------------
+    cases: list[list[list[int]]] = [[], [[]], [[1, 2**32 - 1], [], [7]]]
+    for blocks in cases:
+        ids: Any = spool((np.array(block, np.uint32) for block in blocks), tmp_path)
+        assert ids.dtype == np.dtype("<u4")
+        assert ids.tolist() == [token for block in blocks for token in block]
+        assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="read-only"):
+        ids[0] = 7
 
 
 @pytest.mark.parametrize("jobs", JOBS)
@@ -284,14 +201,12 @@ def test_only_what_is_asked_for_is_read(jobs: int, tmp_path: Path, gpt2: Vocabul
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_all_before_a_bad_byte_comes(backend: BackendName, jobs: int, tmp_path: Path, gpt2: Vocabulary) -> None:
     """However many threads read ahead, every block before the first error comes, in order, and then that error."""
-    good = " ".join(f"word{number}" for number in range(100))
+    good = " ".join(f"word{number}" for number in range(40))
     sources = write_texts(tmp_path, [good, good.encode() + b" \xff " + good.encode(), b"\xfe"])
     stream = stream_text(sources, gpt2, TextOptions(), Effort(backend, jobs, block_bytes=10))
     head = Head(1 << 20)
-
     with pytest.raises(DataError, match=rf"1\.txt: not valid UTF-8 at byte {len(good) + 1} \(0xff\)"):
         all_ids(stream.through(head))
-
     assert head.ids == expected_ids([good, good])
 
 
@@ -302,27 +217,64 @@ FILLING = b" words" * 1000
 @pytest.mark.parametrize(
     ("documents", "block_bytes", "message"),
     [
-        ([b"some words", b"more " + EOT.encode(), b"not \xff text"], 1 << 20, "1.txt: special token"),
         ([b"some words", b"not \xff text", b"more " + EOT.encode()], 1 << 20, r"1.txt: not valid UTF-8 at byte 4 "),
         ([FILLING + EOT.encode() + FILLING + b"\xff"], 50, r"0.txt: special token.* at byte 6000;"),
+        ([f"caf\u00e9 one\r\ntwo {EOT} {EOT}".encode()], 7, r"0.txt: special token <\|endoftext\|> .* byte 15;"),
         ([FILLING + b"\xff" + FILLING + EOT.encode()], 50, r"0.txt: not valid UTF-8 at byte 6000 "),
-        ([FILLING + EOT.encode() + FILLING + EOT.encode()], 50, r"0.txt: special token.* at byte 6000;"),
     ],
 )
 def test_the_first_error_is_the_one_said(
     documents: list[bytes], block_bytes: int, message: str, jobs: int, tmp_path: Path, gpt2: Vocabulary
 ) -> None:
     """Of two errors the first in the texts is raised, whichever thread meets its own first; no input stays open."""
-    files = open_files()
-    sources = write_texts(tmp_path, documents)
-
+    files, sources = open_files(), write_texts(tmp_path, documents)
     with pytest.raises(DataError, match=message):
         all_ids(stream_text(sources, gpt2, TextOptions(special="error"), Effort("tiktoken", jobs, block_bytes)))
-
     assert open_files() == files
 
 
-# --- memory ---------------------------------------------------------------------------------------
+def counted(number: int, n_empty: int = 0) -> Counts:
+    """A source that has been read, which holds its own number."""
+    source, data = Source(f"/x/{number}", f"{number}.txt"), b"%d" % number
+    return Counts(source, n_bytes=len(data), n_tokens=2, n_documents=1, n_empty=n_empty, sha256=sha256(data))
+
+
+def test_records_are_listed_or_summed_up() -> None:
+    """Up to `MAX_SOURCES` records are listed; of more, one has the sums, and the hash of ``sha256sum``'s lines.
+
+    ``empty`` and ``gaps`` stand in a record where there are any; None says that the gaps are too many.
+    """
+    numbers = range(MAX_SOURCES + 1)
+    many = [counted(number, n_empty=number % 2) for number in numbers]
+    listing = "".join(f"{sha256(b'%d' % number)}  {number}.txt\n" for number in numbers)
+    assert [record["name"] for record in sum_or_list(many[:-1])] == [f"{number}.txt" for number in numbers[:-1]]
+    (sums,) = Figures(many).sources
+    assert (sums["name"], sums["bytes"]) == (f"{len(many)} inputs", sum(len(str(number)) for number in numbers))
+    assert (sums["tokens"], sums["documents"], sums["empty"]) == (2 * len(many), len(many), MAX_SOURCES // 2)
+    assert sums["sha256"] == sha256(listing.encode())
+    assert "empty" not in sum_or_list([counted(0)] * len(many))[0]
+    assert Figures(many, records=[{"name": "a"}]).sources == [{"name": "a"}]  # what a file says of its sources stands
+
+    plain, few, much = counted(3), counted(3, n_empty=2), counted(3, n_empty=9)
+    few.gaps, much.gaps = [[2, 2]], None
+    record, *others = sum_or_list([plain, few, much])
+    assert record == {"name": "3.txt", "bytes": 1, "sha256": sha256(b"3"), "tokens": 2, "documents": 1}
+    assert others == [record | {"empty": 2, "gaps": [[2, 2]]}, record | {"empty": 9, "gaps": None}]
+
+
+GAPS: tuple[object, ...] = (None, [], [[1, 1]], [[1, 2], [4, 1], [9, 1 << 40]], [[1, (1 << 62) - 1]])
+NO_GAPS: tuple[object, ...] = (
+    *("", {}, [1, 2], [[0, 1]], [[1, 0]], [[1, 2, 3]], [(1, 2)], [[1, True]], [[1, 2.0]], [[1, 1 << 62]]),
+    [[1, 2], [3, 1]],  # two runs that touch are one
+    [[4, 1], [1, 2]],
+)
+
+
+def test_gaps_are_runs_in_order() -> None:
+    """Gaps are None or runs [number, count] from 1 on, in order and apart; nothing in them is trusted."""
+    assert [value for value in GAPS if not are_gaps(value)] == []
+    assert [value for value in NO_GAPS if are_gaps(value)] == []
+
 
 MEASURE = """
 import os, sys
@@ -342,9 +294,6 @@ def test_memory_does_not_grow_with_the_text(jobs: str, tmp_path: Path, story: Pa
         path = tmp_path / "text.txt"
         path.write_bytes(story.read_bytes() * (n_bytes // story.stat().st_size))
         command = [sys.executable, "-m", "llmprep", "tokenize", str(path), "-o", os.devnull, "-q", "-j", jobs]
-        environment = clean_environment()
         measured = [sys.executable, "-c", MEASURE, *command]
-        peaks.append(int(subprocess.run(measured, env=environment, capture_output=True, check=True).stdout))
-
-    small, large = peaks
-    assert large < 1.15 * small
+        peaks.append(int(subprocess.run(measured, env=clean_environment(), capture_output=True, check=True).stdout))
+    assert peaks[1] < 1.15 * peaks[0]
