@@ -251,7 +251,7 @@ def test_killed_at_every_step(call: Call, tokens: Path) -> None:
 
     The next run succeeds, over whatever the killed one left, and removes it.
     """
-    command, output = (*"window tokens.pt --max-length 9 -q -o x.pt".split(),), Path("x.pt")
+    command, output = ("window", "tokens.pt", "--max-length", "9", "-q", "-o", "x.pt"), Path("x.pt")
     assert call(*command).code == 0
     new, left, killed = output.read_bytes(), [], True
 
