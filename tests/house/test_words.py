@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
-from support.rooms import arrows, modules
+from support.rooms import arrows, modules, room_of
 
 import llmprep
 
 MODULES = modules()
-DRAWERS = {"utils", "util", "config", "base", "common", "helpers", "misc"}
 
 
 def public_members(module: ModuleType) -> Iterator[tuple[str, object]]:
@@ -33,26 +32,22 @@ def public_members(module: ModuleType) -> Iterator[tuple[str, object]]:
 
 def test_no_module_is_a_drawer() -> None:
     """No room and no module is named for what it might hold."""
-    assert {part for module in MODULES for part in module.split(".")} & DRAWERS == set()
+    drawers = {"utils", "util", "config", "base", "common", "helpers", "misc"}
+    assert {part for module in MODULES for part in module.split(".")} & drawers == set()
 
 
-@pytest.mark.parametrize("name", sorted(MODULES.keys() - {"__init__", "__main__"}))
-def test_everything_public_is_documented(name: str) -> None:
-    """Every module, and every public function, class and method in it, has a docstring."""
-    module = importlib.import_module(f"llmprep.{name}")
+def test_everything_public_is_documented() -> None:
+    """Every module, and every public function, class and method in it, has a docstring; each room has some."""
+    rooms = set()
+    for name in MODULES.keys() - {"__init__", "__main__"}:
+        module = importlib.import_module(f"llmprep.{name}")
+        members = dict(public_members(module))
+        rooms |= {room_of(name)} if members else set()
+        undocumented = [member for member, value in members.items() if not getattr(value, "__doc__", None)]
+        assert module.__doc__, name
+        assert [member for member in undocumented if ".do_" not in member] == [], name  # steps of the pickle machine
 
-    assert module.__doc__
-    undocumented = [member for member, value in public_members(module) if not getattr(value, "__doc__", None)]
-    assert [member for member in undocumented if ".do_" not in member] == []  # steps of the pickle machine
-
-
-def test_there_is_something_public_in_each_room() -> None:
-    """The check above looks at real members: every room has some."""
-    found = {name: list(public_members(importlib.import_module(f"llmprep.{name}"))) for name in MODULES}
-
-    assert {name.partition(".")[0] for name, members in found.items() if members} >= (
-        {name.partition(".")[0] for name in MODULES} - {"__init__", "__main__"}
-    )
+    assert rooms == {room_of(name) for name in MODULES} - {"__init__", "__main__"}
 
 
 def test_the_lists_of_public_names_agree() -> None:

@@ -108,7 +108,8 @@ def running(
     """Start llmprep in a session of its own; whatever happens, no process of it outlives the block."""
     with subprocess.Popen(
         [sys.executable, "-m", "llmprep", *arguments], cwd=cwd, env=clean_environment(env), stdin=stdin,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_default_signals, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=_default_signals,  # noqa: PLW1509 - which does no more than that
     ) as child:  # fmt: skip
         try:
             yield child
