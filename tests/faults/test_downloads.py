@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from support.commands import Call, Ended
 from support.reference import cache_name, rank_address, rank_file
 from support.refusals import check_error, names
-from support.web import Site, downloads_from, no_connections, no_network
+from support.web import Site, downloads_from
 
 from llmprep.ptfile.reading import read_pt
 
@@ -24,7 +26,9 @@ Tokenize = Callable[..., Ended]
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where tiktoken would keep the vocabulary, in the empty cache of a machine without a network."""
     (tmp_path / "a.txt").write_text("one two three")
-    no_network(monkeypatch)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")  # where nobody listens
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setattr(urllib.request, "_opener", None)
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "cache")
     (tmp_path / "cache").mkdir()
     return Path("cache") / cache_name(rank_address(NAME))
@@ -38,7 +42,7 @@ def tokenize(call: Call, kept: Path) -> Tokenize:
 
 def test_gpt2_needs_no_network(call: Call, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """GPT-2 and its relatives work without network and caches, and look for none."""
-    no_connections(monkeypatch)
+    monkeypatch.setattr(socket.socket, "connect", None)
     for name in ("gpt2", "p50k_base", "text-davinci-003"):
         assert call("tokenize", "a.txt", "--encoding", name).code == 0
 
@@ -72,7 +76,7 @@ def test_a_download_is_kept(tokenize: Tokenize, call: Call, kept: Path, monkeypa
     window = ("window", "o.pt", "--max-length", "2", "-o", "w.pt")
     with downloads_from(Site(rank_file(NAME)), monkeypatch) as site:
         first = tokenize()
-    no_connections(monkeypatch)
+    monkeypatch.setattr(socket.socket, "connect", None)
     second, shown = tokenize(), call(*window)
     kept.unlink()
     without = call(*window)

@@ -1,10 +1,9 @@
-"""A web server on this machine that stands for the host of vocabularies, and networks that do not work."""
+"""A web server on this machine that stands for the host of vocabularies."""
 
 from __future__ import annotations
 
 import contextlib
 import http.server
-import socket
 import threading
 import time
 import urllib.request
@@ -68,21 +67,3 @@ def downloads_from(site: Site, patch: pytest.MonkeyPatch) -> Iterator[Site]:
         finally:
             server.shutdown()
             thread.join()
-
-
-def no_network(patch: pytest.MonkeyPatch) -> None:
-    """Let every https request of this process end at a port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    patch.setenv("https_proxy", f"http://127.0.0.1:{port}")
-    patch.setenv("no_proxy", "")
-    patch.setattr(urllib.request, "_opener", None)
-
-
-def no_connections(patch: pytest.MonkeyPatch) -> None:
-    """Have every attempt of this process to reach another fail the test."""
-
-    def refuse(*_: object) -> None:
-        raise AssertionError("a connection was tried")
-
-    patch.setattr(socket.socket, "connect", refuse)
