@@ -15,7 +15,6 @@ from llmprep.ptfile.reading import read_pt
 
 FEW_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
 """Numpy's threads would take address space of their own."""
-OUT_OF_MEMORY = "out of memory; lower --jobs, --max-length, --dim ...(ulimit -v)"
 
 
 @pytest.mark.slow
@@ -31,41 +30,28 @@ def test_little_memory_is_enough_for_much_text(text: str, llmprep: Run, tmp_path
     assert names(tmp_path) == {"text", "x.pt"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kilobytes", "backend", "packed"), [(350_000, "gigatoken", True), (250_000, "tiktoken", False)]
-)
-def test_too_little_memory_for_text_that_cannot_be_cut(
-    kilobytes: int, backend: str, packed: bool, llmprep: Run, tmp_path: Path
-) -> None:
-    """Where a limit forbids what such a text needs, the old output is intact and no other file is left."""
-    text = b"." * 12_000_000
-    (tmp_path / "text").write_bytes(gzip.compress(text, 1) if packed else text)
-    (tmp_path / "x.pt").write_bytes(OLD)
-    arguments = ("tokenize", "text", "-o", "x.pt", "--backend", backend)
-
-    done = llmprep(*arguments, prefix=limited("-v", kilobytes), env=FEW_THREADS)
-
-    check_error(ended_as(done), 1, OUT_OF_MEMORY)
-    assert (tmp_path / "x.pt").read_bytes() == OLD
-    assert names(tmp_path) == {"text", "x.pt"}
+TOO_LITTLE = [
+    ("window ids.pt --encoding gpt2 --dense --max-length 19999999", 270_000),
+    pytest.param("embed ids.pt --encoding gpt2 --dim 16384 --batches 1", 3_000_000, marks=pytest.mark.slow),
+    pytest.param("tokenize dots.gz --backend gigatoken", 350_000, marks=pytest.mark.slow),
+    pytest.param("tokenize dots --backend tiktoken", 250_000, marks=pytest.mark.slow),
+]
 
 
-@pytest.mark.parametrize(
-    ("line", "kilobytes"),
-    [
-        ("window ids.pt --encoding gpt2 --dense --max-length 19999999", 270_000),
-        pytest.param("embed ids.pt --encoding gpt2 --dim 16384 --batches 1", 3_000_000, marks=pytest.mark.slow),
-    ],
-)
-def test_too_little_memory_for_a_window_or_for_tables(line: str, kilobytes: int, llmprep: Run, tmp_path: Path) -> None:
-    """What does not fit under the limit leaves no file."""
+@pytest.mark.parametrize(("line", "kilobytes"), TOO_LITTLE)
+def test_too_little_memory(line: str, kilobytes: int, llmprep: Run, tmp_path: Path) -> None:
+    """Where a limit forbids a window, tables, or text that cannot be cut, the old output is intact; no file is left."""
     torch.save({"token_ids": torch.zeros(20_000_000, dtype=torch.uint16)}, tmp_path / "ids.pt")
+    (tmp_path / "dots").write_bytes(b"." * 12_000_000)
+    (tmp_path / "dots.gz").write_bytes(gzip.compress(b"." * 12_000_000, 1))
+    (tmp_path / "o.pt").write_bytes(OLD)
 
     done = llmprep(*line.split(), "-o", "o.pt", prefix=limited("-v", kilobytes), env=FEW_THREADS)
 
-    check_error(ended_as(done), 1, OUT_OF_MEMORY, notes=1)
-    assert names(tmp_path) == {"ids.pt"}
+    error = "out of memory; lower --jobs, --max-length, --dim ...(ulimit -v)"
+    check_error(ended_as(done), 1, error, notes=int("ids.pt" in line))
+    assert (tmp_path / "o.pt").read_bytes() == OLD
+    assert names(tmp_path) == {"ids.pt", "dots", "dots.gz", "o.pt"}
 
 
 @pytest.mark.slow

@@ -23,24 +23,16 @@ EVERY = ("tokenize", "pairs", WINDOWS, f"{WINDOWS} --dense", EMBED)
 each_command = pytest.mark.parametrize("command", [command.split() for command in EVERY], ids=EVERY)
 
 
-# --- no space left --------------------------------------------------------------------------------
-
-FULL: list[Callable[[pytest.MonkeyPatch], None]] = [
-    *(lambda patch, room=room: small_disk(patch, room) for room in (0, 1, 60, 400, 900)),
-    lambda patch: patch.setattr(os, "fsync", no_space),
-    lambda patch: patch.setattr(os, "replace", no_space),
-]
-"""Ways to have no space: after so many bytes, at the sync, at the rename."""
-
-
 @each_command
 def test_no_space_left(command: list[str], call: Call, tokens: Path) -> None:
     """Wherever space runs out, one line says so, the old file is intact and nothing is left behind."""
     Path("x.pt").write_bytes(OLD)
-
-    for fill_disk in FULL:
+    for place in (0, 1, 60, 900, "fsync", "replace"):
         with pytest.MonkeyPatch.context() as patch:
-            fill_disk(patch)
+            if isinstance(place, int):
+                small_disk(patch, place)
+            else:
+                patch.setattr(os, place, no_space)
             check_refused(call, *command, tokens, "-o", "x.pt", "-q", code=1, line="x.pt: no space left...")
     check_refused(call, *command, tokens, "-o", "/dev/full", "-q", code=1, line="/dev/full: no space left...")
 
@@ -48,16 +40,12 @@ def test_no_space_left(command: list[str], call: Call, tokens: Path) -> None:
 @pytest.mark.parametrize("more", ["", "--dense", "--val-fraction 0.5"])
 def test_a_file_size_limit(more: str, call: Call, tokens: Path) -> None:
     """Under a real limit one line names the output or the temporary file that met it; the old files are intact."""
-    for name in ("x.pt", "x.train.windows.pt", "x.val.windows.pt"):
-        Path(name).write_bytes(OLD)
-
+    fill(Path(), dict.fromkeys(("x.pt", "x.train.windows.pt", "x.val.windows.pt"), OLD))
     for n_bytes in (0, 1000, 4000):
         with file_size_limit(n_bytes):
             ended = check_refused(call, *f"{WINDOWS} tokens.pt -o x.pt -q {more}".split(), code=1, line="...")
         assert "the file-size limit is reached" in ended.notes[0] or "temporary file in " in ended.notes[0]
 
-
-# --- outputs that are refused ---------------------------------------------------------------------
 
 LATIN: dict[str, str | bytes] = {"in.txt": b"caf\xe9", "text.txt": TEXT}
 """A file that is no UTF-8: whoever reads it ends with another error than whoever looks at the output first."""
@@ -75,11 +63,7 @@ WRONG_OUTPUTS = {
     "a folder": Refusal(
         making(Path.mkdir), "in.txt -o x.pt", 2, "x.pt: is a folder...", commands=(*EVERY, f"{WINDOWS} --force")
     ),
-    "a name too long": Refusal(LATIN, f"{WINDOWS} in.txt -o {'x' * 253}.pt", 1, "...ile name too long"),
     "not a .pt file": Refusal(NOTES, "in.txt -o notes.pt", 6, IS_NO_PT, commands=EVERY),
-    "not a .pt file, by force": Refusal(
-        NOTES, f"{WINDOWS} in.txt -o notes.pt --force", 3, "in.txt: not valid UTF-8 at byte 3 (0xe9); ..."
-    ),
     "the second file of a split": Refusal(
         LATIN | {"x.val.windows.pt": "My notes."}, f"{WINDOWS} in.txt --val-fraction 0.5 -o x.pt", 6,
         "x.val.windows.pt: exists and is not a .pt file...",
@@ -102,10 +86,8 @@ WRONG_OUTPUTS = {
         commands=(f"{EMBED} -o x.pt", f"{EMBED} -o e.pt --save-weights x.pt"),
     ),
     "both outputs": Refusal(
-        LATIN, f"{EMBED} in.txt -o new.pt --save-weights ./new.pt", 2, "--save-weights ./new.pt: is also the output..."
-    ),
-    "both outputs, standard output": Refusal(
-        LATIN, f"{EMBED} in.txt -o - --save-weights -", 2, "--save-weights -: is also the output; ..."
+        LATIN, f"in.txt {EMBED[6:]}", 2, "--save-weights ...: is also the output; ...",
+        commands=("embed -o new.pt --save-weights ./new.pt", "embed -o - --save-weights -"),
     ),
 }  # fmt: skip
 
@@ -136,9 +118,6 @@ def test_a_terminal_gets_no_binary(command: list[str], call: Call) -> None:
         check_refused(call, *command, "in.txt", "-o", "-", code=2, line="...standard output is a terminal...")
 
     assert terminal.shown == b""
-
-
-# --- outputs that are written ---------------------------------------------------------------------
 
 
 @each_command
@@ -183,19 +162,15 @@ def test_a_link_stays_one(there: bool, call: Call, tokens: Path) -> None:
 @pytest.mark.slow
 def test_two_writers_of_one_output_both_succeed(tmp_path: Path) -> None:
     """Of two processes that write one output at the same time neither fails; the file is one of the two, whole."""
-    arguments = ("window", "-", "-o", "x.pt", "-q", "--max-length")
-    with (
-        running(*arguments, "5", cwd=tmp_path, stdin=-1) as first,
-        running(*arguments, "9", cwd=tmp_path, stdin=-1) as second,
-    ):
-        for writer in (first, second):
+    first, second = (("window", "-", "-o", "x.pt", "-q", "--max-length", length) for length in "59")
+    with running(*first, cwd=tmp_path, stdin=-1) as one, running(*second, cwd=tmp_path, stdin=-1) as other:
+        for writer in (one, other):
             assert writer.stdin is not None
             writer.stdin.write(TEXT.encode())
             writer.stdin.flush()
         wait_for(lambda: len(list(tmp_path.glob(".llmprep-*.tmp"))) == 2)
-        assert [finish(writer).code for writer in (first, second)] == [0, 0]
+        assert [finish(writer).code for writer in (one, other)] == [0, 0]
 
     made = read_pt(tmp_path / "x.pt")
-    assert made.tensors["input_ids"].shape[1] in (5, 9)
-    assert made.meta["n_tokens"] == 561
+    assert (made.tensors["input_ids"].shape[1] in (5, 9), made.meta["n_tokens"]) == (True, 561)
     assert names(tmp_path) == {"x.pt"}

@@ -20,7 +20,6 @@ COMMANDS = ("tokenize", "pairs", "window", "embed")
 WORDS = "one two three four five six seven eight nine"
 MADE: dict[str, list[str]] = {
     "--help": [],
-    "--version": [],
     "tokenize a.txt": ["a.tokens.pt"],
     "tokenize --count a.txt": [],
     "tokenize --ids a.txt": [],
@@ -58,9 +57,6 @@ def standard_output(descriptor: int) -> Iterator[None]:
             os.close(kept)
 
 
-# --- standard output ------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("line", ["--help", "--version", *(f"{command} a.txt" for command in COMMANDS)])
 def test_a_closed_standard_output_is_an_error(line: str, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """With standard output closed, every command ends with one line and writes nothing."""
@@ -90,12 +86,10 @@ def test_a_standard_output_that_takes_a_part_is_an_error(call: Call, tmp_path: P
     """Where standard output takes only the first part, that is an error, also under PYTHONUNBUFFERED."""
     text.write_text("word " * 40_000)
     ended = []
-
     for number, line in enumerate(("tokenize --ids a.txt", "tokenize a.txt -q -o -")):
         with file_size_limit(100 * 1024), standard_output(os.open(f"out{number}", os.O_WRONLY | os.O_CREAT)):
             ended.append(call(*line.split()))
-    bare = "ulimit -f 100; llmprep tokenize --ids a.txt > out2"
-    ended.append(shell(bare, tmp_path, PYTHONUNBUFFERED="1"))
+    ended.append(shell("ulimit -f 100; llmprep tokenize --ids a.txt > out2", tmp_path, PYTHONUNBUFFERED="1"))
 
     for each in ended:
         error = check_error(each, 1, "...file...")
@@ -112,9 +106,6 @@ def test_head_ends_a_command_in_silence(tmp_path: Path, text: Path) -> None:
 
     assert (ended.code, len(ended.lines), ended.notes) == (141, 1, [])
     assert read_pt(tmp_path / "o.pt").meta["n_tokens"] > 0
-
-
-# --- standard input and pipes ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -134,21 +125,18 @@ def test_standard_input_that_cannot_be_read_is_refused(
     os.close(ours)
 
 
-def test_a_file_is_read_though_standard_input_is_closed(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ``-``, a closed standard input does not matter."""
-    monkeypatch.setattr(sys, "stdin", None)
-
-    assert call("tokenize", "-q", "a.txt") == Ended(0, b"", b"")
-    assert read_pt(Path("a.tokens.pt")).tensors["token_ids"].tolist() == encode(WORDS)
-
-
-def test_streams_of_a_process(tmp_path: Path) -> None:
-    """The same lines where a shell has closed them. From a source without end ``pairs`` takes what it shows."""
+def test_streams_that_a_shell_has_closed(tmp_path: Path) -> None:
+    """They are the same lines; a closed standard input that is not read does not matter."""
     check_error(shell("llmprep window - -o o.pt <&-", tmp_path), 1, "-: standard input is closed")
     check_error(shell("llmprep tokenize a.txt -o o.pt >&-", tmp_path), 1, "standard output is closed; ...")
-    endless = shell("llmprep pairs <(yes word) --start 100", tmp_path)
+    assert shell("llmprep tokenize -q a.txt -o - <&- > o.pt", tmp_path) == Ended(0, b"", b"")
+    assert read_pt(tmp_path / "o.pt").tensors["token_ids"].tolist() == encode(WORDS)
 
-    assert (endless.code, len(endless.lines), names(tmp_path)) == (0, 8, {"a.txt"})
+
+def test_pairs_reads_no_further_than_it_shows(tmp_path: Path) -> None:
+    """From a source without an end, ``pairs`` takes what it shows, before its end, and ends."""
+    ended = shell("llmprep pairs <(yes word) --start 100", tmp_path)
+    assert (ended.code, len(ended.lines)) == (0, 8)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

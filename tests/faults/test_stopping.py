@@ -9,7 +9,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from llmprep.cli.stopping import AGAIN, PATIENCE, stoppable
 INTERRUPT, TERMINATE, HANG_UP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 CODES = {INTERRUPT: 130, TERMINATE: 143, HANG_UP: 129}
 SLOW = pytest.mark.slow
+pytestmark = pytest.mark.usefixtures("call")  # after which signals act on the tests as before
 
 
 # --- signals to a command -------------------------------------------------------------------------
@@ -40,14 +41,19 @@ def check_stop(child: Child, *signals: signal.Signals) -> None:
     assert time.monotonic() - begun < 3
 
 
-@pytest.mark.parametrize(
-    ("command", "signals"),
-    [
-        ("tokenize --jobs 2", [INTERRUPT]),
-        pytest.param("pairs --start 10000000", [TERMINATE, INTERRUPT, HANG_UP], marks=SLOW),
-        pytest.param("window", [HANG_UP] * 5, marks=SLOW),
-    ],
-)
+AWAITING = [
+    ("tokenize --jobs 2", [INTERRUPT]),
+    pytest.param("pairs --start 10000000", [TERMINATE, INTERRUPT, HANG_UP], marks=SLOW),
+    pytest.param("window", [HANG_UP] * 5, marks=SLOW),
+]
+WRITING = [
+    ("window --dense --max-length 256 --stride 1", 10),
+    pytest.param("tokenize --backend tiktoken --jobs 2", 2500, marks=SLOW),
+    pytest.param("embed --max-length 64 --stride 1 --dim 512", 10, marks=SLOW),
+]
+
+
+@pytest.mark.parametrize(("command", "signals"), AWAITING)
 def test_a_signal_ends_a_command_that_awaits_input(command: str, signals: list[signal.Signals], tmp_path: Path) -> None:
     """After its first input has come, one signal or several end it at once; the old file stays, no other is left."""
     os.mkfifo(tmp_path / "fifo")
@@ -64,14 +70,7 @@ def test_a_signal_ends_a_command_that_awaits_input(command: str, signals: list[s
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize(
-    ("command", "copies"),
-    [
-        ("window --dense --max-length 256 --stride 1", 10),
-        pytest.param("tokenize --backend tiktoken --jobs 2", 2500, marks=SLOW),
-        pytest.param("embed --max-length 64 --stride 1 --dim 512", 10, marks=SLOW),
-    ],
-)
+@pytest.mark.parametrize(("command", "copies"), WRITING)
 def test_a_signal_ends_a_command_that_writes(command: str, copies: int, tmp_path: Path) -> None:
     """While it encodes a long text, or writes a large file, the same."""
     (tmp_path / "a.txt").write_bytes((SAMPLES / "story.txt").read_bytes() * copies)
@@ -97,15 +96,6 @@ def test_a_signal_ends_a_command_that_waits_for_its_reader(tmp_path: Path) -> No
 
 
 # --- signals to a block of Python -----------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def _handlers() -> Iterator[None]:
-    """Signals act on the tests as before."""
-    handlers = {number: signal.getsignal(number) for number in (*CODES, signal.SIGALRM)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def swallow(number: signal.Signals) -> None:
@@ -180,14 +170,13 @@ def test_cleaning_up_is_not_disturbed() -> None:
 def test_an_import_is_given_time(seconds: float, ends: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Native code that imports aborts on an exception, or swallows it: the stop waits, but not for ever."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    lines = (
-        "import os, signal, time",
-        "os.kill(os.getpid(), signal.SIGINT)",
-        f"end = time.monotonic() + {seconds}",
-        "while time.monotonic() < end: time.sleep(0.001)",
-    )
     name = f"slow_to_import_{ends}"
-    (tmp_path / f"{name}.py").write_text("\n".join(lines))
+    (tmp_path / f"{name}.py").write_text(f"""
+import os, signal, time
+os.kill(os.getpid(), signal.SIGINT)
+end = time.monotonic() + {seconds}
+while time.monotonic() < end: time.sleep(0.001)
+""")
     imported = []
 
     def work() -> None:
