@@ -61,16 +61,6 @@ def test_without_a_network_it_says_where_it_looked(tokenize: Tokenize, kept: Pat
     assert names(Path()) == {"a.txt", "cache"}
 
 
-def test_a_wrong_file_is_refused(tokenize: Tokenize, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file whose hash is not the pinned one, in --vocab-dir or downloaded, is one line, and nothing is kept."""
-    Path(FILE).write_bytes(b"")
-    check_error(tokenize("--vocab-dir", "."), 5, f"{FILE}: its sha256 is not ...replace it...")
-    with downloads_from(Site(b"<html>Please log in</html>"), monkeypatch):
-        check_error(tokenize(), 5, f"{FILE}: the download's sha256 is not ...; nothing was kept...", notes=1)
-
-    assert (names(Path()), names(Path("cache"))) == ({"a.txt", "cache", FILE}, set())
-
-
 def test_a_download_is_kept(tokenize: Tokenize, call: Call, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A vocabulary is downloaded once, and a note says so; the cache has it the next time. A preview can do without."""
     window = ("window", "o.pt", "--max-length", "2", "-o", "w.pt")

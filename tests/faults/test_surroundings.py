@@ -12,14 +12,12 @@ from support.refusals import check_error
 NAME = "\u0130stanbul.txt"
 WINDOW = ("window", NAME, "--max-length", "8", "--preview", "200", "-o")
 STRICT = {  # what is empty is unset
-    "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii:strict",
-    "HOME": "/nonexistent", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "4242", "TERM": "", "COLUMNS": "0",
-    "LINES": "x",
+    "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii:strict", "COLUMNS": "0",
+    "HOME": "/nonexistent", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "4242", "TERM": "", "LINES": "x",
 }  # fmt: skip
 FOREIGN = {
-    "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8", "PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "default", "HOME": "",
-    "USER": "", "LOGNAME": "", "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "1",
-    "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
+    "LC_ALL": "tr_TR.UTF-8", "PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "default", "HOME": "", "USER": "", "LOGNAME": "",
+    "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "1", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
 }  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import unicodedata
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import torch
 from support.commands import Call, Ended
 from support.reference import encode, tiktoken_encoding
 from support.refusals import check_refused
-from support.terminal import Terminal
 
 from llmprep.preview.plain import visible
 from llmprep.ptfile.reading import read_pt
@@ -63,24 +61,6 @@ def test_a_pipe_gets_no_escape_and_loses_nothing(call: Call) -> None:
     assert f"{decode(*ids[:-1])} ----> {decode(ids[-1])}" in paired.lines
     for start in range(0, min(72, len(ids) - 8), 8):
         assert f"{decode(*ids[start : start + 8])} ----> {decode(ids[start + 8])}" in windowed.lines
-
-
-@pytest.mark.parametrize(("command", "shown"), [("tokenize", 48), ("pairs --context-size 40", 40)])
-def test_a_terminal_gets_no_escape_but_our_colours(call: Call, command: str, shown: int) -> None:
-    """On a terminal, output holds no escape but colours, and every token shown is there letter by letter."""
-    Path("a.txt").write_bytes(ACTING.encode())
-    ids = encode(ACTING)[:shown]
-
-    with Terminal() as terminal, terminal.instead_of("stdout"), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COLUMNS", "4000")
-        patch.setenv("TERM", "xterm-256color")
-        assert call(*command.split(), "a.txt").code == 0
-
-    bare = terminal.words().replace("\r\n", "\n")
-    assert b"\x1b[" in terminal.shown
-    check_inert(bare)
-    cells = [decode(i).replace(" ", "\u2423") for i in ids]
-    assert re.search(r" *".join(map(re.escape, cells)), bare) or decode(*ids).strip(" ") in bare
 
 
 WRONG = [

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -131,23 +130,3 @@ def wait_for(holds: Callable[[], object], child: Child | None = None, seconds: f
         assert child is None or child.poll() is None, finish(child)
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)
-
-
-# --- pipes ----------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def feeding(path: Path, data: bytes) -> Iterator[None]:
-    """Make a FIFO, and write ``data`` into it in parts while the block reads it."""
-    os.mkfifo(path)
-
-    def feed() -> None:
-        with contextlib.suppress(BrokenPipeError), path.open("wb", buffering=0) as file:
-            for start in range(0, len(data), 5000):
-                file.write(data[start : start + 5000])
-
-    thread = threading.Thread(target=feed, daemon=True)
-    thread.start()
-    yield
-    thread.join(timeout=10)
-    assert not thread.is_alive(), f"{path.name} was not read to its end"
