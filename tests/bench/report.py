@@ -66,13 +66,11 @@ def row(name: str, result: Result, base: Result) -> list[str]:
 def as_values(measured: Measured, promises: list[Figure]) -> dict[str, Any]:
     """Return everything that was measured, and on what, as plain values."""
     installed = {found.name: found.version for found in metadata.distributions()}
-    versions = {name: installed.get(name, "not installed") for name in LIBRARIES}
-    races = {str(size): [summary(result) for result in results.values()] for size, results in measured.sizes.items()}
     return {
         "machine": machine(),
-        "versions": {"python": platform.python_version(), **versions},
+        "versions": {name: installed.get(name, "not installed") for name in LIBRARIES},
         "contestants": {name: contestant.what for name, contestant in CONTESTANTS.items()},
-        "megabytes": races,
+        "megabytes": {str(size): [*map(summary, results.values())] for size, results in measured.sizes.items()},
         "json_lines": [summary(measured.plain), summary(measured.records)],
         "tenfold": summary(measured.tenfold),
         "promises": [asdict(figure) for figure in promises],
@@ -80,12 +78,9 @@ def as_values(measured: Measured, promises: list[Figure]) -> dict[str, Any]:
 
 
 def summary(result: Result) -> dict[str, Any]:
-    """Return a result's medians and its runs."""
-    known = {"name": result.name, "text_bytes": result.text_bytes, "error": result.error}
-    if result.error:
-        return known
-    runs = [asdict(run) for run in result.runs]
-    return {**known, "wall_seconds": result.wall, "peak_bytes": result.peak, "runs": runs}
+    """Return a result's runs and, if there are any, their medians."""
+    medians = {} if result.error else {"wall_seconds": result.wall, "peak_bytes": result.peak}
+    return {**asdict(result), "error": result.error, **medians}
 
 
 def machine() -> dict[str, Any]:
@@ -97,4 +92,5 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": platform.system(),
+        "python": platform.python_version(),
     }

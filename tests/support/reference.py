@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.data import DataLoader, Dataset
 
-    Batch = tuple[Tensor, Tensor]
+    Batch = tuple[Tensor, ...]
 
 END_OF_TEXT = "<|endoftext|>"
 ADDRESS = "https://openaipublic.blob.core.windows.net"
@@ -116,23 +116,12 @@ def pair_rows(ids: Sequence[int], context_size: int) -> Iterator[tuple[list[int]
 
 
 def windows_dataset(text: str, max_length: int, stride: int) -> Dataset[Batch]:
-    """A Dataset that holds every row as a tensor of its own, as the course's GPTDatasetV1 does."""
+    """A Dataset of every row, as the course's GPTDatasetV1."""
     import torch
-    from torch.utils.data import Dataset
+    from torch.utils.data import TensorDataset
 
-    class Rows(Dataset["Batch"]):
-        def __init__(self) -> None:
-            inputs, targets = window_rows(encode(text), max_length, stride)
-            self.input_ids = [torch.tensor(row) for row in inputs]
-            self.target_ids = [torch.tensor(row) for row in targets]
-
-        def __len__(self) -> int:
-            return len(self.input_ids)
-
-        def __getitem__(self, index: int) -> Batch:
-            return self.input_ids[index], self.target_ids[index]
-
-    return Rows()
+    inputs, targets = window_rows(encode(text), max_length, stride)
+    return TensorDataset(torch.tensor(inputs), torch.tensor(targets))
 
 
 def dataloader(

@@ -1,13 +1,4 @@
-"""Refusals: what a command line must not take, as a table of what to make, the arguments, the code and the line.
-
-REFUSALS = {
-    "a missing folder": Refusal({"a.txt": "words"}, "tokenize a.txt -o none/x.pt", 1, "none/x.pt: there is no ..."),
-}
-
-@each_row(REFUSALS)
-def test_it_is_refused(refusal: Refusal, call: Call) -> None:
-    check_refusal(call, refusal)
-"""
+"""Refusals: what a command line must not take, as a table of what to make, the arguments, the code and the line."""
 
 from __future__ import annotations
 
