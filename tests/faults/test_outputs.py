@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,15 +51,17 @@ NOTES = LATIN | {"notes.pt": "My notes."}
 IS_INPUT, IS_NO_PT = "x.pt: is also an input...", "notes.pt: exists and is not a .pt file..."
 
 
-def making(make: Callable[[Path], object]) -> Callable[[Path], object]:
-    """Make the files, and x.pt, which is something else."""
-    return lambda folder: (fill(folder, LATIN), make(folder / "x.pt"))
+def linked(folder: Path) -> None:
+    """Make an input and links to it."""
+    fill(folder, LATIN)
+    (folder / "soft.pt").symlink_to("in.txt")
+    (folder / "hard.pt").hardlink_to(folder / "in.txt")
 
 
 WRONG_OUTPUTS = {
     "in a missing folder": Refusal(LATIN, "in.txt -o none/x.pt", 1, "none/x.pt: there is no ...", commands=EVERY),
     "a folder": Refusal(
-        making(Path.mkdir), "in.txt -o x.pt", 2, "x.pt: is a folder...", commands=(*EVERY, f"{WINDOWS} --force")
+        LATIN | {"x.pt/a": ""}, "in.txt -o x.pt", 2, "x.pt: is a folder...", commands=(*EVERY, f"{WINDOWS} --force")
     ),
     "not a .pt file": Refusal(NOTES, "in.txt -o notes.pt", 6, IS_NO_PT, commands=EVERY),
     "the second file of a split": Refusal(
@@ -71,11 +72,9 @@ WRONG_OUTPUTS = {
     "the second input": Refusal(
         LATIN, "in.txt text.txt -o text.txt --force", 2, "text.txt: is also an input...", commands=EVERY
     ),
-    "a link to the input": Refusal(
-        making(lambda path: path.symlink_to("in.txt")), f"{EMBED} in.txt -o x.pt --force", 2, IS_INPUT
-    ),
-    "a hard link to the input": Refusal(
-        making(lambda path: path.hardlink_to("in.txt")), "tokenize in.txt -o x.pt --force", 2, IS_INPUT
+    "links to the input": Refusal(
+        linked, "in.txt --force", 2, "....pt: is also an input...",
+        commands=(f"{EMBED} -o soft.pt", "tokenize -o hard.pt"),
     ),
     "the input, by its default name": Refusal(
         LATIN | {"x.tokens.pt": OLD}, "tokenize x.tokens.pt", 2, "x.tokens.pt: is also an input..."
