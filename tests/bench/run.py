@@ -22,7 +22,6 @@ from report import as_values, show
 
 WARM_UP = ROOT / "sample_texts" / "story.txt"
 RECORDS, TENFOLD = "llmprep JSON Lines", "llmprep 10 x"
-ROUNDS, ROUNDS_OF_LARGE, LARGE_MB = 5, 3, 10
 SLOW_SECONDS = 20
 """A contestant that takes longer has only one round at that size."""
 
@@ -33,7 +32,7 @@ def main() -> int:
     """Measure, show, write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("sizes", metavar="MB", type=int, nargs="*", default=[1, 10, 100])
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds at most")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds at most")
     arguments = parser.parse_args()
     sizes = sorted(set(arguments.sizes))
     say("making texts")  # in another process: this one stays small
@@ -67,10 +66,7 @@ def warm_up() -> Failed:
 
 def measure_all(sizes: list[int], most: int, failed: Failed) -> Measured:
     """Let all contestants take turns at each size; then llmprep alone with JSON Lines and with ten times the text."""
-    races = {}
-    for size in sizes:
-        runners = {name: (name, text_of(size)) for name in CONTESTANTS}
-        races[size] = race(runners, min(most, ROUNDS if size <= LARGE_MB else ROUNDS_OF_LARGE), failed)
+    races = {size: race({name: (name, text_of(size)) for name in CONTESTANTS}, most, failed) for size in sizes}
     largest = text_of(sizes[-1])
     formats = race({AUTO: (AUTO, largest), RECORDS: (AUTO, largest.with_suffix(".jsonl"))}, most, failed)
     tenfold = race({TENFOLD: (AUTO, text_of(sizes[-1] * 10))}, min(most, 2), failed)

@@ -19,37 +19,35 @@ from support.refusals import OLD, Refusal, check_error, check_refusal, each_row,
 
 from llmprep.ptfile.reading import read_pt
 
+COMMANDS = ("tokenize --special error -j 1", "tokenize --special error -j 2")
 WORDS = b"word " * 500_000
-
 RECORDS = [json.dumps({"text": f"record {k}"}) for k in range(10_000)]
 MEMBERS = gzip.compress(b"It was the best of times. " * 900) + gzip.compress(b"It was late. " * 900)
 
 
-def damaged(name: str, data: str | bytes, code: int, line: str) -> Refusal:
+def damaged(name: str, data: str | bytes, line: str) -> Refusal:
     """A file that ends a run of one thread, and of two, which have an old output to replace."""
-    command = f"tokenize {name} -o x.pt -j"
-    return Refusal({name: data, "x.pt": OLD}, (), code, f"{name}: {line}", commands=(f"{command} 1", f"{command} 2"))
+    return Refusal({name: data, "x.pt": OLD}, f"{name} -o x.pt", 3, f"{name}: {line}", commands=COMMANDS)
 
 
 DAMAGED = {
     "UTF-16": damaged(
-        "a.txt", codecs.BOM_UTF16_LE + "Some plain text".encode("utf-16-le"), 3,
+        "a.txt", codecs.BOM_UTF16_LE + "Some plain text".encode("utf-16-le"),
         "looks like UTF-16 text (little-endian), not UTF-8 text; convert it first...",
     ),
-    "binary data": damaged("a.txt", b"\x00\x01\x02\x00" * 50, 3, "looks like binary data ..., not UTF-8 text; ..."),
+    "binary data": damaged("a.txt", b"\x00\x01\x02\x00" * 50, "looks like binary data ..., not UTF-8 text; ..."),
     "another character set, far inside": damaged(
-        "a.txt", WORDS + b"caf\xe9 " + WORDS, 3, f"not valid UTF-8 at byte {len(WORDS) + 3} (0xe9); ...iconv..."
+        "a.txt", WORDS + b"caf\xe9 " + WORDS, f"not valid UTF-8 at byte {len(WORDS) + 3} (0xe9); ...iconv..."
     ),
-    "half a character, at the end": damaged("a.txt", b"un caf\xc3", 3, "not valid UTF-8 at byte 6 (0xc3); ..."),
-    "a forged boundary": Refusal(
-        {"a.txt": b"one<|endoftext|>two", "x.pt": OLD}, "tokenize a.txt --special error -o x.pt", 3,
-        "a.txt: special token <|endoftext|> in the text at byte 3; ...",
+    "half a character, at the end": damaged("a.txt", b"un caf\xc3", "not valid UTF-8 at byte 6 (0xc3); ..."),
+    "a forged boundary": damaged(
+        "a.txt", WORDS + b"<|endoftext|>", f"special token <|endoftext|> in the text at byte {len(WORDS)}; ..."
     ),
     "a bad record, far inside": damaged(
-        "a.jsonl", "\n".join([*RECORDS, '{"text": 7}', *RECORDS]), 3, "line 10001: field text is a int, not a string"
+        "a.jsonl", "\n".join([*RECORDS, '{"text": 7}', *RECORDS]), "line 10001: field text is a int, not a string"
     ),
-    "cut short by a byte": damaged("a.gz", MEMBERS[:-1], 3, "the gzip data is cut short..."),
-    "garbage at its end": damaged("a.gz", MEMBERS + b"garbage", 3, "the gzip data is ..."),
+    "cut short by a byte": damaged("a.gz", MEMBERS[:-1], "the gzip data is cut short..."),
+    "garbage at its end": damaged("a.gz", MEMBERS + b"garbage", "the gzip data is ..."),
 }  # fmt: skip
 
 
@@ -61,8 +59,7 @@ def test_a_text_that_cannot_be_read_withdraws_what_was_written(refusal: Refusal,
 
 DRAWN = random.Random(13)  # noqa: S311 - texts, no secrets
 UNCUT = {
-    "minified": "".join(DRAWN.choices(["alpha", "be,", "(x)", "=>", "{}", "3.14", '"s"', "//", "_y", ";"], k=200_000)),
-    "one letter": "a" * 250_000,
+    "minified": "".join(DRAWN.choices(["alpha", "be,", "(x)", "=>", "{}", "3.14", '"s"', "//", "_y", ";"], k=100_000)),
     "Chinese": "".join(map(chr, DRAWN.choices(range(0x4E00, 0x9FA5), k=17_000))),
 }
 

@@ -138,17 +138,12 @@ def test_only_the_command_line_prints() -> None:
 
 WRONG = [
     ("errors", "from llmprep.documents.source import Source", {"documents"}),
-    ("documents.texts", "def f():\n    import llmprep.tokens", {"tokens"}),
     ("tokens.stream", "if TYPE_CHECKING:\n    from llmprep.inputs import open_input", {"inputs"}),
     ("formats.tokens", "from llmprep import load_windows", {"__init__"}),
     ("windows.counts", "from .views import window_views", {""}),
     ("tokens.stream", "def f():\n    from torch import nn", {"torch"}),
     ("tokens.backends", "from tiktoken import Encoding", {"tiktoken"}),
-    ("tokens.backends", "def f():\n    from tiktoken import Encoding", set()),
-    ("preview.screen", "class A:\n    import rich.text", {"rich"}),
-    ("preview.screen", "if TYPE_CHECKING:\n    from rich.text import Text", set()),
     ("preview.screen", "if TYPE_CHECKING:\n    pass\nelse:\n    import rich", {"rich"}),
-    ("inputs", "import os.path", set()),
     ("cli.window", "from llmprep.inputs import open_input", {"inputs"}),
     ("documents.reading", "from llmprep.documents.records import read_records", {"documents.records"}),
 ]
