@@ -63,25 +63,20 @@ def test_a_pipe_gets_no_escape_and_loses_nothing(call: Call) -> None:
         assert f"{decode(*ids[start : start + 8])} ----> {decode(ids[start + 8])}" in windowed.lines
 
 
-WRONG = [
-    (["tokenize", ACTING.replace("/", "").replace("\x00", "")], 1),
-    (["tokenize", "a.txt", "--encoding", "\x1b]0;title\x07[red]"], 5),
-    (["tokenize", "a.txt", "--\x1b[31m\u202e"], 2),
-    (["\x1b[2J[/b]"], 2),
-    (["window", "a.txt", "--dtype", "\x9b2J\n:smile:"], 2),
-    (["tokenize", "a.txt", "-o", "\x1b[2J/o.pt"], 1),
-]
-
-
-@pytest.mark.parametrize(("arguments", "code"), WRONG)
-def test_errors_are_inert(call: Call, arguments: list[str], code: int) -> None:
+def test_errors_are_inert(call: Call) -> None:
     """What an error repeats of a command line is made visible, on one line, and markup in it stays."""
     Path("a.txt").write_text("one two three")
-
-    ended = check_refused(call, *arguments, code=code, line="...")
-
-    for markup in ("[/b]", "[red]", ":smile:", "[bold]"):
-        assert (markup in "".join(arguments)) == (markup in ended.notes[0])
+    for code, *arguments in (
+        (1, "tokenize", ACTING.replace("/", "").replace("\x00", "")),
+        (5, "tokenize", "a.txt", "--encoding", "\x1b]0;title\x07[red]"),
+        (2, "tokenize", "a.txt", "--\x1b[31m\u202e"),
+        (2, "\x1b[2J[/b]"),
+        (2, "window", "a.txt", "--dtype", "\x9b2J\n:smile:"),
+        (1, "tokenize", "a.txt", "-o", "\x1b[2J/o.pt"),
+    ):
+        ended = check_refused(call, *map(str, arguments), code=int(code), line="...")
+        for markup in ("[/b]", "[red]", ":smile:", "[bold]"):
+            assert (markup in str(arguments)) == (markup in ended.notes[0])
 
 
 NAMES = {
