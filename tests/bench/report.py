@@ -14,13 +14,10 @@ from contestants import CONTESTANTS
 from figures import TEXTBOOK, Figure, Measured
 from measure import Result
 
-LIBRARIES = ("llmprep", "tiktoken", "gigatoken", "numpy", "torch", "datasets", "litdata", "datatrove", "tokenizers")
-COLUMNS = ("s", "MB/s", "x textbook", "peak MB", "file MB", "tokens", "rounds")
+LIBRARIES = ("llmprep", "tiktoken", "gigatoken", "numpy", "torch")
+COLUMNS = ("", "s", "MB/s", "x textbook", "peak MB", "file MB", "tokens", "rounds")
 MET = {True: "yes", False: "no", None: "not measured"}
-NOTE = """\
-s: wall clock from the start of the process to the result on disk; MB/s, x textbook: speed by that clock
-peak: of all of a contestant's processes together
-"""
+NOTE = "s: wall clock from the start of the process to the result on disk; MB/s, x textbook: speed by that clock"
 
 
 def show(measured: Measured, promises: list[Figure]) -> None:
@@ -29,23 +26,25 @@ def show(measured: Measured, promises: list[Figure]) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     for size, results in measured.sizes.items():
-        console.print(table_of(size, results))
+        rows = [row(name, result, results[TEXTBOOK]) for name, result in results.items()]
+        console.print(table(f"{size} MB of text", COLUMNS, rows))
     whats = "\n".join(f"{name}: {contestant.what}" for name, contestant in CONTESTANTS.items())
     console.print(f"{NOTE}\n{whats}\n", markup=False, highlight=False)
-    console.print(table_of_promises(max(measured.sizes), promises))
+    rows = [[figure.promise, figure.wanted, figure.measured, MET[figure.met]] for figure in promises]
+    console.print(table(f"Promises, at {max(measured.sizes)} MB", ("promise", "wanted", "measured", "met"), rows))
 
 
-def table_of(size: int, results: dict[str, Result]) -> Any:
-    """Return the table of one size."""
+def table(title: str, columns: tuple[str, ...], rows: list[list[str]]) -> Any:
+    """Return a table; numbers stand at the right."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("", title=f"{size} MB of text", title_justify="left")
-    for column in COLUMNS:
-        table.add_column(column, justify="right")
-    for name, result in results.items():
-        table.add_row(*map(Text, row(name, result, results[TEXTBOOK])))
-    return table
+    made = Table(title=title, title_justify="left")
+    for column in columns:
+        made.add_column(column, justify="right" if column in COLUMNS[1:] else "left")
+    for cells in rows:
+        made.add_row(*map(Text, cells))
+    return made
 
 
 def row(name: str, result: Result, base: Result) -> list[str]:
@@ -64,25 +63,14 @@ def row(name: str, result: Result, base: Result) -> list[str]:
     ]
 
 
-def table_of_promises(size: int, promises: list[Figure]) -> Any:
-    """Return the table of the promises."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("promise", "wanted", "measured", "met", title=f"Promises, at {size} MB", title_justify="left")
-    for figure in promises:
-        table.add_row(*map(Text, (figure.promise, figure.wanted, figure.measured, MET[figure.met])))
-    return table
-
-
 def as_values(measured: Measured, promises: list[Figure]) -> dict[str, Any]:
     """Return everything that was measured, and on what, as plain values."""
-    races = {str(size): [summary(result) for result in results.values()] for size, results in measured.sizes.items()}
+    installed = {found.name: found.version for found in metadata.distributions()}
     return {
         "machine": machine(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "versions": {name: installed.get(name, "not installed") for name in LIBRARIES},
         "contestants": {name: contestant.what for name, contestant in CONTESTANTS.items()},
-        "megabytes": races,
+        "megabytes": {str(size): [*map(summary, results.values())] for size, results in measured.sizes.items()},
         "json_lines": [summary(measured.plain), summary(measured.records)],
         "tenfold": summary(measured.tenfold),
         "promises": [asdict(figure) for figure in promises],
@@ -90,30 +78,19 @@ def as_values(measured: Measured, promises: list[Figure]) -> dict[str, Any]:
 
 
 def summary(result: Result) -> dict[str, Any]:
-    """Return a result's medians and its runs."""
-    known = {"name": result.name, "text_bytes": result.text_bytes, "error": result.error}
-    if result.error:
-        return known
-    medians = {"wall_seconds": result.wall, "peak_bytes": result.peak}
-    return {**known, **medians, "runs": [asdict(run) for run in result.runs]}
+    """Return a result's runs and, if there are any, their medians."""
+    medians = {} if result.error else {"wall_seconds": result.wall, "peak_bytes": result.peak}
+    return {**asdict(result), "error": result.error, **medians}
 
 
 def machine() -> dict[str, Any]:
     """Return what the figures depend on."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": next(models, platform.machine()),
         "cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": memory,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": platform.system(),
+        "python": platform.python_version(),
     }
-
-
-def version(name: str) -> str:
-    """Return a library's version."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"

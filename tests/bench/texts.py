@@ -17,7 +17,7 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -27,41 +27,9 @@ RECORD_BYTES = 1_000
 RARE, NUMBER, TYPOGRAPHIC = 0.02, 0.01, 0.03
 WORDS_AT_ONCE = 4096
 ONSETS = [
-    "b",
-    "bl",
-    "br",
-    "c",
-    "ch",
-    "cl",
-    "d",
-    "dr",
-    "f",
-    "fl",
-    "g",
-    "gr",
-    "h",
-    "j",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "pl",
-    "qu",
-    "r",
-    "s",
-    "sh",
-    "sk",
-    "sl",
-    "sp",
-    "st",
-    "t",
-    "th",
-    "tr",
-    "v",
-    "w",
-    "z",
-]
+    "b", "bl", "br", "c", "ch", "cl", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pl",
+    "qu", "r", "s", "sh", "sk", "sl", "sp", "st", "t", "th", "tr", "v", "w", "z",
+]  # fmt: skip
 VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "ee", "ie", "oa", "ou"]
 CODAS = ["", "", "", "l", "m", "n", "r", "s", "t", "ck", "ld", "mp", "nd", "ng", "nt", "rd", "st"]
 ENDINGS = ["", "", "", "ed", "er", "ing", "ly", "ment", "ness", "s", "tion"]
@@ -151,21 +119,21 @@ def write_records(text: Path, path: Path) -> None:
     """Write a text's paragraphs as JSON Lines, a record for each 1,000 bytes: about as many as kilobytes."""
     part = path.with_suffix(".part")
     with text.open("rb") as source, part.open("w", encoding="utf-8") as file:
-        held, end, count = [], 0, 0
-        for line in source:
-            held.append(line)
-            end += len(line)
-            if line == b"\n" and end >= (count + 1) * RECORD_BYTES:
-                file.write(record(count, held))
-                held, count = [], count + 1
-        if held:
-            file.write(record(count, held))
+        end = count = 0
+        while held := list(taken(source, (count + 1) * RECORD_BYTES - end)):
+            record = {"id": count, "text": b"".join(held).decode().rstrip("\n")}
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            end, count = end + sum(map(len, held)), count + 1
     part.replace(path)
 
 
-def record(count: int, lines: list[bytes]) -> str:
-    """Return one line of JSON."""
-    return json.dumps({"id": count, "text": b"".join(lines).decode().rstrip("\n")}, ensure_ascii=False) + "\n"
+def taken(lines: Iterable[bytes], n_bytes: int) -> Iterator[bytes]:
+    """Yield lines up to the empty one that ends a paragraph behind so many bytes."""
+    for line in lines:
+        yield line
+        n_bytes -= len(line)
+        if line == b"\n" and n_bytes <= 0:
+            return
 
 
 def main() -> None:

@@ -9,70 +9,57 @@ import pytest
 from support.commands import SAMPLES, Call, Run
 from support.refusals import check_error
 
-from llmprep.cli.main import run
-
 NAME = "\u0130stanbul.txt"
-OPTIONS = ("--max-length", "8", "--preview", "200")
+WINDOW = ("window", NAME, "--max-length", "8", "--preview", "200", "-o")
 STRICT = {  # what is empty is unset
-    "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii:strict",
-    "HOME": "/nonexistent", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "4242", "TERM": "", "COLUMNS": "0",
-    "LINES": "x",
+    "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii:strict", "COLUMNS": "0",
+    "HOME": "/nonexistent", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "4242", "TERM": "", "LINES": "x",
 }  # fmt: skip
 FOREIGN = {
-    "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8", "PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "default", "HOME": "",
-    "USER": "", "LOGNAME": "", "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "1",
-    "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
+    "LC_ALL": "tr_TR.UTF-8", "PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "default", "HOME": "", "USER": "", "LOGNAME": "",
+    "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "1", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
 }  # fmt: skip
-each_surroundings = pytest.mark.parametrize("env", [STRICT, FOREIGN], ids=["strict", "foreign"])
 
 
-@pytest.fixture(scope="module")
-def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a text of many scripts, and the windows that it gives in usual surroundings."""
-    folder = tmp_path_factory.mktemp("usual")
+@pytest.fixture
+def usual(call: Call, tmp_path: Path) -> bytes:
+    """The windows that a text of many scripts, which is in the folder, gives in usual surroundings."""
     text = "".join((SAMPLES / name).read_text(encoding="utf-8")[:3000] for name in ("story.txt", "scripts.txt"))
-    (folder / NAME).write_text(text + "\x1b[31m I\u0131 \u202e", encoding="utf-8")
-    assert run(["window", str(folder / NAME), *OPTIONS, "-q", "-o", str(folder / "w.pt")]) == 0
-    return folder
+    (tmp_path / NAME).write_text(text + "\x1b[31m I\u0131 \u202e", encoding="utf-8")
+    assert call(*WINDOW, "usual.pt").code == 0
+    return (tmp_path / "usual.pt").read_bytes()
 
 
-@each_surroundings
-def test_surroundings_change_no_byte(env: Mapping[str, str], usual: Path, llmprep: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("env", [STRICT, pytest.param(FOREIGN, marks=pytest.mark.slow)], ids=["strict", "foreign"])
+def test_surroundings_change_no_byte(env: Mapping[str, str], usual: bytes, llmprep: Run, tmp_path: Path) -> None:
     """Locale, home, time zone, hash seed and optimisation change no byte of a file, and print no escape."""
     unset = [f"--unset={name}" for name, value in env.items() if not value]
 
-    done = llmprep("window", usual / NAME, *OPTIONS, "-o", "w.pt", env=env, prefix=("env", *unset))
+    done = llmprep(*WINDOW, "w.pt", env=env, prefix=("env", *unset))
 
     assert (done.returncode, done.stderr) == (0, b"")
-    assert (tmp_path / "w.pt").read_bytes() == (usual / "w.pt").read_bytes()
+    assert (tmp_path / "w.pt").read_bytes() == usual
     assert b"\x1b" not in done.stdout
 
 
 @pytest.mark.slow
-def test_surroundings_change_no_embedding(usual: Path, llmprep: Run, tmp_path: Path) -> None:
+def test_surroundings_change_no_embedding(usual: bytes, llmprep: Run, tmp_path: Path) -> None:
     """The same for embeddings, with all of it at once."""
-    embed = ("embed", usual / "w.pt", "--dim", "8", "--shuffle", "-o")
-
-    assert [llmprep(*embed, "there.pt", env=STRICT | FOREIGN).returncode, llmprep(*embed, "here.pt").returncode] == [
-        0,
-        0,
-    ]
+    for output, env in (("there.pt", STRICT | FOREIGN), ("here.pt", {})):
+        assert llmprep("embed", "usual.pt", "--dim", "8", "--shuffle", "-o", output, env=env).returncode == 0
 
     assert (tmp_path / "there.pt").read_bytes() == (tmp_path / "here.pt").read_bytes()
 
 
 def test_a_current_folder_that_is_gone_does_not_matter(
-    usual: Path, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    usual: bytes, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With it gone, absolute paths work, and a relative output is one line."""
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    window = ("window", usual / NAME, *OPTIONS, "-q", "-o")
+    window = ("window", tmp_path / NAME, *WINDOW[2:])
 
-    absolute = call(*window, tmp_path / "w.pt")
-    relative = call(*window, "w.pt")
-
-    assert (absolute.code, absolute.stderr) == (0, b"")
-    assert (tmp_path / "w.pt").read_bytes() == (usual / "w.pt").read_bytes()
-    check_error(relative, 1, "w.pt: ...")
+    assert call(*window, tmp_path / "w.pt").code == 0
+    check_error(call(*window, "w.pt"), 1, "w.pt: ...")
+    assert (tmp_path / "w.pt").read_bytes() == usual

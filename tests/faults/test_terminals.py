@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import unicodedata
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import torch
 from support.commands import Call, Ended
 from support.reference import encode, tiktoken_encoding
 from support.refusals import check_refused
-from support.terminal import Terminal
 
 from llmprep.preview.plain import visible
 from llmprep.ptfile.reading import read_pt
@@ -27,6 +25,7 @@ ACTING = (
     "\u202eevil\u202c \u2066x\u2069 [bold] [/b] :smile: [link=b]c[/link] \\[d] \u2028\x00\x7f end"
 )
 """Escapes, marks of direction, and what rich would take for markup."""
+LONG = "k\x1b[2J" * 3000
 
 
 def check_inert(shown: str) -> None:
@@ -35,17 +34,16 @@ def check_inert(shown: str) -> None:
     assert not acts
 
 
-def said(ended: Ended) -> str:
-    """All that a command line printed."""
-    return (ended.stdout + ended.stderr).decode()
+def check_ended(ended: Ended, codes: tuple[int, ...] = (0,)) -> None:
+    """Check that a command line ended so, and that each line that it printed is short and inert."""
+    assert ended.code in codes
+    check_inert((ended.stdout + ended.stderr).decode())
+    assert max(map(len, [*ended.lines, *ended.notes])) < 600
 
 
 def decode(*ids: int) -> str:
     """The text of ids, made visible."""
     return visible(tiktoken_encoding("gpt2").decode(ids))
-
-
-# --- text -----------------------------------------------------------------------------------------
 
 
 def test_a_pipe_gets_no_escape_and_loses_nothing(call: Call) -> None:
@@ -58,74 +56,35 @@ def test_a_pipe_gets_no_escape_and_loses_nothing(call: Call) -> None:
     windowed = call("window", "a.txt", "--max-length", "8", "--preview", "9")
 
     for ended in (tokenized, paired, windowed):
-        assert ended.code == 0
-        check_inert(said(ended))
+        check_inert((ended.stdout + ended.stderr).decode())
     assert "|".join(map(decode, ids[:16])) in tokenized.lines
     assert f"{decode(*ids[:-1])} ----> {decode(ids[-1])}" in paired.lines
     for start in range(0, min(72, len(ids) - 8), 8):
         assert f"{decode(*ids[start : start + 8])} ----> {decode(ids[start + 8])}" in windowed.lines
 
 
-@pytest.mark.parametrize(
-    "arguments", [["tokenize"], ["pairs", "--context-size", "40"], ["window", "--max-length", "8"]], ids=" ".join
-)
-def test_a_terminal_gets_no_escape_but_our_colours(call: Call, arguments: list[str]) -> None:
-    """On a terminal, output holds no escape but colours, and every token shown is there letter by letter."""
-    Path("a.txt").write_bytes(ACTING.encode())
-    ids = encode(ACTING)
-
-    with Terminal() as terminal, terminal.instead_of("stdout"), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COLUMNS", "4000")
-        patch.setenv("TERM", "xterm-256color")
-        assert call(*arguments, "a.txt").code == 0
-
-    bare = terminal.words().replace("\r\n", "\n")
-    assert b"\x1b[" in terminal.shown
-    check_inert(bare)
-    if arguments[0] == "tokenize":
-        cells = [decode(i).replace(" ", "\u2423") for i in ids[:48]]
-        assert re.search(r" *".join(map(re.escape, cells)), bare)
-    else:
-        assert decode(*ids[: int(arguments[-1])]).strip(" ") in bare
-
-
-# --- names ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (["tokenize", ACTING.replace("/", "").replace("\x00", "")], 1),
-        (["tokenize", "a.txt", "--encoding", "\x1b]0;title\x07[red]"], 5),
-        (["tokenize", "a.txt", "--\x1b[31m\u202e"], 2),
-        (["\x1b[2J[/b]"], 2),
-        (["window", "a.txt", "--max-length", "\x1b[2J\n[/b]"], 2),
-        (["window", "a.txt", "--dtype", "\x9b2J\n:smile:"], 2),
-        (["tokenize", "a.txt", "-o", "\x1b[2J/o.pt"], 1),
-        (["embed", "a.txt", "--device", "\x1b[2J"], 2),
-        (["embed", "a.txt", "--max-length", "1", "--weights", "\x1b[2J\n"], 1),
-    ],
-)
-def test_errors_are_inert(call: Call, arguments: list[str], code: int) -> None:
+def test_errors_are_inert(call: Call) -> None:
     """What an error repeats of a command line is made visible, on one line, and markup in it stays."""
     Path("a.txt").write_text("one two three")
-
-    ended = check_refused(call, *arguments, code=code, line="...")
-
-    for markup in ("[/b]", "[red]", ":smile:", "[bold]"):
-        assert (markup in "".join(arguments)) == (markup in said(ended))
+    for code, *arguments in (
+        (1, "tokenize", ACTING.replace("/", "").replace("\x00", "")),
+        (5, "tokenize", "a.txt", "--encoding", "\x1b]0;title\x07[red]"),
+        (2, "tokenize", "a.txt", "--\x1b[31m\u202e"),
+        (2, "\x1b[2J[/b]"),
+        (2, "window", "a.txt", "--dtype", "\x9b2J\n:smile:"),
+        (1, "tokenize", "a.txt", "-o", "\x1b[2J/o.pt"),
+    ):
+        ended = check_refused(call, *map(str, arguments), code=int(code), line="...")
+        for markup in ("[/b]", "[red]", ":smile:", "[bold]"):
+            assert (markup in str(arguments)) == (markup in ended.notes[0])
 
 
 NAMES = {
     "a newline": "new\nline.txt",
-    "an escape": "esc\x1b[31mred.txt",
-    "markup": "[/red].txt",
-    "an emoji's name": ":smile:.txt",
-    "spaces": " two  spaces .txt",
+    "markup and an escape": "[bold]:smile:\x1b[31m.txt",
     "an option": "--help",
     "an override": "\u202etxt.exe",
     "bytes that are not UTF-8": os.fsdecode(b"caf\xe9\xff.txt"),
-    "no suffix and a dot": ".hidden",
     "a quote and a star": "a'\"*?$(b).txt",
 }
 
@@ -135,52 +94,32 @@ def test_a_hostile_file_name_works_and_is_shown_escaped(call: Call, name: str) -
     """Each command reads a file of any name, writes beside it, and prints the name so that it does nothing."""
     reason = "no file matches" if set(name) & set("*?[") else "no such file or directory"
     check_refused(call, "tokenize", "--", name, code=1, line=f"{visible(name)}: {reason}")
-    Path(name).parent.mkdir(exist_ok=True)
     Path(name).write_text("one two three four five six")
     stem = Path(name).stem
 
-    tokenized = call("tokenize", "--", name)
-    counted = call("tokenize", "--count", "--", name)
-    others = [
-        call("window", "--max-length", "2", "--", name),
-        call("embed", "--max-length", "2", "--dim", "2", "--", name),
-        call("pairs", "--", name),
-    ]
+    commands = ("tokenize", "tokenize --count", "window --max-length 2", "embed --max-length 2 --dim 2", "pairs")
+    tokenized, counted, *others = (call(*command.split(), "--", name) for command in commands)
 
     for ended in (tokenized, counted, *others):
-        assert ended.code == 0
-        check_inert(said(ended))
+        check_ended(ended)
     assert all(Path(f"{stem}.{kind}.pt").is_file() for kind in ("tokens", "windows", "embeddings"))
     assert tokenized.lines[-1].startswith(f"{visible(stem)}.tokens.pt: ")
     assert counted.lines == [f"6 {visible(name)}"]
     (source,) = read_pt(Path(f"{stem}.tokens.pt")).meta["sources"]
-    assert source["name"] == os.fsencode(Path(name).name).decode("utf-8", "backslashreplace")
-
-
-# --- what files say of themselves -----------------------------------------------------------------
-
-LONG = "k\x1b[2J" * 3000
-
-
-def check_short(ended: Ended) -> None:
-    """Check that each line is short and inert."""
-    assert max(map(len, [*ended.lines, *ended.notes])) < 600
-    check_inert(said(ended))
+    assert source["name"] == os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def test_long_and_many_names_in_a_file_are_cut_short(call: Call) -> None:
     """However many and long the names are that a file holds, a message about them stays one short line."""
-    long = [f"{number}{'k' * 12_000}" for number in range(200)]
+    long = [f"{number}{'k' * 3000}" for number in range(50)]
     Path("a.jsonl").write_text(json.dumps(dict.fromkeys(long, "")), encoding="utf-8")
     pa.parquet.write_table(pa.table({name: ["x"] for name in long}), "a.parquet")
     torch.save({name: torch.zeros(1) for name in long}, "tensors.pt")
     torch.save(dict.fromkeys(long, 1), "values.pt")
 
-    for name, code in {"a.jsonl": 3, "a.parquet": 3, "tensors.pt": 4, "values.pt": 4}.items():
+    for name in ("a.jsonl", "a.parquet", "tensors.pt", "values.pt"):
         for command in ("tokenize", "inspect"):
-            ended = call(command, name)
-            assert ended.code in (code, 4)
-            check_short(ended)
+            check_ended(call(command, name), (3, 4))
 
 
 FORGED: dict[str, dict[str, object]] = {
@@ -201,22 +140,20 @@ def test_what_a_file_says_of_itself_is_shown_in_short_lines(forged: dict[str, ob
     torch.save({**held, "meta": held["meta"] | forged}, "x.pt")
 
     for command in ("inspect", "inspect --verify", "pairs", "tokenize -o out.pt"):
-        check_short(call(*command.split(), "x.pt"))
+        check_ended(call(*command.split(), "x.pt"), (0, 2, 3, 4, 5))
 
 
-def test_what_a_store_says_of_itself_is_shown_in_short_lines(call: Call) -> None:
+@pytest.mark.parametrize(("name", "part"), [("plan", "options"), ("manifest", "options"), ("manifest", "splits")])
+def test_what_a_store_says_of_itself_is_shown_in_short_lines(name: str, part: str, call: Call) -> None:
     """The same of a manifest and a plan that were changed and sealed again."""
     Path("a.txt").write_text("a few words")
-    arguments = ["tokenize", "a.txt", "-o", "st/", "--jobs", "1", "--val-fraction", "0.5"]
-    assert call(*arguments).code == 0
-    for name, part in (("plan.json", "options"), ("manifest.json", "options"), ("manifest.json", "splits")):
-        path = Path("st") / name
-        kept = path.read_bytes()
-        values = json.loads(kept)
-        del values["seal_sha256"]
-        values[part][LONG] = [0, 0] if part == "splits" else LONG
-        path.write_bytes(seal(values))
+    commands = ("tokenize a.txt -o st/ --jobs 1 --val-fraction 0.5", "inspect st", "inspect st --verify")
+    assert call(*commands[0].split()).code == 0
+    path = Path("st") / f"{name}.json"
+    values = json.loads(path.read_bytes())
+    del values["seal_sha256"]
+    values[part][LONG] = [0, 0] if part == "splits" else LONG
+    path.write_bytes(seal(values))
 
-        for command in (["inspect", "st"], ["inspect", "st", "--verify"], arguments):
-            check_short(call(*command))
-        path.write_bytes(kept)
+    for command in reversed(commands):
+        check_ended(call(*command.split()), tuple(range(7)))

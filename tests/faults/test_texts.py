@@ -1,4 +1,4 @@
-"""Texts that are none, are damaged far inside, change, have no end or no place to cut: exact ids, or one line."""
+"""Texts that are none, are damaged far inside, have no end or no place to cut: exact ids, or one line."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import itertools
 import json
 import os
 import random
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,40 +19,35 @@ from support.refusals import OLD, Refusal, check_error, check_refusal, each_row,
 
 from llmprep.ptfile.reading import read_pt
 
+COMMANDS = ("tokenize --special error -j 1", "tokenize --special error -j 2")
 WORDS = b"word " * 500_000
-
-# --- damaged --------------------------------------------------------------------------------------
-
 RECORDS = [json.dumps({"text": f"record {k}"}) for k in range(10_000)]
 MEMBERS = gzip.compress(b"It was the best of times. " * 900) + gzip.compress(b"It was late. " * 900)
 
 
-def damaged(name: str, data: str | bytes, code: int, line: str) -> Refusal:
+def damaged(name: str, data: str | bytes, line: str) -> Refusal:
     """A file that ends a run of one thread, and of two, which have an old output to replace."""
-    command = f"tokenize {name} -o x.pt -j"
-    return Refusal({name: data, "x.pt": OLD}, (), code, f"{name}: {line}", commands=(f"{command} 1", f"{command} 2"))
+    return Refusal({name: data, "x.pt": OLD}, f"{name} -o x.pt", 3, f"{name}: {line}", commands=COMMANDS)
 
 
 DAMAGED = {
     "UTF-16": damaged(
-        "a.txt", codecs.BOM_UTF16_LE + "Some plain text".encode("utf-16-le"), 3,
+        "a.txt", codecs.BOM_UTF16_LE + "Some plain text".encode("utf-16-le"),
         "looks like UTF-16 text (little-endian), not UTF-8 text; convert it first...",
     ),
-    "binary data": damaged("a.txt", b"\x00\x01\x02\x00" * 50, 3, "looks like binary data ..., not UTF-8 text; ..."),
+    "binary data": damaged("a.txt", b"\x00\x01\x02\x00" * 50, "looks like binary data ..., not UTF-8 text; ..."),
     "another character set, far inside": damaged(
-        "a.txt", WORDS + b"caf\xe9 " + WORDS, 3, f"not valid UTF-8 at byte {len(WORDS) + 3} (0xe9); ...iconv..."
+        "a.txt", WORDS + b"caf\xe9 " + WORDS, f"not valid UTF-8 at byte {len(WORDS) + 3} (0xe9); ...iconv..."
     ),
-    "half a character, at the end": damaged("a.txt", b"un caf\xc3", 3, "not valid UTF-8 at byte 6 (0xc3); ..."),
-    "a forged boundary": Refusal(
-        {"a.txt": b"one<|endoftext|>two", "x.pt": OLD}, "tokenize a.txt --special error -o x.pt", 3,
-        "a.txt: special token <|endoftext|> in the text at byte 3; ...",
+    "half a character, at the end": damaged("a.txt", b"un caf\xc3", "not valid UTF-8 at byte 6 (0xc3); ..."),
+    "a forged boundary": damaged(
+        "a.txt", WORDS + b"<|endoftext|>", f"special token <|endoftext|> in the text at byte {len(WORDS)}; ..."
     ),
     "a bad record, far inside": damaged(
-        "a.jsonl", "\n".join([*RECORDS, '{"text": 7}', *RECORDS]), 3, "line 10001: field text is a int, not a string"
+        "a.jsonl", "\n".join([*RECORDS, '{"text": 7}', *RECORDS]), "line 10001: field text is a int, not a string"
     ),
-    "a byte short": damaged("a.gz", MEMBERS[:-1], 3, "the gzip data is cut short..."),
-    "cut short": damaged("a.gz", MEMBERS[:90], 3, "the gzip data is cut short..."),
-    "garbage at its end": damaged("a.gz", MEMBERS + b"garbage", 3, "the gzip data is ..."),
+    "cut short by a byte": damaged("a.gz", MEMBERS[:-1], "the gzip data is cut short..."),
+    "garbage at its end": damaged("a.gz", MEMBERS + b"garbage", "the gzip data is ..."),
 }  # fmt: skip
 
 
@@ -64,59 +57,18 @@ def test_a_text_that_cannot_be_read_withdraws_what_was_written(refusal: Refusal,
     check_refusal(call, refusal)
 
 
-def test_a_text_that_changes_while_it_is_read_is_refused(call: Call, tmp_path: Path) -> None:
-    """A file that grows meanwhile ends the run with one line; what went into a pipe is no whole file."""
-    (tmp_path / "a.txt").write_bytes(WORDS)
-    os.mkfifo(tmp_path / "pipe")
-
-    def grow() -> None:
-        with (tmp_path / "pipe").open("rb") as reader, (tmp_path / "a.txt").open("ab") as file:
-            reader.read(1)  # the run has begun, and waits until more of what it writes is taken
-            file.write(b"more")
-            file.flush()
-            while reader.read(1 << 20):
-                pass
-
-    thread = threading.Thread(target=grow)
-    thread.start()
-    ended = call("tokenize", "a.txt", "-o", "pipe")
-    thread.join()
-
-    check_error(ended, 1, "a.txt: changed while it was read; ...")
+DRAWN = random.Random(13)  # noqa: S311 - texts, no secrets
+UNCUT = {
+    "minified": "".join(DRAWN.choices(["alpha", "be,", "(x)", "=>", "{}", "3.14", '"s"', "//", "_y", ";"], k=100_000)),
+    "Chinese": "".join(map(chr, DRAWN.choices(range(0x4E00, 0x9FA5), k=17_000))),
+}
 
 
-# --- without an end or a place to cut -------------------------------------------------------------
-
-
-def minified(n_bytes: int) -> str:
-    """One line of code without white space."""
-    words = ["alpha", "be,", "(x)", "=>", "{}", "0", "3.14", '"s"', "fn", "//", "_y", ";", "zz"]
-    return "".join(random.Random(13).choices(words, k=n_bytes // 2))[:n_bytes]  # noqa: S311 - a text, no secret
-
-
-def chinese(n_bytes: int) -> str:
-    """Chinese characters, three bytes each, without punctuation."""
-    chosen = random.Random(13).choices(range(0x4E00, 0x9FA5), k=n_bytes // 3)  # noqa: S311 - a text, no secret
-    return "".join(map(chr, chosen))
-
-
-def one_letter(n_bytes: int) -> str:
-    """The same letter again and again."""
-    return "a" * n_bytes
-
-
-UNCUT = [(minified, 500_000), (one_letter, 250_000), (chinese, 50_000)]
-
-
-@pytest.mark.parametrize(
-    ("make", "n_bytes"),
-    [*UNCUT, *(pytest.param(make, 10 * n_bytes, marks=pytest.mark.slow) for make, n_bytes in UNCUT)],
-)
-def test_text_without_a_place_to_cut_is_exact_and_takes_no_longer(
-    make: Callable[[int], str], n_bytes: int, call: Call
-) -> None:
+@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("what", UNCUT)
+def test_text_without_a_place_to_cut_is_exact_and_takes_no_longer(what: str, times: int, call: Call) -> None:
     """Ids are tiktoken's of the whole text, and take at most a few times as long."""
-    text = make(n_bytes)
+    text = UNCUT[what] * times
     Path("a.txt").write_text(text, encoding="utf-8")
     begun = time.process_time()
     expected = encode(text)
@@ -129,14 +81,14 @@ def test_text_without_a_place_to_cut_is_exact_and_takes_no_longer(
     assert read_pt(Path("a.tokens.pt")).tensors["token_ids"].tolist() == expected
 
 
+ENDLESS = [
+    ("endless.jsonl", "line 2: longer than 268435456 bytes..."),
+    ("endless.txt", "... bytes from byte 0 on without a letter..."),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("endless.jsonl", "line 2: longer than 268435456 bytes..."),
-        ("endless.txt", "... bytes from byte 0 on without a letter..."),
-    ],
-)
+@pytest.mark.parametrize(("name", "reason"), ENDLESS)
 def test_a_line_without_end_is_refused(name: str, reason: str, tmp_path: Path) -> None:
     """A pipe that delivers one line without end is an error at a cap, not the end of the memory."""
     os.mkfifo(tmp_path / name)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from support.commands import ROOT
-from support.rooms import DRAWN, MAP, PACKAGE, draw, listed, modules
+from support.rooms import DRAWN, MAP, PACKAGE, draw, modules
 
 from llmprep.cli.app import app
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / ".github" / "CONTRIBUTING.md", MAP]
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
@@ -32,16 +33,14 @@ def missing(text: str, folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_names_is_there(page: Path) -> None:
-    """Every file, test, link and make target that a page names exists."""
+    """Every file, test, link and make target that a page names exists; README links to each other page."""
     assert missing(page.read_text(encoding="utf-8"), page.parent) == set()
+    assert page == PAGES[0] or f"]({page.relative_to(ROOT)})" in README
 
 
 def test_what_is_missing_is_seen() -> None:
     """The check of a page finds a file, a test in a file, a link and a make target that are not there."""
-    page = (
-        "`tests/no.py`, `tests/conftest.py::story`, `tests/conftest.py::no_test`, [a](no.md), [b](README.md)\nmake no"
-    )
-
+    page = "`tests/no.py`, `tests/conftest.py::story`, `tests/conftest.py::no_test`, [a](no.md), [b](LICENSE)\nmake no"
     assert missing(page, ROOT) == {"tests/no.py", "no_test", "no.md", "no"}
 
 
@@ -50,19 +49,13 @@ def test_the_map_is_drawn_from_the_docstrings() -> None:
     assert DRAWN.findall(MAP.read_text(encoding="utf-8")) == [draw()]
 
 
-@pytest.mark.parametrize("room", sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))
-def test_a_package_says_what_each_module_does(room: str) -> None:
+def test_a_package_says_what_each_module_does() -> None:
     """The docstring of a package has a line for each of its modules, and for no other."""
-    docstring = ast.get_docstring(modules()[room]) or ""
-
-    assert listed(docstring) == {path.stem for path in (PACKAGE / room).glob("[!_]*.py")}
-
-
-def test_readme_leads_to_the_other_pages() -> None:
-    """README links to the map, to the changelog and to the page for contributors."""
-    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
-
-    assert {str(page.relative_to(ROOT)) for page in PAGES[1:]} <= set(links)
+    for room in (path.parent for path in PACKAGE.glob("*/__init__.py")):
+        docstring = ast.get_docstring(modules()[room.name]) or ""
+        lines = re.findall(r"^ *(\w+(?:\.py)?(?:, \w+(?:\.py)?)*)  +\S", docstring, re.MULTILINE)
+        listed = {name.strip().removesuffix(".py") for line in lines for name in line.split(",")}
+        assert listed == {path.stem for path in room.glob("[!_]*.py")}, room
 
 
 def test_every_command_is_registered_and_in_readme() -> None:
@@ -70,14 +63,14 @@ def test_every_command_is_registered_and_in_readme() -> None:
     nodes = [node for name, tree in modules().items() if name.startswith("cli.") for node in tree.body]
     functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
     commands = {node.name for node in functions if "spread" in map(ast.unparse, node.decorator_list)}
-    rows = re.findall(r"^\| `llmprep (\w+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| `llmprep (\w+)", README, re.MULTILINE)
 
     assert commands == set(rows) == {getattr(command.callback, "__name__", None) for command in app.registered_commands}
 
 
 def test_the_changelog_keeps_its_form() -> None:
     """Each release says what was added, changed and fixed, in this order, and the first is the package's version."""
-    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    text = PAGES[1].read_text(encoding="utf-8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
     first, *_ = releases = re.split(r"^## ", text, flags=re.MULTILINE)[1:]

@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from support.commands import ROOT, SAMPLES, clean_environment
+from support.commands import ROOT, SAMPLES, Call, clean_environment
 
-WITHOUT = """
+ELSEWHERE = """
 import mmap, os, signal, sys
 
 for name in ("fcntl", "resource", "pwd", "grp", "termios"):
@@ -25,45 +24,31 @@ for module, names in (
 
 from llmprep.cli.main import run
 
-sys.exit(run(sys.argv[1:]))
+sys.exit(any([run(line.split()) for line in sys.argv[1:]]))
 """
-
-COMMANDS = (
-    ("tokenize", "story.txt", "-o", "a.pt"),
-    ("tokenize", "story.txt", "-o", "store/", "--shard-bytes", "9000", "--jobs", "1"),
-    ("window", "story.txt", "--max-length", "4", "-o", "a.pt"),
-    ("window", "store", "--max-length", "8", "-o", "a.pt"),
-    ("pairs", "story.txt", "-o", "a.pt"),
+LINES = (
+    "tokenize story.txt -o a.pt",
+    "tokenize story.txt -o store/ --shard-bytes 9000 --jobs 1",
+    "window story.txt --max-length 4 -o b.pt",
+    "window store --max-length 8 -o c.pt",
+    "pairs story.txt -o d.pt",
 )
 
 
-def run(code: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Run a command line in a process that begins with some code."""
-    environment = clean_environment({"PYTHONPATH": str(ROOT)})
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60, check=False)
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Two folders with the same story, one for each system."""
-    for name in ("here", "elsewhere"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "story.txt").write_bytes((SAMPLES / "story.txt").read_bytes())
-    return tmp_path / "here", tmp_path / "elsewhere"
-
-
-def test_commands_run_where_posix_is_missing(folders: tuple[Path, Path]) -> None:
+def test_commands_run_where_posix_is_missing(call: Call, tmp_path: Path) -> None:
     """Without its modules and names, the commands write the same bytes and say the same."""
-    for arguments in COMMANDS:
-        here, elsewhere = (
-            run(code, folder, *arguments)
-            for code, folder in zip(
-                ("import sys\n" + WITHOUT[WITHOUT.index("from llmprep") :], WITHOUT), folders, strict=True
-            )
-        )
-        assert (elsewhere.returncode, elsewhere.stdout) == (0, here.stdout), elsewhere.stderr.decode()
-        written = [
-            {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*.pt") if p.is_file()} for folder in folders
-        ]
-        assert written[0] == written[1]
+    here, elsewhere = tmp_path, tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for folder in (here, elsewhere):
+        (folder / "story.txt").write_bytes((SAMPLES / "story.txt").read_bytes())
+
+    said = b"".join(call(*line.split()).stdout for line in LINES)
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, *LINES],
+        cwd=elsewhere, env=clean_environment({"PYTHONPATH": str(ROOT)}), capture_output=True, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout) == (0, said), done.stderr.decode()
+    written = [path.relative_to(elsewhere) for path in elsewhere.rglob("*.pt") if path.is_file()]
+    assert len(written) > 5
+    assert all((here / path).read_bytes() == (elsewhere / path).read_bytes() for path in written)

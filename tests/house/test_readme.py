@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -12,8 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from support.commands import ROOT, clean_environment
-from support.picture import PICTURE, draw
+from support.golden import check_golden
+
+from llmprep.preview.screen import pair_table, token_strip
+from llmprep.tokens.decoding import decode_ids, token_table
+from llmprep.tokens.encoding import encode_text
+from llmprep.vocabulary.loading import load_vocabulary
+from llmprep.windows.pairs import grow_pairs
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
@@ -57,7 +65,8 @@ class Reader:
             case "sh":  # the script of a Slurm array runs once for each of its tasks
                 array = re.search(r"^#SBATCH --array=1-(\d+)", block, re.MULTILINE)
                 for task in range(1, int(array[1]) + 1) if array else [0]:
-                    self.type(block, SLURM_ARRAY_TASK_ID=str(task))
+                    *_, last = ["", *self.type(block, SLURM_ARRAY_TASK_ID=str(task)).splitlines()]
+                    assert "make demo" not in block or f"\n{last} " in README  # it ends with what to type next
             case "console":
                 for command, shown in session(block):
                     assert self.type(command) == shown, command
@@ -70,10 +79,8 @@ class Reader:
                 self.type(command)
 
 
-@pytest.fixture
-def reader(tmp_path: Path) -> Reader:
-    """A reader of a fresh clone, with what `make install` would install: a .venv that has llmprep from that clone."""
-    folder = tmp_path / "clone"
+def clone(folder: Path) -> Path:
+    """Make a clone, with what `make install` would install: a .venv that has llmprep from that clone."""
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NOT_IN_A_CLONE))
     venv.create(folder / ".venv")
     (packages,) = (folder / ".venv").glob("lib/python*/site-packages")
@@ -83,12 +90,13 @@ def reader(tmp_path: Path) -> Reader:
     command.write_text(f"#!{command.with_name('python')}\nfrom llmprep.__main__ import main\nmain()\n")
     command.chmod(0o755)
     (folder / ".venv" / "installed").touch()
-    return Reader(folder)
+    return folder
 
 
 @pytest.mark.slow
-def test_every_block_works_as_typed(reader: Reader) -> None:
+def test_every_block_works_as_typed(tmp_path: Path) -> None:
     """In a fresh clone each block runs, in README's order, and consoles print what README shows."""
+    reader = Reader(clone(tmp_path / "clone"))
     for language, block in BLOCKS:
         if not any(words in block for words in NOT_RUN):
             reader.run(language, block)
@@ -104,15 +112,12 @@ def test_all_blocks_are_found_and_each_exception_is_one() -> None:
     assert [sum(words in block for _, block in BLOCKS) for words in NOT_RUN] == [1] * len(NOT_RUN)
 
 
-@pytest.mark.slow
-def test_the_demo_ends_with_what_to_type_next(reader: Reader) -> None:
-    """The last line that `make demo` prints is the one that README has next, and llmprep is a command after it."""
-    *_, last = reader.type("make demo").splitlines()
-
-    assert f"\n{last} " in README
-    assert reader.type(f"{last}\nllmprep --version").startswith("llmprep ")
-
-
 def test_picture_is_current() -> None:
     """The picture in README is what the preview draws now."""
-    assert PICTURE.read_text(encoding="utf-8") == draw()
+    text = (ROOT / "sample_texts" / "story.txt").read_text(encoding="utf-8")
+    ids, table = encode_text(text), token_table(load_vocabulary("gpt2"))
+    console = Console(record=True, width=92, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console.print(token_strip(ids[:40].tolist(), lambda some: decode_ids(some, table), 92))
+    console.print(pair_table(grow_pairs(ids[18:23], 4), lambda some: decode_ids(some, table)))
+
+    check_golden("preview.svg", console.export_svg(title="llmprep", unique_id="llmprep"))

@@ -33,10 +33,7 @@ def run_llmprep(
     prefix: Sequence[str] = (),
     timeout: float = 60,
 ) -> Result:
-    """Run ``python -m llmprep`` as a process and return its exit code and output, both as bytes.
-
-    A process that a signal ended has a negative code. ``prefix`` is a command to run it under (``setpriv ...``).
-    """
+    """Run ``python -m llmprep`` as a process, under a command if there is a ``prefix``; how it ended, as bytes."""
     command = [*prefix, sys.executable, "-m", "llmprep", *arguments]
     return subprocess.run(
         command, input=stdin, cwd=cwd, env=clean_environment(env), capture_output=True, timeout=timeout, check=False

@@ -6,16 +6,16 @@ import contextlib
 import errno
 import io
 import os
+import resource
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -29,27 +29,20 @@ def ended_as(result: Result) -> Ended:
     return Ended(result.returncode, result.stdout, result.stderr)
 
 
-def shell(line: str, cwd: Path, env: Mapping[str, str] | None = None) -> Ended:
+def shell(line: str, cwd: Path, **variables: str) -> Ended:
     """Run a line of bash, in which ``llmprep`` is the command."""
-    defined = f'llmprep() {{ {shlex.quote(sys.executable)} -m llmprep "$@"; }}; '
-    environment = clean_environment(env)
-    return ended_as(
-        subprocess.run(
-            ["bash", "-c", defined + line], cwd=cwd, env=environment, capture_output=True, timeout=60, check=False
-        )
-    )
+    script = f'llmprep() {{ {shlex.quote(sys.executable)} -m llmprep "$@"; }}; {line}'
+    environment = clean_environment(variables)
+    command = ["bash", "-c", script]
+    return ended_as(subprocess.run(command, cwd=cwd, env=environment, capture_output=True, timeout=60, check=False))
 
 
 # --- limits ---------------------------------------------------------------------------------------
 
 
-def limited(
-    *, memory_kilobytes: int | None = None, file_kilobytes: int | None = None, open_files: int | None = None
-) -> tuple[str, ...]:
-    """The prefix of a command with limits: of its address space, the size of a file, the number of open files."""
-    limits = {"v": memory_kilobytes, "f": file_kilobytes, "n": open_files}
-    lines = [f"ulimit -{option} {limit}" for option, limit in limits.items() if limit is not None]
-    return ("bash", "-c", " && ".join([*lines, 'exec "$@"']), "bash")
+def limited(option: str, limit: int) -> tuple[str, ...]:
+    """The prefix of a command under ``ulimit``."""
+    return ("bash", "-c", f'ulimit {option} {limit} && exec "$@"', "bash")
 
 
 def unprivileged() -> tuple[str, ...]:
@@ -66,8 +59,6 @@ def unprivileged() -> tuple[str, ...]:
 @contextlib.contextmanager
 def file_size_limit(n_bytes: int) -> Iterator[None]:
     """Let this process write no file larger than this, as ``ulimit -f`` does."""
-    import resource
-
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
     try:
@@ -76,37 +67,28 @@ def file_size_limit(n_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def no_space(*_: object) -> None:
+def no_space(*_: object) -> NoReturn:
     """Fail as the system does where the disk is full."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-class _SmallDisk(io.FileIO):
-    """A file on a disk with room for so many bytes: as the system does, it takes what fits, then fails."""
-
-    room = 0
-
-    def write(self, data: Any, /) -> int:
-        """Write what fits."""
-        if not _SmallDisk.room:
-            no_space()
-        part = memoryview(data).cast("B")[: _SmallDisk.room]
-        _SmallDisk.room -= len(part)
-        return super().write(part)
-
-
 def small_disk(patch: pytest.MonkeyPatch, room: int) -> None:
-    """Leave room for so many bytes in the files that this process opens for its outputs."""
+    """Leave room for so many bytes in the files that this process opens for its outputs; what fits is written."""
     opened = os.fdopen
 
-    def open_on_small_disk(descriptor: int, mode: str = "r", *rest: Any, **more: Any) -> Any:
+    class Disk(io.FileIO):
+        def write(self, data: Any, /) -> int:
+            nonlocal room
+            part = memoryview(data).cast("B")[:room]
+            room -= len(part)
+            return super().write(part) if part else no_space()
+
+    def open_on_disk(descriptor: int, mode: str = "r", *rest: Any, **more: Any) -> Any:
         if mode != "wb":
             return opened(descriptor, mode, *rest, **more)
-        # a small buffer, so that any write may be the one that fails
-        return io.BufferedWriter(_SmallDisk(descriptor, mode), buffer_size=64)
+        return io.BufferedWriter(Disk(descriptor, mode), 64)  # so small that any write may be the one that fails
 
-    patch.setattr(_SmallDisk, "room", room)
-    patch.setattr(os, "fdopen", open_on_small_disk)
+    patch.setattr(os, "fdopen", open_on_disk)
 
 
 # --- processes that are looked at while they run --------------------------------------------------
@@ -120,22 +102,14 @@ def _default_signals() -> None:
 
 @contextlib.contextmanager
 def running(
-    *arguments: str | Path, cwd: Path, prefix: Sequence[str] = (), env: Mapping[str, str] | None = None, **choices: Any
+    *arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None, stdin: int = subprocess.DEVNULL
 ) -> Iterator[Child]:
     """Start llmprep in a session of its own; whatever happens, no process of it outlives the block."""
-    started: dict[str, Any] = {
-        "stdin": subprocess.DEVNULL,
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.PIPE,
-        "preexec_fn": _default_signals,
-    }
     with subprocess.Popen(
-        [*prefix, sys.executable, "-m", "llmprep", *arguments],
-        cwd=cwd,
-        env=clean_environment(env),
-        start_new_session=True,
-        **started | choices,
-    ) as child:
+        [sys.executable, "-m", "llmprep", *arguments], cwd=cwd, env=clean_environment(env), stdin=stdin,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=_default_signals,  # noqa: PLW1509 - which does no more than that
+    ) as child:  # fmt: skip
         try:
             yield child
         finally:
@@ -156,55 +130,3 @@ def wait_for(holds: Callable[[], object], child: Child | None = None, seconds: f
         assert child is None or child.poll() is None, finish(child)
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)
-
-
-def stop(child: Child, *signals: signal.Signals) -> tuple[Ended, float]:
-    """Send signals one after the other; returns how the process ended, and how many seconds that took."""
-    begun = time.monotonic()
-    for number in signals:
-        child.send_signal(number)
-        time.sleep(0.002)
-    child.wait(timeout=30)
-    seconds = time.monotonic() - begun
-    return finish(child), seconds
-
-
-def has_temporary(folder: Path, n_bytes: int = 0) -> bool:
-    """Whether a temporary file of llmprep's, of at least so many bytes, lies in a folder."""
-    return any(path.stat().st_size >= n_bytes for path in folder.glob(".llmprep-*.tmp"))
-
-
-# --- pipes ----------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def feeding(path: Path, data: bytes, part_bytes: int = 5000) -> Iterator[None]:
-    """Make a FIFO, and write ``data`` into it in parts while the block reads it."""
-    os.mkfifo(path)
-
-    def feed() -> None:
-        with contextlib.suppress(BrokenPipeError), path.open("wb", buffering=0) as file:
-            for start in range(0, len(data), part_bytes):
-                file.write(data[start : start + part_bytes])
-
-    thread = threading.Thread(target=feed, daemon=True)
-    thread.start()
-    yield
-    thread.join(timeout=10)
-    assert not thread.is_alive(), f"{path.name} was not read to its end"
-
-
-@contextlib.contextmanager
-def writing(fifo: Path, child: Child) -> Iterator[io.FileIO]:
-    """Open a FIFO to write into as soon as the child has opened it to read."""
-    opened: list[int] = []
-
-    def has_reader() -> bool:
-        with contextlib.suppress(OSError):
-            opened.append(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
-        return bool(opened)
-
-    wait_for(has_reader, child)
-    os.set_blocking(opened[0], True)
-    with io.FileIO(opened[0], "wb") as writer:
-        yield writer

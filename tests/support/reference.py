@@ -10,12 +10,11 @@ import base64
 import functools
 import gzip
 import hashlib
-import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import tiktoken
@@ -25,12 +24,10 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.data import DataLoader, Dataset
 
-    Batch = tuple[Tensor, Tensor]
+    Batch = tuple[Tensor, ...]
 
 END_OF_TEXT = "<|endoftext|>"
 ADDRESS = "https://openaipublic.blob.core.windows.net"
-VOCAB_BPE = f"{ADDRESS}/gpt-2/encodings/main/vocab.bpe"
-ENCODER_JSON = f"{ADDRESS}/gpt-2/encodings/main/encoder.json"
 
 
 # --- vocabularies ---------------------------------------------------------------------------------
@@ -72,19 +69,15 @@ def gpt2_ranks() -> dict[bytes, int]:
         return tiktoken.load.data_gym_to_mergeable_bpe_ranks(f"{folder}/vocab.bpe", f"{folder}/encoder.json")
 
 
-def p50k_ranks() -> dict[bytes, int]:
-    """GPT-2's ranks and the runs of 2 to 25 spaces that p50k_base adds, behind the end-of-text id."""
-    return gpt2_ranks() | {b" " * length: 50255 + length for length in range(2, 26)}
-
-
 @functools.cache
 def tiktoken_encoding(name: str) -> tiktoken.Encoding:
     """The encoding of that name, made by tiktoken from files that it finds, and checks, in its cache."""
+    spaces = {b" " * length: 50255 + length for length in range(2, 26)}  # which p50k_base adds
     files: dict[str, Callable[[], bytes]] = {
-        VOCAB_BPE: lambda: gpt2_file("vocab.bpe"),
-        ENCODER_JSON: lambda: gpt2_file("encoder.json"),
+        f"{ADDRESS}/gpt-2/encodings/main/vocab.bpe": lambda: gpt2_file("vocab.bpe"),
+        f"{ADDRESS}/gpt-2/encodings/main/encoder.json": lambda: gpt2_file("encoder.json"),
         rank_address("r50k_base"): lambda: rank_lines(gpt2_ranks()),
-        rank_address("p50k_base"): lambda: rank_lines(p50k_ranks()),
+        rank_address("p50k_base"): lambda: rank_lines(gpt2_ranks() | spaces),
         rank_address("cl100k_base"): lambda: rank_file("cl100k_base"),
         rank_address("o200k_base"): lambda: rank_file("o200k_base"),
     }
@@ -95,16 +88,13 @@ def tiktoken_encoding(name: str) -> tiktoken.Encoding:
         return tiktoken.get_encoding(name)
 
 
-# --- ids ------------------------------------------------------------------------------------------
+# --- ids and windows ------------------------------------------------------------------------------
 
 
 def encode(text: str, encoding: str = "gpt2", special: str = "allow") -> list[int]:
     """Encode the whole text at once; ``allow`` is what the course does, ``text`` takes no string as special."""
     allowed = {END_OF_TEXT} if special == "allow" else set()
     return tiktoken_encoding(encoding).encode(text, allowed_special=allowed, disallowed_special=())
-
-
-# --- windows --------------------------------------------------------------------------------------
 
 
 def window_rows(ids: Sequence[int], max_length: int, stride: int) -> tuple[list[list[int]], list[list[int]]]:
@@ -126,94 +116,45 @@ def pair_rows(ids: Sequence[int], context_size: int) -> Iterator[tuple[list[int]
 
 
 def windows_dataset(text: str, max_length: int, stride: int) -> Dataset[Batch]:
-    """A Dataset that holds every row as a tensor of its own, as the course's GPTDatasetV1 does."""
+    """A Dataset of every row, as the course's GPTDatasetV1."""
     import torch
-    from torch.utils.data import Dataset
+    from torch.utils.data import TensorDataset
 
-    class Rows(Dataset["Batch"]):
-        def __init__(self) -> None:
-            inputs, targets = window_rows(encode(text), max_length, stride)
-            self.input_ids = [torch.tensor(row) for row in inputs]
-            self.target_ids = [torch.tensor(row) for row in targets]
-
-        def __len__(self) -> int:
-            return len(self.input_ids)
-
-        def __getitem__(self, index: int) -> Batch:
-            return self.input_ids[index], self.target_ids[index]
-
-    return Rows()
+    inputs, targets = window_rows(encode(text), max_length, stride)
+    return TensorDataset(torch.tensor(inputs), torch.tensor(targets))
 
 
 def dataloader(
-    text: str,
-    batch_size: int = 4,
-    max_length: int = 256,
-    stride: int = 128,
-    shuffle: bool = True,
-    drop_last: bool = True,
-    num_workers: int = 0,
-) -> DataLoader[Batch]:
+    text: str, batch_size: int = 4, max_length: int = 256, stride: int = 128, shuffle: bool = True,
+    drop_last: bool = True, num_workers: int = 0,
+) -> DataLoader[Batch]:  # fmt: skip
     """A plain DataLoader over it, with the parameters and defaults of the course's create_dataloader_v1."""
     from torch.utils.data import DataLoader
 
-    return DataLoader(
-        windows_dataset(text, max_length, stride),
-        batch_size=batch_size,
-        shuffle=shuffle,
-        drop_last=drop_last,
-        num_workers=num_workers,
-    )
+    dataset = windows_dataset(text, max_length, stride)
+    return DataLoader(dataset, batch_size, shuffle=shuffle, drop_last=drop_last, num_workers=num_workers)
 
 
 def embeddings(
-    text: str,
-    *,
-    seed: int = 123,
-    batch_size: int = 8,
-    max_length: int = 4,
-    stride: int = 4,
-    context_length: int = 1024,
-    shuffle: bool = False,
-    drop_last: bool = False,
-    make_loader: Callable[..., DataLoader[Batch]] = dataloader,
-) -> Iterator[Tensor]:
+    text: str, *, seed: int = 123, context_length: int = 1024, in_chapter: bool = False,
+    make_loader: Callable[..., DataLoader[Batch]] = dataloader, **options: Any,
+) -> Iterator[Tensor]:  # fmt: skip
     """Token + positional embeddings (B, L, 256) of each batch: seed, token table, positional table, loader.
 
-    The order of dataloader.ipynb, which has no seed of its own: it is set before the tables are made.
+    The order of dataloader.ipynb, which has no seed of its own: it is set before the tables are made. ch02.ipynb, run
+    from the top, makes a small layer of (6, 3) after its seed, and takes the first batch before its positional table.
     """
     import torch
 
     torch.manual_seed(seed)
+    if in_chapter:
+        torch.nn.Embedding(6, 3)
     token = torch.nn.Embedding(50257, 256)
-    position = torch.nn.Embedding(context_length, 256)
-    for inputs, _ in make_loader(text, batch_size, max_length, stride, shuffle=shuffle, drop_last=drop_last):
-        yield (token(inputs) + position(torch.arange(max_length))).detach()
+    position = None if in_chapter else torch.nn.Embedding(context_length, 256)
+    chosen = {"batch_size": 8, "max_length": 4, "stride": 4, "shuffle": False, "drop_last": False, **options}
+    for inputs, _ in make_loader(text, **chosen):
+        position = position or torch.nn.Embedding(context_length, 256)
+        yield (token(inputs) + position(torch.arange(chosen["max_length"]))).detach()
 
 
-def chapter_embeddings(
-    text: str,
-    *,
-    seed: int = 123,
-    batch_size: int = 8,
-    max_length: int = 4,
-    stride: int = 4,
-    context_length: int = 4,
-    shuffle: bool = False,
-    drop_last: bool = False,
-    make_loader: Callable[..., DataLoader[Batch]] = dataloader,
-) -> Iterator[Tensor]:
-    """Token + positional embeddings (B, L, 256) of each batch, as ch02.ipynb makes them when run from the top.
-
-    After its seed: a small layer of (6, 3), the token table, the loader's first batch, the positional table.
-    """
-    import torch
-
-    torch.manual_seed(seed)
-    torch.nn.Embedding(6, 3)
-    token = torch.nn.Embedding(50257, 256)
-    batches = iter(make_loader(text, batch_size, max_length, stride, shuffle=shuffle, drop_last=drop_last))
-    inputs, _ = next(batches)
-    position = torch.nn.Embedding(context_length, 256)
-    for batch in itertools.chain([inputs], (later for later, _ in batches)):
-        yield (token(batch) + position(torch.arange(max_length))).detach()
+chapter_embeddings = functools.partial(embeddings, in_chapter=True, context_length=4)

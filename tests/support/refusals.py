@@ -1,13 +1,4 @@
-"""Refusals: what a command line must not take, as a table of what to make, the arguments, the code and the line.
-
-REFUSALS = {
-    "a missing folder": Refusal({"a.txt": "words"}, "tokenize a.txt -o none/x.pt", 1, "none/x.pt: there is no ..."),
-}
-
-@each_row(REFUSALS)
-def test_it_is_refused(refusal: Refusal, call: Call) -> None:
-    check_refusal(call, refusal)
-"""
+"""Refusals: what a command line must not take, as a table of what to make, the arguments, the code and the line."""
 
 from __future__ import annotations
 
@@ -26,11 +17,8 @@ import pytest
 
 from support.commands import Call, Ended
 
-Files: TypeAlias = Mapping[str, str | bytes]
-"""What files hold, by name."""
-Make: TypeAlias = Files | Callable[[Path], object] | None
-"""Files to write, or a function that fills a folder."""
-Tree: TypeAlias = dict[str, tuple[int, int, bytes | str]]
+Make: TypeAlias = Mapping[str, str | bytes] | Callable[[Path], object] | None
+"""What files hold, by name, or a function that fills a folder."""
 OLD = b"PK\x03\x04 the old file"
 """What is in a file that a run may replace, and must leave as it is where it fails."""
 
@@ -57,11 +45,7 @@ def each_row(table: Mapping[str, Refusal]) -> pytest.MarkDecorator:
 
 
 def check_refusal(call: Call, refusal: Refusal, commands: Sequence[str] = ()) -> None:
-    """Make what a row needs, in the current folder, and run its command lines, or those of other ``commands``.
-
-    Each ends with the row's code, nothing on standard output and one line of error, and the folder stays as it was: no
-    output, no temporary file, no byte changed.
-    """
+    """Make what a row needs, in the current folder, and run its command lines, or those of other ``commands``."""
     fill(Path(), refusal.make)
     given = refusal.arguments
     arguments = shlex.split(given) if isinstance(given, str) else given
@@ -70,21 +54,11 @@ def check_refusal(call: Call, refusal: Refusal, commands: Sequence[str] = ()) ->
         check_refused(call, *whole, code=refusal.code, line=refusal.line, notes=refusal.notes)
 
 
-@contextlib.contextmanager
-def frugal(n_bytes: int = 4_000_000, seconds: float = 5) -> Iterator[None]:
-    """Check that the block takes little memory and little time."""
-    begun = time.monotonic()
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < n_bytes
-    finally:
-        tracemalloc.stop()
-    assert time.monotonic() - begun < seconds
-
-
 def check_refused(call: Call, *arguments: str | Path, code: int, line: str, notes: int = 0) -> Ended:
-    """Run one command line in this process, which must be refused so; returns how it ended."""
+    """Run one command line in this process, which must be refused so; returns how it ended.
+
+    The folder stays as it was: no output, no temporary file, no byte changed.
+    """
     before = tree(Path())
     ended = call(*arguments)
     check_error(ended, code, line, notes)
@@ -105,12 +79,21 @@ def check_error(ended: Ended, code: int, line: str, notes: int = 0) -> str:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether a text is as a pattern says, in which three dots stand for any text.
-
-    >>> matches("a.txt: ... byte 3; ...", "a.txt: not UTF-8 at byte 3; convert it"), matches("a", "a!")
-    (True, False)
-    """
+    """Whether a text is as a pattern says, in which three dots stand for any text."""
     return re.fullmatch(".*".join(map(re.escape, pattern.split("..."))), text, re.DOTALL) is not None
+
+
+@contextlib.contextmanager
+def frugal(n_bytes: int = 4_000_000, seconds: float = 5) -> Iterator[None]:
+    """Check that the block takes little memory and little time."""
+    begun = time.monotonic()
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < n_bytes
+    finally:
+        tracemalloc.stop()
+    assert time.monotonic() - begun < seconds
 
 
 def fill(folder: Path, make: Make) -> None:
@@ -123,19 +106,17 @@ def fill(folder: Path, make: Make) -> None:
         make(folder)
 
 
-def tree(folder: Path) -> Tree:
+def tree(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     """Everything in a folder and below: what each thing is, and what a file holds, or where a link leads."""
-    return {str(path.relative_to(folder)): _state(path) for path in sorted(folder.rglob("*"))}
-
-
-def _state(path: Path) -> tuple[int, int, bytes | str]:
-    status = path.lstat()
-    held: bytes | str = ""
-    if path.is_symlink():
-        held = str(path.readlink())
-    elif path.is_file() and os.access(path, os.R_OK):
-        held = path.read_bytes()
-    return status.st_mode, status.st_ino, held
+    found = {}
+    for path in folder.rglob("*"):
+        status, held = path.lstat(), b""
+        if path.is_symlink():
+            held = os.fsencode(path.readlink())
+        elif path.is_file() and os.access(path, os.R_OK):
+            held = path.read_bytes()
+        found[str(path.relative_to(folder))] = status.st_mode, status.st_ino, held
+    return found
 
 
 def names(folder: Path) -> set[str]:

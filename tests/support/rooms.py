@@ -6,6 +6,7 @@ Run it as ``python tests/support/rooms.py`` to draw the rooms in the map again; 
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Literal, NamedTuple
 PACKAGE = Path(__file__).parents[2] / "llmprep"
 MAP = PACKAGE / "README.md"
 DRAWN = re.compile(r"(?<=<!-- rooms -->\n).*(?=<!-- end of rooms -->)", re.DOTALL)
-ARROW = re.compile(r"^([a-z]+(?:, [a-z]+)*) +<-((?: [a-z]+)*)$", re.MULTILINE)
 
 
 class Import(NamedTuple):
@@ -24,13 +24,14 @@ class Import(NamedTuple):
     when: Literal["start", "use", "types"]
 
 
+@functools.cache
 def modules() -> dict[str, ast.Module]:
     """Every module of the package, by its dotted name in it: ``errors``, ``tokens``, ``tokens.stream``."""
-    names = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")}
-    return {
-        name.removesuffix(".__init__"): ast.parse(path.read_text(encoding="utf-8"))
-        for path, name in sorted(names.items())
-    }
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
 
 
 def room_of(module: str) -> str:
@@ -46,10 +47,8 @@ def imports(tree: ast.AST, when: Literal["start", "use", "types"] = "start") -> 
         case ast.ImportFrom(module=module, names=names, level=level):
             yield from (Import(f"{'.' * level}{module}.{alias.name}", when) for alias in names)
         case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=body, orelse=orelse):
-            for statement in body:
-                yield from imports(statement, "types")
-            for statement in orelse:
-                yield from imports(statement, when)
+            yield from imports(ast.Module(body, []), "types")
+            yield from imports(ast.Module(orelse, []), when)
         case _:
             inside = isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             for child in ast.iter_child_nodes(tree):
@@ -58,26 +57,20 @@ def imports(tree: ast.AST, when: Literal["start", "use", "types"] = "start") -> 
 
 def arrows() -> dict[str, set[str]]:
     """The table of imports that the map shows: each room, in its order, with the rooms that it may import."""
-    drawn = ARROW.findall(MAP.read_text(encoding="utf-8"))
+    drawn = re.findall(r"^([a-z]+(?:, [a-z]+)*) +<-((?: [a-z]+)*)$", MAP.read_text(encoding="utf-8"), re.MULTILINE)
     rooms = {room: set(allowed.split()) for names, allowed in drawn for room in names.split(", ")}
     return {room: rooms.keys() - {room} if allowed == {"everything"} else allowed for room, allowed in rooms.items()}
 
 
-def listed(docstring: str) -> set[str]:
-    """The modules that a package's docstring lists: one or more names, two spaces or more, what they are for."""
-    lines = re.findall(r"^ *(\w+(?:\.py)?(?:, \w+(?:\.py)?)*)  +\S", docstring, re.MULTILINE)
-    return {name.strip().removesuffix(".py") for line in lines for name in line.split(",")}
-
-
 def draw() -> str:
     """The rooms in the order of the table of imports, each as its docstring draws it."""
-    docstrings = {name: ast.get_docstring(tree) or "" for name, tree in modules().items()}
     drawn = ""
     for room in arrows():
+        docstring = ast.get_docstring(modules()[room]) or ""
         if (PACKAGE / room).is_dir():
-            drawn += f"\n### {room}/\n\n```text\n{docstrings[room]}\n```\n"
+            drawn += f"\n### {room}/\n\n```text\n{docstring}\n```\n"
         else:
-            drawn += f"\n### {room}.py\n\n{docstrings[room].splitlines()[0]}\n"
+            drawn += f"\n### {room}.py\n\n{docstring.splitlines()[0]}\n"
     return f"{drawn}\n"
 
 

@@ -1,16 +1,15 @@
-"""A web server on this machine that stands for the host of vocabularies, and networks that do not work."""
+"""A web server on this machine that stands for the host of vocabularies."""
 
 from __future__ import annotations
 
 import contextlib
 import http.server
-import socket
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.client import HTTPResponse
+from typing import Any
 
 import pytest
 
@@ -32,8 +31,8 @@ class Site:
 
 
 @contextlib.contextmanager
-def serving(site: Site) -> Iterator[str]:
-    """Serve a site while the block runs; yields its address."""
+def downloads_from(site: Site, patch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Let each download of this process go to a site instead of the host that its address names."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -41,69 +40,30 @@ def serving(site: Site) -> Iterator[str]:
             self.send_response(site.status)
             self.send_header("Content-Length", str(len(site.body)))
             self.end_headers()
+            data = site.body[: site.sent]
             with contextlib.suppress(OSError):  # the reader may have had enough
-                _send(self, site)
+                for part in [bytes([byte]) for byte in data] if site.part_seconds else [data]:
+                    time.sleep(site.part_seconds)
+                    self.wfile.write(part)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, patch.context() as inner:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
 
-
-def _send(handler: http.server.BaseHTTPRequestHandler, site: Site) -> None:
-    data = site.body[: site.sent]
-    if not site.part_seconds:
-        handler.wfile.write(data)
-        return
-    for byte in data:
-        time.sleep(site.part_seconds)
-        handler.wfile.write(bytes([byte]))
-
-
-@contextlib.contextmanager
-def downloads_from(site: Site, patch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """Let each download of this process go to a site instead of the host that its address names."""
-    with serving(site) as address, patch.context() as inner:
-
-        def urlopen(asked: str, timeout: float) -> HTTPResponse:
-            answer: HTTPResponse = _urlopen(f"{address}/{asked.split('/', 3)[3]}", timeout=timeout)
-            return answer
+        def urlopen(asked: str, timeout: float) -> Any:
+            return _urlopen(f"{address}/{asked.split('/', 3)[3]}", timeout=timeout)
 
         for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             inner.delenv(variable, raising=False)
         inner.setattr(urllib.request, "_opener", None)
         inner.setattr(urllib.request, "urlopen", urlopen)
-        yield site
-
-
-def no_network(patch: pytest.MonkeyPatch) -> None:
-    """Let every https request of this process end at a port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    patch.setenv("https_proxy", f"http://127.0.0.1:{port}")
-    patch.setenv("no_proxy", "")
-    patch.setattr(urllib.request, "_opener", None)
-
-
-def no_connections(patch: pytest.MonkeyPatch) -> None:
-    """Have every attempt of this process to reach another fail the test."""
-
-    def refuse(*_: object) -> None:
-        raise AssertionError("a connection was tried")
-
-    patch.setattr(socket.socket, "connect", refuse)
-
-
-@contextlib.contextmanager
-def silent_server() -> Iterator[int]:
-    """A server that accepts connections and never answers; yields its port."""
-    with socket.create_server(("127.0.0.1", 0), backlog=50) as listening:
-        yield listening.getsockname()[1]
+        try:
+            yield site
+        finally:
+            server.shutdown()
+            thread.join()

@@ -13,10 +13,7 @@ from llmprep.errors import DataError
 from llmprep.output.checking import check_output
 from llmprep.output.writing import open_output
 
-
-def tell_process() -> int:
-    """Return the number of this process."""
-    return os.getpid()
+tell_process = os.getpid
 
 
 def tell_start() -> tuple[bool, bool]:
