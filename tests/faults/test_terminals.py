@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
+import sys
+import termios
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import torch
-from support.commands import Call, Ended
+from support.commands import Call, Ended, clean_environment
 from support.reference import encode, tiktoken_encoding
 from support.refusals import check_refused
 
@@ -157,3 +162,27 @@ def test_what_a_store_says_of_itself_is_shown_in_short_lines(name: str, part: st
 
     for command in reversed(commands):
         check_ended(call(*command.split()), tuple(range(7)))
+
+
+def test_a_true_terminal_has_tables_and_nothing_that_acts(tmp_path: Path) -> None:
+    """On a terminal of 60 columns ``window`` draws a table, no wider than that, of a text that would act on it."""
+    (tmp_path / "a.txt").write_bytes(ACTING.encode())
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 60))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "llmprep", "window", "a.txt", "--max-length", "4", "-o", "o.pt"],
+        cwd=tmp_path, env=clean_environment({"TERM": "xterm-256color"}), stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = bytearray()
+    with suppress(OSError):  # EIO: the other end is closed
+        while data := os.read(ours, 4096):
+            shown += data
+    os.close(ours)
+
+    words = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode().replace("\r\n", "\n"))
+    assert child.wait(10) == 0
+    check_inert(words)
+    assert "window 0" in words
+    assert b"\x1b[" in shown
+    assert max(map(len, words.splitlines()[-20:])) <= 60
