@@ -1,4 +1,4 @@
-"""What every result is compared with: the slow, obvious way, as section 3 of the design describes the course's code.
+"""What every result is compared with: the slow, obvious way, which is the course's.
 
 Nothing here imports llmprep. Vocabularies come from other packages, read by tiktoken's own loaders, which check their
 hashes.
