@@ -8,8 +8,6 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
@@ -23,9 +21,8 @@ from support.strategies import adversarial_text
 
 from llmprep.choices import Effort, Sharding, Special, TextOptions
 from llmprep.documents.finding import find_sources
-from llmprep.documents.reading import read_blocks
-from llmprep.documents.source import BOM, Counts, Source
-from llmprep.errors import DataError, EmptyError
+from llmprep.documents.source import BOM, Source
+from llmprep.errors import EmptyError
 from llmprep.store.plan import PlannedCorpus, choose_shard_bytes, plan_corpus
 from llmprep.store.schema import Span
 from llmprep.store.shards import make_jobs
@@ -113,25 +110,6 @@ def test_the_first_document_has_no_separator(before: list[Contents], tmp_path: P
     first, second = (read(find_sources([paths[number]])) for number in (len(before), -1))
     for shard_bytes in (1, 2, 3, 5, 8, 13, 30, 1000):
         assert [*chain(*read_shards(paths, shard_bytes))] == [*first, SMALL.eot_id, *second]
-
-
-IO = Path("/proc/self/io")
-
-
-@pytest.mark.skipif(not IO.exists(), reason="the system does not count what a process reads")
-@pytest.mark.parametrize("contents", [(".txt", b"x " + b"-" * (1 << 20)), (".jsonl", b'"' + b"-" * (1 << 20) + b'"')])
-def test_no_span_looks_for_a_cut_beyond_its_own(contents: Contents, tmp_path: Path) -> None:
-    """Where there is no place to cut, each of many spans looks through its own bytes, and one reads them all."""
-    (source,) = find_sources(write(tmp_path, contents))
-    n_bytes, step = len(contents[1]), 1 << 16
-    before, lengths = IO.read_text(), []
-    for start in range(0, n_bytes, step):
-        counts = Counts(replace(source, span=(start, min(start + step, n_bytes))))
-        with suppress(DataError):  # the record is no object
-            list(read_blocks(counts))
-        lengths.append(counts.n_bytes)
-    n_read = int(IO.read_text().split()[1]) - int(before.split()[1])
-    assert (n_read < 5 * n_bytes, sum(lengths), max(lengths) > n_bytes - step) == (True, n_bytes, True)
 
 
 PACKED = gzip.compress(os.urandom(300).hex().encode(), mtime=0)

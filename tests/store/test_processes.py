@@ -31,11 +31,10 @@ from support.working import (
     workers_of,
 )
 
-from llmprep.choices import Effort, TextOptions
 from llmprep.errors import DataError, WorkerDiedError
-from llmprep.store.executors import InProcess, Workers
+from llmprep.store.executors import InProcess
 from llmprep.store.processes import local_processes
-from llmprep.store.shards import ShardJob, run_jobs
+from llmprep.store.shards import run_jobs
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not show its processes")
 
@@ -102,23 +101,14 @@ def test_a_signal_while_workers_start_leaves_nothing_and_no_word(story: Path, tm
         assert ended.stderr == b"", milliseconds
 
 
-def make_job(number: int) -> ShardJob:
-    """A job of which only the number matters."""
-    return ShardJob(
-        cwd=None, folder="", number=number, sources=[], stamps=[], recipe=[], continues=True, options=TextOptions(),
-        effort=Effort(), encoding="gpt2", ranks=None, corpus_bytes=0, dtype="uint16", plan_sha256="",
-    )  # fmt: skip
+def jobs(count: int) -> list[Any]:
+    """Jobs of which only the number matters."""
+    return [Mock(number=number) for number in range(count)]
 
 
-def answering(answer: Callable[[int], Future[Any]], slots: int = 1) -> Workers:
+def answering(answer: Callable[[int], Future[Any]], slots: int = 1) -> Any:
     """Workers that answer a job by its number."""
-
-    class Answering(InProcess):
-        def submit(self, _: Callable[..., Any], /, *args: Any, **__: Any) -> Future[Any]:
-            return answer(args[0].number)
-
-    Answering.slots = slots
-    return Answering()
+    return Mock(slots=slots, submit=lambda _, job: answer(job.number))
 
 
 @given(count=st.integers(0, 12), deaths=st.dictionaries(st.integers(0, 11), st.integers(0, 3), max_size=6))
@@ -134,7 +124,7 @@ def test_each_job_is_done_once_or_one_is_named(count: int, deaths: dict[int, int
     twice = [number for number in range(count) if deaths.get(number, 0) > 1]
     expected = pytest.raises(WorkerDiedError, match=f"^shard {min(twice)}: its worker died twice") if twice else None
     with expected or nullcontext():
-        run_jobs([make_job(n) for n in range(count)], answering(answer), lambda job, _: done.append(job.number))
+        run_jobs(jobs(count), answering(answer), lambda job, _: done.append(job.number))
     assert len(set(done)) == len(done)
     assert set(done) >= {number for number in range(count) if not (twice and deaths.get(number))}
 
@@ -153,7 +143,7 @@ def test_a_jobs_own_error_is_not_tried_again() -> None:
         return InProcess().submit(fail_with, "bad.txt: not valid UTF-8")
 
     with pytest.raises(DataError, match=r"^bad\.txt: not valid UTF-8$"):
-        run_jobs([make_job(n) for n in range(5)], answering(answer), lambda *_: None)
+        run_jobs(jobs(5), answering(answer), lambda *_: None)
     assert seen == [0]
     with pytest.raises(KeyboardInterrupt):
         InProcess().submit(Mock(side_effect=KeyboardInterrupt))
@@ -170,5 +160,5 @@ def test_two_jobs_are_in_flight_for_each_worker() -> None:
         return futures[-1]
 
     with ThreadPoolExecutor(1) as threads:
-        run_jobs([make_job(n) for n in range(21)], answering(answer, slots=2), lambda *_: None)
+        run_jobs(jobs(21), answering(answer, slots=2), lambda *_: None)
     assert (max(in_flight), len(futures)) == (4, 21)
