@@ -130,7 +130,7 @@ def test_a_store_of_another_user_is_named_as_that(corpus: Path, here: Path) -> N
     """What only its owner may write is named, with the owner and what that one can do; mended, the build goes on."""
     build(corpus, "s", task=(1, 2))
     said = f"belongs to user {Path('s').owner()}, and this one may not write there; its owner can allow it: chmod -R"
-    names = ("s", "s/.lock", "s/receipts")
+    names = ("s", "s/receipts", "s/.lock")
     for name in names:
         Path(name).chmod(0o555)
     for name in names:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,6 @@ from llmprep.tokens.stream import stream_text
 from llmprep.vocabulary.loading import END_OF_TEXT
 
 TABLE = token_table(GPT2)
-Spot = tuple[str, int, int]
-"""(file, begin, end)."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def as_file(paths: Sequence[str]) -> Streamed:
     return Streamed(ids, stretches_of_file(make_meta("tokens", stream.origin, stream.figures)))
 
 
-def joined(spots: Iterable[Spot]) -> dict[str, tuple[int, int]]:
+def joined(spots: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int]]:
     """From where to where the spots of each file go."""
     held: dict[str, tuple[int, int]] = {}
     for name, begin, end in spots:
@@ -74,47 +73,37 @@ def joined(spots: Iterable[Spot]) -> dict[str, tuple[int, int]]:
 
 # Without NUL, which makes a short text look like no text, and without what the reader changes.
 plain_texts = adversarial_text.map(lambda text: text.replace("\x00", "").replace("\r", "").lstrip("\ufeff"))
+WRITE: dict[str, Callable[[str], bytes]] = {
+    "plain.txt": str.encode,
+    "packed.txt.gz": lambda text: gzip.compress(text.encode(), mtime=0),
+    "record.jsonl": lambda text: json_lines([text]),
+}
+named_texts = st.lists(st.tuples(st.sampled_from([*WRITE]), plain_texts), min_size=1, max_size=5)
 
 
-@settings(max_examples=20)
-@given(texts=st.lists(plain_texts, min_size=1, max_size=5).filter(any), shard_bytes=st.integers(9, 300), data=st.data())
-def test_the_bytes_of_a_place_are_the_windows_text(texts: list[str], shard_bytes: int, data: st.DataObject) -> None:
-    """Of any window of any corpus of texts, the places name each file and exactly the bytes of the window's text."""
-    files = {f"{number}.txt": text for number, text in enumerate(texts)}
-    spots: list[Spot] = []
-    for name, text in files.items():
-        spots += [(name, 0, 0)] if spots and text else []
-        at = 0
-        for token_id in encode(text):
-            spots.append((name, at, at + len(TABLE[token_id])))
-            at = spots[-1][2]
+@settings(max_examples=15)
+@given(named_texts.filter(lambda named: any(text for _, text in named)), st.integers(9, 300), st.booleans(), st.data())
+def test_the_bytes_of_a_place_are_the_windows_text(
+    texts: list[tuple[str, str]], shard_bytes: int, stored: bool, data: st.DataObject
+) -> None:
+    """Of any window the places name each file and the bytes of its text, which are the file's own where it is plain."""
+    files: dict[str, bytes] = {}
+    spots: list[tuple[str, int, int]] = []
+    for number, (name, text) in enumerate(texts):
+        files[f"{number}{name}"] = WRITE[name](text)
+        begins = [*accumulate((len(TABLE[token_id]) for token_id in encode(text)), initial=0)]
+        spots += [(f"{number}{name}", 0, 0)] if spots and text else []
+        spots += [(f"{number}{name}", begin, end) for begin, end in pairwise(begins)]
     with tempfile.TemporaryDirectory() as folder:
         paths = write_files(Path(folder), files)
-        streamed = as_store(paths, shard_bytes) if data.draw(st.booleans()) else as_file(paths)
+        streamed = as_store(paths, shard_bytes) if stored else as_file(paths)
     first = data.draw(st.integers(0, len(spots) - 1))
     count = data.draw(st.just(1) | st.integers(1, len(spots) - first))
     places = streamed.places(first, count)
     assert len(streamed.ids) == len(spots)
-    assert all(place.exact and place.document == 1 for place in places)
-    assert joined((place.name, place.begin, place.end) for place in places) == joined(spots[first : first + count])
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "text"),
-    [
-        ("packed.txt.gz", gzip.compress(b"one two three " * 9, mtime=0), b"one two three " * 9),
-        ("record.jsonl", b'{"text": "one two three"}\n', b"one two three"),
-    ],
-)
-def test_bytes_of_packed_text_are_not_exact(name: str, data: bytes, text: bytes, tmp_path: Path) -> None:
-    """Where the file is compressed or holds records, places count bytes of its text."""
-    streamed = as_store(write_files(tmp_path, {"before.txt": b"plain", name: data}), 1000)
-    start = streamed.stretches[1].first
-    for position in range(start, len(streamed.ids)):
-        (place,) = streamed.places(position, 1)
-        assert (place.name, place.exact) == (name, False)
-        assert text[place.begin : place.end] == (b"" if position == start else streamed.text(position, 1))
-    assert streamed.places(0, 1)[0].exact
+    assert all((place.exact, place.document) == (place.name.endswith("plain.txt"), 1) for place in places)
+    found = joined((place.name, place.begin, place.end) for place in places)
+    assert found == joined(spots[first : first + count])
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
