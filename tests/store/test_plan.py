@@ -147,15 +147,6 @@ def test_the_default_size_makes_few_shards_of_any_corpus(tmp_path: Path) -> None
     assert plan_corpus(sources, SMALL, TextOptions(), Sharding()).plan.options["shard_bytes"] == 16 * mebibyte
 
 
-def test_the_first_shard_with_text_is_known(tmp_path: Path) -> None:
-    """The separator is left out in the shard of the first text, whose sources come as they were found."""
-    paths = write(tmp_path, (".txt", BOM), (".txt", BOM), (".txt", BOM + b"one two"), (".jsonl", json_lines(["x"])))
-    planned = plan_of(paths, 6)
-    n_shards = len(planned.plan.shards)
-    assert [planned.continues(number) for number in range(n_shards)] == [n != 1 for n in range(n_shards)]
-    assert planned.sources == find_sources(paths)
-
-
 def test_the_plan_does_not_depend_on_where_the_corpus_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A corpus that was copied elsewhere, or is named by another path, has the same plan, by the same stable hash."""
     for place in ("here", "there/and/deeper"):

@@ -1,4 +1,7 @@
-"""Promises of workers: where calls run changes nothing, a worker's death is never silent, and none is left."""
+"""Promises of workers: where calls run changes nothing, a worker's death is never silent, and none is left.
+
+Last, of workers on a Ray cluster.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import errno
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,6 +24,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.processes import finish, running, wait_for
+from support.stores import build, contents, receipts_of, write_files
 from support.working import (
     end_at_once,
     fail_with,
@@ -29,9 +34,9 @@ from support.working import (
     tell_start,
     work_long,
     workers_of,
-)
+)  # fmt: skip
 
-from llmprep.errors import DataError, WorkerDiedError
+from llmprep.errors import DataError, UsageError, WorkerDiedError
 from llmprep.store.executors import InProcess
 from llmprep.store.processes import local_processes
 from llmprep.store.shards import run_jobs
@@ -106,6 +111,9 @@ def jobs(count: int) -> list[Any]:
     return [Mock(number=number) for number in range(count)]
 
 
+die = Mock(side_effect=WorkerDiedError("a process was terminated abruptly"))
+
+
 def answering(answer: Callable[[int], Future[Any]], slots: int = 1) -> Any:
     """Workers that answer a job by its number."""
     return Mock(slots=slots, submit=lambda _, job: answer(job.number))
@@ -127,11 +135,6 @@ def test_each_job_is_done_once_or_one_is_named(count: int, deaths: dict[int, int
         run_jobs(jobs(count), answering(answer), lambda job, _: done.append(job.number))
     assert len(set(done)) == len(done)
     assert set(done) >= {number for number in range(count) if not (twice and deaths.get(number))}
-
-
-def die() -> None:
-    """Fail as a call does whose worker died."""
-    raise WorkerDiedError("a process was terminated abruptly")
 
 
 def test_a_jobs_own_error_is_not_tried_again() -> None:
@@ -162,3 +165,63 @@ def test_two_jobs_are_in_flight_for_each_worker() -> None:
     with ThreadPoolExecutor(1) as threads:
         run_jobs(jobs(21), answering(answer, slots=2), lambda *_: None)
     assert (max(in_flight), len(futures)) == (4, 21)
+
+
+# --- Ray -------------------------------------------------------------------------------------------
+
+ON_RAY = ("tokenize", "--executor", "ray", "--backend", "tiktoken")
+
+
+@pytest.mark.slow
+def test_ray_survives_a_node_and_writes_the_same_bytes(story: Path, here: Path) -> None:
+    """On a cluster that has no core at first, which is said, and loses a node mid-run, the store is the same."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    write_files(here, {"long.txt": story.read_bytes() * 300})
+    head = {"num_cpus": 0, "include_dashboard": False}
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
+    options = ("long.txt", "-o", "s/", "--shard-bytes", "600000", "--address", cluster.address, "--json")
+    try:
+        with running(*ON_RAY, *options, cwd=here) as process:
+            assert process.stderr is not None
+            said = process.stderr.readline()
+            begun = bool(receipts_of("s"))
+            cluster.add_node(num_cpus=1)
+            node = cluster.add_node(num_cpus=1)
+            wait_for(lambda: len(receipts_of("s")) >= 2, process, seconds=60)
+            cluster.remove_node(node, allow_graceful=False)
+            unfinished = not Path("s/manifest.json").exists()
+            ended = finish(process, 120)
+    finally:
+        cluster.shutdown()
+    assert (said, begun) == (b"llmprep: note: waiting: the cluster has 0 free cores\n", False)
+    assert (ended.code, unfinished) == (0, True), ended
+    assert ended.value["command"] == "tokenize"
+    build("long.txt", "local", 600_000)
+    assert contents("s") == contents("local")
+
+
+@pytest.mark.slow
+def test_ray_started_here_gives_errors_as_they_are(story: Path, here: Path, vocab_dir: Path) -> None:
+    """Without an address Ray is started here; the vocabulary travels; a bad file gets its one line and exit code."""
+    pytest.importorskip("ray")
+    trap = "raise SystemExit('the current folder is no place for modules')"
+    write_files(here, {"good.txt": story.read_bytes(), "bad.txt": b"well " * 1000 + b"\x92", "numpy.py": trap})
+    options = ("--encoding", "cl100k_base", "--vocab-dir", str(vocab_dir), "--shard-bytes", "20000")
+    with running(*ON_RAY, "good.txt", "-o", "good/", *options, cwd=here) as process:
+        good = finish(process, 120)
+    with running(*ON_RAY, "good.txt", "bad.txt", "-o", "bad/", *options, cwd=here) as process:
+        bad = finish(process, 120)
+    assert (good.code, good.notes) == (0, [])
+    assert good.lines[-1].startswith("good: 2 shards, int32")
+    assert (bad.code, bad.lines) == (3, [])
+    (line,) = bad.notes
+    assert line.startswith("llmprep: error: bad.txt: not valid UTF-8 at byte 5000 (0x92); convert it to UTF-8 first")
+
+
+def test_ray_is_an_extra(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Ray, one line names the extra; a folder that was begun can be finished without it."""
+    paths = write_files(here, {"a.txt": "some text"})
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"^--executor ray: needs an extra: pip install 'llmprep\[ray\]'$"):
+        build(paths, "s", executor="ray")
+    build(paths, "s")

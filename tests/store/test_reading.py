@@ -57,14 +57,6 @@ def test_any_run_of_tokens_is_the_streams(shards: list[list[int]], fraction: flo
                 store.read(first, length)
 
 
-def test_shards_are_mapped_not_copied(tmp_path: Path) -> None:
-    """A run that lies in one shard is a read-only view of its file, in its 16 bits."""
-    store = TokenStore(make_store(tmp_path / "s", [range(100), range(100, 200)]))
-    first, second = store.read(10, 50), store.read(20, 50)
-    assert np.shares_memory(first, second)
-    assert (first.flags.owndata, first.flags.writeable, str(first.dtype)) == (False, False, "uint16")
-
-
 def test_a_store_says_what_it_is(tmp_path: Path) -> None:
     """Its folder, tokens, shards, encoding and part; an unknown part is refused with those there are."""
     whole = make_store(tmp_path / "whole", [range(1000), range(200)])
@@ -82,11 +74,13 @@ def damage(path: Path, token_id: int) -> None:
 
 
 def test_a_damaged_shard_is_refused_when_it_is_touched(tmp_path: Path) -> None:
-    """Not before, and each time; what was found sound is not read again. ``check=False`` takes a shard as it is."""
+    """Not before, and each time; what was found sound is mapped, and not read again. ``check=False`` takes it as is."""
     store = TokenStore(make_store(tmp_path / "store", OLD))
     damage(store.folder / shard_name(1), 45)
     unchecked = TokenStore(store.folder, check=False)
-    assert store.read(0, 3).tolist() == [0, 1, 2]
+    held = store.read(0, 30)
+    assert (held.tolist(), str(held.dtype), held.flags.writeable) == ([*range(30)], "uint16", False)
+    assert np.shares_memory(held, store.read(20, 20))
     damage(store.folder / shard_name(0), 30)
     assert store.read(0, 3).tolist() == [0, 1, 2]
     for opened in (store, store, sent(store)):
@@ -155,11 +149,9 @@ def test_a_store_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     make_store(tmp_path / "store", OLD)
     make_store(Path("in/store"), NEW)
     stores = [TokenStore("../store"), TokenStore(Path("../store"), check=False)]
-    for folder in ("/", tmp_path / "sub" / "in"):
-        monkeypatch.chdir(folder)
-        assert [opened.read(100, 1)[0] for store in stores for opened in (store, sent(store))] == [100] * 4
-    assert len(pickle.dumps(stores[0])) < 1000
-    assert str(stores[0].folder) == "../store"
+    monkeypatch.chdir("in")
+    assert [opened.read(100, 1)[0] for store in stores for opened in (store, sent(store))] == [100] * 4
+    assert (len(pickle.dumps(stores[0])) < 1000, str(stores[0].folder)) == (True, "../store")
 
 
 @pytest.mark.parametrize("fraction", [None, 0.4])
