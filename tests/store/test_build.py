@@ -18,22 +18,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import stores
 from support.commands import SAMPLES
 from support.processes import finish, no_space, running, wait_for
-from support.stores import (
-    EOT,
-    GPT2,
-    SHARD_BYTES,
-    build,
-    contents,
-    ids_of_corpus,
-    receipts_of,
-    stated,
-    stream_of,
-    temporaries,
-    write_files,
-    written_at,
-)  # fmt: skip
+from support.stores import EOT, GPT2, SHARD_BYTES, build, contents, stream_of, written_at
 from support.working import runs, workers_of
 
 from llmprep.choices import Building, Effort, Reading, Sharding, TextOptions
@@ -55,7 +43,7 @@ READING = Reading(effort=Effort(backend="tiktoken"))
 
 def test_the_store_is_the_corpus_encoded_whole(built: Path, corpus: Path) -> None:
     """The shards hold the ids of every document encoded whole; the manifest tells all, each name once, no place."""
-    ids, manifest, text = ids_of_corpus(), read_manifest(built), (built / "manifest.json").read_text()
+    ids, manifest, text = stores.ids_of_corpus(), read_manifest(built), (built / "manifest.json").read_text()
     assert stream_of(built) == ids
     assert len(manifest.shards) >= 5
     assert (manifest.n_tokens, manifest.n_special, manifest.n_documents) == (len(ids), 0, ids.count(EOT) + 1)
@@ -111,11 +99,11 @@ def test_progress_is_watched(corpus: Path, here: Path) -> None:
 def test_what_a_person_should_know_of_inputs_is_announced(here: Path) -> None:
     """Remarks come from the workers, each once, with of how many inputs it is true; no file keeps them."""
     files = {f"part-{number}": '{"text": "one two three"}\n' * 3 for number in range(5)} | {"p.gz": "no gzip"}
-    assert build(write_files(Path(), files), "s", 100).notes == [
+    assert build(stores.write_files(Path(), files), "s", 100).notes == [
         "part-0 (and 4 more): begins with a JSON object and is read as plain text; --field NAME reads its records",
         "p.gz: is not compressed, though its name says so; read as it is",
     ]
-    assert b"remarks" not in b"".join(receipts_of("s").values())
+    assert b"remarks" not in b"".join(stores.receipts_of("s").values())
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.999, 0.00001])
@@ -170,7 +158,7 @@ def test_a_worker_finds_what_was_planned(mine: Path) -> None:
 @pytest.mark.parametrize("step", range(6))
 def test_no_space_at_any_step_harms_nothing(step: int, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever file cannot be put in place, the plan, a shard, a receipt or the manifest, the next run ends well."""
-    paths = write_files(here, {"a.txt": "one two three", "b.txt": "four"})
+    paths = stores.write_files(here, {"a.txt": "one two three", "b.txt": "four"})
     build(paths, "expected", 10)
     answers: list[Any] = [*[os.replace] * step, no_space]
 
@@ -181,8 +169,8 @@ def test_no_space_at_any_step_harms_nothing(step: int, here: Path, monkeypatch: 
         patch.setattr(os, "replace", put)
         with pytest.raises(OutputError, match="no space left on the device"):
             build(paths, "s", 10)
-    assert (temporaries("s"), answers) == ([], [])
-    kept = dict(sorted(written_at("s").items())[: len(receipts_of("s"))])
+    assert (stores.temporaries("s"), answers) == ([], [])
+    kept = dict(sorted(written_at("s").items())[: len(stores.receipts_of("s"))])
     build(paths, "s", 10)
     assert contents("s") == contents("expected")
     assert written_at("s").items() >= kept.items()
@@ -205,21 +193,21 @@ def test_a_build_survives_kills_at_random_moments(built: Path, corpus: Path, her
         assert ended.code in (0, -signal.SIGKILL), ended
         now = written_at("s")
         assert {name: now.get(name) for name in finished} == finished
-        receipts = map(stated, Path("s/receipts").glob("0*.json"))
+        receipts = map(stores.stated, Path("s/receipts").glob("0*.json"))
         finished = {receipt["file"]: now[receipt["file"]] for receipt in receipts}
     build(corpus, "s")
     assert n_met > 0
-    assert (contents("s"), temporaries("s")) == (contents(built), [])
+    assert (contents("s"), stores.temporaries("s")) == (contents(built), [])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_build_ends_at_once_with_its_workers(number: signal.Signals, here: Path) -> None:
     """Ctrl-C (to all its processes), SIGTERM and SIGKILL end a build within seconds: no worker or temporary stays."""
-    write_files(here, {"long.txt": (SAMPLES / "story.txt").read_bytes() * 400})
+    stores.write_files(here, {"long.txt": (SAMPLES / "story.txt").read_bytes() * 400})
     options = ("--shard-bytes", "1000000", "--backend", "tiktoken", "--jobs", "2")
     with running("tokenize", "long.txt", "-o", "s/", *options, cwd=here) as process:
-        wait_for(lambda: receipts_of("s"), process)
+        wait_for(lambda: stores.receipts_of("s"), process)
         workers = workers_of(process.pid)
         code = -number if number == signal.SIGKILL else 128 + number
         started = time.monotonic()
@@ -229,5 +217,5 @@ def test_a_stopped_build_ends_at_once_with_its_workers(number: signal.Signals, h
         assert (ended.code, ended.stdout, len(workers)) == (code, b"", 2)
         assert ended.stderr == b"" or number == signal.SIGKILL  # then Python's tracker of semaphores has a word
         wait_for(lambda: not any(map(runs, workers)), seconds=3)
-    assert (temporaries("s"), Path("s/manifest.json").exists()) == ([], False)
+    assert (stores.temporaries("s"), Path("s/manifest.json").exists()) == ([], False)
     assert written_at("s")

@@ -12,7 +12,6 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from multiprocessing import util
@@ -23,18 +22,9 @@ from unittest.mock import Mock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import working
 from support.processes import finish, running, wait_for
 from support.stores import build, contents, receipts_of, write_files
-from support.working import (
-    end_at_once,
-    fail_with,
-    run_out_of_space,
-    runs,
-    tell_process,
-    tell_start,
-    work_long,
-    workers_of,
-)  # fmt: skip
 
 from llmprep.errors import DataError, UsageError, WorkerDiedError
 from llmprep.store.executors import InProcess
@@ -49,20 +39,20 @@ def test_local_processes_are_other_processes_and_end(tmp_path: Path) -> None:
     """Calls run in other processes, which leave the current folder and Ctrl-C alone; an error is tried once."""
     tally, flags = tmp_path / "tally", util._args_from_interpreter_flags()  # type: ignore[attr-defined]
     with local_processes(2) as executor:
-        workers = {executor.submit(tell_process).result() for _ in range(4)}
-        error = executor.submit(fail_with, "a.txt: bad").exception()
-        full = executor.submit(run_out_of_space, str(tally)).exception()
+        workers = {executor.submit(working.tell_process).result() for _ in range(4)}
+        error = executor.submit(working.fail_with, "a.txt: bad").exception()
+        full = executor.submit(working.run_out_of_space, str(tally)).exception()
         for worker in workers:
             os.kill(worker, signal.SIGINT)
-        assert executor.submit(tell_start).result() == (True, False)
-        assert executor.submit(tell_process).result() in workers
+        assert executor.submit(working.tell_start).result() == (True, False)
+        assert executor.submit(working.tell_process).result() in workers
     assert util._args_from_interpreter_flags() == flags  # type: ignore[attr-defined]
     assert os.getpid() not in workers
     assert 1 <= len(workers) <= 2
     assert (type(error), str(error)) == (DataError, "a.txt: bad")
     assert isinstance(full, OSError)
     assert (full.errno, full.filename, tally.read_text()) == (errno.ENOSPC, "/some/where", "x")
-    assert not any(map(runs, workers))
+    assert not any(map(working.runs, workers))
 
 
 @needs_proc
@@ -74,12 +64,12 @@ def test_an_error_ends_the_workers_at_once(tmp_path: Path) -> None:
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt), local_processes(2) as executor:  # noqa: PT012
         for _ in range(4):
-            executor.submit(work_long, str(tmp_path))
+            executor.submit(working.work_long, str(tmp_path))
         wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
-        workers = {*workers_of(os.getpid())} - {other.pid}
+        workers = {*working.workers_of(os.getpid())} - {other.pid}
         raise KeyboardInterrupt
     assert time.monotonic() - begun < 20
-    assert (len(workers), list(tmp_path.iterdir()), any(map(runs, workers))) == (2, [], False)
+    assert (len(workers), list(tmp_path.iterdir()), any(map(working.runs, workers))) == (2, [], False)
     assert other.is_alive()
     other.kill()
     other.join()
@@ -88,8 +78,8 @@ def test_an_error_ends_the_workers_at_once(tmp_path: Path) -> None:
 def test_a_death_of_a_process_is_one_calls() -> None:
     """When a process dies, its call fails, those of the others do not, and another process takes its place."""
     with local_processes(2) as workers:
-        dying = workers.submit(end_at_once)
-        others = [workers.submit(tell_process) for _ in range(6)]
+        dying = workers.submit(working.end_at_once)
+        others = [workers.submit(working.tell_process) for _ in range(6)]
         assert isinstance(dying.exception(), WorkerDiedError)
         assert all(future.result() for future in others)
 
@@ -111,43 +101,34 @@ def jobs(count: int) -> list[Any]:
     return [Mock(number=number) for number in range(count)]
 
 
-die = Mock(side_effect=WorkerDiedError("a process was terminated abruptly"))
-
-
-def answering(answer: Callable[[int], Future[Any]], slots: int = 1) -> Any:
-    """Workers that answer a job by its number."""
-    return Mock(slots=slots, submit=lambda _, job: answer(job.number))
-
-
 @given(count=st.integers(0, 12), deaths=st.dictionaries(st.integers(0, 11), st.integers(0, 3), max_size=6))
 def test_each_job_is_done_once_or_one_is_named(count: int, deaths: dict[int, int]) -> None:
     """A job whose worker dies once is done all the same, and once; the first whose worker dies twice is named."""
     done: list[int] = []
     left = Counter(deaths)
+    die = Mock(side_effect=WorkerDiedError("a process was terminated abruptly"))
 
     def answer(number: int) -> Future[Any]:
         left[number] -= 1
-        return InProcess().submit(tell_process if left[number] < 0 else die)
+        return InProcess().submit(working.tell_process if left[number] < 0 else die)
 
     twice = [number for number in range(count) if deaths.get(number, 0) > 1]
     expected = pytest.raises(WorkerDiedError, match=f"^shard {min(twice)}: its worker died twice") if twice else None
     with expected or nullcontext():
-        run_jobs(jobs(count), answering(answer), lambda job, _: done.append(job.number))
+        run_jobs(
+            jobs(count), Mock(slots=1, submit=lambda _, job: answer(job.number)), lambda job, _: done.append(job.number)
+        )
     assert len(set(done)) == len(done)
     assert set(done) >= {number for number in range(count) if not (twice and deaths.get(number))}
 
 
 def test_a_jobs_own_error_is_not_tried_again() -> None:
     """An error that a job raises, as of a bad file, is raised at once and as it is; an interrupt is no result."""
-    seen: list[int] = []
-
-    def answer(number: int) -> Future[Any]:
-        seen.append(number)
-        return InProcess().submit(fail_with, "bad.txt: not valid UTF-8")
-
+    workers = Mock(slots=1)
+    workers.submit.return_value = InProcess().submit(working.fail_with, "bad.txt: not valid UTF-8")
     with pytest.raises(DataError, match=r"^bad\.txt: not valid UTF-8$"):
-        run_jobs(jobs(5), answering(answer), lambda *_: None)
-    assert seen == [0]
+        run_jobs(jobs(5), workers, lambda *_: None)
+    assert workers.submit.call_count == 1
     with pytest.raises(KeyboardInterrupt):
         InProcess().submit(Mock(side_effect=KeyboardInterrupt))
 
@@ -157,13 +138,13 @@ def test_two_jobs_are_in_flight_for_each_worker() -> None:
     futures: list[Future[Any]] = []
     in_flight: list[int] = []
 
-    def answer(_: int) -> Future[Any]:
+    def answer(*_: object) -> Future[Any]:
         futures.append(threads.submit(time.sleep, 0.001))
         in_flight.append(sum(not future.done() for future in futures))
         return futures[-1]
 
     with ThreadPoolExecutor(1) as threads:
-        run_jobs(jobs(21), answering(answer, slots=2), lambda *_: None)
+        run_jobs(jobs(21), Mock(slots=2, submit=answer), lambda *_: None)
     assert (max(in_flight), len(futures)) == (4, 21)
 
 
