@@ -1,16 +1,10 @@
-"""Promises of the start: only what computes with torch imports torch, and the current folder's modules are never run.
-
-A small file costs tenths of a second. Times are ratios to ``import torch`` in the same Python, measured in turn, so
-that they hold on any machine.
-"""
+"""Promises of the start: only what needs torch imports it, and the current folder's modules are never run."""
 
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,29 +61,6 @@ def test_public_names_load_what_they_need(use: str, needed: set[str], tmp_path: 
     assert set(loaded.split()) & {"torch", "rich", "tiktoken"} == needed
 
 
-LIMITS = {"--help": 0.15, "window {} --max-length 4 --stride 4": 0.35, "pairs {}": 0.35}
-
-
-@pytest.mark.slow
-def test_a_small_file_costs_a_part_of_importing_torch(story: Path, tmp_path: Path) -> None:
-    """``--help`` costs at most 0.15 of ``import torch``, and windowing or showing a short story at most 0.35."""
-    commands = [["-c", "import torch"], *(["-m", "llmprep", *line.format(story).split()] for line in LIMITS)]
-
-    def seconds(command: Sequence[str]) -> float:
-        begun = time.perf_counter()
-        errors(tmp_path, PYTHON, *command)
-        return time.perf_counter() - begun
-
-    for _ in range(3):
-        rounds = [[*map(seconds, commands)] for _ in range(6)]  # in turn, so that a busy moment hits all alike
-        torch_time, *own = map(statistics.median, zip(*rounds[1:], strict=True))  # the first only warms the caches
-        ratios = {line: taken / torch_time for line, taken in zip(LIMITS, own, strict=True)}
-        too_slow = {line: ratio for line, ratio in ratios.items() if ratio > LIMITS[line]}
-        if not too_slow:
-            break
-    assert too_slow == {}
-
-
 OTHERS = {"llmprep", "numpy", "tiktoken", "regex", "rich", "typer", "click", "gigatoken", "torch", "pyarrow", "ray"}
 MODULE, COMMAND = (PYTHON, "-m", "llmprep"), (str(Path(PYTHON).parent / "llmprep"),)
 
@@ -129,6 +100,7 @@ def test_a_checkout_that_is_not_installed_has_workers_too(story: Path, tmp_path:
     assert errors(ROOT, PYTHON, "-S", "-m", "llmprep", *line, paths=installed) == []
 
 
+# a library, what it does when it is imported, and the reason that is shown; the last one stays loaded
 BROKEN = [
     ("typer", "raise SyntaxError('not for this Python')", "not for this Python;"),
     ("numpy", "raise RuntimeError", "RuntimeError;"),
@@ -136,7 +108,6 @@ BROKEN = [
     ("torch", "raise ImportError('failed to map segment from shared object')", ""),
     ("torch", "", "cannot import name 'Tensor' from 'torch'"),
 ]
-"""A library, what it does when it is imported, and the reason that is shown; the last one stays loaded."""
 
 
 def test_a_library_that_cannot_be_loaded_is_named(story: Path, tmp_path: Path) -> None:
