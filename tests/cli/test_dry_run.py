@@ -61,11 +61,10 @@ def test_a_dry_run_as_json(call: Call, tmp_path: Path) -> None:
     (tmp_path / name).write_text("one two")
     value = call("tokenize", name, "-o", "x.pt", "--dry-run", "--json").value
     lines = call("tokenize", name, "-o", "\x1b[0m.pt", "--dry-run").lines
-    estimate = value.pop("estimate")
-    inert = r"a\x1b[31m\n.txt"
-    assert value == {"command": "dry-run", "inputs": [{"name": inert, "bytes": 7}], "output": "x.pt"}
+    estimate, inert = value.pop("estimate"), r"a\x1b[31m\n.txt"
     known = {"n_bytes": 7, "n_unsized": 0, "tokens": 2, "low": 2, "high": 2, "output_bytes": 16}
     assert estimate == known | {key: estimate[key] for key in ("seconds", "minutes")}
+    assert value == {"command": "dry-run", "inputs": [{"name": inert, "bytes": 7}], "output": "x.pt"}
     assert lines[0] == f"    7 bytes {inert}"
     assert lines[3].startswith(r"would write \x1b[0m.pt, ")
 

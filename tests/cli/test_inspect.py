@@ -104,7 +104,7 @@ def test_a_flipped_bit_of_a_files_content_is_found(name: str, made: Path, call: 
 
 
 def test_statements_that_do_not_hold_are_named(made: Path, call: Call) -> None:
-    """A file whose checksums hold but whose ids, counts, hash or windows are not what it states is refused."""
+    """A file whose checksums hold but whose ids, counts, hash, windows or meta are not as they should is refused."""
     tokens, dense = (torch.load(made / name, weights_only=True) for name in ("tokens.pt", "dense.pt"))
     ids, inputs, targets = tokens["token_ids"], dense["input_ids"], dense["target_ids"]
     count = len(inputs)
@@ -129,13 +129,8 @@ def test_statements_that_do_not_hold_are_named(made: Path, call: Call) -> None:
     for line, values in wrong.items():
         torch.save(values, "wrong.pt")
         check_error(call("inspect", "wrong.pt", "--verify", "--json"), 4, f"wrong.pt: {line}...")
-
-
-def test_files_of_others_are_refused(made: Path, call: Call) -> None:
-    """A .pt file without meta is none of llmprep's, and one whose meta is not what llmprep writes is refused."""
-    tokens = torch.load(made / "tokens.pt", weights_only=True)
     for meta in ({}, {"kind": 3, "options": 4}, "text", {**tokens["meta"], "sources": [1]}):
-        torch.save({"token_ids": tokens["token_ids"], "meta": meta}, "other.pt")
+        torch.save({"token_ids": ids, "meta": meta}, "other.pt")
         check_error(call("inspect", "other.pt"), 4, "other.pt: ...")
 
 

@@ -43,20 +43,16 @@ def test_commands_load_what_they_need(story: Path, tmp_path: Path) -> None:
     assert set(loaded[-1].split()) - {"gigatoken"} == {"numpy", "tiktoken"}  # what was ever loaded is in the last list
 
 
-@pytest.mark.parametrize("arguments", [["-m", "llmprep", "--version"], ["-c", "import llmprep"]], ids=" ".join)
-def test_the_package_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
-    """Neither the way to the command line nor the bare package needs anything heavy, as Python itself lists imports."""
-    lines = errors(tmp_path, PYTHON, "-X", "importtime", *arguments)
-    names = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
-    assert ("llmprep" in names, names & HEAVY) == (True, set())
-
-
 @pytest.mark.parametrize(
     ("use", "needed"),
-    [("encode_text('a')", {"tiktoken"}), pytest.param("create_dataloader", {"torch"}, marks=pytest.mark.slow)],
+    [
+        ("__version__", set()),
+        ("encode_text('a')", {"tiktoken"}),
+        pytest.param("create_dataloader", {"torch"}, marks=pytest.mark.slow),
+    ],
 )
 def test_public_names_load_what_they_need(use: str, needed: set[str], tmp_path: Path) -> None:
-    """A public name is imported on first use, and takes along no more than it needs."""
+    """The bare package loads nothing heavy; a public name is imported on first use, with no more than it needs."""
     (loaded,) = errors(tmp_path, PYTHON, "-c", f"import sys, llmprep; llmprep.{use}; {LOADED}")
     assert set(loaded.split()) & {"torch", "rich", "tiktoken"} == needed
 
