@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.refusals import tree
-from support.stores import build, write_files
+from support.stores import build, contents, temporaries, write_files
 
 from llmprep.errors import FileFormatError, OutputError, UsageError
 from llmprep.store.folder import is_store
@@ -69,10 +69,17 @@ def test_a_store_is_known_by_its_plan_or_its_manifest(store: Path) -> None:
     assert is_store(store)
     assert not any(map(is_store, ("none", "store/plan.json", "a\0b", "x" * 300)))
     write_files(Path("texts"), dict.fromkeys(("manifest.json", "plan.json", "receipts/a.txt"), '{"name": "an app"}'))
-    Path("real").mkdir()
-    Path("link").symlink_to("real")  # whoever names a link as the folder means the one that it leads to
-    build("texts", "link")
-    assert (read_manifest(Path("real")).n_documents, Path("link").is_symlink()) == (3, True)
+    build("texts", "s")
+    assert read_manifest(Path("s")).n_documents == 3
+
+
+def test_the_folder_may_be_a_link_or_hold_what_a_run_left(built: Path, corpus: Path, here: Path) -> None:
+    """A link as the folder means the one it leads to, where a run may have been killed before it wrote its plan."""
+    left = {"receipts/.llmprep-0.tmp": "", ".lock": "process 1 on nowhere\n", ".llmprep-0.tmp": "the plan's first h"}
+    write_files(Path("real"), left)
+    Path("link").symlink_to("real")
+    build(corpus, "link")
+    assert (contents("real"), temporaries("real"), Path("link").is_symlink()) == (contents(built), [], True)
 
 
 REFUSED: dict[str, tuple[str, str, type[Exception], str]] = {
