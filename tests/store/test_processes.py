@@ -96,11 +96,6 @@ def test_a_signal_while_workers_start_leaves_nothing_and_no_word(story: Path, tm
         assert ended.stderr == b"", milliseconds
 
 
-def jobs(count: int) -> list[Any]:
-    """Jobs of which only the number matters."""
-    return [Mock(number=number) for number in range(count)]
-
-
 @given(count=st.integers(0, 12), deaths=st.dictionaries(st.integers(0, 11), st.integers(0, 3), max_size=6))
 def test_each_job_is_done_once_or_one_is_named(count: int, deaths: dict[int, int]) -> None:
     """A job whose worker dies once is done all the same, and once; the first whose worker dies twice is named."""
@@ -114,10 +109,9 @@ def test_each_job_is_done_once_or_one_is_named(count: int, deaths: dict[int, int
 
     twice = [number for number in range(count) if deaths.get(number, 0) > 1]
     expected = pytest.raises(WorkerDiedError, match=f"^shard {min(twice)}: its worker died twice") if twice else None
+    workers = Mock(slots=1, submit=lambda _, job: answer(job.number))
     with expected or nullcontext():
-        run_jobs(
-            jobs(count), Mock(slots=1, submit=lambda _, job: answer(job.number)), lambda job, _: done.append(job.number)
-        )
+        run_jobs([Mock(number=number) for number in range(count)], workers, lambda job, _: done.append(job.number))
     assert len(set(done)) == len(done)
     assert set(done) >= {number for number in range(count) if not (twice and deaths.get(number))}
 
@@ -127,7 +121,7 @@ def test_a_jobs_own_error_is_not_tried_again() -> None:
     workers = Mock(slots=1)
     workers.submit.return_value = InProcess().submit(working.fail_with, "bad.txt: not valid UTF-8")
     with pytest.raises(DataError, match=r"^bad\.txt: not valid UTF-8$"):
-        run_jobs(jobs(5), workers, lambda *_: None)
+        run_jobs([Mock()] * 5, workers, lambda *_: None)
     assert workers.submit.call_count == 1
     with pytest.raises(KeyboardInterrupt):
         InProcess().submit(Mock(side_effect=KeyboardInterrupt))
@@ -144,7 +138,7 @@ def test_two_jobs_are_in_flight_for_each_worker() -> None:
         return futures[-1]
 
     with ThreadPoolExecutor(1) as threads:
-        run_jobs(jobs(21), Mock(slots=2, submit=answer), lambda *_: None)
+        run_jobs([Mock()] * 21, Mock(slots=2, submit=answer), lambda *_: None)
     assert (max(in_flight), len(futures)) == (4, 21)
 
 
