@@ -71,7 +71,6 @@ FILES = ["tokenize", "window", "embed"]
 TEXT = {"a.txt": "one two three four five six seven"}
 NO_FILE = "--count and --ids write no file and exclude each other; leave out the rest"
 FOLDER = "new/: is the name of a folder, and this writes a file; name a file in it"
-FRACTION = "must be larger than 0 and smaller than 1"
 WRONG = "Invalid value for"
 
 # arguments -> the line; three dots stand for any text
@@ -80,7 +79,7 @@ USAGE = {
     "window": "Missing argument 'FILE...'; name a text, or - for standard input",
     "window a.txt --max 4": "No such option: --max...",  # so that a later version's options cannot change its meaning
     "window a.txt --special maybe": f"{WRONG} '--special': 'maybe' is not one of 'allow', 'text', 'error'; see ...",
-    "window a.txt --val-fraction nan": f"--val-fraction nan: {FRACTION}",
+    "window a.txt --val-fraction nan": "--val-fraction nan: must be larger than 0 and smaller than 1",
     "window a.txt --val-fraction 0.5 -o -": "--val-fraction writes two files; name them with -o, not -",
     "embed a.txt --seed -1": f"{WRONG} '--seed': -1 is not in the range 0<=x<=18446744073709551615; see ...",
     "tokenize - - -o b.pt": "-: standard input can be read only once",

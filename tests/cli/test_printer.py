@@ -1,8 +1,7 @@
 """Promises of what commands print, besides the words: files and words keep apart, terminals get colours and no more.
 
-Last, of the words: a golden file is a session in a folder of texts: commands after ``$``, each with its standard
-output, its standard error after ``2>`` and, if it is not 0, its exit code; then the files that are new.
-``UPDATE_GOLDEN=1`` writes it anew.
+Last, of the words: a golden file is a session in a folder of texts, each command with what it prints, standard error
+after ``2>``, and its exit code if that is not 0; then the files that are new.
 """
 
 from __future__ import annotations

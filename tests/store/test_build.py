@@ -152,9 +152,6 @@ def test_a_worker_finds_what_was_planned(mine: Path) -> None:
     assert not written_at("s")
 
 
-# --- stopped ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("step", range(6))
 def test_no_space_at_any_step_harms_nothing(step: int, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever file cannot be put in place, the plan, a shard, a receipt or the manifest, the next run ends well."""

@@ -96,7 +96,6 @@ def test_the_folder_may_be_a_link_or_hold_what_a_run_left(built: Path, corpus: P
 
 REFUSED: dict[str, tuple[str, str, type[Exception], str]] = {
     "a file for a folder": ("t.txt", "t.txt", UsageError, "t.txt: is a file; a token store is a folder"),
-    "inside the input": ("in", "in/s/", UsageError, "in/s: lies inside the input in; name a folder elsewhere"),
     "a folder in use": ("t.txt", "in/", OutputError, "in/: has other things in it (a.txt, ...); name a new folder"),
     "a link to nothing": ("t.txt", "link/", OutputError, "link/: is a link to nothing; make the folder that it leads"),
     "a pattern that finds the store": (
@@ -118,8 +117,6 @@ def test_what_makes_no_store_is_refused(path: str, folder: str, error: type[Exce
         build(path, folder, restart=True)
     assert tree(Path()) == before
 
-
-# --- the lock --------------------------------------------------------------------------------------
 
 HOST = socket.gethostname()
 SIZED = ("--shard-bytes", str(SHARD_BYTES), "--jobs", "1")

@@ -69,19 +69,12 @@ files = st.one_of(
     st.tuples(st.just(".txt.gz"), texts.map(lambda text: gzip.compress(text.encode(), mtime=0))),
 )
 text_options = st.builds(
-    TextOptions,
-    newlines=st.sampled_from(["universal", "keep"]),
-    separator=st.sampled_from(["eot", "none"]),
-    special=st.sampled_from(["allow", "text"]),
+    TextOptions, *(st.sampled_from(values) for values in (["universal", "keep"], ["eot", "none"], ["allow", "text"]))
 )
 
 
 @settings(max_examples=40)
-@given(
-    contents=st.lists(files, min_size=1, max_size=5),
-    shard_bytes=st.integers(1, 20) | st.integers(1, 1000),
-    options=text_options,
-)
+@given(st.lists(files, min_size=1, max_size=5), st.integers(1, 20) | st.integers(1, 1000), text_options)
 def test_shards_join_to_the_one_stream(contents: list[Contents], shard_bytes: int, options: TextOptions) -> None:
     """For any files, options and size of shards, the shards' ids in order are the single stream's ids."""
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +98,7 @@ FIRST: list[list[Contents]] = [
 
 @pytest.mark.parametrize("before", FIRST)
 def test_the_first_document_has_no_separator(before: list[Contents], tmp_path: Path) -> None:
-    """Whatever files without text come first and wherever shards end, the first text's ids do; alone, there is no plan."""
+    """Whatever files without text come first and wherever shards end, the first text does; alone they have no plan."""
     paths = write(tmp_path, *before, (".txt", b"ab"), *before, (".txt", b"c d"))
     first, second = (read(find_sources([paths[number]])) for number in (len(before), -1))
     for shard_bytes in (1, 2, 3, 5, 8, 13, 30, 1000):

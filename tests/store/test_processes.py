@@ -142,8 +142,6 @@ def test_two_jobs_are_in_flight_for_each_worker() -> None:
     assert (max(in_flight), len(futures)) == (4, 21)
 
 
-# --- Ray -------------------------------------------------------------------------------------------
-
 ON_RAY = ("tokenize", "--executor", "ray", "--backend", "tiktoken")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import numpy.typing as npt
@@ -158,13 +159,9 @@ def test_documents_after_gaps_that_are_not_known_are_not_numbered() -> None:
 
 def test_a_large_file_is_not_read_at_once() -> None:
     """However long the stretch is that a window lies in, it is looked through in parts."""
-    asked: list[int] = []
-
-    def read(first: int, count: int) -> npt.NDArray[np.int64]:
-        asked.append(count)
-        return np.full(min(count, 5_000_000 - first), 64)
-
+    read = Mock(side_effect=lambda first, count: np.full(min(count, 5_000_000 - first), 64))
     stretch = Stretch("large.txt", 0, 5_000_000, 0, 5_000_000, 0, 0, 1, 0)
     (place,) = find_places(read, [stretch], 4_000_000, 10, TABLE, EOT)
+    asked = [call.args[1] for call in read.call_args_list]
     assert (place.begin, place.end, place.exact) == (4_000_000, 4_000_010, True)
     assert (max(asked) <= 1 << 20, sum(asked)) == (True, 5_000_000)
