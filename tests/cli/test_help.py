@@ -28,7 +28,7 @@ def test_help_lists_every_command(call: Call) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_and_option_is_explained(call: Call, command: str) -> None:
-    """README and the help say what a command is for; each option has words and the form of its value."""
+    """README and help say what a command is for; each option has words and a form; up to three examples come last."""
     text = call(command, "--help").stdout.decode()
     assert f"llmprep {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert re.match(rf"Usage: llmprep {command} \[OPTIONS\] .*\n\n  [A-Z][^:]{{20,}}\.\n\n", text)
@@ -37,13 +37,7 @@ def test_every_command_and_option_is_explained(call: Call, command: str) -> None
         if parameter.param_type_name == "option":
             value = "" if parameter.is_flag else r" ([A-Z/]+|<[\w|]+>)"
             assert re.search(rf"\n  (-\w, )?{max(parameter.opts, key=len)}{value}(  |\n)", text), parameter.name
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_ends_with_examples(call: Call, command: str) -> None:
-    """The last lines of a command's help are up to three examples, with options that there are."""
-    *_, last = call(command, "--help").stdout.decode().split("\n\n")
-    examples = [shlex.split(line) for line in re.findall(rf"llmprep {command} [^|\n]*", last)]
+    examples = [shlex.split(line) for line in re.findall(rf"llmprep {command} [^|\n]*", text.split("\n\n")[-1])]
     known = {name for parameter in parameters(command) for name in parameter.opts}
     assert 1 <= len(examples) <= 3
     assert [word for words in examples for word in words if re.match("--?[a-z]", word) and word not in known] == []

@@ -97,13 +97,11 @@ def build(
     val_fraction: float | None = None,
     options: TextOptions | None = None,
     encoding: str | None = None,
-    field: str | None = None,
     **building: Any,
 ) -> Build:
     """Build a store in this process, unless ``building`` says otherwise."""
     notes: list[str] = []
-    effort = Effort(backend="tiktoken")
-    reading = Reading(encoding, options, text_field=field, effort=effort, announce=notes.append)
+    reading = Reading(encoding, options, effort=Effort(backend="tiktoken"), announce=notes.append)
     built = build_store(paths, folder, reading, Sharding(shard_bytes, val_fraction), Building(**building))
     return Build(built, notes)
 
