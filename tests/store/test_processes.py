@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import nullcontext
 from multiprocessing import util
 from pathlib import Path
@@ -117,7 +117,7 @@ def test_each_job_is_done_once_or_one_is_named(count: int, deaths: dict[int, int
 
 
 def test_a_jobs_own_error_is_not_tried_again() -> None:
-    """An error that a job raises, as of a bad file, is raised at once and as it is; an interrupt is no result."""
+    """An error that a job raises, as of a bad file, is raised before more are begun; an interrupt is no result."""
     workers = Mock(slots=1)
     workers.submit.return_value = InProcess().submit(working.fail_with, "bad.txt: not valid UTF-8")
     with pytest.raises(DataError, match=r"^bad\.txt: not valid UTF-8$"):
@@ -125,21 +125,6 @@ def test_a_jobs_own_error_is_not_tried_again() -> None:
     assert workers.submit.call_count == 1
     with pytest.raises(KeyboardInterrupt):
         InProcess().submit(Mock(side_effect=KeyboardInterrupt))
-
-
-def test_two_jobs_are_in_flight_for_each_worker() -> None:
-    """Jobs are handed out a few at a time, however many there are: one to work on, one to go on with."""
-    futures: list[Future[Any]] = []
-    in_flight: list[int] = []
-
-    def answer(*_: object) -> Future[Any]:
-        futures.append(threads.submit(time.sleep, 0.001))
-        in_flight.append(sum(not future.done() for future in futures))
-        return futures[-1]
-
-    with ThreadPoolExecutor(1) as threads:
-        run_jobs([Mock()] * 21, Mock(slots=2, submit=answer), lambda *_: None)
-    assert (max(in_flight), len(futures)) == (4, 21)
 
 
 ON_RAY = ("tokenize", "--executor", "ray", "--backend", "tiktoken")
