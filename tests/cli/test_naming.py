@@ -14,7 +14,7 @@ from support.reference import encode
 def write(name: str, text: str, seconds: int) -> None:
     """Write a text that was last changed so many seconds after now, in a folder that was last changed long ago."""
     path = Path(f"{name}text" if name.endswith("/") else name)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     os.utime(path, (path.stat().st_mtime + seconds,) * 2)
     if path.parent != Path():
