@@ -61,11 +61,10 @@ def test_a_dry_run_as_json(call: Call, tmp_path: Path) -> None:
     (tmp_path / name).write_text("one two")
     value = call("tokenize", name, "-o", "x.pt", "--dry-run", "--json").value
     lines = call("tokenize", name, "-o", "\x1b[0m.pt", "--dry-run").lines
-    estimate = value.pop("estimate")
-    inert = r"a\x1b[31m\n.txt"
-    assert value == {"command": "dry-run", "inputs": [{"name": inert, "bytes": 7}], "output": "x.pt"}
+    estimate, inert = value.pop("estimate"), r"a\x1b[31m\n.txt"
     known = {"n_bytes": 7, "n_unsized": 0, "tokens": 2, "low": 2, "high": 2, "output_bytes": 16}
     assert estimate == known | {key: estimate[key] for key in ("seconds", "minutes")}
+    assert value == {"command": "dry-run", "inputs": [{"name": inert, "bytes": 7}], "output": "x.pt"}
     assert lines[0] == f"    7 bytes {inert}"
     assert lines[3].startswith(r"would write \x1b[0m.pt, ")
 
@@ -74,17 +73,13 @@ def test_a_dry_run_as_json(call: Call, tmp_path: Path) -> None:
     ("line", "code", "message"),
     [
         ("tokenize missing.txt -o x.pt", 1, "missing.txt: no such file or directory"),
-        ("tokenize a.txt -o none/x.pt", 1, "none/x.pt: there is no folder none"),
         ("tokenize a.txt -o a.txt", 2, "a.txt: is also an input"),
         ("tokenize a.txt -o empty.txt", 6, "empty.txt: exists and is not a .pt file"),
         ("tokenize a.txt --encoding gpt22", 5, "--encoding gpt22: unknown"),
-        ("tokenize a.txt --encoding o200k_base --dtype uint16", 2, "--dtype uint16: holds ids up to 65535, "),
         ("window a.txt --max-length 1 --encoding o200k_base --dtype uint16", 2, "--dtype uint16: holds ids up to "),
         ("window a.txt a.txt.gz -o x.pt --max-length 9", 3, "2 inputs: 5 tokens give no window of max_length 9; "),
-        ("window a.txt --max-length 1 --val-fraction 0.5", 3, "a.txt (train): 1 tokens give no window of max_length 1"),
         ("window a.txt.gz --max-length 1 --val-fraction 0.4", 3, "a.txt.gz (val): 0 tokens give no window of "),
         ("tokenize empty.txt", 3, "empty.txt: empty: 0 tokens"),
-        ("window empty.txt --max-length 1", 3, "empty.txt: empty: 0 tokens"),
         ("tokenize a.jsonl --field none", 3, "a.jsonl: line 1"),
     ],
 )

@@ -1,15 +1,18 @@
-"""Promises of the help: every command and option is explained, and no value is taken for one that was not given."""
+"""Promises of the help: every command and option is explained, and no value is taken for one that was not given.
+
+Last, of wrong calls: what makes no sense, and what is not there, is one line that says so.
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.app import COMMANDS, parameters
-from support.commands import ROOT, Call, Ended
+from support.commands import ROOT, Call, Ended, Run
+from support.refusals import Refusal, check_refusal, each_row
 
 from llmprep import __version__
 
@@ -25,7 +28,7 @@ def test_help_lists_every_command(call: Call) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_and_option_is_explained(call: Call, command: str) -> None:
-    """README and the help say what a command is for; each option has words and the form of its value."""
+    """README and help say what a command is for; each option has words and a form; up to three examples come last."""
     text = call(command, "--help").stdout.decode()
     assert f"llmprep {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert re.match(rf"Usage: llmprep {command} \[OPTIONS\] .*\n\n  [A-Z][^:]{{20,}}\.\n\n", text)
@@ -34,25 +37,19 @@ def test_every_command_and_option_is_explained(call: Call, command: str) -> None
         if parameter.param_type_name == "option":
             value = "" if parameter.is_flag else r" ([A-Z/]+|<[\w|]+>)"
             assert re.search(rf"\n  (-\w, )?{max(parameter.opts, key=len)}{value}(  |\n)", text), parameter.name
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_ends_with_examples(call: Call, command: str) -> None:
-    """The last lines of a command's help are up to three examples, with options that there are."""
-    *_, last = call(command, "--help").stdout.decode().split("\n\n")
-    examples = [shlex.split(line) for line in re.findall(rf"llmprep {command} [^|\n]*", last)]
+    examples = [shlex.split(line) for line in re.findall(rf"llmprep {command} [^|\n]*", text.split("\n\n")[-1])]
     known = {name for parameter in parameters(command) for name in parameter.opts}
     assert 1 <= len(examples) <= 3
     assert [word for words in examples for word in words if re.match("--?[a-z]", word) and word not in known] == []
 
 
-def takes_text(parameter: Any) -> bool:
-    """Tell an option or argument that takes text from flags; --around has an error of its own."""
-    return parameter.param_type_name == "argument" or not (parameter.is_flag or "--around" in parameter.opts)
-
-
-GIVEN = {(max(p.opts, key=len), p.help): command for command in COMMANDS for p in parameters(command) if takes_text(p)}
-"""Each option and argument, with its help, and a command that has it."""
+GIVEN = {
+    (max(parameter.opts, key=len), parameter.help): command
+    for command in COMMANDS
+    for parameter in parameters(command)
+    if not (getattr(parameter, "is_flag", False) or "--around" in parameter.opts)  # that has an error of its own
+}
+"""Each option and argument that takes text, with its help, and a command that has it."""
 
 
 @pytest.mark.parametrize(("name", "words"), GIVEN, ids=lambda value: str(value)[:24])
@@ -62,3 +59,61 @@ def test_an_empty_value_is_refused(call: Call, name: str, words: str) -> None:
     assert (ended.code, ended.stdout) == (2, b"")
     assert re.fullmatch(r"llmprep: error: Invalid value for .*(is empty|'').*\n", ended.stderr.decode())
     assert list(Path().iterdir()) == []
+
+
+FILES = ["tokenize", "window", "embed"]
+TEXT = {"a.txt": "one two three four five six seven"}
+NO_FILE = "--count and --ids write no file and exclude each other; leave out the rest"
+FOLDER = "new/: is the name of a folder, and this writes a file; name a file in it"
+WRONG = "Invalid value for"
+
+# arguments -> the line; three dots stand for any text
+USAGE = {
+    "frobnicate": "No such command 'frobnicate'; see llmprep --help",
+    "window": "Missing argument 'FILE...'; name a text, or - for standard input",
+    "window a.txt --max 4": "No such option: --max...",  # so that a later version's options cannot change its meaning
+    "window a.txt --special maybe": f"{WRONG} '--special': 'maybe' is not one of 'allow', 'text', 'error'; see ...",
+    "window a.txt --val-fraction nan": "--val-fraction nan: must be larger than 0 and smaller than 1",
+    "window a.txt --val-fraction 0.5 -o -": "--val-fraction writes two files; name them with -o, not -",
+    "embed a.txt --seed -1": f"{WRONG} '--seed': -1 is not in the range 0<=x<=18446744073709551615; see ...",
+    "tokenize - - -o b.pt": "-: standard input can be read only once",
+    "tokenize *.txt": "a pattern has no name; name the output with -o",
+    "tokenize a.txt --count --ids": NO_FILE,
+    "tokenize a.txt --ids --shard-bytes 9": NO_FILE,
+    "tokenize a.txt -o s/ --force": "--force: a token store is not replaced; --restart starts a begun one over",
+    "pairs a.txt --force": "--force: goes with -o",
+    "pairs a.txt -o new/": FOLDER,
+    "window a.txt -o new/ --val-fraction 0.5": FOLDER,
+    "embed a.txt --save-weights new/": FOLDER,
+    "embed a.txt -o x.pt --save-weights x.pt": "--save-weights x.pt: is also the output; name another file",
+    "embed a.txt --weights w.pt --order ch02": (
+        "--order ch02: --weights has both tables and nothing is shuffled; leave it out"
+    ),
+}
+OTHERS = {
+    "window a.txt --max-length 5 --val-fraction 0.1 --json": (3, "a.txt (val): 0 tokens give no window ..."),
+    "tokenize a.txt --encoding GPT-4o": (5, "--encoding GPT-4o: unknown; did you mean gpt-4o or ...?"),
+}
+CALLS = {arguments: Refusal(TEXT, arguments, 2, line) for arguments, line in USAGE.items()}
+CALLS |= {arguments: Refusal(TEXT, arguments, *wanted) for arguments, wanted in OTHERS.items()}
+SEVERAL = "2 inputs go into one file; name the output with -o"
+UNNAMED = "standard input has no name; name the output with -o"
+CALLS |= {
+    "several inputs without -o": Refusal(TEXT, "a.txt a.txt", 2, SEVERAL, commands=FILES),
+    "standard input without -o": Refusal(TEXT, "-", 2, UNNAMED, commands=FILES),
+    "quiet": Refusal(TEXT, "none.txt -q", 1, "none.txt: no such file or directory", commands=COMMANDS),
+}
+
+
+@each_row(CALLS)
+def test_a_wrong_call_is_refused(refusal: Refusal, call: Call) -> None:
+    """A call that makes no sense, or an option that this run does not use, gets a line that says so, also with -q."""
+    check_refusal(call, refusal)
+
+
+def test_debug_shows_the_traceback(call: Call, llmprep: Run) -> None:
+    """With LLMPREP_DEBUG=1, and only then, an error shows where it was raised."""
+    debug = llmprep("tokenize", "missing.txt", env={"LLMPREP_DEBUG": "1"})
+    assert (debug.returncode, debug.stderr[:9]) == (1, b"Traceback")
+    assert b"InputError: missing.txt" in debug.stderr
+    assert b"Traceback" not in call("tokenize", "missing.txt").stderr

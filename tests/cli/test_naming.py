@@ -14,7 +14,7 @@ from support.reference import encode
 def write(name: str, text: str, seconds: int) -> None:
     """Write a text that was last changed so many seconds after now, in a folder that was last changed long ago."""
     path = Path(f"{name}text" if name.endswith("/") else name)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     os.utime(path, (path.stat().st_mtime + seconds,) * 2)
     if path.parent != Path():
@@ -38,7 +38,6 @@ def made() -> dict[str, bytes]:
 def test_what_was_made_from_others_is_kept(call: Call, command: str, first: str, second: str, reason: str) -> None:
     """Two inputs that give one name do not replace each other's file, unless -o or --force says so."""
     for name, text in ((first, "one two three four five six"), (second, "six five four three two one")):
-        Path(name).parent.mkdir(exist_ok=True)
         write(name, text, -10)
     assert call(*command.split(), first).code == 0
     before = made()

@@ -1,16 +1,24 @@
-"""Promises of what commands print, besides the words: files and words keep apart, terminals get colours and no more."""
+"""Promises of what commands print, besides the words: files and words keep apart, terminals get colours and no more.
+
+Last, of the words: a golden file is a session in a folder of texts, each command with what it prints, standard error
+after ``2>``, and its exit code if that is not 0; then the files that are new.
+"""
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support.commands import Call, Ended, Run, clean_environment
+from support.commands import SAMPLES, Call, Ended, Run, clean_environment
+from support.golden import GOLDEN, check_golden
 from support.reference import encode
 from support.terminal import Terminal
 
@@ -80,3 +88,32 @@ def test_json_on_a_terminal_is_plain(call: Call) -> None:
     shown = call("pairs", "--context-size", "8", "--json", "a.txt")
     assert re.fullmatch(rb"[ -~]+\n", shown.stdout)
     assert json.loads(sent(call, "pairs", "--context-size", "8", "--json", "a.txt")) == shown.value
+
+
+TEXTS = {
+    "a.txt": b"one two three four five six seven eight nine",
+    "far/tale.of.two.txt": b"It was the best of times, it was the worst of times.",
+    "marked.txt": b"\xef\xbb\xbfone two<|endoftext|>three four five six",
+    "empty.txt": b"",
+    "mark.txt": b"\xef\xbb\xbf",
+    "empty.jsonl": b'{"text": ""}\n\n',
+    "empty.gz": gzip.compress(b""),
+}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.glob("session_*.txt")))
+def test_a_session_is_as_it_was(name: str, call: Call, request: pytest.FixtureRequest) -> None:
+    """Every line that commands print, and every file that they make, is the golden file's."""
+    for text in [*SAMPLES.iterdir(), *([request.getfixturevalue("verdict")] if "course" in name else [])]:
+        shutil.copy(text, text.name)
+    for path, data in TEXTS.items():
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_bytes(data)
+    given, shown = set(Path().rglob("*")), []
+    for line in (GOLDEN / name).read_text(encoding="utf-8").splitlines():
+        if line.startswith("$ llmprep "):
+            ended = call(*shlex.split(line)[2:])
+            shown += [line, *ended.lines, *(f"2> {note}" for note in ended.notes)]
+            shown += [f"exit code {ended.code}"] if ended.code else []
+    made = sorted(str(path) for path in {*Path().rglob("*")} - given if path.is_file() and ".lock" not in path.name)
+    check_golden(name, "\n".join([*shown, f"new files: {', '.join(made) or 'none'}"]) + "\n")

@@ -1,16 +1,10 @@
-"""Promises of the start: only what computes with torch imports torch, and the current folder's modules are never run.
-
-A small file costs tenths of a second. Times are ratios to ``import torch`` in the same Python, measured in turn, so
-that they hold on any machine.
-"""
+"""Promises of the start: only what needs torch imports it, and the current folder's modules are never run."""
 
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,45 +43,18 @@ def test_commands_load_what_they_need(story: Path, tmp_path: Path) -> None:
     assert set(loaded[-1].split()) - {"gigatoken"} == {"numpy", "tiktoken"}  # what was ever loaded is in the last list
 
 
-@pytest.mark.parametrize("arguments", [["-m", "llmprep", "--version"], ["-c", "import llmprep"]], ids=" ".join)
-def test_the_package_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
-    """Neither the way to the command line nor the bare package needs anything heavy, as Python itself lists imports."""
-    lines = errors(tmp_path, PYTHON, "-X", "importtime", *arguments)
-    names = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
-    assert ("llmprep" in names, names & HEAVY) == (True, set())
-
-
 @pytest.mark.parametrize(
     ("use", "needed"),
-    [("encode_text('a')", {"tiktoken"}), pytest.param("create_dataloader", {"torch"}, marks=pytest.mark.slow)],
+    [
+        ("__version__", set()),
+        ("encode_text('a')", {"tiktoken"}),
+        pytest.param("create_dataloader", {"torch"}, marks=pytest.mark.slow),
+    ],
 )
 def test_public_names_load_what_they_need(use: str, needed: set[str], tmp_path: Path) -> None:
-    """A public name is imported on first use, and takes along no more than it needs."""
+    """The bare package loads nothing heavy; a public name is imported on first use, with no more than it needs."""
     (loaded,) = errors(tmp_path, PYTHON, "-c", f"import sys, llmprep; llmprep.{use}; {LOADED}")
     assert set(loaded.split()) & {"torch", "rich", "tiktoken"} == needed
-
-
-LIMITS = {"--help": 0.15, "window {} --max-length 4 --stride 4": 0.35, "pairs {}": 0.35}
-
-
-@pytest.mark.slow
-def test_a_small_file_costs_a_part_of_importing_torch(story: Path, tmp_path: Path) -> None:
-    """``--help`` costs at most 0.15 of ``import torch``, and windowing or showing a short story at most 0.35."""
-    commands = [["-c", "import torch"], *(["-m", "llmprep", *line.format(story).split()] for line in LIMITS)]
-
-    def seconds(command: Sequence[str]) -> float:
-        begun = time.perf_counter()
-        errors(tmp_path, PYTHON, *command)
-        return time.perf_counter() - begun
-
-    for _ in range(3):
-        rounds = [[*map(seconds, commands)] for _ in range(6)]  # in turn, so that a busy moment hits all alike
-        torch_time, *own = map(statistics.median, zip(*rounds[1:], strict=True))  # the first only warms the caches
-        ratios = {line: taken / torch_time for line, taken in zip(LIMITS, own, strict=True)}
-        too_slow = {line: ratio for line, ratio in ratios.items() if ratio > LIMITS[line]}
-        if not too_slow:
-            break
-    assert too_slow == {}
 
 
 OTHERS = {"llmprep", "numpy", "tiktoken", "regex", "rich", "typer", "click", "gigatoken", "torch", "pyarrow", "ray"}
@@ -129,6 +96,7 @@ def test_a_checkout_that_is_not_installed_has_workers_too(story: Path, tmp_path:
     assert errors(ROOT, PYTHON, "-S", "-m", "llmprep", *line, paths=installed) == []
 
 
+# a library, what it does when it is imported, and the reason that is shown; the last one stays loaded
 BROKEN = [
     ("typer", "raise SyntaxError('not for this Python')", "not for this Python;"),
     ("numpy", "raise RuntimeError", "RuntimeError;"),
@@ -136,7 +104,6 @@ BROKEN = [
     ("torch", "raise ImportError('failed to map segment from shared object')", ""),
     ("torch", "", "cannot import name 'Tensor' from 'torch'"),
 ]
-"""A library, what it does when it is imported, and the reason that is shown; the last one stays loaded."""
 
 
 def test_a_library_that_cannot_be_loaded_is_named(story: Path, tmp_path: Path) -> None:

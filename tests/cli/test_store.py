@@ -13,9 +13,6 @@ from support.stores import contents, flip, make_corpus, make_store, write_files
 from llmprep.store.manifest import read_manifest
 
 SIZED = ("--shard-bytes", "9000", "--jobs", "1")
-KEYS = {
-    "command", "output", "n_shards", "n_tokens", "n_documents", "n_special", "encoding", "dtype", "content_sha256",
-}  # fmt: skip
 
 
 def test_a_store_says_what_it_holds(call: Call) -> None:
@@ -39,7 +36,9 @@ def test_a_store_says_what_it_holds(call: Call) -> None:
     assert words.notes == merged.notes == notes
     assert again.notes == [f"llmprep: note: s: {n_shards} of {n_shards} shards are done already", *notes]
     assert (merged.lines, merged_json.value) == (words.lines, again.value)
-    assert again.value.keys() == KEYS
+    assert [*again.value] == [
+        "command", "output", "n_shards", "n_tokens", "n_documents", "n_special", "encoding", "dtype", "content_sha256",
+    ]  # fmt: skip
     stated = {"command": "tokenize", "output": "s", "n_tokens": manifest.n_tokens, "encoding": "gpt2"}
     assert again.value.items() >= stated.items()
     assert call("tokenize", corpus, "-o", "s/", *SIZED, "-q") == Ended(0, b"", b"")
@@ -69,7 +68,6 @@ def test_options_of_a_store_are_the_librarys(call: Call) -> None:
 
 
 TEXTS = {"t.txt": "some text", "empty.txt": "", "in/a.txt": "more text"}
-WITH_TASK = "--task {}: must be i/N with i from 1 to N, as 3/7"
 REFUSED = {
     "- -o s/": "-: a token store is planned from files that tell their size; copy it into one",
     "t.txt -o in": "in: is a folder; name a file in it, or in/ for a token store",
@@ -78,19 +76,16 @@ REFUSED = {
     "t.txt -o s/ --dtype int32": "--dtype: a token store has the smallest that fits...",
     "t.txt -o s/ --shard-bytes 0": "Invalid value for '--shard-bytes'...",
     "in -o in/s/": "in/s: lies inside the input in; name a folder elsewhere",
-    "t.txt -o s/ --task 4/3": WITH_TASK.format("4/3"),
-    "t.txt -o s/ --task 1": WITH_TASK.format("1"),
-    "t.txt -o s/ --task \u0661/3": WITH_TASK.format("\u0661/3"),
-    "t.txt -o s/ --val-fraction 1": "--val-fraction 1.0: must be larger than 0 and smaller than 1",
-    "t.txt -o s/ --task 1/2 --restart": "--restart: not with --task...",
+    "t.txt -o s/ --task 1": "--task 1: must be i/N with i from 1 to N, as 3/7",
+    "t.txt -o s/ --task \u0661/3": "--task \u0661/3: must be i/N...",
     "t.txt -o t.pt --task 1/2": "--task: for a token store; name a folder with -o FOLDER/",
     "t.txt --val-fraction 0.5 --restart": "--restart, --val-fraction: for a token store;...",
 }
 ROWS = {arguments: Refusal(TEXTS, arguments, 2, line) for arguments, line in REFUSED.items()}
-EMPTY = {"an empty corpus": Refusal(TEXTS, "empty.txt -o s/", 3, "empty.txt: empty: 0 tokens")}
+ROWS["empty.txt -o s/"] = Refusal(TEXTS, "empty.txt -o s/", 3, "empty.txt: empty: 0 tokens")
 
 
-@each_row(ROWS | EMPTY)
+@each_row(ROWS)
 def test_what_makes_no_store_is_refused(refusal: Refusal, call: Call) -> None:
     """With one line and its exit code, also by a dry run, and no folder is made."""
     check_refusal(call, refusal, ("tokenize", "tokenize --dry-run"))
@@ -113,12 +108,7 @@ def test_a_folder_begun_otherwise_is_refused(call: Call) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [
-        "window --max-length 64 --stride 100 --dtype int32",
-        "window --max-length 64 --dense",
-        "pairs --context-size 5 --start 2600 --windows 40",
-        "embed --max-length 16 --dim 4 --batches 20",
-    ],
+    ["window --max-length 64 --dense", "pairs --start 2600 --windows 40", "embed --max-length 16 --dim 4 --batches 20"],
 )
 def test_commands_take_a_store_as_they_take_a_file(command: str, call: Call) -> None:
     """`window`, `pairs` and `embed` write the same tensors from a store as from the tokens file of the same text."""

@@ -27,7 +27,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
 NOT_RUN = {
     "make test ": "runs these tests",
-    "--executor ray": "takes a Ray cluster; tests/store/test_ray_cluster.py builds on Ray here",
+    "--executor ray": "takes a Ray cluster; tests/store/test_processes.py builds on Ray here",
     "LightningDataModule": "takes Lightning; tests/pytorch/test_trainers.py trains with this very block",
     "sbatch --parsable": "takes Slurm; the array's tasks and the merge that it wraps are run here by hand",
 }

@@ -1,17 +1,28 @@
-"""Promises of building a store: the same bytes whoever builds it, what it says on the way, and what it refuses."""
+"""Promises of building a store: the same bytes whoever builds it, what it says on the way, and what it refuses.
+
+Last, of a build that is stopped: what is finished is kept, nothing half done stays, the rest is built later.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any
 
 import numpy as np
 import pytest
 from support import stores
+from support.commands import SAMPLES
+from support.processes import finish, no_space, running, wait_for
 from support.stores import EOT, GPT2, SHARD_BYTES, build, contents, stream_of, written_at
+from support.working import runs, workers_of
 
 from llmprep.choices import Building, Effort, Reading, Sharding, TextOptions
 from llmprep.documents.finding import find_sources
@@ -51,21 +62,16 @@ def test_the_store_is_the_corpus_encoded_whole(built: Path, corpus: Path) -> Non
     ]  # fmt: skip
 
 
-def test_processes_write_the_same_bytes(built: Path, corpus: Path, here: Path) -> None:
-    """Two worker processes, with the corpus named by another path, write the same shards and manifest."""
+def test_whoever_builds_it_writes_the_same_bytes(built: Path, corpus: Path, here: Path) -> None:
+    """Two processes, with the corpus by another path, and seven tasks in any order, with a merge, write one store."""
     Path("linked").symlink_to(corpus)
-    done = build("linked", "s", jobs=2)
-    assert (done.notes, done.built.n_done, done.built.manifest) == ([], done.built.n_shards, read_manifest(built))
-    assert contents("s") == contents(built)
-
-
-def test_tasks_in_any_order_write_the_same_bytes(built: Path, corpus: Path, here: Path) -> None:
-    """Seven tasks, run in any order, and a merge write the same shards and manifest."""
-    done = [build(corpus, "s", task=(number, 7)).built for number in (3, 7, 1, 6, 2, 5, 4)]
-    assert (sum(each.n_done for each in done), {each.manifest for each in done}) == (done[0].n_shards, {None})
-    assert not Path("s/manifest.json").exists()
-    assert merge_store("s", n_threads=2) == read_manifest(built)
-    assert contents("s") == contents(built)
+    manifest, done = read_manifest(built), build("linked", "s", jobs=2)
+    assert (done.notes, done.built.n_done, done.built.manifest) == ([], done.built.n_shards, manifest)
+    shares = [build(corpus, "t", task=(number, 7)).built for number in (3, 7, 1, 6, 2, 5, 4)]
+    assert (sum(each.n_done for each in shares), {each.manifest for each in shares}) == (shares[0].n_shards, {None})
+    assert not Path("t/manifest.json").exists()
+    assert merge_store("t", n_threads=2) == manifest
+    assert contents("s") == contents("t") == contents(built)
 
 
 def test_other_vocabularies_travel_to_workers(corpus: Path, here: Path, vocab_dir: Path) -> None:
@@ -79,16 +85,15 @@ def test_other_vocabularies_travel_to_workers(corpus: Path, here: Path, vocab_di
 
 def test_progress_is_watched(corpus: Path, here: Path) -> None:
     """The watch sees the bytes to be done, then each shard; of shards that are done already it sees nothing."""
-    seen: list[Progress] = []
-    build_store(corpus, "s", READING, Sharding(SHARD_BYTES), watch=seen.append)
+    first, again = list[Progress](), list[Progress]()
+    for seen in (first, again):
+        build_store(corpus, "s", READING, Sharding(SHARD_BYTES), watch=seen.append)
     manifest = read_manifest(Path("s"))
     n_bytes = sum(size for _, size in manifest.sources)
-    assert [each.file for each in seen] == ["", *(shard.file for shard in manifest.shards)]
-    assert [each.n_tokens for each in seen] == np.cumsum([0, *(shard.tokens for shard in manifest.shards)]).tolist()
-    assert (seen[0].n_bytes, seen[-1].n_bytes, {each.total_bytes for each in seen}) == (0, n_bytes, {n_bytes})
-    seen.clear()
-    build_store(corpus, "s", READING, Sharding(SHARD_BYTES), watch=seen.append)
-    assert seen == [Progress(0, 0, 0)]
+    assert [each.file for each in first] == ["", *(shard.file for shard in manifest.shards)]
+    assert [each.n_tokens for each in first] == np.cumsum([0, *(shard.tokens for shard in manifest.shards)]).tolist()
+    assert (first[0].n_bytes, first[-1].n_bytes, {each.total_bytes for each in first}) == (0, n_bytes, {n_bytes})
+    assert again == [Progress(0, 0, 0)]
 
 
 def test_what_a_person_should_know_of_inputs_is_announced(here: Path) -> None:
@@ -111,17 +116,16 @@ def test_a_split_shares_no_token(fraction: float, store: Path, corpus: Path) -> 
     assert written_at(store) == before
 
 
-FRACTION = "must be larger than 0 and smaller than 1"
 REFUSED: dict[str, tuple[Sharding | None, Building | None]] = {
     "--shard-bytes 0: must be at least 1": (Sharding(0), None),
-    f"--val-fraction 1.0: {FRACTION}": (Sharding(None, 1.0), None),
-    f"--val-fraction 0.0: {FRACTION}": (Sharding(None, 0.0), None),
-    f"--val-fraction nan: {FRACTION}": (Sharding(None, float("nan")), None),
+    "--val-fraction 1.0: must be larger than 0 and smaller than 1": (Sharding(None, 1.0), None),
+    "--val-fraction 0.0: must be ": (Sharding(None, 0.0), None),
+    "--val-fraction nan: must be ": (Sharding(None, float("nan")), None),
     "--jobs 0: must be at least 1": (None, Building(jobs=0)),
     "--executor dask: must be local or ray": (None, Building(executor="dask")),  # type: ignore[arg-type]
     "--address: goes with --executor ray": (None, Building(address="auto")),
     "--task 0/3: must be i/N with i from 1 to N, as 3/7": (None, Building(task=(0, 3))),
-    "--task 4/3: must be i/N with i from 1 to N, as 3/7": (None, Building(task=(4, 3))),
+    "--task 4/3: must be ": (None, Building(task=(4, 3))),
     "--restart: not with --task": (None, Building(task=(1, 3), restart=True)),
 }
 
@@ -129,20 +133,9 @@ REFUSED: dict[str, tuple[Sharding | None, Building | None]] = {
 @pytest.mark.parametrize("line", REFUSED)
 def test_choices_are_checked_before_anything_is_read(line: str, here: Path) -> None:
     """Each choice that is out of range, or goes with none other, is refused, and nothing is made or read."""
-    sharding, building = REFUSED[line]
     with pytest.raises(UsageError, match=f"^{line}"):
-        build_store("no such file", "s", None, sharding, building)
+        build_store("no such file", "s", None, *REFUSED[line])
     assert not list(here.iterdir())
-
-
-def test_inputs_may_be_one_path_or_many(here: Path) -> None:
-    """A str, a Path and a list of either name the same inputs; a folder that no system can name is refused."""
-    (name,) = stores.write_files(Path(), {"a.txt": "one two"})
-    named: list[Any] = [name, Path(name), [name], (Path(name),)]
-    manifests = [build(paths, Path(f"s{number}")).built.manifest for number, paths in enumerate(named)]
-    assert manifests == manifests[:1] * 4
-    with pytest.raises(OutputError, match="no name holds a NUL character"):
-        build(name, "s\0")
 
 
 def test_a_worker_finds_what_was_planned(mine: Path) -> None:
@@ -157,3 +150,69 @@ def test_a_worker_finds_what_was_planned(mine: Path) -> None:
     with pytest.raises(InputError, match=r"a_long\.txt: changed since the store was planned; run the same command"):
         build_shard(job)
     assert not written_at("s")
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_no_space_at_any_step_harms_nothing(step: int, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever file cannot be put in place, the plan, a shard, a receipt or the manifest, the next run ends well."""
+    paths = stores.write_files(here, {"a.txt": "one two three", "b.txt": "four"})
+    build(paths, "expected", 10)
+    answers: list[Any] = [*[os.replace] * step, no_space]
+
+    def put(*names: Any) -> None:
+        answers.pop(0)(*names)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", put)
+        with pytest.raises(OutputError, match="no space left on the device"):
+            build(paths, "s", 10)
+    assert ([*Path("s").rglob("*.tmp")], answers) == ([], [])
+    kept = dict(sorted(written_at("s").items())[: len(stores.receipts_of("s"))])
+    build(paths, "s", 10)
+    assert contents("s") == contents("expected")
+    assert written_at("s").items() >= kept.items()
+
+
+@pytest.mark.slow
+def test_a_build_survives_kills_at_random_moments(built: Path, corpus: Path, here: Path) -> None:
+    """Killed at any moment, the same command goes on, writes nothing twice, and ends with the same bytes."""
+    draw, n_met = np.random.default_rng(2), 0
+    finished: dict[str, tuple[int, int]] = {}
+    for number in range(14):
+        options = ("--shard-bytes", str(SHARD_BYTES), "--jobs", str(1 + number % 2))
+        with running("tokenize", corpus, "-o", "s/", *options, cwd=here) as process:
+            with suppress(TimeoutExpired):
+                process.wait(draw.uniform(0.05, 0.5))
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            ended = finish(process)
+        n_met += ended.code == -signal.SIGKILL
+        assert ended.code in (0, -signal.SIGKILL), ended
+        now = written_at("s")
+        assert {name: now.get(name) for name in finished} == finished
+        names = [json.loads(receipt)["file"] for receipt in stores.receipts_of("s").values()]
+        finished = {name: now[name] for name in names}
+    build(corpus, "s")
+    assert n_met > 0
+    assert (contents("s"), [*Path("s").rglob("*.tmp")]) == (contents(built), [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_build_ends_at_once_with_its_workers(number: signal.Signals, here: Path) -> None:
+    """Ctrl-C (to all its processes), SIGTERM and SIGKILL end a build within seconds: no worker or temporary stays."""
+    stores.write_files(here, {"long.txt": (SAMPLES / "story.txt").read_bytes() * 400})
+    options = ("--shard-bytes", "1000000", "--backend", "tiktoken", "--jobs", "2")
+    with running("tokenize", "long.txt", "-o", "s/", *options, cwd=here) as process:
+        wait_for(lambda: stores.receipts_of("s"), process)
+        workers = workers_of(process.pid)
+        code = -number if number == signal.SIGKILL else 128 + number
+        started = time.monotonic()
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        ended = finish(process)
+        assert time.monotonic() < started + 3
+        assert (ended.code, ended.stdout, len(workers)) == (code, b"", 2)
+        assert ended.stderr == b"" or number == signal.SIGKILL  # then Python's tracker of semaphores has a word
+        wait_for(lambda: not any(map(runs, workers)), seconds=3)
+    assert ([*Path("s").rglob("*.tmp")], Path("s/manifest.json").exists()) == ([], False)
+    assert written_at("s")

@@ -12,7 +12,6 @@ from support.stores import build, contents, reseal
 from llmprep.errors import FileFormatError, RefusedError
 from llmprep.store.manifest import read_manifest
 from llmprep.store.merge import merge_store
-from llmprep.store.sealed import seal
 
 LARGE = 2**70
 Place = tuple[Any, ...]
@@ -23,8 +22,6 @@ MANIFESTS: list[tuple[Place, list[Any], str]] = [
     (("n_tokens",), [True, 2.0], "n_tokens is missing or no int"),
     (("shards", 0), [[]], "shard 0: file is missing or no str; shard 0: tokens is missing or no int; shard 0: "),
     (("n_special",), [-1, 2**63], "n_special is out of range"),
-    (("n_empty",), [-1], "n_empty is out of range"),
-    (("n_vocab",), [0, 10**30], "n_vocab is out of range"),
     (("n_vocab",), [70_000], "dtype is not int32, as 70000 ids need"),
     (("encoding",), ["../gpt2", "", "\x1b[2J", "a" * 99], "encoding is no name of an encoding"),
     (("content_sha256",), ["A" * 64, "\ud800"], "content_sha256 is no sha256"),
@@ -37,11 +34,7 @@ MANIFESTS: list[tuple[Place, list[Any], str]] = [
     (("n_documents",), [99], "n_documents is 99, the shards have 16"),
     ((*PIECE, 3), [7], "shard 0: its pieces do not add up to its tokens and documents"),
     (("options", "separator"), ["none"], "shard 2: its pieces do not add up to its tokens and documents"),
-    (
-        ("splits",),
-        [{"train": [0]}, {"train": 5}, {"train": ["a", "b"]}, {"a": [-9, 20]}],
-        "splits are no [first token,",
-    ),
+    (("splits",), [{"train": [0]}, {"train": 5}, {"train": ["a", 9]}, {"a": [-9, 20]}], "splits are no [first token,"),
     (("splits",), [{"train": [0, 10**6]}, {"train": [20, 10]}], "splits are not within the "),
     (("splits",), [{"val": [4, 9], "train": [0, 5]}], "splits share tokens"),
 ]
@@ -79,22 +72,16 @@ PLANS: dict[Place, list[Any]] = {
     ("val_fraction",): [7, -0.5, "x", True],
     ("plan_sha256",): ["0" * 64],
 }
-FORGED = [
-    (name, place, to)
-    for name, table in (("receipts/00001.json", RECEIPTS), ("plan.json", PLANS))
-    for place, wrong in table.items()
-    for to in wrong
-]
+FORGED = [("receipts/00001.json", place, to) for place, wrong in RECEIPTS.items() for to in wrong]
+FORGED += [("plan.json", place, to) for place, wrong in PLANS.items() for to in wrong]
 
 
-@pytest.mark.parametrize(
-    ("name", "place", "to"), [*FORGED, ("plan.json", (), {"plan_sha256": "0"})], ids=lambda value: ascii(value)[:40]
-)
+@pytest.mark.parametrize(("name", "place", "to"), FORGED, ids=lambda value: ascii(value)[:40])
 def test_what_is_forged_is_refused_or_made_anew(
     name: str, place: Place, to: Any, store: Path, built: Path, corpus: Path
 ) -> None:
     """A receipt or plan that was changed and sealed again: a line that names the store, or a store that is sound."""
-    reseal(store / name, place, to) if place else (store / name).write_bytes(seal(to))
+    reseal(store / name, place, to)
     (store / "manifest.json").unlink()
     before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file() and path.name != ".lock"}
     refused: dict[str, str] = {}

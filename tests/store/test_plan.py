@@ -8,8 +8,6 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
@@ -23,9 +21,8 @@ from support.strategies import adversarial_text
 
 from llmprep.choices import Effort, Sharding, Special, TextOptions
 from llmprep.documents.finding import find_sources
-from llmprep.documents.reading import read_blocks
-from llmprep.documents.source import BOM, Counts, Source
-from llmprep.errors import DataError, EmptyError
+from llmprep.documents.source import BOM, Source
+from llmprep.errors import EmptyError
 from llmprep.store.plan import PlannedCorpus, choose_shard_bytes, plan_corpus
 from llmprep.store.schema import Span
 from llmprep.store.shards import make_jobs
@@ -72,19 +69,12 @@ files = st.one_of(
     st.tuples(st.just(".txt.gz"), texts.map(lambda text: gzip.compress(text.encode(), mtime=0))),
 )
 text_options = st.builds(
-    TextOptions,
-    newlines=st.sampled_from(["universal", "keep"]),
-    separator=st.sampled_from(["eot", "none"]),
-    special=st.sampled_from(["allow", "text"]),
+    TextOptions, *(st.sampled_from(values) for values in (["universal", "keep"], ["eot", "none"], ["allow", "text"]))
 )
 
 
 @settings(max_examples=40)
-@given(
-    contents=st.lists(files, min_size=1, max_size=5),
-    shard_bytes=st.integers(1, 20) | st.integers(1, 1000),
-    options=text_options,
-)
+@given(st.lists(files, min_size=1, max_size=5), st.integers(1, 20) | st.integers(1, 1000), text_options)
 def test_shards_join_to_the_one_stream(contents: list[Contents], shard_bytes: int, options: TextOptions) -> None:
     """For any files, options and size of shards, the shards' ids in order are the single stream's ids."""
     with tempfile.TemporaryDirectory() as folder:
@@ -108,56 +98,29 @@ FIRST: list[list[Contents]] = [
 
 @pytest.mark.parametrize("before", FIRST)
 def test_the_first_document_has_no_separator(before: list[Contents], tmp_path: Path) -> None:
-    """Whatever files without text come first and wherever shards end, the stream begins with the first text's ids."""
+    """Whatever files without text come first and wherever shards end, the first text does; alone they have no plan."""
     paths = write(tmp_path, *before, (".txt", b"ab"), *before, (".txt", b"c d"))
     first, second = (read(find_sources([paths[number]])) for number in (len(before), -1))
     for shard_bytes in (1, 2, 3, 5, 8, 13, 30, 1000):
         assert [*chain(*read_shards(paths, shard_bytes))] == [*first, SMALL.eot_id, *second]
-
-
-IO = Path("/proc/self/io")
-
-
-@pytest.mark.skipif(not IO.exists(), reason="the system does not count what a process reads")
-@pytest.mark.parametrize("contents", [(".txt", b"x " + b"-" * (1 << 20)), (".jsonl", b'"' + b"-" * (1 << 20) + b'"')])
-def test_no_span_looks_for_a_cut_beyond_its_own(contents: Contents, tmp_path: Path) -> None:
-    """Where there is no place to cut, each of many spans looks through its own bytes, and one reads them all."""
-    (source,) = find_sources(write(tmp_path, contents))
-    n_bytes, step = len(contents[1]), 1 << 16
-    before, lengths = IO.read_text(), []
-    for start in range(0, n_bytes, step):
-        counts = Counts(replace(source, span=(start, min(start + step, n_bytes))))
-        with suppress(DataError):  # the record is no object
-            list(read_blocks(counts))
-        lengths.append(counts.n_bytes)
-    n_read = int(IO.read_text().split()[1]) - int(before.split()[1])
-    assert (n_read < 5 * n_bytes, sum(lengths), max(lengths) > n_bytes - step) == (True, n_bytes, True)
+    name = paths[0] if len(before) == 1 else f"{len(before)} inputs"
+    with pytest.raises(EmptyError, match=f"^{name}: empty: 0 tokens$"):
+        plan_of(paths[: len(before)], 10)
 
 
 PACKED = gzip.compress(os.urandom(300).hex().encode(), mtime=0)
-LAID_OUT: list[tuple[int, list[Contents], list[list[Span]]]] = [
-    (
-        20,
-        [(".txt", b"a" * size) for size in (10, 10, 45, 12, 8, 1, 20)],
-        [
-            [Span(0, 0, None), Span(1, 0, None)], [Span(2, 0, 20)], [Span(2, 20, 40)],
-            [Span(2, 40, 45), Span(3, 0, None)], [Span(4, 0, None), Span(5, 0, None)], [Span(6, 0, None)],
-        ],
-    ),
-    (
-        100,
-        [(".txt", PACKED), (".jsonl", PACKED), (".parquet", b"PAR1" + bytes(300)), (".txt", b"x")],
-        [[Span(number, 0, None)] for number in range(4)],
-    ),
-]  # fmt: skip
 
 
-@pytest.mark.parametrize(("size", "contents", "shards"), LAID_OUT)
-def test_files_are_taken_in_order(
-    size: int, contents: list[Contents], shards: list[list[Span]], tmp_path: Path
-) -> None:
+def test_files_are_taken_in_order(tmp_path: Path) -> None:
     """Together as long as there is room, in spans where one is larger than a shard and can be entered."""
-    assert plan_of(write(tmp_path, *contents), size).plan.shards == shards
+    texts = write(tmp_path / "texts", *((".txt", b"a" * size) for size in (10, 10, 45, 12, 8, 1, 20)))
+    assert plan_of(texts, 20).plan.shards == [
+        [Span(0, 0, None), Span(1, 0, None)], [Span(2, 0, 20)], [Span(2, 20, 40)], [Span(2, 40, 45), Span(3, 0, None)],
+        [Span(4, 0, None), Span(5, 0, None)], [Span(6, 0, None)],
+    ]  # fmt: skip
+    whole = [(".txt", PACKED), (".jsonl", PACKED), (".parquet", b"PAR1" + bytes(300)), (".txt", b"x")]
+    shards = plan_of(write(tmp_path / "whole", *whole), 100).plan.shards
+    assert shards == [[Span(number, 0, None)] for number in range(4)]
 
 
 def test_the_default_size_makes_few_shards_of_any_corpus(tmp_path: Path) -> None:
@@ -167,15 +130,6 @@ def test_the_default_size_makes_few_shards_of_any_corpus(tmp_path: Path) -> None
     assert {n: choose_shard_bytes(n * mebibyte) // mebibyte for n in sizes} == sizes
     sources = find_sources(write(tmp_path, (".txt", b"one")))
     assert plan_corpus(sources, SMALL, TextOptions(), Sharding()).plan.options["shard_bytes"] == 16 * mebibyte
-
-
-def test_the_first_shard_with_text_is_known(tmp_path: Path) -> None:
-    """The separator is left out in the shard of the first text, whose sources come as they were found."""
-    paths = write(tmp_path, (".txt", BOM), (".txt", BOM), (".txt", BOM + b"one two"), (".jsonl", json_lines(["x"])))
-    planned = plan_of(paths, 6)
-    n_shards = len(planned.plan.shards)
-    assert [planned.continues(number) for number in range(n_shards)] == [n != 1 for n in range(n_shards)]
-    assert planned.sources == find_sources(paths)
 
 
 def test_the_plan_does_not_depend_on_where_the_corpus_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,11 +165,3 @@ def test_the_plan_depends_on_corpus_and_options(tmp_path: Path) -> None:
         hash_of(paths, special="text"),
     ]
     assert len(set(hashes)) == len(hashes)
-
-
-def test_a_corpus_without_text_is_refused(tmp_path: Path) -> None:
-    """A corpus that holds no text at all has no plan; a single file is named."""
-    paths = write(tmp_path, *chain(*FIRST))
-    for named, name in ((paths, f"{len(paths)} inputs"), (paths[:1], paths[0])):
-        with pytest.raises(EmptyError, match=f"^{name}: empty: 0 tokens$"):
-            plan_of(named, 10)

@@ -1,4 +1,7 @@
-"""Promises of workers: where calls run changes nothing, a worker's death is never silent, and none is left."""
+"""Promises of workers: where calls run changes nothing, a worker's death is never silent, and none is left.
+
+Last, of workers on a Ray cluster.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ import errno
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import nullcontext
 from multiprocessing import util
 from pathlib import Path
@@ -19,23 +22,14 @@ from unittest.mock import Mock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import working
 from support.processes import finish, running, wait_for
-from support.working import (
-    end_at_once,
-    fail_with,
-    run_out_of_space,
-    runs,
-    tell_process,
-    tell_start,
-    work_long,
-    workers_of,
-)
+from support.stores import build, contents, receipts_of, write_files
 
-from llmprep.choices import Effort, TextOptions
-from llmprep.errors import DataError, WorkerDiedError
-from llmprep.store.executors import InProcess, Workers
+from llmprep.errors import DataError, UsageError, WorkerDiedError
+from llmprep.store.executors import InProcess
 from llmprep.store.processes import local_processes
-from llmprep.store.shards import ShardJob, run_jobs
+from llmprep.store.shards import run_jobs
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not show its processes")
 
@@ -45,20 +39,20 @@ def test_local_processes_are_other_processes_and_end(tmp_path: Path) -> None:
     """Calls run in other processes, which leave the current folder and Ctrl-C alone; an error is tried once."""
     tally, flags = tmp_path / "tally", util._args_from_interpreter_flags()  # type: ignore[attr-defined]
     with local_processes(2) as executor:
-        workers = {executor.submit(tell_process).result() for _ in range(4)}
-        error = executor.submit(fail_with, "a.txt: bad").exception()
-        full = executor.submit(run_out_of_space, str(tally)).exception()
+        workers = {executor.submit(working.tell_process).result() for _ in range(4)}
+        error = executor.submit(working.fail_with, "a.txt: bad").exception()
+        full = executor.submit(working.run_out_of_space, str(tally)).exception()
         for worker in workers:
             os.kill(worker, signal.SIGINT)
-        assert executor.submit(tell_start).result() == (True, False)
-        assert executor.submit(tell_process).result() in workers
+        assert executor.submit(working.tell_start).result() == (True, False)
+        assert executor.submit(working.tell_process).result() in workers
     assert util._args_from_interpreter_flags() == flags  # type: ignore[attr-defined]
     assert os.getpid() not in workers
     assert 1 <= len(workers) <= 2
     assert (type(error), str(error)) == (DataError, "a.txt: bad")
     assert isinstance(full, OSError)
     assert (full.errno, full.filename, tally.read_text()) == (errno.ENOSPC, "/some/where", "x")
-    assert not any(map(runs, workers))
+    assert not any(map(working.runs, workers))
 
 
 @needs_proc
@@ -70,12 +64,12 @@ def test_an_error_ends_the_workers_at_once(tmp_path: Path) -> None:
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt), local_processes(2) as executor:  # noqa: PT012
         for _ in range(4):
-            executor.submit(work_long, str(tmp_path))
+            executor.submit(working.work_long, str(tmp_path))
         wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
-        workers = {*workers_of(os.getpid())} - {other.pid}
+        workers = {*working.workers_of(os.getpid())} - {other.pid}
         raise KeyboardInterrupt
     assert time.monotonic() - begun < 20
-    assert (len(workers), list(tmp_path.iterdir()), any(map(runs, workers))) == (2, [], False)
+    assert (len(workers), list(tmp_path.iterdir()), any(map(working.runs, workers))) == (2, [], False)
     assert other.is_alive()
     other.kill()
     other.join()
@@ -84,8 +78,8 @@ def test_an_error_ends_the_workers_at_once(tmp_path: Path) -> None:
 def test_a_death_of_a_process_is_one_calls() -> None:
     """When a process dies, its call fails, those of the others do not, and another process takes its place."""
     with local_processes(2) as workers:
-        dying = workers.submit(end_at_once)
-        others = [workers.submit(tell_process) for _ in range(6)]
+        dying = workers.submit(working.end_at_once)
+        others = [workers.submit(working.tell_process) for _ in range(6)]
         assert isinstance(dying.exception(), WorkerDiedError)
         assert all(future.result() for future in others)
 
@@ -102,73 +96,90 @@ def test_a_signal_while_workers_start_leaves_nothing_and_no_word(story: Path, tm
         assert ended.stderr == b"", milliseconds
 
 
-def make_job(number: int) -> ShardJob:
-    """A job of which only the number matters."""
-    return ShardJob(
-        cwd=None, folder="", number=number, sources=[], stamps=[], recipe=[], continues=True, options=TextOptions(),
-        effort=Effort(), encoding="gpt2", ranks=None, corpus_bytes=0, dtype="uint16", plan_sha256="",
-    )  # fmt: skip
-
-
-def answering(answer: Callable[[int], Future[Any]], slots: int = 1) -> Workers:
-    """Workers that answer a job by its number."""
-
-    class Answering(InProcess):
-        def submit(self, _: Callable[..., Any], /, *args: Any, **__: Any) -> Future[Any]:
-            return answer(args[0].number)
-
-    Answering.slots = slots
-    return Answering()
-
-
 @given(count=st.integers(0, 12), deaths=st.dictionaries(st.integers(0, 11), st.integers(0, 3), max_size=6))
 def test_each_job_is_done_once_or_one_is_named(count: int, deaths: dict[int, int]) -> None:
     """A job whose worker dies once is done all the same, and once; the first whose worker dies twice is named."""
     done: list[int] = []
     left = Counter(deaths)
+    die = Mock(side_effect=WorkerDiedError("a process was terminated abruptly"))
 
     def answer(number: int) -> Future[Any]:
         left[number] -= 1
-        return InProcess().submit(tell_process if left[number] < 0 else die)
+        return InProcess().submit(working.tell_process if left[number] < 0 else die)
 
     twice = [number for number in range(count) if deaths.get(number, 0) > 1]
     expected = pytest.raises(WorkerDiedError, match=f"^shard {min(twice)}: its worker died twice") if twice else None
+    workers = Mock(slots=1, submit=lambda _, job: answer(job.number))
     with expected or nullcontext():
-        run_jobs([make_job(n) for n in range(count)], answering(answer), lambda job, _: done.append(job.number))
+        run_jobs([Mock(number=number) for number in range(count)], workers, lambda job, _: done.append(job.number))
     assert len(set(done)) == len(done)
     assert set(done) >= {number for number in range(count) if not (twice and deaths.get(number))}
 
 
-def die() -> None:
-    """Fail as a call does whose worker died."""
-    raise WorkerDiedError("a process was terminated abruptly")
-
-
 def test_a_jobs_own_error_is_not_tried_again() -> None:
-    """An error that a job raises, as of a bad file, is raised at once and as it is; an interrupt is no result."""
-    seen: list[int] = []
-
-    def answer(number: int) -> Future[Any]:
-        seen.append(number)
-        return InProcess().submit(fail_with, "bad.txt: not valid UTF-8")
-
+    """An error that a job raises, as of a bad file, is raised before more are begun; an interrupt is no result."""
+    workers = Mock(slots=1)
+    workers.submit.return_value = InProcess().submit(working.fail_with, "bad.txt: not valid UTF-8")
     with pytest.raises(DataError, match=r"^bad\.txt: not valid UTF-8$"):
-        run_jobs([make_job(n) for n in range(5)], answering(answer), lambda *_: None)
-    assert seen == [0]
+        run_jobs([Mock()] * 5, workers, lambda *_: None)
+    assert workers.submit.call_count == 1
     with pytest.raises(KeyboardInterrupt):
         InProcess().submit(Mock(side_effect=KeyboardInterrupt))
 
 
-def test_two_jobs_are_in_flight_for_each_worker() -> None:
-    """Jobs are handed out a few at a time, however many there are: one to work on, one to go on with."""
-    futures: list[Future[Any]] = []
-    in_flight: list[int] = []
+ON_RAY = ("tokenize", "--executor", "ray", "--backend", "tiktoken")
 
-    def answer(_: int) -> Future[Any]:
-        futures.append(threads.submit(time.sleep, 0.001))
-        in_flight.append(sum(not future.done() for future in futures))
-        return futures[-1]
 
-    with ThreadPoolExecutor(1) as threads:
-        run_jobs([make_job(n) for n in range(21)], answering(answer, slots=2), lambda *_: None)
-    assert (max(in_flight), len(futures)) == (4, 21)
+@pytest.mark.slow
+def test_ray_survives_a_node_and_writes_the_same_bytes(story: Path, here: Path) -> None:
+    """On a cluster that has no core at first, which is said, and loses a node mid-run, the store is the same."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    write_files(here, {"long.txt": story.read_bytes() * 300})
+    head = {"num_cpus": 0, "include_dashboard": False}
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
+    options = ("long.txt", "-o", "s/", "--shard-bytes", "600000", "--address", cluster.address, "--json")
+    try:
+        with running(*ON_RAY, *options, cwd=here) as process:
+            assert process.stderr is not None
+            said = process.stderr.readline()
+            begun = bool(receipts_of("s"))
+            cluster.add_node(num_cpus=1)
+            node = cluster.add_node(num_cpus=1)
+            wait_for(lambda: len(receipts_of("s")) >= 2, process, seconds=60)
+            cluster.remove_node(node, allow_graceful=False)
+            unfinished = not Path("s/manifest.json").exists()
+            ended = finish(process, 120)
+    finally:
+        cluster.shutdown()
+    assert (said, begun) == (b"llmprep: note: waiting: the cluster has 0 free cores\n", False)
+    assert (ended.code, unfinished) == (0, True), ended
+    assert ended.value["command"] == "tokenize"
+    build("long.txt", "local", 600_000)
+    assert contents("s") == contents("local")
+
+
+@pytest.mark.slow
+def test_ray_started_here_gives_errors_as_they_are(story: Path, here: Path, vocab_dir: Path) -> None:
+    """Without an address Ray is started here; the vocabulary travels; a bad file gets its one line and exit code."""
+    pytest.importorskip("ray")
+    trap = "raise SystemExit('the current folder is no place for modules')"
+    write_files(here, {"good.txt": story.read_bytes(), "bad.txt": b"well " * 1000 + b"\x92", "numpy.py": trap})
+    options = ("--encoding", "cl100k_base", "--vocab-dir", str(vocab_dir), "--shard-bytes", "20000")
+    with running(*ON_RAY, "good.txt", "-o", "good/", *options, cwd=here) as process:
+        good = finish(process, 120)
+    with running(*ON_RAY, "good.txt", "bad.txt", "-o", "bad/", *options, cwd=here) as process:
+        bad = finish(process, 120)
+    assert (good.code, good.notes) == (0, [])
+    assert good.lines[-1].startswith("good: 2 shards, int32")
+    assert (bad.code, bad.lines) == (3, [])
+    (line,) = bad.notes
+    assert line.startswith("llmprep: error: bad.txt: not valid UTF-8 at byte 5000 (0x92); convert it to UTF-8 first")
+
+
+def test_ray_is_an_extra(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Ray, one line names the extra; a folder that was begun can be finished without it."""
+    paths = write_files(here, {"a.txt": "some text"})
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"^--executor ray: needs an extra: pip install 'llmprep\[ray\]'$"):
+        build(paths, "s", executor="ray")
+    build(paths, "s")

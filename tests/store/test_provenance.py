@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +30,6 @@ from llmprep.tokens.stream import stream_text
 from llmprep.vocabulary.loading import END_OF_TEXT
 
 TABLE = token_table(GPT2)
-Spot = tuple[str, int, int]
-"""(file, begin, end)."""
 
 
 @dataclass(frozen=True)
@@ -49,22 +49,19 @@ class Streamed:
         return b"".join(TABLE[token_id] for token_id in self.ids[first : first + count].tolist())
 
 
-def as_store(paths: Sequence[str], shard_bytes: int, options: TextOptions | None = None) -> Streamed:
-    """Build a store of a corpus, and read it."""
+def streamed(paths: Sequence[str], shard_bytes: int | None = None, options: TextOptions | None = None) -> Streamed:
+    """Read a corpus into one stream: as it goes into a tokens file, or through a store of shards of this size."""
+    if shard_bytes is None:
+        stream = stream_text(find_sources(paths), GPT2, TextOptions(), Effort(backend="tiktoken"))
+        ids = np.concatenate([*stream])
+        return Streamed(ids, stretches_of_file(make_meta("tokens", stream.origin, stream.figures)))
     with tempfile.TemporaryDirectory() as folder:
         build(paths, folder, shard_bytes, options=options)
         store = TokenStore(folder)
         return Streamed(np.concatenate([*store.blocks()]), stretches_of_store(store.manifest))
 
 
-def as_file(paths: Sequence[str]) -> Streamed:
-    """Read a corpus into one stream, as it goes into a tokens file."""
-    stream = stream_text(find_sources(paths), GPT2, TextOptions(), Effort(backend="tiktoken"))
-    ids = np.concatenate([*stream])
-    return Streamed(ids, stretches_of_file(make_meta("tokens", stream.origin, stream.figures)))
-
-
-def joined(spots: Iterable[Spot]) -> dict[str, tuple[int, int]]:
+def joined(spots: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int]]:
     """From where to where the spots of each file go."""
     held: dict[str, tuple[int, int]] = {}
     for name, begin, end in spots:
@@ -74,47 +71,36 @@ def joined(spots: Iterable[Spot]) -> dict[str, tuple[int, int]]:
 
 # Without NUL, which makes a short text look like no text, and without what the reader changes.
 plain_texts = adversarial_text.map(lambda text: text.replace("\x00", "").replace("\r", "").lstrip("\ufeff"))
+WRITE: dict[str, Callable[[str], bytes]] = {
+    "plain.txt": str.encode,
+    "packed.txt.gz": lambda text: gzip.compress(text.encode(), mtime=0),
+    "record.jsonl": lambda text: json_lines([text]),
+}
+named_texts = st.lists(st.tuples(st.sampled_from([*WRITE]), plain_texts), min_size=1, max_size=5)
 
 
-@settings(max_examples=20)
-@given(texts=st.lists(plain_texts, min_size=1, max_size=5).filter(any), shard_bytes=st.integers(9, 300), data=st.data())
-def test_the_bytes_of_a_place_are_the_windows_text(texts: list[str], shard_bytes: int, data: st.DataObject) -> None:
-    """Of any window of any corpus of texts, the places name each file and exactly the bytes of the window's text."""
-    files = {f"{number}.txt": text for number, text in enumerate(texts)}
-    spots: list[Spot] = []
-    for name, text in files.items():
-        spots += [(name, 0, 0)] if spots and text else []
-        at = 0
-        for token_id in encode(text):
-            spots.append((name, at, at + len(TABLE[token_id])))
-            at = spots[-1][2]
+@settings(max_examples=15)
+@given(named_texts.filter(lambda named: any(text for _, text in named)), st.none() | st.integers(9, 300), st.data())
+def test_the_bytes_of_a_place_are_the_windows_text(
+    texts: list[tuple[str, str]], shard_bytes: int | None, data: st.DataObject
+) -> None:
+    """Of any window the places name each file and the bytes of its text, which are the file's own where it is plain."""
+    files: dict[str, bytes] = {}
+    spots: list[tuple[str, int, int]] = []
+    for number, (name, text) in enumerate(texts):
+        files[f"{number}{name}"] = WRITE[name](text)
+        begins = [*accumulate((len(TABLE[token_id]) for token_id in encode(text)), initial=0)]
+        spots += [(f"{number}{name}", 0, 0)] if spots and text else []
+        spots += [(f"{number}{name}", begin, end) for begin, end in pairwise(begins)]
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_files(Path(folder), files)
-        streamed = as_store(paths, shard_bytes) if data.draw(st.booleans()) else as_file(paths)
+        corpus = streamed(write_files(Path(folder), files), shard_bytes)
     first = data.draw(st.integers(0, len(spots) - 1))
     count = data.draw(st.just(1) | st.integers(1, len(spots) - first))
-    places = streamed.places(first, count)
-    assert len(streamed.ids) == len(spots)
-    assert all(place.exact and place.document == 1 for place in places)
-    assert joined((place.name, place.begin, place.end) for place in places) == joined(spots[first : first + count])
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "text"),
-    [
-        ("packed.txt.gz", gzip.compress(b"one two three " * 9, mtime=0), b"one two three " * 9),
-        ("record.jsonl", b'{"text": "one two three"}\n', b"one two three"),
-    ],
-)
-def test_bytes_of_packed_text_are_not_exact(name: str, data: bytes, text: bytes, tmp_path: Path) -> None:
-    """Where the file is compressed or holds records, places count bytes of its text."""
-    streamed = as_store(write_files(tmp_path, {"before.txt": b"plain", name: data}), 1000)
-    start = streamed.stretches[1].first
-    for position in range(start, len(streamed.ids)):
-        (place,) = streamed.places(position, 1)
-        assert (place.name, place.exact) == (name, False)
-        assert text[place.begin : place.end] == (b"" if position == start else streamed.text(position, 1))
-    assert streamed.places(0, 1)[0].exact
+    places = corpus.places(first, count)
+    assert len(corpus.ids) == len(spots)
+    assert all((place.exact, place.document) == (place.name.endswith("plain.txt"), 1) for place in places)
+    found = joined((place.name, place.begin, place.end) for place in places)
+    assert found == joined(spots[first : first + count])
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
@@ -125,12 +111,12 @@ def test_places_count_bytes_of_the_text_across_spans(mark: bytes, newlines: str,
     raw = mark + text.replace("\n", "\r\n").encode()
     taken = raw[len(mark) :] if newlines == "keep" else text.encode()
     for shard_bytes in (3, 30):
-        streamed = as_store(write_files(tmp_path, {"a.txt": raw}), shard_bytes, TextOptions(newlines))  # type: ignore[arg-type]
-        for first in range(len(streamed.ids)):
-            for count in (1, 9, len(streamed.ids)):
-                places = streamed.places(first, count)
+        corpus = streamed(write_files(tmp_path, {"a.txt": raw}), shard_bytes, TextOptions(newlines))  # type: ignore[arg-type]
+        for first in range(len(corpus.ids)):
+            for count in (1, 9, len(corpus.ids)):
+                places = corpus.places(first, count)
                 held = [(raw if place.exact else taken)[place.begin : place.end] for place in places]
-                assert b"".join(held) == streamed.text(first, count)
+                assert b"".join(held) == corpus.text(first, count)
                 assert mark or newlines != "keep" or all(place.exact for place in places)
 
 
@@ -140,15 +126,15 @@ def test_records_are_numbered_by_their_lines(shard_bytes: int | None, before: di
     """A token of records, split or not, or the separator before, is in the document of its line; empty ones count."""
     texts = ["", "one two", "", "", "three\nfour ", "\u4e2d\u6587", "", "five", ""]
     paths = write_files(tmp_path, {**before, "r.jsonl": json_lines(texts)})
-    streamed = as_file(paths) if shard_bytes is None else as_store(paths, shard_bytes)
+    corpus = streamed(paths, shard_bytes)
     lines: list[int] = []
     for number, text in enumerate(texts, 1):
         if text:
             lines += [number] * (len(encode(text)) + bool(lines or before))
-    for at, line in enumerate(lines, len(streamed.ids) - len(lines)):
-        *_, place = streamed.places(at, 1)
+    for at, line in enumerate(lines, len(corpus.ids) - len(lines)):
+        *_, place = corpus.places(at, 1)
         assert (place.name, place.document) == ("r.jsonl", line)
-        shown = b"" if streamed.ids[at] == EOT else streamed.text(at, 1)
+        shown = b"" if corpus.ids[at] == EOT else corpus.text(at, 1)
         assert texts[line - 1].encode()[place.begin : place.end] == shown
 
 
@@ -156,8 +142,8 @@ def test_documents_that_cannot_be_told_apart_are_not_numbered(tmp_path: Path) ->
     """Without separators, or where a text forges one, a place names the file and no document."""
     paths = write_files(tmp_path, {"r.jsonl": json_lines(["one two", f"three {END_OF_TEXT} four", "five"])})
     for options in (TextOptions(), TextOptions(separator="none")):
-        streamed = as_store(paths, 1000, options)
-        (place,) = streamed.places(len(streamed.ids) - 1, 1)
+        corpus = streamed(paths, 1000, options)
+        (place,) = corpus.places(len(corpus.ids) - 1, 1)
         assert (place.name, place.document, place.exact) == ("r.jsonl", None, False)
 
 
@@ -167,19 +153,15 @@ def test_documents_after_gaps_that_are_not_known_are_not_numbered() -> None:
     shard = Shard("", 0, 0, 0, "", pieces)
     sources = [("a", 27), ("b", 9)]
     manifest = Manifest("", "", "", 0, "", {}, "", 0, 0, 0, 0, "", sources, [], [shard], {})
-    streamed = Streamed(np.full(8, 64, np.uint32), stretches_of_store(manifest))
-    assert [streamed.places(2 * n, 1)[0].document for n in range(4)] == [1, None, None, 5]
+    corpus = Streamed(np.full(8, 64, np.uint32), stretches_of_store(manifest))
+    assert [corpus.places(2 * n, 1)[0].document for n in range(4)] == [1, None, None, 5]
 
 
 def test_a_large_file_is_not_read_at_once() -> None:
     """However long the stretch is that a window lies in, it is looked through in parts."""
-    asked: list[int] = []
-
-    def read(first: int, count: int) -> npt.NDArray[np.int64]:
-        asked.append(count)
-        return np.full(min(count, 5_000_000 - first), 64)
-
+    read = Mock(side_effect=lambda first, count: np.full(min(count, 5_000_000 - first), 64))
     stretch = Stretch("large.txt", 0, 5_000_000, 0, 5_000_000, 0, 0, 1, 0)
     (place,) = find_places(read, [stretch], 4_000_000, 10, TABLE, EOT)
+    asked = [call.args[1] for call in read.call_args_list]
     assert (place.begin, place.end, place.exact) == (4_000_000, 4_000_010, True)
     assert (max(asked) <= 1 << 20, sum(asked)) == (True, 5_000_000)

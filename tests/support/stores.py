@@ -8,7 +8,7 @@ import hashlib
 import json
 import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from llmprep.store.sealed import file_sha256, seal, write_sealed
 from llmprep.vocabulary.loading import END_OF_TEXT, load_vocabulary
 from support.commands import SAMPLES
 from support.reference import encode
+from support.refusals import Files, fill
 
 STORY, RECORDS = ((SAMPLES / name).read_text(encoding="utf-8") for name in ("story.txt", "records.jsonl"))
 EOT = 50256
@@ -36,18 +37,15 @@ SMALL = replace(
     GPT2,
     ranks={token: rank for token, rank in GPT2.ranks.items() if rank < 600},
     special_tokens={END_OF_TEXT: 600},
-    sha256="0" * 64,
+    sha256=ZEROS,
     n_vocab=601,
 )
 """GPT-2's pattern with its first merges: where text may be cut is the same, and a tokenizer is built in no time."""
 
 
-def write_files(folder: Path, files: Mapping[str, str | bytes]) -> list[str]:
+def write_files(folder: Path, files: Files) -> list[str]:
     """Write files into a folder, which is made if it is missing; return their paths."""
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data.encode() if isinstance(data, str) else data)
+    fill(folder, files)
     return [str(folder / name) for name in files]
 
 
@@ -58,7 +56,7 @@ def json_lines(texts: Sequence[str]) -> bytes:
 
 def make_corpus(folder: Path) -> Path:
     """Write texts of every sort: several spans, nothing, a mark, CRLF, records, gzip, no place to cut."""
-    files: dict[str, str | bytes] = {
+    files: Files = {
         "a_long.txt": STORY,
         "b_empty.txt": "",
         "c_marked.txt": "\ufeffmarked\r\nby Windows\r\n",
@@ -99,13 +97,11 @@ def build(
     val_fraction: float | None = None,
     options: TextOptions | None = None,
     encoding: str | None = None,
-    field: str | None = None,
     **building: Any,
 ) -> Build:
     """Build a store in this process, unless ``building`` says otherwise."""
     notes: list[str] = []
-    effort = Effort(backend="tiktoken")
-    reading = Reading(encoding, options, text_field=field, effort=effort, announce=notes.append)
+    reading = Reading(encoding, options, effort=Effort(backend="tiktoken"), announce=notes.append)
     built = build_store(paths, folder, reading, Sharding(shard_bytes, val_fraction), Building(**building))
     return Build(built, notes)
 
@@ -141,14 +137,9 @@ def receipts_of(folder: Path | str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(Path(folder, "receipts").glob("*.json"))}
 
 
-def stated(path: Path) -> Any:
-    """What a sealed file states."""
-    return json.loads(path.read_bytes())
-
-
 def reseal(path: Path, place: Sequence[Any], to: object) -> None:
     """Change one value of a sealed file, and seal it again."""
-    values = stated(path)
+    values = json.loads(path.read_bytes())
     del values["seal_sha256"]
     functools.reduce(operator.getitem, place[:-1], values)[place[-1]] = to
     path.write_bytes(seal(values))
@@ -164,11 +155,6 @@ def stream_of(folder: Path | str) -> list[int]:
 def written_at(folder: Path | str) -> dict[str, tuple[int, int]]:
     """When each shard was written, and which file it is."""
     return {path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in Path(folder).glob("tokens-*.pt")}
-
-
-def temporaries(folder: Path | str) -> list[Path]:
-    """Temporary files in a store's folder."""
-    return [*Path(folder).rglob(".llmprep-*.tmp")]
 
 
 def flip(path: Path, place: int) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import sys
-import threading
+import inspect
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,30 +16,16 @@ from tiktoken.model import MODEL_TO_ENCODING
 
 from llmprep.errors import UsageError, VocabularyError
 from llmprep.vocabulary import embedded, loading
-from llmprep.vocabulary.definitions import encoding_names
+from llmprep.vocabulary.definitions import define, encoding_names
 from llmprep.vocabulary.loading import load_vocabulary, rebuild_vocabulary
 from llmprep.vocabulary.names import resolve_encoding
 from llmprep.vocabulary.ranks import parse_ranks
 
 EMBEDDED = ("gpt2", "r50k_base", "p50k_base", "p50k_edit")
-# The hashes that tiktoken's own definitions pin, in tiktoken_ext/openai_public.py.
-R50K = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
-P50K = "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069"
-CL100K = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
-O200K = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
-PINNED = {
-    "gpt2": R50K, "r50k_base": R50K, "p50k_base": P50K, "p50k_edit": P50K, "cl100k_base": CL100K, "o200k_base": O200K,
-    "o200k_harmony": O200K,
-}  # fmt: skip
+CL100K = define("cl100k_base").rank_file.sha256
 
 
-@pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a process that has built no vocabulary yet."""
-    monkeypatch.setattr(loading, "_built", {})
-
-
-@pytest.mark.parametrize("name", PINNED)
+@pytest.mark.parametrize("name", encoding_names())
 def test_a_vocabulary_is_tiktokens(name: str, vocab_dir: Path) -> None:
     """All of it is tiktoken's own encoding, of the published files; the rank file's hash is the one tiktoken pins."""
     theirs, ours = reference.tiktoken_encoding(name), load_vocabulary(name, vocab_dir)
@@ -48,10 +33,11 @@ def test_a_vocabulary_is_tiktokens(name: str, vocab_dir: Path) -> None:
     assert (ours.pattern, ours.eot_id) == (theirs._pat_str, theirs.eot_token)
     assert ours.ranks == theirs._mergeable_ranks == parse_ranks(ours.rank_file)
     assert ours.special_tokens == theirs._special_tokens
-    assert ours.sha256 == PINNED[name] == hashlib.sha256(ours.rank_file).hexdigest()
+    assert ours.sha256 == hashlib.sha256(ours.rank_file).hexdigest()
     assert ours.is_embedded == (name in EMBEDDED)
     assert "rank_file" not in repr(replace(ours, ranks={}))
     definitions = importlib.import_module("tiktoken_ext.openai_public")  # of which we have a private copy
+    assert f'"{ours.sha256}"' in inspect.getsource(definitions)
     assert definitions.load_tiktoken_bpe is tiktoken.load.load_tiktoken_bpe
 
 
@@ -70,8 +56,9 @@ def test_a_damaged_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             load_vocabulary(name)
 
 
-def test_a_vocabulary_is_built_once(tmp_path: Path, cl100k: bytes, fresh: None) -> None:
+def test_a_vocabulary_is_built_once(tmp_path: Path, cl100k: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each load gives the same object; a file that is missing, damaged or mended is found out all the same."""
+    monkeypatch.setattr(loading, "_built", {})
     gpt2 = load_vocabulary("gpt2")
     path = tmp_path / "cl100k_base.tiktoken"
     with pytest.raises(VocabularyError, match=r"cl100k_base\.tiktoken: not found"):
@@ -102,44 +89,37 @@ def test_the_variable_names_a_folder(vocab_dir: Path, tmp_path: Path, monkeypatc
         load_vocabulary("cl100k_base", "")
 
 
-def test_threads_load_their_own(fresh: None) -> None:
-    """Vocabularies that many threads load at the same time are each whole, with their own hash and size."""
+def test_threads_load_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vocabularies that many threads load at the same time are each whole, with their own ranks, hash and size."""
     names = EMBEDDED * 4
-    begin = threading.Barrier(len(names))
-
-    def load(name: str) -> tuple[str, str, int]:
-        begin.wait()
-        loaded = load_vocabulary(name)
-        return loaded.name, hashlib.sha256(loaded.rank_file).hexdigest(), loaded.n_vocab
-
-    kept = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)  # threads change places as often as they can
-    try:
-        with ThreadPoolExecutor(len(names)) as threads:
-            found = list(threads.map(load, names))
-    finally:
-        sys.setswitchinterval(kept)
-    assert found == [(name, PINNED[name], reference.tiktoken_encoding(name).n_vocab) for name in names]
-
-
-VERSIONS = ("gpt-4o-2024-08-06", "gpt-4-0314", "gpt-3.5-turbo-0301", "ft:gpt-4o:mine", "o1-x")
+    monkeypatch.setattr(loading, "_built", {})
+    with ThreadPoolExecutor(len(names)) as threads:
+        found = list(threads.map(load_vocabulary, names))
+    for name, loaded in zip(names, found, strict=True):
+        theirs = reference.tiktoken_encoding(name)
+        assert (loaded.name, loaded.n_vocab, loaded.ranks) == (name, theirs.n_vocab, theirs._mergeable_ranks)
+        assert loaded.sha256 == hashlib.sha256(loaded.rank_file).hexdigest()
 
 
 def test_every_name_means_what_it_means_to_tiktoken() -> None:
     """Encodings, models, and models with a version after their name resolve as tiktoken resolves them."""
     assert sorted(encoding_names()) == sorted(tiktoken.list_encoding_names())
     assert [resolve_encoding(name) for name in encoding_names()] == list(encoding_names())
-    for model in (*MODEL_TO_ENCODING, *VERSIONS):
+    for model in (
+        *MODEL_TO_ENCODING,
+        "gpt-4o-2024-08-06",
+        "gpt-4-0314",
+        "gpt-3.5-turbo-0301",
+        "ft:gpt-4o:mine",
+        "o1-x",
+    ):
         assert resolve_encoding(model) == tiktoken.encoding_name_for_model(model)
 
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [
-        ("gtp2", "did you mean .*gpt2.*"), ("GPT2", "did you mean gpt2.*"), ("cl100k", "did you mean cl100k_base.*"),
-        ("", "known are gpt2, r50k_base.*"), ("x" * 99, "known are gpt2, r50k_base.*"),
-    ],
-)  # fmt: skip
+    [("gtp2", "did you mean .*gpt2.*"), ("GPT2", "did you mean gpt2.*"), ("x" * 99, "known are gpt2, r50k_base.*")],
+)
 def test_an_unknown_name_gets_near_ones(name: str, hint: str) -> None:
     """An unknown name is an error that begins with the option and says what could be meant, in a short line."""
     shown = f"{'x' * 39}..." if len(name) > 40 else name
