@@ -36,12 +36,11 @@ def test_ids_are_those_of_tiktokens_encode(text: str, special: Special) -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], type[LlmprepError], str]] = [
-    *(({"text": value}, UsageError, f"text: must be a str, not {type(value).__name__}$") for value in (b"text", ["a"])),
-    *(({"special": value}, UsageError, "special .*: must be allow, text, error$") for value in ("all", None, {EOT})),
-    *(
-        ({"encoding": value}, VocabularyError, "must be the name of an encoding or a model, not a ")
-        for value in (None, b"gpt2", ["gpt2"], reference.tiktoken_encoding("gpt2"))
-    ),
+    ({"text": b"text"}, UsageError, "text: must be a str, not bytes$"),
+    ({"special": "all"}, UsageError, "special 'all': must be allow, text, error$"),
+    ({"special": {EOT}}, UsageError, "special .*: must be allow, text, error$"),
+    ({"encoding": None}, VocabularyError, "must be the name of an encoding or a model, not a "),
+    ({"encoding": ["gpt2"]}, VocabularyError, "must be the name of an encoding or a model, not a "),
     ({"encoding": "gtp2"}, VocabularyError, "did you mean gpt2"),
     ({"vocab_dir": ""}, UsageError, "vocab_dir: is empty"),
     ({"text": f"caf\u00e9{EOT}", "special": "error"}, DataError, r"^text: special token <\|endoftext\|> .* at byte 5;"),
