@@ -31,13 +31,6 @@ Make = Callable[..., dict[str, Any]]
 """Runs a command that writes a file, which must go well; returns what torch makes of the file."""
 
 
-def write_texts(folder: Path, documents: Sequence[str | bytes]) -> list[Source]:
-    """Write each document to a file of its own: 0.txt, 1.txt, ..."""
-    for number, document in enumerate(documents):
-        (folder / f"{number}.txt").write_bytes(document if isinstance(document, bytes) else document.encode())
-    return find_sources([str(folder / f"{number}.txt") for number in range(len(documents))])
-
-
 def stream_paths(paths: Sequence[Path], *arguments: Any, **chosen: Any) -> TokenStream:
     """Open texts as one stream, with the other arguments of `stream_text`."""
     return stream_text(find_sources(list(map(str, paths))), *arguments, **chosen)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import reference
-from support.commands import clean_environment
-from support.documents import json_lines
+from support.documents import counts_of, json_lines, save
 from support.strategies import adversarial_text
 from support.streams import (
     EOT,
@@ -27,12 +24,11 @@ from support.streams import (
     ids_sha256,
     open_files,
     sha256,
-    stream_paths,
     threads_end,
-    write_texts,
 )
 
-from llmprep.choices import BackendName, Effort, TextOptions
+from llmprep.choices import BackendName, Effort, Newlines, Separator, Special, TextOptions
+from llmprep.documents.finding import find_sources
 from llmprep.documents.source import Counts, Source
 from llmprep.errors import DataError
 from llmprep.tokens.figures import MAX_SOURCES, Figures, are_gaps, sum_or_list
@@ -53,12 +49,13 @@ texts = st.lists(adversarial_text | new_code_points | st.just(EOT), max_size=3).
 """Without NULs: two of them in a short text are taken for binary data."""
 efforts = st.builds(Effort, st.sampled_from(BACKENDS), st.sampled_from(JOBS), st.sampled_from((1, 2, 7, 64, 1 << 26)))
 """Ways to encode, of which none may show in an id or a figure."""
-choices = st.builds(
-    TextOptions,
-    st.sampled_from(("universal", "keep")),
-    st.sampled_from(("eot", "none")),
-    st.sampled_from(("allow", "text", "error")),
-)
+choices = st.builds(TextOptions, *map(st.sampled_from, (get_args(Newlines), get_args(Separator), get_args(Special))))
+
+
+def write_texts(folder: Path, documents: Sequence[str | bytes]) -> list[Source]:
+    """Write each document to a file of its own: 0.txt, 1.txt, ..."""
+    paths = [save(folder, document, f"{number}.txt") for number, document in enumerate(documents)]
+    return find_sources(list(map(str, paths)))
 
 
 @pytest.mark.parametrize("encoding", EXAMPLES)
@@ -79,7 +76,7 @@ def test_ids_and_figures_are_those_of_the_whole_texts(encoding: str, load: Load,
         lines = json_lines(tmp_path / "records.jsonl", documents)
         given = (load(encoding), options, effort, build(encoding, options.special, effort.backend))
 
-        stream, records = stream_text(sources, *given), stream_paths([lines], *given)
+        stream, records = stream_text(sources, *given), stream_text([counts_of(lines).source], *given)
         if options.special == "error" and any(token in "".join(documents) for token in given[0].special_tokens):
             for refused in (stream, records):
                 with pytest.raises(DataError, match="special token"):
@@ -170,9 +167,9 @@ def test_a_spooled_stream_is_the_stream(tmp_path: Path) -> None:
 @pytest.mark.parametrize("jobs", JOBS)
 def test_only_what_is_asked_for_is_read(jobs: int, tmp_path: Path, gpt2: Vocabulary) -> None:
     """Whoever takes only the beginning has only the beginning read; then the file is closed and the threads end."""
-    (tmp_path / "a").write_bytes(b"some words " * 100_000 + b"\xff")
+    sources = write_texts(tmp_path, [b"some words " * 100_000 + b"\xff"])
     threads, files = threading.active_count(), open_files()
-    stream: Any = stream_paths([tmp_path / "a"], gpt2, effort=Effort("tiktoken", jobs, 1000))
+    stream: Any = stream_text(sources, gpt2, effort=Effort("tiktoken", jobs, 1000))
     assert (open_files(), threading.active_count()) == (files, threads)
 
     next(stream.blocks)
@@ -183,45 +180,35 @@ def test_only_what_is_asked_for_is_read(jobs: int, tmp_path: Path, gpt2: Vocabul
     assert open_files() == files
 
 
-FILLING = " words" * 1000
+FILLING = b" words" * 1000
 
 
 @pytest.mark.parametrize("jobs", JOBS)
 @pytest.mark.parametrize(
     ("documents", "block_bytes", "message", "before"),
     [
-        (
-            ["some words", b"not \xff text", f"more {EOT}"],
-            1 << 20,
-            r"1.txt: not valid UTF-8 at byte 4 ",
-            ["some words"],
-        ),
-        (["one", f"{FILLING} \udcff{FILLING}", EOT], 10, r"1.txt: not valid UTF-8 at byte 6001 ", ["one", FILLING]),
-        ([f"{FILLING}{EOT}{FILLING}\udcff"], 50, r"0.txt: special token.* at byte 6000;", None),
+        ([b"one two", b"not \xff", EOT], 1 << 20, r"1.txt: not valid UTF-8 at byte 4 ", ["one two"]),
+        ([b"one", FILLING + b" \xff" + FILLING, EOT], 10, r"1.txt: .* byte 6001 ", ["one", FILLING.decode()]),
+        ([FILLING + EOT.encode() + FILLING + b"\xff"], 50, r"0.txt: special token.* at byte 6000;", None),
         ([f"caf\u00e9 one\r\ntwo {EOT} {EOT}"], 7, r"0.txt: special token <\|endoftext\|> .* byte 15;", None),
     ],
 )
 def test_the_first_error_is_the_one_said(
-    documents: list[str | bytes], block_bytes: int, message: str, before: list[str] | None, jobs: int, tmp_path: Path,
-    gpt2: Vocabulary,
-) -> None:  # fmt: skip
-    """The first error in the texts is raised, whichever thread meets its own first, after every block before it.
-
-    No input stays open.
-    """
-    encoded = [text if isinstance(text, bytes) else text.encode(errors="surrogateescape") for text in documents]
-    files, sources, head = open_files(), write_texts(tmp_path, encoded), Head(1 << 20)
-    stream = stream_text(sources, gpt2, TextOptions(special="error"), Effort("tiktoken", jobs, block_bytes))
+    documents: list[str | bytes], block_bytes: int, message: str, before: Any, jobs: int, tmp_path: Path, load: Load
+) -> None:
+    """It is raised, whichever thread meets its own first, after every block before it; no input stays open."""
+    files, sources, head = open_files(), write_texts(tmp_path, documents), Head(1 << 20)
+    stream = stream_text(sources, load("gpt2"), TextOptions(special="error"), Effort("tiktoken", jobs, block_bytes))
     with pytest.raises(DataError, match=message):
         all_ids(stream.through(head))
     assert open_files() == files
     assert before is None or head.ids == expected_ids(before)
 
 
-def counted(number: int, n_empty: int = 0) -> Counts:
+def counted(number: int, **more: Any) -> Counts:
     """A source that has been read, which holds its own number."""
-    source, data = Source(f"/x/{number}", f"{number}.txt"), b"%d" % number
-    return Counts(source, n_bytes=len(data), n_tokens=2, n_documents=1, n_empty=n_empty, sha256=sha256(data))
+    source, data = Source(f"/x/{number}", f"{number}.txt"), str(number).encode()
+    return Counts(source, n_bytes=len(data), n_tokens=2, n_documents=1, sha256=sha256(data), **more)
 
 
 def test_records_are_listed_or_summed_up() -> None:
@@ -229,22 +216,18 @@ def test_records_are_listed_or_summed_up() -> None:
 
     ``empty`` and ``gaps`` stand in a record where there are any; None says that the gaps are too many.
     """
-    numbers = range(MAX_SOURCES + 1)
-    many = [counted(number, n_empty=number % 2) for number in numbers]
-    listing = "".join(f"{sha256(b'%d' % number)}  {number}.txt\n" for number in numbers)
-    assert [record["name"] for record in sum_or_list(many[:-1])] == [f"{number}.txt" for number in numbers[:-1]]
-    (sums,) = Figures(many).sources
-    assert (sums["name"], sums["bytes"]) == (f"{len(many)} inputs", sum(len(str(number)) for number in numbers))
-    assert (sums["tokens"], sums["documents"], sums["empty"]) == (2 * len(many), len(many), MAX_SOURCES // 2)
-    assert sums["sha256"] == sha256(listing.encode())
-    assert "empty" not in sum_or_list([counted(0)] * len(many))[0]
-    assert Figures(many, records=[{"name": "a"}]).sources == [{"name": "a"}]  # what a file says of its sources stands
-
-    plain, few, much = counted(3), counted(3, n_empty=2), counted(3, n_empty=9)
-    few.gaps, much.gaps = [[2, 2]], None
-    record, *others = sum_or_list([plain, few, much])
+    record, *others = sum_or_list([counted(3), counted(3, n_empty=2, gaps=[[2, 2]]), counted(3, n_empty=9, gaps=None)])
     assert record == {"name": "3.txt", "bytes": 1, "sha256": sha256(b"3"), "tokens": 2, "documents": 1}
     assert others == [record | {"empty": 2, "gaps": [[2, 2]]}, record | {"empty": 9, "gaps": None}]
+
+    numbers = range(1000, 1000 + MAX_SOURCES + 1)
+    many = [counted(number, n_empty=number % 2) for number in numbers]
+    listing = "".join(f"{sha256(b'%d' % number)}  {number}.txt\n" for number in numbers)
+    sums = {"bytes": 4 * len(many), "sha256": sha256(listing.encode()), "tokens": 2 * len(many), "documents": len(many)}
+    assert Figures(many).sources == [{"name": f"{len(many)} inputs", **sums, "empty": MAX_SOURCES // 2}]
+    assert "empty" not in sum_or_list([counted(0)] * len(many))[0]
+    assert [record["name"] for record in sum_or_list(many[:-1])] == [f"{number}.txt" for number in numbers[:-1]]
+    assert Figures(many, records=[{"name": "a"}]).sources == [{"name": "a"}]  # what a file says of its sources stands
 
 
 def test_gaps_are_runs_in_order() -> None:
@@ -254,26 +237,3 @@ def test_gaps_are_runs_in_order() -> None:
     bad: list[object] = ["", {}, [1, 2], [[0, 1]], [[1, 0]], [[1, 2, 3]], [(1, 2)], [[1, True]], [[1, 2.0]]]
     for value in (*bad, [[1, 1 << 62]], [[1, 2], [3, 1]], [[4, 1], [1, 2]]):  # two runs that touch are one
         assert not are_gaps(value), value
-
-
-MEASURE = """
-import os, sys
-_, status, usage = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ), 0)
-print(usage.ru_maxrss)
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
-"""Prints a command's peak of memory. It is small itself: a process begins with the peak of the one that starts it."""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_memory_does_not_grow_with_the_text(jobs: str, tmp_path: Path, story: Path) -> None:
-    """Ten times the text takes the same memory, within 15 %."""
-    peaks = []
-    for n_bytes in (8_000_000, 80_000_000):
-        path = tmp_path / "text.txt"
-        path.write_bytes(story.read_bytes() * (n_bytes // story.stat().st_size))
-        command = [sys.executable, "-m", "llmprep", "tokenize", str(path), "-o", os.devnull, "-q", "-j", jobs]
-        measured = [sys.executable, "-c", MEASURE, *command]
-        peaks.append(int(subprocess.run(measured, env=clean_environment(), capture_output=True, check=True).stdout))
-    assert peaks[1] < 1.15 * peaks[0]
