@@ -127,7 +127,7 @@ def test_an_estimate_is_the_same_at_every_call(made: dict[str, list[Path]], tmp_
 
 @pytest.mark.usefixtures("small_samples")
 def test_a_little_is_read_of_much(made: dict[str, list[Path]], tmp_path: Path, gpt2: Vocabulary) -> None:
-    """A bad byte outside the sample does not matter; neither a long file is read whole, nor a bomb unpacked."""
+    """A long file is not read whole, and a bomb is not unpacked."""
     path = save(tmp_path, made["text"][0].read_bytes())
     os.truncate(path, 40 << 30)  # a hole, which takes no room on the disk: no one could read it here in time
     assert estimate([path], gpt2).n_bytes == 40 << 30

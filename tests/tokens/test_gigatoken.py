@@ -37,16 +37,14 @@ def test_a_tokenizer_is_dropped_when_memory_has_grown(
 
 
 DROPPED = """
-import random
+import os
 from llmprep.tokens import gigatoken
 from llmprep.vocabulary.loading import load_vocabulary
 
 gigatoken.CACHE_BYTES = 24 << 20
 encoder = gigatoken.Gigatoken(load_vocabulary("gpt2"))
-letters = random.Random(1)
 for _ in range(80):
-    words = " ".join(f"{letters.getrandbits(40):x}" for _ in range(40_000)).encode()
-    encoder.encode(words, special=True)
+    encoder.encode(os.urandom(200_000).hex(" ", 5).encode(), special=True)
     if encoder._idle[True].empty():
         print(gigatoken.resident_bytes() >> 20)
 """

@@ -114,7 +114,7 @@ def test_hashes_are_made_in_order(threaded: bool) -> None:
                 run(digest.update, part)
         assert digest.digest() == hashlib.sha256(b"".join(parts[:count])).digest()
         assert threading.active_count() == before
-    with suppress(LlmprepError), Hashing(threaded=threaded):  # also when it ends in an error
+    with suppress(LlmprepError), Hashing(threaded=threaded):
         raise LlmprepError
     assert threading.active_count() == before
 
