@@ -7,15 +7,13 @@ import itertools
 import string
 import timeit
 import unicodedata
-from collections.abc import Container
 from functools import partial
 
 import pytest
 import tiktoken
-from hypothesis import example, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.reference import tiktoken_encoding
-from support.strategies import adversarial_text
 
 from llmprep.documents import blocks
 from llmprep.documents.blocks import SECOND_CUT, cut_blocks, find_safe_cut, last_safe_cut
@@ -35,12 +33,6 @@ NEXT = " \t\r\n\u3001\u3002\uff0c"
 """Characters before which text may be cut."""
 SECOND = set(string.punctuation) - set("'|_")
 """Signs before which text without such a place may be cut, after an ASCII letter or digit."""
-
-
-def places(text: str, lefts: Container[str], rights: Container[str]) -> dict[int, int]:
-    """Where one of ``lefts`` stands before one of ``rights``, in bytes, and how many bytes of the text show that."""
-    found = [k for k in range(1, len(text)) if text[k - 1] in lefts and text[k] in rights]
-    return {len(text[:k].encode()): len(text[: k + 1].encode()) for k in found}
 
 
 def cut(data: bytes, block_bytes: int, begin: int = 0) -> list[bytes]:
@@ -89,41 +81,36 @@ def test_the_first_and_the_last_safe_cut_are_found(text: str) -> None:
 
     The search for the last widens until it finds one, also where it lies across the edge of a search.
     """
-    data, cuts = text.encode(), places(text, IS_LETTER, NEXT)
+    data, pairs = text.encode(), itertools.pairwise(text)
+    cuts = [len(text[:k].encode()) for k, (a, b) in enumerate(pairs, 1) if a in IS_LETTER and b in NEXT]
     for distance in (0, 505, 506, 507, 508, 1530):
         assert last_safe_cut(data + b"." * distance) == max(cuts, default=0)
     for after in range(len(data) + 1):
         assert find_safe_cut(data, after) == min((place for place in cuts if place >= after), default=None)
 
 
-@given(
-    text=adversarial_text | st.lists(st.sampled_from(["a", "b7", "_", "'", ",", "].", "\u2026", "x y"])).map("".join),
-    size=st.integers(1, 20),
-    uncut=st.integers(1, 40) | st.just(blocks.UNCUT_BYTES),
+@pytest.mark.parametrize(
+    ("size", "uncut", "expected"),
+    [
+        (1, 99, ["I", " HAD", " always", "\tthought", " - so", "\r\nit", " is"]),
+        (8, 99, ["I HAD", " always", " - so"]),
+        (20, 99, ["I HAD always"]),  # one read is one block
+        (1, 99, ["\u6587", "\uff0c\u6587", "\u3002 a", " b"]),
+        (2, 4, ["[a", ",b", ",c", ",d"]),
+        (3, 6, ["f(x)a", ",b,c,d", ",e"]),
+        (3, 9, ["[a,b7", "].[a,b7", "].[a,b7", "].it's_\u2026|x", " a"]),
+        (1, 1, ["it's_x|y", ",z", " a"]),
+    ],
 )
-@example("I HAD always\tthought - so\r\nit is", 1, 1 << 20)
-@example("I HAD always", 20, 1 << 20)
-@example("[a,b,c,d", 2, 4)
-@example("[a,b7]." * 5 + "it's_\u2026|x", 3, 9)
-@settings(max_examples=40)
-def test_every_read_is_cut_at_its_last_place(text: str, size: int, uncut: int) -> None:
-    """Blocks join to the text, and end at the last safe place that each read shows, for want of it at a second one.
+def test_every_read_is_cut_at_its_last_place(
+    size: int, uncut: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks end at the last safe place that a read, or its seam with what came before, shows.
 
-    That is so where more than ``uncut`` bytes came since the last cut; it is looked for in the read and just before it.
+    Where ``uncut`` bytes came without one, they end at a second one.
     """
-    data, cuts = text.encode(), [0]
-    safe, second = places(text, IS_LETTER, NEXT), places(text, ASCII_WORDS, SECOND)
-    for begin in range(0, len(data), size):
-        end = min(begin + size, len(data))
-        for known in (safe, second if end - cuts[-1] >= uncut else {}):
-            if seen := [place for place, at in known.items() if max(begin - 5, cuts[-1]) < place and at <= end]:
-                cuts.append(max(seen))
-                break
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "UNCUT_BYTES", uncut)
-        found = cut(data, size)
-    assert b"".join(found) == data
-    assert list(itertools.accumulate(map(len, found)))[:-1] == (cuts[1:] if len(data) > size else [])
+    monkeypatch.setattr(blocks, "UNCUT_BYTES", uncut)
+    assert [block.decode() for block in cut("".join(expected).encode(), size)] == expected
 
 
 @pytest.mark.parametrize("begin", [0, 500])
