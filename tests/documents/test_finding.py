@@ -9,7 +9,9 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from unittest.mock import Mock
 
 import pytest
@@ -33,17 +35,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def fill(*names: str) -> None:
-    """Make files, each holding its own name, and the folders they need."""
-    for name in names:
+def fill(*names: str, links: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Make files, each holding its own name, symbolic links, and the folders they need."""
+    for name in (*names, *links):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_bytes(os.fsencode(name))
-
-
-def link(name: str, target: str | Path) -> None:
-    """Make a symbolic link, and the folder it needs."""
-    Path(name).parent.mkdir(parents=True, exist_ok=True)
-    Path(name).symlink_to(target)
+        Path(name).symlink_to(links[name]) if name in links else Path(name).write_bytes(os.fsencode(name))
 
 
 def names(*paths: str) -> list[str]:
@@ -74,9 +70,8 @@ def test_a_folder_is_walked_in_byte_order(tmp_path: Path) -> None:
 
 def test_what_a_folder_holds_besides_plain_files() -> None:
     """Hidden files are left out, links to folders not followed, so a loop ends; that is said. Named, all is taken."""
-    fill("in/a.txt", "in/.hidden", "in/sub/.DS_Store", "in/sub/b.txt", "in/.git/config", "in/.git/x/y")
-    for name, target in {"in/l.txt": "sub/b.txt", "in/loop": ".", "in/sub/other": "../..", "named": "in/sub"}.items():
-        link(name, target)
+    links = {"in/l.txt": "sub/b.txt", "in/loop": ".", "in/sub/other": "../..", "named": "in/sub"}
+    fill("in/a.txt", "in/.hidden", "in/sub/.DS_Store", "in/sub/b.txt", "in/.git/config", "in/.git/x/y", links=links)
     said: list[str] = []
     assert [source.name for source in find_sources(["in"], announce=said.append)] == ["a.txt", "l.txt", "sub/b.txt"]
     assert said == [
@@ -102,9 +97,8 @@ def test_a_pattern_means_what_pythons_means(pattern: str, tmp_path: Path) -> Non
 
 def test_what_a_pattern_matches_besides_files() -> None:
     """``**`` follows no links; a folder is left out, with a word; a file whose name is a pattern is that file."""
-    fill("a.txt", "sub/b.txt", "[a].txt", "b*", "bc", "[x]/*.txt", "[x]/y.txt")
-    for name in ("loop", "again", "sub/up"):
-        link(name, Path.cwd())
+    links = {"loop": ".", "again": ".", "sub/up": ".."}
+    fill("a.txt", "sub/b.txt", "[a].txt", "b*", "bc", "[x]/*.txt", "[x]/y.txt", links=links)
     said: list[str] = []
 
     assert expanded("**/b*.txt", said) == ["sub/b.txt"]
@@ -114,29 +108,19 @@ def test_what_a_pattern_matches_besides_files() -> None:
     assert said == ["[as]*: left out, as a folder: again, sub; name one to read it"]
 
 
-REFUSED: dict[str, tuple[type[LlmprepError], str]] = {
-    "fold*/": (InputError, "fold*/: no file matches"),
-    "in": (InputError, "in/link: no such file or directory"),
-    "hiding": (UsageError, "hiding: there is no file in this folder"),
-    "a.parquet": (UsageError, "a.parquet: a Parquet file is read by seeking; it cannot come "),
-    "-": (UsageError, "-: standard input can be read only once"),
-}
-
-
-def test_a_mistake_among_many_is_found_before_any_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever it stands, what cannot be read is one error; so is standard input, if it is closed or a terminal."""
-    fill("a.txt", "folder/a", "hiding/.a")
-    link("in/link", "none")
+def test_a_mistake_among_many_is_found_before_any_is_read() -> None:
+    """Wherever it stands, what cannot be read is one error."""
+    fill("a.txt", "folder/a", "hiding/.a", links={"in/link": "none"})
     os.mkfifo("a.parquet")
-    monkeypatch.setattr("sys.stdin", Mock(isatty=lambda: False))
-    for name, (error, said) in REFUSED.items():
-        for paths in ([name, "a.txt", "-"], ["a.txt", "-", name]):
+    for name, error, said in (
+        ("fold*/", InputError, "fold*/: no file matches"),
+        ("in", InputError, "in/link: no such file or directory"),
+        ("hiding", UsageError, "hiding: there is no file in this folder"),
+        ("a.parquet", UsageError, "a.parquet: a Parquet file is read by seeking; it cannot come "),
+    ):
+        for paths in ([name, "a.txt"], ["a.txt", name]):
             with pytest.raises(error, match=f"^{re.escape(said)}"):
                 find_sources(paths)
-    for stdin, said in ((None, "is closed"), (Mock(isatty=lambda: True), "is a terminal; pipe t")):
-        monkeypatch.setattr("sys.stdin", stdin)
-        with pytest.raises(LlmprepError, match=f"^-: standard input {said}"):
-            find_sources(["a.txt", "-"])
 
 
 TRY = """
@@ -169,21 +153,20 @@ def test_no_folder_is_passed_over_in_silence(mode: int, listed: list[str]) -> No
 @pytest.mark.parametrize("below", ["", "/**/*"])
 def test_what_is_no_file_is_left_out_and_named(below: str) -> None:
     """Pipes, sockets and devices among what is meant make nobody wait; five are named, as are Parquet's notes."""
-    fill("in/a.txt", "in/deep/b.txt", "in/_metadata", "in/deep/_common_metadata", "in/_SUCCESS", "in/my_metadata")
+    links = {"in/link": "deep/pipe.txt", "in/zero": "/dev/zero"}
+    notes = ("in/_SUCCESS", "in/_metadata", "in/deep/_common_metadata")
+    fill("in/a.txt", "in/deep/b.txt", "in/my_metadata", *notes, links=links)
     for name in ("in/deep/pipe.txt", "in/0", "in/1"):
         os.mkfifo(name)
-    link("in/link", "deep/pipe.txt")
-    link("in/zero", "/dev/zero")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("in/socket")
     said: list[str] = []
 
     assert expanded(f"in{below}", said) == ["in/a.txt", "in/deep/b.txt", "in/my_metadata"]
-    notes = "in/_SUCCESS, in/_metadata, in/deep/_common_metadata"
     endless = "in/0, in/1, in/deep/pipe.txt, in/link, in/socket and 1 more"
     assert said == [
         f"in{below}: left out, as no regular file: {endless}; name one to read it",
-        f"in{below}: left out, as it is about other files: {notes}; name one to read it",
+        f"in{below}: left out, as it is about other files: {', '.join(notes)}; name one to read it",
     ]
     assert (find_sources(["in/link"])[0].size, names("in/_metadata")) == (None, ["_metadata"])
 

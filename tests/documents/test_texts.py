@@ -20,7 +20,7 @@ from support.streams import as_read, sha256
 
 from llmprep.choices import Newlines
 from llmprep.documents import spans
-from llmprep.documents.blocks import Block, find_safe_cut, last_safe_cut
+from llmprep.documents.blocks import Block, find_safe_cut
 from llmprep.documents.json_lines import find_line_start
 from llmprep.documents.opening import ByteStream
 from llmprep.documents.reading import read_blocks
@@ -46,8 +46,6 @@ def test_a_text_is_what_pythons_text_mode_reads(folder: Path, text: str, newline
     assert "".join(block.text for block in blocks) == expected
     assert b"".join(raw) == text.encode()
     assert [block.offset for block in blocks] == list(itertools.accumulate(map(len, raw), initial=0))[: len(raw)]
-    for left, right in itertools.pairwise(raw):
-        assert last_safe_cut(left[-3:] + right[:3]) == len(left[-3:])
     assert [block.first for block in blocks] == [True, *[False] * len(blocks)][: len(blocks)]
     assert all(block.data and not block.seams and block.where == f"byte {block.offset}" for block in blocks)
     assert (counts.n_bytes, counts.sha256) == (len(text.encode()), sha256(text.encode()))
