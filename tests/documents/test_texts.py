@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,8 +20,6 @@ from support.streams import as_read, sha256
 from llmprep.choices import Newlines
 from llmprep.documents import spans
 from llmprep.documents.blocks import Block, find_safe_cut
-from llmprep.documents.json_lines import find_line_start
-from llmprep.documents.opening import ByteStream
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.source import Counts
 from llmprep.errors import DataError, InputError
@@ -92,7 +89,6 @@ def blocks_of(path: Path, begin: int, end: int) -> list[Block]:
     return list(read_blocks(part_of(path, begin, end), "universal"))
 
 
-@pytest.mark.parametrize("find", [find_safe_cut, find_line_start])
 @given(
     text=texts.map("a {}\nb".format),
     divisions=st.lists(st.integers(0, 250), max_size=6),
@@ -100,27 +96,18 @@ def blocks_of(path: Path, begin: int, end: int) -> list[Block]:
     size=st.sampled_from([1, 3, 50, 1000]),
 )
 @example("a " + "one two\n\u4e2d\u6587\u3002 (three)\r\n" * 8 + "b", [1, 9, 40, 41, 77, 130], 7, 3)
-def test_spans_make_up_the_file(
-    folder: Path, find: spans.FindBoundary, text: str, divisions: list[int], look: int, size: int
-) -> None:
-    """Each span is the bytes from the first boundary at or after its begin to the one of its end; counts agree."""
+def test_spans_make_up_the_file(folder: Path, text: str, divisions: list[int], look: int, size: int) -> None:
+    """Each span is the bytes from the first safe cut at or after its begin to the one of its end; counts agree."""
     data, path = text.encode(), save(folder, text)
-
-    def boundary(place: int) -> int:
-        found = find(data, place) if 0 < place < len(data) else place
-        return len(data) if found is None else found
-
-    for begin, end in itertools.pairwise([0, *sorted(place for place in divisions if place < len(data)), len(data)]):
-        counts = part_of(path, begin, end)
-        with pytest.MonkeyPatch.context() as patch, closing(ByteStream(counts)) as stream:
-            patch.setattr(spans, "LOOK_BYTES", look)
-            start, take = spans.open_span(stream, find)
-            parts = list(iter(lambda take=take: take(size), b""))  # type: ignore[misc]
-            assert take(size) == b""
-        assert b"".join(parts) == data[boundary(begin) : boundary(end)]
-        assert max(map(len, parts), default=0) <= size
-        assert start == counts.begin == min(boundary(begin), end)
-        assert counts.n_bytes == sum(map(len, parts))
+    places = [0, *sorted(place for place in divisions if place < len(data)), len(data)]
+    cuts = [find_safe_cut(data, place) or len(data) if place else 0 for place in places]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spans, "LOOK_BYTES", look)
+        for (begin, end), (first, last) in zip(itertools.pairwise(places), itertools.pairwise(cuts), strict=True):
+            counts = part_of(path, begin, end)
+            raw = b"".join(block.raw for block in read_blocks(counts, block_bytes=size))
+            assert raw == data[first:last]
+            assert (counts.begin, counts.n_bytes) == (min(first, end), len(raw))
 
 
 def test_blocks_of_spans_are_blocks_of_the_text(tmp_path: Path) -> None:
@@ -137,8 +124,10 @@ def test_blocks_of_spans_are_blocks_of_the_text(tmp_path: Path) -> None:
     assert [(blocks[0].first, blocks[0].counts.bom) for blocks in found] == [(True, True), *[(False, False)] * 3]
 
     path = save(tmp_path, '{"text": "one"}\n{"text": "two"}\n{"text": "six"}\n{"text": 12345}\n', "a.jsonl")
-    (first,) = blocks_of(path, 0, 17)
-    assert (documents([first]), first.place) == (["one", "two"], "the line at byte 0")
+    for begin, end, texts_of in ((0, 1, ["one"]), (0, 17, ["one", "two"]), (1, 17, ["two"]), (16, 32, ["two"])):
+        (block,) = blocks_of(path, begin, end)
+        assert (documents([block]), block.place) == (texts_of, f"the line at byte {16 * (begin > 0)}")
+    assert blocks_of(path, 17, 32) == []
     with pytest.raises(DataError, match=r"a\.jsonl: the line at byte 48: field text is a int"):
         blocks_of(path, 32, 64)
 
