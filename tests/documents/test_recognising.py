@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 from support.documents import content, counts_of, piped, read, save
-from support.ptfiles import zip_of
 
 from llmprep.documents.opening import HEAD_BYTES
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.recognising import is_compressed
-from llmprep.errors import DataError, FileFormatError
+from llmprep.errors import DataError
 
 TEXT = "It is not UTF-8, though it is text. " * 40
 WIDE = {"UTF-16 text (little-endian": "utf-16-le", "UTF-16 text (big-endian": "utf-16-be",
@@ -28,6 +27,7 @@ NOT_TEXT = {
     "data of compress (.Z)": b"\x1f\x9d\x90", "lz4 data": b"\x04\x22\x4d\x18", "lzip data": b"LZIP\x01",
     "a 7z archive": b"7z\xbc\xaf\x27\x1c", "a RAR archive": b"Rar!\x1a\x07", "a program": b"\x7fELF\x02\x01",
     "an SQLite database": b"SQLite format 3\x00", "a tar archive": b"\x00" * 257 + b"ustar\x0000",
+    "a .pt file": b"PK\x03\x04" + bytes(26) + b"a.tokens/data.pkl",
     "binary data (2 NUL bytes near its start)": b"a\x00b\x00" + b"c" * 36,
 }  # fmt: skip
 LIKE_OTHERS = [
@@ -55,15 +55,6 @@ def test_what_is_not_a_text_is_named(what: str, tmp_path: Path) -> None:
 def test_a_text_that_begins_like_something_else_is_a_text(text: str, tmp_path: Path) -> None:
     """What a text may begin with too is not enough, nor is a NUL, or few in much text."""
     assert content(save(tmp_path, text)) == text.encode()
-
-
-def test_a_pt_file_among_texts_is_named(tmp_path: Path) -> None:
-    """One that stands among texts is not called a zip archive; a text named as one is taken for a damaged one."""
-    path = zip_of(tmp_path / "a.txt", {"a.tokens/data.pkl": b"\x80\x02}."})
-    with pytest.raises(DataError, match=r"looks like a \.pt file, not UTF-8 text; give one alone"):
-        read(path)
-    with pytest.raises(FileFormatError, match=r"a\.pt: not a \.pt file, by its first bytes"):
-        read(save(tmp_path, b"one two", "a.pt"))
 
 
 LONG = b'{"text": "' + b"word " * 1000

@@ -24,7 +24,6 @@ from support.strategies import adversarial_text
 from support.streams import EOT, all_ids, expected_ids, sha256, stream_paths
 
 from llmprep.choices import Newlines, TextOptions
-from llmprep.documents import json_lines as lines_room
 from llmprep.documents import records
 from llmprep.documents.parquet import count_rows
 from llmprep.documents.reading import read_blocks
@@ -46,10 +45,10 @@ def without_text(counts: Counts) -> list[int]:
 @given(texts=text_lists, newlines=st.sampled_from(["universal", "keep"]), block_bytes=st.sampled_from([1, 30, 1 << 20]))
 @settings(max_examples=40)
 def test_every_text_is_a_document(
-    format_: str, texts: list[str], newlines: Newlines, block_bytes: int, folder: Path
+    format_: str, texts: list[str], newlines: Newlines, block_bytes: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Joined or alone, all texts come, in order; counts are theirs and the file's; the others keep their numbers."""
-    path = RECORDS[format_](folder / f"a.{format_}", texts)
+    path = RECORDS[format_](tmp_path_factory.getbasetemp() / f"a.{format_}", texts)
     counts = counts_of(path)
     held = [text if newlines == "keep" else text.replace("\r\n", "\n").replace("\r", "\n") for text in texts if text]
 
@@ -180,7 +179,7 @@ def test_the_length_of_a_line_is_limited(tmp_path: Path, monkeypatch: pytest.Mon
     """A record longer than one read is read; a line longer than the limit, as of another kind of file, is not held."""
     path = json_lines(tmp_path / "a.jsonl", ["one", "word " * 200_000, "end"])
     assert documents(read(path)) == ["one", "word " * 200_000, "end"]
-    monkeypatch.setattr(lines_room, "MAX_LINE_BYTES", 1 << 19)
+    monkeypatch.setattr("llmprep.documents.json_lines.MAX_LINE_BYTES", 1 << 19)
     with pytest.raises(DataError, match=rf"a\.jsonl: line 2: longer than {1 << 19} bytes; is it JSON Lines\?"):
         read(path)
 
