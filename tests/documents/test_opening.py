@@ -15,7 +15,7 @@ from support.streams import sha256
 
 from llmprep.documents.opening import ByteStream, open_pipe, peek
 from llmprep.documents.reading import read_blocks
-from llmprep.documents.source import Counts, Source, count_remarks
+from llmprep.documents.source import Counts
 from llmprep.errors import InputError
 
 TEXT = "It was the best of times, caf\u00e9 and \u4e2d\u6587 alike, it was the worst of times.\n".encode()
@@ -88,11 +88,3 @@ def test_a_file_that_is_replaced_is_the_old_one(tmp_path: Path) -> None:
     (tmp_path / "a.txt").unlink()
     with pytest.raises(InputError, match=r"a\.txt: no such file or directory$"):
         list(read_blocks(counts))
-
-
-def test_remarks_are_counted() -> None:
-    """Each remark comes once, with the first input it applies to and how many there are."""
-    counted = [Counts(Source(name, name)) for name in "abc"]
-    for counts, remark in zip([*counted, counted[1]], ["is even", "is odd", "is odd", "is odd"], strict=True):
-        counts.remark(remark)
-    assert count_remarks(counted) == {"is even": ("a", 1), "is odd": ("b", 2)}
