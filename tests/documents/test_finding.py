@@ -231,7 +231,7 @@ LISTS = {
 
 
 def test_a_list_of_files(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names are taken as they are, but for line ends of Windows; with ``--files-from`` they mean what naming them means."""
+    """Names are taken as they are, but for line ends of Windows; ``--files-from`` is like naming them."""
     Path("odd\r").touch()
     for data, expected in LISTS.items():
         Path("list").write_bytes(data)

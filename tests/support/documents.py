@@ -26,8 +26,6 @@ from llmprep.documents.reading import read_blocks
 from llmprep.documents.source import Counts
 
 ZSTD = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
-
-
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": lambda data: gzip.compress(data, mtime=0),
     "bzip2": bz2.compress,

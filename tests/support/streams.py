@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,10 +35,10 @@ def stream_paths(paths: Sequence[Path], *arguments: Any, **chosen: Any) -> Token
     return stream_text(find_sources(list(map(str, paths))), *arguments, **chosen)
 
 
-def text_block(text: str, offset: int = 0, name: str = "text", seams: int = 0) -> Block:
+def text_block(text: str, offset: int = 0, name: str = "text") -> Block:
     """A block that holds a text."""
     data = text.encode()
-    return Block(Counts(Source(name, name)), data, data, offset, seams=seams)
+    return Block(Counts(Source(name, name)), data, data, offset)
 
 
 def all_ids(stream: TokenStream) -> list[int]:
@@ -93,11 +92,3 @@ def piped(path: Path, data: bytes) -> Iterator[Path]:
 def open_files() -> int:
     """How many file descriptors this process has."""
     return len(os.listdir("/dev/fd"))  # noqa: PTH208 - of a folder that changes while it is listed
-
-
-def threads_end(before: int) -> bool:
-    """Tell whether there are soon no more threads than before."""
-    end = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < end:
-        time.sleep(0.01)
-    return threading.active_count() <= before

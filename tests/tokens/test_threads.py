@@ -13,17 +13,27 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.streams import text_block, threads_end
+from support.streams import text_block
 
 from llmprep.documents.blocks import Block
 from llmprep.errors import LlmprepError
 from llmprep.tokens.threads import PART_BYTES, Hashing, in_parts, map_in_order
 
 
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Soon after a test there are no more threads than before."""
+    before, end = threading.active_count(), time.monotonic() + 60
+    yield
+    while threading.active_count() > before:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("jobs", [1, 2, 4])
 def test_results_come_in_order_and_items_are_taken_a_few_ahead(jobs: int) -> None:
     """However long each takes, results come in order; whoever stops reading has few items taken, and no thread left."""
-    before, taken = threading.active_count(), itertools.count()
+    taken = itertools.count()
 
     def work(item: int) -> int:
         time.sleep(item * 7 % 4 / 1000)
@@ -33,7 +43,6 @@ def test_results_come_in_order_and_items_are_taken_a_few_ahead(jobs: int) -> Non
     assert list(itertools.islice(results, 50)) == list(range(50))
     results.close()
     assert next(taken) <= 50 + 2 * jobs + 1
-    assert threads_end(before)
 
 
 def test_one_job_is_no_thread_and_several_are_as_many() -> None:
@@ -48,7 +57,6 @@ def test_one_job_is_no_thread_and_several_are_as_many() -> None:
 @pytest.mark.parametrize(("fails_at", "items_end_at"), [(7, 100), (99, 7), (7, 9)])
 def test_the_first_error_is_raised(fails_at: int, items_end_at: int, error: type[Exception], jobs: int) -> None:
     """Later errors that come sooner, of work or of reading an item, do not hide the first; all before it comes."""
-    before = threading.active_count()
 
     def items() -> Iterator[int]:
         yield from range(items_end_at)
@@ -64,12 +72,11 @@ def test_the_first_error_is_raised(fails_at: int, items_end_at: int, error: type
     assert [next(results) for _ in range(7)] == list(range(7))
     with pytest.raises(error if fails_at == 7 else LlmprepError, match=r"^7$"):
         next(results)
-    assert threads_end(before)
 
 
 def test_an_interrupt_stops_at_once() -> None:
     """An exception that is no error of ours, as an interrupt is, does not wait for what is being computed."""
-    before, begun = threading.active_count(), time.monotonic()
+    begun = time.monotonic()
 
     def items() -> Iterator[int]:
         yield from range(4)
@@ -78,7 +85,6 @@ def test_an_interrupt_stops_at_once() -> None:
     with pytest.raises(KeyboardInterrupt):
         list(map_in_order(lambda _: time.sleep(0.6), items(), 4))
     assert time.monotonic() - begun < 0.5
-    assert threads_end(before)
 
 
 @given(sizes=st.lists(st.integers(0, 12), max_size=20), limit=st.integers(0, 20))
