@@ -14,7 +14,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from support.documents import COMPRESS, ZSTD, content, counts_of, every_compression, piped, read, save
+from support.documents import COMPRESS, ZSTD, content, counts_of, piped, read, save
 from support.refusals import frugal
 from support.streams import sha256
 
@@ -26,6 +26,7 @@ from llmprep.documents.zstandard import window_bytes
 from llmprep.errors import DataError, UsageError
 
 TEXT = "It was the best of times, caf\u00e9 and \u4e2d\u6587 alike, it was the worst of times.\n".encode()
+every_compression = pytest.mark.parametrize("kind", COMPRESS)
 SKIPPED = struct.pack("<II", 0x184D2A50, 4) + b"size"
 """A frame of zstandard without content."""
 

@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.documents import RECORDS, counts_of, documents, json_lines, parquet, piped, read, save
+from support.documents import counts_of, documents, json_lines, parquet, piped, read, save
 from support.refusals import matches
 from support.strategies import adversarial_text
 from support.streams import EOT, all_ids, expected_ids, sha256, stream_paths
@@ -28,6 +28,7 @@ from llmprep.documents.source import Counts
 from llmprep.errors import DataError, EmptyError, InputError, UsageError
 from llmprep.vocabulary.loading import load_vocabulary
 
+RECORDS = {"jsonl": json_lines, "parquet": parquet}
 PLACE = {"jsonl": "line", "parquet": "row"}
 every_format = pytest.mark.parametrize("format_", RECORDS)
 text_lists = st.lists(adversarial_text | st.sampled_from(["", EOT]), max_size=12)

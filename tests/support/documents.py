@@ -32,7 +32,6 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "xz": lambda data: lzma.compress(data, preset=0),
     "zstandard": lambda data: ZSTD.compress(data, options={ZSTD.CompressionParameter.checksum_flag: 1}),
 }
-every_compression = pytest.mark.parametrize("kind", COMPRESS)
 
 
 def save(folder: Path, data: bytes | str, name: str = "a.txt") -> Path:
@@ -53,9 +52,6 @@ def parquet(path: Path, texts: Sequence[object], field: str = "text", type_: Any
     table = pa.table({"id": list(range(len(texts))), field: pa.array(texts, type_ or pa.string())})
     pa.parquet.write_table(table, path, **more)
     return path
-
-
-RECORDS = {"jsonl": json_lines, "parquet": parquet}
 
 
 def counts_of(path: Path | str, field: str | None = None) -> Counts:
@@ -93,8 +89,7 @@ def piped(parts: Sequence[bytes], field: str | None = None) -> Iterator[Counts]:
 
     def write() -> None:
         with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb", buffering=0) as file:
-            for part in parts:
-                file.write(part)
+            file.writelines(parts)
 
     thread = threading.Thread(target=write)
     thread.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +57,7 @@ def expected_ids(
     """Each document encoded whole by tiktoken, with the separator between any two that are not empty."""
     encoded = [reference.encode(text, encoding, special) for text in documents if text]
     between = [reference.tiktoken_encoding(encoding).eot_token] if separator == "eot" else []
-    return [*itertools.chain.from_iterable(between + ids for ids in encoded)][len(between) :] if encoded else []
+    return [token for ids in encoded for token in (*between, *ids)][len(between) :]
 
 
 def sha256(data: bytes) -> str:

@@ -26,10 +26,7 @@ from llmprep.tokens.encoding import encode_text
 @given(text=adversarial_text, special=st.sampled_from(("allow", "text")))
 @example("a\ud800b \udc00 \ud83d\ude00 joined, caf\u00e9 \ud83d", "allow")
 def test_ids_are_those_of_tiktokens_encode(text: str, special: Special) -> None:
-    """A text in memory gives tiktoken's ids as it is, carriage returns, marks and emptiness included.
-
-    Halves of surrogate pairs are joined or replaced, as tiktoken joins and replaces them.
-    """
+    """A text in memory gives tiktoken's ids as it is: carriage returns, marks, halves of surrogate pairs, emptiness."""
     ids = encode_text(text, special=special)
     assert ids.dtype == np.int64
     assert ids.tolist() == reference.encode(text, special=special)
@@ -66,10 +63,7 @@ def test_a_download_is_announced_by_a_warning(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("encoding", ["gpt2", "cl100k_base"])
 def test_ids_decode_as_tiktoken_decodes_them(encoding: str, load: Load) -> None:
-    """A text's ids give the text; ids in any order, which cut characters, give what tiktoken gives.
-
-    The table holds every id of tiktoken's encoding, special ones included; an unused id decodes to U+FFFD.
-    """
+    """A text's ids give the text; ids in any order, which cut characters, what tiktoken gives; an unused one U+FFFD."""
     table, theirs = token_table(load(encoding)), reference.tiktoken_encoding(encoding)
     specials = {theirs.encode_single_token(token): token.encode() for token in theirs.special_tokens_set}
     assert table == {rank: token for token, rank in theirs._mergeable_ranks.items()} | specials

@@ -46,10 +46,7 @@ def test_resident_memory_is_measured() -> None:
 
 
 def test_what_the_system_lacks_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ``resource``, /proc or malloc_trim there is no limit, nothing is resident, and nothing is given back.
-
-    Where the system does not tell which cores a process is bound to, all of them count; unknown, one.
-    """
+    """Without ``resource``, /proc or malloc_trim there is no limit and no figure; all cores count, or unknown, one."""
     refuse = Mock(side_effect=OSError)
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     for n_cores, jobs in ((5, 5), (None, 1)):

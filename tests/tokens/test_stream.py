@@ -48,10 +48,9 @@ def write_texts(folder: Path, documents: Sequence[str | bytes]) -> list[Source]:
 
 @pytest.mark.parametrize("encoding", EXAMPLES)
 def test_ids_and_figures_are_those_of_the_whole_texts(encoding: str, load: Load, build: Build, tmp_path: Path) -> None:
-    """Texts full of places where a careless cut would change ids give tiktoken's ids, and every figure adds up.
+    """Texts full of places where a careless cut would change ids, and records of them, give tiktoken's ids.
 
-    So do records of the same texts, many of which are encoded in one call. No other special token than the end-of-text
-    string becomes an id. With ``special="error"``, texts pass exactly if no special token stands in them.
+    Figures add up. With ``special="error"``, texts pass exactly if no special token stands in them.
     """
 
     @settings(max_examples=EXAMPLES[encoding])
@@ -101,10 +100,7 @@ def test_ids_and_figures_are_those_of_the_whole_texts(encoding: str, load: Load,
     ],
 )
 def test_documents_are_separated(documents: list[str], expected: list[int], tmp_path: Path, gpt2: Vocabulary) -> None:
-    """One end-of-text id between two documents that hold text, none anywhere else; texts are never joined.
-
-    A stream that continues another has one before its first document too, and may be empty.
-    """
+    """One end-of-text id between two documents that hold text; one before the first if a stream continues another."""
     sources, files = write_texts(tmp_path, documents), open_files()
     blocks = list(stream_text(sources, gpt2))
     assert open_files() == files
@@ -195,10 +191,7 @@ def counted(number: int, **more: Any) -> Counts:
 
 
 def test_records_are_listed_or_summed_up() -> None:
-    """Up to `MAX_SOURCES` records are listed; of more, one has the sums, and the hash of ``sha256sum``'s lines.
-
-    ``empty`` and ``gaps`` stand in a record where there are any; None says that the gaps are too many.
-    """
+    """Up to `MAX_SOURCES` records are listed; of more, one has the sums, and the hash of ``sha256sum``'s lines."""
     record, *others = sum_or_list([counted(3), counted(3, n_empty=2, gaps=[[2, 2]]), counted(3, n_empty=9, gaps=None)])
     assert record == {"name": "3.txt", "bytes": 1, "sha256": sha256(b"3"), "tokens": 2, "documents": 1}
     assert others == [record | {"empty": 2, "gaps": [[2, 2]]}, record | {"empty": 9, "gaps": None}]
