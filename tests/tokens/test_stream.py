@@ -138,7 +138,8 @@ def test_stages_watch_and_change_nothing() -> None:
 
 def test_a_spooled_stream_is_the_stream(tmp_path: Path) -> None:
     """What goes through the temporary file comes back the same, cannot be written, and leaves no name."""
-    for blocks in ([], [[]], [[1, 2**32 - 1], [], [7]]):
+    cases: list[list[list[int]]] = [[], [[]], [[1, 2**32 - 1], [], [7]]]
+    for blocks in cases:
         ids: Any = spool((np.array(block, np.uint32) for block in blocks), tmp_path)
         assert ids.dtype == np.dtype("<u4")
         assert ids.tolist() == [token for block in blocks for token in block]
@@ -208,8 +209,8 @@ def test_records_are_listed_or_summed_up() -> None:
 
 def test_gaps_are_runs_in_order() -> None:
     """Gaps are None or runs [number, count] from 1 on, in order and apart; nothing in them is trusted."""
-    for value in (None, [], [[1, 1]], [[1, 2], [4, 1], [9, 1 << 40]], [[1, (1 << 62) - 1]]):
-        assert are_gaps(value), value
+    for good in (None, [], [[1, 1]], [[1, 2], [4, 1], [9, 1 << 40]], [[1, (1 << 62) - 1]]):
+        assert are_gaps(good), good
     bad: list[object] = ["", {}, [1, 2], [[0, 1]], [[1, 0]], [[1, 2, 3]], [(1, 2)], [[1, True]], [[1, 2.0]]]
     for value in (*bad, [[1, 1 << 62]], [[1, 2], [3, 1]], [[4, 1], [1, 2]]):  # two runs that touch are one
         assert not are_gaps(value), value

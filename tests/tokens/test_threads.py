@@ -95,7 +95,7 @@ def test_small_blocks_go_together(sizes: list[int], limit: int) -> None:
         yield from (text_block("x" * size) for size in sizes)
         raise LlmprepError
 
-    parts = []
+    parts: list[list[Block]] = []
     with pytest.raises(LlmprepError):
         parts.extend(in_parts(blocks(), limit))
     assert [len(block.data) for part in parts for block in part] == sizes
