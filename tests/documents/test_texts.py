@@ -1,103 +1,75 @@
-"""Promises of texts: Python's newlines, no byte order mark, strict UTF-8 with exact places, figures that add up.
-
-And of spans: the parts of a file, however it is divided, are the file, each byte in exactly one.
-"""
+"""Promises of texts, and of spans: Python's newlines, strict UTF-8 with exact places; the parts are the whole."""
 
 from __future__ import annotations
 
-import codecs
 import itertools
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from support.documents import COMPRESS, counts_of, documents, json_lines, read, save
+from support.documents import COMPRESS, counts_of, documents, read, save
 from support.strategies import adversarial_text
 from support.streams import as_read, sha256
 
 from llmprep.choices import Newlines
 from llmprep.documents import spans
-from llmprep.documents.blocks import Block, find_safe_cut, last_safe_cut
-from llmprep.documents.json_lines import find_line_start
-from llmprep.documents.opening import ByteStream
+from llmprep.documents.blocks import Block, find_safe_cut
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.source import Counts
 from llmprep.errors import DataError, InputError
 
-MARK = codecs.BOM_UTF8
-HALF = "\u65e5".encode()[:2]
-block_sizes = st.sampled_from([1, 2, 3, 7, 64, 1000]) | st.integers(1, 300)
 texts = adversarial_text.filter(lambda text: text.encode()[:4096].count(0) < 2)
 """A second NUL at the beginning may be taken for binary data."""
 
 
-@given(text=texts, newlines=st.sampled_from(("universal", "keep")), block_bytes=block_sizes)
+@given(text=texts, newlines=st.sampled_from(("universal", "keep")), block_bytes=st.integers(1, 300))
 @example("caf\u00e9\r\none two\rthree\r\n\r\n\ufeff \u4e2d\u3002", "universal", 3)
 @example("caf\u00e9\r\none two\rthree\r\n\r\n\ufeff \u4e2d\u3002", "keep", 300)
-def test_a_text_is_what_pythons_text_mode_reads(folder: Path, text: str, newlines: Newlines, block_bytes: int) -> None:
-    """For any block size: the text is Python's, raw bytes and offsets are the file's, and the counts agree."""
-    assume(not text.startswith("\ufeff"))
-    counts, expected = counts_of(save(folder, text)), as_read(text, newlines)
+@example("\ufeff\ufeffone \ufefftwo", "universal", 1)
+@example("\ufeff\ufeffone \ufefftwo", "universal", 300)
+def test_a_text_is_what_pythons_text_mode_reads(
+    tmp_path_factory: pytest.TempPathFactory, text: str, newlines: Newlines, block_bytes: int
+) -> None:
+    """For any block size: the text is Python's, raw bytes and offsets are the file's, and the counts agree.
 
+    A byte order mark at the start is dropped and noted; a second one, and one further on, are text.
+    """
+    data, expected = text.encode(), as_read(text, newlines)
+    counts = counts_of(save(tmp_path_factory.getbasetemp(), data))
     blocks = list(read_blocks(counts, newlines, block_bytes))
 
     raw = [block.raw for block in blocks]
     assert "".join(block.text for block in blocks) == expected
-    assert b"".join(raw) == text.encode()
+    assert b"".join(raw) == (data if expected else b"")
     assert [block.offset for block in blocks] == list(itertools.accumulate(map(len, raw), initial=0))[: len(raw)]
-    for left, right in itertools.pairwise(raw):
-        assert last_safe_cut(left[-3:] + right[:3]) == len(left[-3:])
     assert [block.first for block in blocks] == [True, *[False] * len(blocks)][: len(blocks)]
     assert all(block.data and not block.seams and block.where == f"byte {block.offset}" for block in blocks)
-    assert (counts.n_bytes, counts.sha256) == (len(text.encode()), sha256(text.encode()))
+    assert (counts.n_bytes, counts.sha256) == (len(data), sha256(data))
     assert (counts.n_chars, counts.n_text) == (len(expected), len(expected.encode()))
-    assert (counts.n_documents, counts.begin, counts.bom) == (bool(text), 0, False)
+    assert (counts.n_documents, counts.begin, counts.bom) == (bool(expected), 0, text.startswith("\ufeff"))
 
 
-@pytest.mark.parametrize("block_bytes", [1, 2, 3, 4, 1 << 20])
-def test_a_byte_order_mark_is_dropped_once(tmp_path: Path, block_bytes: int) -> None:
-    """The mark at the start is dropped and noted; a second one, and one further on, are text; alone it is none."""
-    twice = "\ufeffone \ufefftwo"
-    for data, text in ((MARK + twice.encode(), twice), ("a\ufeffb".encode(), "a\ufeffb"), (MARK, ""), (b"", "")):
-        counts = counts_of(save(tmp_path, data))
-        assert "".join(block.text for block in read_blocks(counts, "universal", block_bytes)) == text
-        assert (counts.bom, counts.n_bytes, counts.sha256) == (data.startswith(MARK), len(data), sha256(data))
-        assert (counts.n_chars, counts.n_text, counts.n_documents) == (len(text), len(text.encode()), bool(text))
+@pytest.mark.parametrize("pack", [bytes, COMPRESS["gzip"]], ids=["plain", "gzip"])
+@pytest.mark.parametrize("bad", [b"\x80", b"\xc0", b"\xe2", b"\xff", "\u65e5".encode()[:2]])
+def test_a_bad_byte_is_placed(bad: bytes, pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    """Wherever it stands and however the file is cut, the error gives its place from the file's start.
 
-
-@given(
-    text=st.sampled_from(["a", "\ufeffone\r\ntwo"]).flatmap(lambda start: texts.map(start.__add__)),
-    bad=st.sampled_from([0x80, 0xBF, 0xC0, 0xE2, 0xF5, 0xFF]),
-    block_bytes=block_sizes,
-    data=st.data(),
-)
-def test_a_bad_byte_is_placed(folder: Path, text: str, bad: int, block_bytes: int, data: st.DataObject) -> None:
-    """Wherever a bad byte stands and however the file is cut, the error gives its place from the file's start."""
-    good = text.encode()
-    place = data.draw(st.integers(len(MARK) if good.startswith(MARK) else 0, len(good)), label="place")
-    broken = good[:place] + bytes([bad]) + good[place:]
-    with pytest.raises(UnicodeDecodeError) as expected:
-        broken.decode()
-    start = expected.value.start
-
-    with pytest.raises(DataError) as raised:
-        read(save(folder, broken), block_bytes=block_bytes)
-    assert f"a.txt: not valid UTF-8 at byte {start} (0x{broken[start]:02x}); convert it" in str(raised.value)
-
-
-def test_places_are_of_the_text_as_it_stands(tmp_path: Path) -> None:
-    """That is so at the very end, and where it is compressed; what stands before a bad byte is yielded."""
-    for pack, block_bytes in itertools.product((bytes, *COMPRESS.values()), (1, 1 << 20)):
-        for data, place in ((b"word " + HALF, 5), (MARK + HALF, 3)):
-            with pytest.raises(DataError, match=rf"not valid UTF-8 at byte {place} \(0xe6\)"):
-                read(save(tmp_path, pack(data)), block_bytes=block_bytes)
-    blocks = read_blocks(counts_of(save(tmp_path, b"one two three\xff")), "universal", 4)
+    What stands before it is yielded.
+    """
+    good = "\ufeffone caf\u00e9\r\ntwo \u4e2d\u3002".encode()
+    for place, block_bytes in itertools.product(range(3, len(good) + 1), (1, 7, 1 << 20)):
+        broken = good[:place] + bad + good[place:]
+        with pytest.raises(UnicodeDecodeError) as expected:
+            broken.decode()
+        start = expected.value.start
+        with pytest.raises(DataError) as raised:
+            read(save(tmp_path, pack(broken)), block_bytes=block_bytes)
+        assert f"a.txt: not valid UTF-8 at byte {start} (0x{broken[start]:02x}); convert it" in str(raised.value)
+    blocks = read_blocks(counts_of(save(tmp_path, pack(b"one two three" + bad))), "universal", 4)
     assert next(blocks).text == "one"
-    with pytest.raises(DataError, match="at byte 13"):
-        list(blocks)
 
 
 def part_of(path: Path, begin: int, end: int) -> Counts:
@@ -108,37 +80,27 @@ def blocks_of(path: Path, begin: int, end: int) -> list[Block]:
     return list(read_blocks(part_of(path, begin, end), "universal"))
 
 
-@pytest.mark.parametrize("find", [find_safe_cut, find_line_start])
 @given(
-    text=adversarial_text.map("a {}\nb".format),
+    text=texts.map("a {}\nb".format),
     divisions=st.lists(st.integers(0, 250), max_size=6),
     look=st.sampled_from([6, 7, 16, 1 << 16]),
     size=st.sampled_from([1, 3, 50, 1000]),
 )
 @example("a " + "one two\n\u4e2d\u6587\u3002 (three)\r\n" * 8 + "b", [1, 9, 40, 41, 77, 130], 7, 3)
 def test_spans_make_up_the_file(
-    folder: Path, find: spans.FindBoundary, text: str, divisions: list[int], look: int, size: int
+    tmp_path_factory: pytest.TempPathFactory, text: str, divisions: list[int], look: int, size: int
 ) -> None:
-    """Each span is the bytes from the first boundary at or after its begin to the one of its end; counts agree."""
-    data, path = text.encode(), save(folder, text)
-
-    def boundary(place: int) -> int:
-        found = find(data, place) if 0 < place < len(data) else place
-        return len(data) if found is None else found
-
-    for begin, end in itertools.pairwise([0, *sorted(place for place in divisions if place < len(data)), len(data)]):
-        counts = part_of(path, begin, end)
-        with pytest.MonkeyPatch.context() as patch, closing(ByteStream(counts)) as stream:
-            patch.setattr(spans, "LOOK_BYTES", look)
-            patch.setattr(spans, "require_text", lambda *_: None)
-            start, read = spans.open_span(stream, find)
-            parts = list(iter(lambda read=read: read(size), b""))  # type: ignore[misc]
-            assert read(size) == b""
-
-        assert b"".join(parts) == data[boundary(begin) : boundary(end)]
-        assert max(map(len, parts), default=0) <= size
-        assert start == counts.begin == min(boundary(begin), end)
-        assert counts.n_bytes == sum(map(len, parts))
+    """Each span is the bytes from the first safe cut at or after its begin to the one of its end; counts agree."""
+    data, path = text.encode(), save(tmp_path_factory.getbasetemp(), text)
+    places = [0, *sorted(place for place in divisions if place < len(data)), len(data)]
+    cuts = [find_safe_cut(data, place) or len(data) if place else 0 for place in places]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spans, "LOOK_BYTES", look)
+        for (begin, end), (first, last) in zip(itertools.pairwise(places), itertools.pairwise(cuts), strict=True):
+            counts = part_of(path, begin, end)
+            raw = b"".join(block.raw for block in read_blocks(counts, block_bytes=size))
+            assert raw == data[first:last]
+            assert (counts.begin, counts.n_bytes) == (min(first, end), len(raw))
 
 
 def test_blocks_of_spans_are_blocks_of_the_text(tmp_path: Path) -> None:
@@ -154,13 +116,13 @@ def test_blocks_of_spans_are_blocks_of_the_text(tmp_path: Path) -> None:
     assert [blocks[0].offset for blocks in found] == [0, 10, 17, 25]
     assert [(blocks[0].first, blocks[0].counts.bom) for blocks in found] == [(True, True), *[(False, False)] * 3]
 
-    path = json_lines(tmp_path / "a.jsonl", ["one", "two", "six", "ten"])
-    size = path.stat().st_size // 4
-    path.write_bytes(path.read_bytes().replace(b'"ten"', b"12345"))
-    (first,) = blocks_of(path, 0, size + 1)
-    assert (documents([first]), first.place) == (["one", "two"], "the line at byte 0")
-    with pytest.raises(DataError, match=rf"a\.jsonl: the line at byte {3 * size}: field text is a int"):
-        blocks_of(path, 2 * size, 4 * size)
+    path = save(tmp_path, '{"text": "one"}\n{"text": "two"}\n{"text": "six"}\n{"text": 12345}\n', "a.jsonl")
+    for begin, end, texts_of in ((0, 1, ["one"]), (0, 17, ["one", "two"]), (1, 17, ["two"]), (16, 32, ["two"])):
+        (block,) = blocks_of(path, begin, end)
+        assert (documents([block]), block.place) == (texts_of, f"the line at byte {16 * (begin > 0)}")
+    assert blocks_of(path, 17, 32) == []
+    with pytest.raises(DataError, match=r"a\.jsonl: the line at byte 48: field text is a int"):
+        blocks_of(path, 32, 64)
 
 
 def test_the_beginning_and_the_size_of_the_file_are_looked_at(tmp_path: Path) -> None:

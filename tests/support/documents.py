@@ -26,15 +26,12 @@ from llmprep.documents.reading import read_blocks
 from llmprep.documents.source import Counts
 
 ZSTD = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
-
-
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": lambda data: gzip.compress(data, mtime=0),
     "bzip2": bz2.compress,
     "xz": lambda data: lzma.compress(data, preset=0),
     "zstandard": lambda data: ZSTD.compress(data, options={ZSTD.CompressionParameter.checksum_flag: 1}),
 }
-every_compression = pytest.mark.parametrize("kind", COMPRESS)
 
 
 def save(folder: Path, data: bytes | str, name: str = "a.txt") -> Path:
@@ -55,9 +52,6 @@ def parquet(path: Path, texts: Sequence[object], field: str = "text", type_: Any
     table = pa.table({"id": list(range(len(texts))), field: pa.array(texts, type_ or pa.string())})
     pa.parquet.write_table(table, path, **more)
     return path
-
-
-RECORDS = {"jsonl": json_lines, "parquet": parquet}
 
 
 def counts_of(path: Path | str, field: str | None = None) -> Counts:
@@ -95,8 +89,7 @@ def piped(parts: Sequence[bytes], field: str | None = None) -> Iterator[Counts]:
 
     def write() -> None:
         with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb", buffering=0) as file:
-            for part in parts:
-                file.write(part)
+            file.writelines(parts)
 
     thread = threading.Thread(target=write)
     thread.start()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,22 +29,15 @@ Make = Callable[..., dict[str, Any]]
 """Runs a command that writes a file, which must go well; returns what torch makes of the file."""
 
 
-def write_texts(folder: Path, documents: Sequence[str | bytes]) -> list[Source]:
-    """Write each document to a file of its own: 0.txt, 1.txt, ..."""
-    for number, document in enumerate(documents):
-        (folder / f"{number}.txt").write_bytes(document if isinstance(document, bytes) else document.encode())
-    return find_sources([str(folder / f"{number}.txt") for number in range(len(documents))])
-
-
 def stream_paths(paths: Sequence[Path], *arguments: Any, **chosen: Any) -> TokenStream:
     """Open texts as one stream, with the other arguments of `stream_text`."""
     return stream_text(find_sources(list(map(str, paths))), *arguments, **chosen)
 
 
-def text_block(text: str, offset: int = 0, name: str = "text", seams: int = 0) -> Block:
+def text_block(text: str, offset: int = 0, name: str = "text") -> Block:
     """A block that holds a text."""
     data = text.encode()
-    return Block(Counts(Source(name, name)), data, data, offset, seams=seams)
+    return Block(Counts(Source(name, name)), data, data, offset)
 
 
 def all_ids(stream: TokenStream) -> list[int]:
@@ -66,7 +57,7 @@ def expected_ids(
     """Each document encoded whole by tiktoken, with the separator between any two that are not empty."""
     encoded = [reference.encode(text, encoding, special) for text in documents if text]
     between = [reference.tiktoken_encoding(encoding).eot_token] if separator == "eot" else []
-    return [*itertools.chain.from_iterable(between + ids for ids in encoded)][len(between) :] if encoded else []
+    return [token for ids in encoded for token in (*between, *ids)][len(between) :]
 
 
 def sha256(data: bytes) -> str:
@@ -100,11 +91,3 @@ def piped(path: Path, data: bytes) -> Iterator[Path]:
 def open_files() -> int:
     """How many file descriptors this process has."""
     return len(os.listdir("/dev/fd"))  # noqa: PTH208 - of a folder that changes while it is listed
-
-
-def threads_end(before: int) -> bool:
-    """Tell whether there are soon no more threads than before."""
-    end = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < end:
-        time.sleep(0.01)
-    return threading.active_count() <= before

@@ -28,9 +28,3 @@ def gpt2(load: Load) -> Vocabulary:
 def build(load: Load) -> Build:
     """Build the encoder of an encoding, a way with specials and a backend, for texts of which nobody counts blocks."""
     return functools.cache(lambda name, special, backend: Encoder(load(name), special, backend))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for the files of every example of a property."""
-    return tmp_path_factory.mktemp("examples")

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -45,14 +46,8 @@ def test_resident_memory_is_measured() -> None:
 
 
 def test_what_the_system_lacks_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ``resource``, /proc or malloc_trim there is no limit, nothing is resident, and nothing is given back.
-
-    Where the system does not tell which cores a process is bound to, all of them count; unknown, one.
-    """
-
-    def refuse(*_: object) -> None:
-        raise OSError
-
+    """Without ``resource``, /proc or malloc_trim there is no limit and no figure; all cores count, or unknown, one."""
+    refuse = Mock(side_effect=OSError)
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     for n_cores, jobs in ((5, 5), (None, 1)):
         monkeypatch.setattr(os, "cpu_count", lambda n_cores=n_cores: n_cores)
@@ -63,35 +58,36 @@ def test_what_the_system_lacks_is_done_without(tmp_path: Path, monkeypatch: pyte
     assert not memory.is_memory_limited()
     memory.require_memory(1 << 60)
     assert memory.resident_bytes() == 0
-    for lacking in (object, refuse):
-        monkeypatch.setattr(ctypes, "CDLL", lambda _, made=lacking: made())
+    for lacking in (object(), OSError):
+        monkeypatch.setattr(ctypes, "CDLL", Mock(side_effect=[lacking]))
         memory.return_freed_memory()
 
 
-GROUPS = {
-    "none": ({}, 64),
-    "half a core": ({"cpu.max": "50000 100000"}, 1),
-    "a core and a half": ({"cpu.max": "150000 100000"}, 2),
-    "no limit": ({"cpu.max": "max 100000"}, 64),
-    "more than there are": ({"cpu.max": "99900000 100000"}, 64),
-    "its own group": ({"own": "0::/a/b", "a/b/cpu.max": "300000 100000"}, 3),
-    "a group above": ({"own": "0::/a/b", "a/b/cpu.max": "300000 100000", "a/cpu.max": "100000 100000"}, 1),
-    "version 1": ({"own": "4:memory:/x\n3:cpu,cpuacct:/x", "cpu,cpuacct/quota": "4", "cpu,cpuacct/period": "1"}, 4),
-    "version 1, another order": ({"own": "3:cpuacct,cpu:/x", "cpu/x/quota": "100000", "cpu/x/period": "50000"}, 2),
-    "version 1, no limit": ({"cpu/quota": "-1", "cpu/period": "100000"}, 64),
-    "nonsense": ({"cpu.max": "1 0", "own": "x"}, 64),
-}
-"""What control groups say, by short names of their files, and how many jobs that makes on 64 cores."""
+ROOT, OWN = "sys/fs/cgroup/", "proc/self/cgroup"
+QUOTA, PERIOD = "cpu.cfs_quota_us", "cpu.cfs_period_us"
+GROUPS = [
+    ({}, 64),
+    ({"cpu.max": "150000 100000"}, 2),
+    ({"cpu.max": "max 100000"}, 64),
+    ({"cpu.max": "99900000 100000"}, 64),
+    ({OWN: "0::/a/b", "a/b/cpu.max": "300000 100000"}, 3),
+    ({OWN: "0::/a/b", "a/b/cpu.max": "300000 100000", "a/cpu.max": "100000 100000"}, 1),
+    ({OWN: "4:memory:/x\n3:cpu,cpuacct:/x", f"cpu,cpuacct/{QUOTA}": "4", f"cpu,cpuacct/{PERIOD}": "1"}, 4),
+    ({OWN: "3:cpuacct,cpu:/x", f"cpu/x/{QUOTA}": "100000", f"cpu/x/{PERIOD}": "50000"}, 2),
+    ({f"cpu/{QUOTA}": "-1", f"cpu/{PERIOD}": "100000"}, 64),
+    ({"cpu.max": "1 0", OWN: "x"}, 64),
+]
+"""What control groups of both versions say, and how many jobs that makes on 64 cores."""
 
 
-@pytest.mark.parametrize("name", GROUPS)
-def test_a_quota_bounds_the_jobs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("files", "jobs"), GROUPS)
+def test_a_quota_bounds_the_jobs(
+    files: dict[str, str], jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of 64 cores that a process is bound to, as many are used as its control groups allow, at least one."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
-    files, expected = GROUPS[name]
-    for short, text in files.items():
-        full = short.replace("quota", "cpu.cfs_quota_us").replace("period", "cpu.cfs_period_us")
-        path = tmp_path / ("proc/self/cgroup" if short == "own" else f"sys/fs/cgroup/{full}")
+    for name, text in files.items():
+        path = tmp_path / (name if name == OWN else ROOT + name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n")
-    assert default_jobs(tmp_path) == expected
+    assert default_jobs(tmp_path) == jobs
