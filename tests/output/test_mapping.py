@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import errno
 import gc
+import mmap
 import os
 from pathlib import Path
-from typing import BinaryIO
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
-from llmprep.output import mapping
 from llmprep.output.mapping import map_file
 
 DESCRIPTORS, MAPS = Path("/proc/self/fd"), Path("/proc/self/maps")
@@ -32,16 +31,14 @@ def mapped(path: Path, *, private: bool = False) -> memoryview:
         return map_file(file, private=private)
 
 
-@pytest.mark.parametrize("private", [False, True])
-def test_a_map_is_the_files_bytes(private: bool, numbers: Path) -> None:
+def test_a_map_is_the_files_bytes(numbers: Path) -> None:
     """A map is all of a closed file, read-only, or written in memory alone: the file and other maps do not change."""
-    view, other = mapped(numbers, private=private), mapped(numbers, private=private)
-    assert (view.format, view.itemsize, view.readonly) == ("B", 1, not private)
-    assert view == WHOLE
-    if private:
-        view[:3] = b"new"
-        assert bytes(view[:4]) == b"new\x03"
-    assert other == numbers.read_bytes() == WHOLE
+    shown, mine, other = mapped(numbers), mapped(numbers, private=True), mapped(numbers, private=True)
+    assert shown == mine == WHOLE
+    assert [(view.format, view.itemsize, view.readonly) for view in (shown, mine)] == [("B", 1, True), ("B", 1, False)]
+    mine[:3] = b"new"
+    assert bytes(mine[:4]) == b"new\x03"
+    assert shown == other == numbers.read_bytes() == WHOLE
 
 
 @pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="the system does not list a process's open files and maps")
@@ -58,17 +55,18 @@ def test_a_map_holds_no_descriptor_and_ends_with_its_last_view(numbers: Path) ->
     assert os.fspath(numbers) not in MAPS.read_text()
 
 
-@pytest.mark.parametrize("refused", [{False}, {False, True}], ids=["shared", "all"])
-def test_no_map_is_needed(refused: set[bool], numbers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("refused", [{mmap.ACCESS_READ}, {mmap.ACCESS_READ, mmap.ACCESS_COPY}], ids=["shared", "all"])
+def test_no_map_is_needed(refused: set[int], numbers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where shared maps are refused, or all maps, a file has the same bytes, read-only or private as asked for."""
-    map_ = mapping._map
+    system_map = mmap.mmap
 
-    def refuse(file: BinaryIO, size: int, *, private: bool) -> memoryview:
-        if private in refused:
+    def refuse(descriptor: int, size: int, *, access: int) -> mmap.mmap:
+        if access in refused:
             raise OSError(errno.ENODEV, "no such maps")
-        return map_(file, size, private=private)
+        return system_map(descriptor, size, access=access)
 
-    monkeypatch.setattr(mapping, "_map", refuse)
+    monkeypatch.delattr(mmap, "MAP_SHARED")  # without it every version of Python maps by `mmap.mmap`
+    monkeypatch.setattr(mmap, "mmap", refuse)
     with numbers.open("rb") as file:
         file.read(10)
         shown, mine = map_file(file), map_file(file, private=True)
@@ -83,7 +81,8 @@ def test_a_file_that_cannot_be_read_or_shrinks_is_an_error(numbers: Path, monkey
     """What the system refuses for another reason is its error; so is a file that ends before its size."""
     with numbers.open("ab") as file, pytest.raises(PermissionError):
         map_file(file)
-    monkeypatch.setattr(mapping, "_map", Mock(side_effect=OSError(errno.ENODEV, "no such maps")))
+    monkeypatch.delattr(mmap, "MAP_SHARED")
+    monkeypatch.setattr(mmap, "mmap", Mock(side_effect=OSError(errno.ENODEV, "no such maps")))
     monkeypatch.setattr(os, "fstat", lambda _: Mock(st_size=len(WHOLE) + 1))
     with numbers.open("rb") as file, pytest.raises(OSError, match=os.strerror(errno.EIO)):
         map_file(file)
