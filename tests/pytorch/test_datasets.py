@@ -46,7 +46,9 @@ def test_a_file_of_windows_has_its_sizes(files: Path, tmp_path: Path) -> None:
     inputs = torch.arange(12).reshape(3, 4)
     torch.save({"input_ids": inputs, "target_ids": inputs + 1}, tmp_path / "theirs.pt")
     assert len(WindowDataset(files / "apart.windows.pt")) == len(WindowDataset(files / "uint16.tokens.pt", 16, 21))
-    assert WindowDataset(tmp_path / "theirs.pt").__getitems__([0, 1, 2]).inputs.equal(inputs)
+    theirs = WindowDataset(tmp_path / "theirs.pt")
+    assert theirs.__getitems__([0, 1, 2]).inputs.equal(inputs)
+    assert repr(theirs).endswith("theirs.pt', 3 windows of 4)")
     for sizes, wrong in (((LENGTH + 1, STRIDE), "max_length 17"), ((LENGTH, STRIDE + 1), "stride 9")):
         with pytest.raises(UsageError, match=f"{wrong}: .* was made with"):
             WindowDataset(files / "int64.windows.pt", *sizes)
@@ -89,10 +91,8 @@ def test_a_folder_of_texts_is_read_as_the_command_reads_it(tmp_path: Path, recwa
     (tmp_path / "link").symlink_to(tmp_path / "z")
     stream = open_tokens(tmp_path)
     ids = np.concatenate(list(stream))
-
     dataset = WindowDataset(tmp_path, 8, 8)
     again = sent(dataset)
-
     said = [str(warning.message).removeprefix(f"{tmp_path}: ") for warning in recwarn]
     assert sorted(re.findall("hidden|pipe|link", each)[0] for each in said) == ["hidden", "link", "pipe"]
     assert ids[ids == 50256].size == 3
@@ -104,7 +104,7 @@ def test_a_folder_of_texts_is_read_as_the_command_reads_it(tmp_path: Path, recwa
 def test_a_path_is_a_name_and_leads_where_the_system_says(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is never a pattern. ``..`` after a link is a step back from where that leads; no current folder is an error."""
+    """It is never a pattern. ``..`` after a link is a step back from where that leads; no current folder: an error."""
     (tmp_path / "real" / "inner").mkdir(parents=True)
     (tmp_path / "link").symlink_to("real/inner")
     for name in ("w.pt", "[w]*.pt"):
@@ -126,9 +126,7 @@ def test_a_split_of_a_store_is_its_part(story: Path, text: str, tmp_path: Path) 
     build_store(story, tmp_path / "store", sharding=Sharding(val_fraction=0.1))
     ids = encode_text(text)
     cut = len(ids) - len(ids) // 10
-
     train, val = (WindowDataset(tmp_path / "store", 8, 8, split=split) for split in ("train", "val"))
-
     assert same_items(train, WindowDataset(ids[:cut], 8, 8))
     assert same_items(val, WindowDataset(ids[cut:], 8, 8))
     assert (val.identity()["split"], val.identity()["first_token"]) == ("val", cut)
@@ -148,7 +146,7 @@ def test_what_makes_no_data_set_is_refused(files: Path, story: Path, tmp_path: P
         (tmp_path / "other.pt", {}, FileFormatError, "holds weights"),
         (np.arange(8), {}, DataError, "ids: 8 tokens give no window of max_length 8"),
         *((source, {"max_length": None}, UsageError, missing) for source in (story, tokens)),
-        *((source, {"split": "val"}, UsageError, "split val: only a token store has") for source in (story, range(99))),
+        *((each, {"split": "val"}, UsageError, "split val: only a token store has") for each in (story, range(99))),
         (range(99), {"encoding": ""}, VocabularyError, "unknown"),
         *((files / name, {"encoding": "p50k_base"}, UsageError, "was made with gpt2") for name in (tokens, "store")),
         (np.arange(9.0), {}, UsageError, r"ids: shape \(9,\), dtype float64; need \(n,\) whole numbers"),
@@ -196,13 +194,11 @@ def test_a_map_that_can_hold_no_wrong_id_is_not_read(tmp_path: Path) -> None:
 def test_it_says_what_it_is(files: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Its repr names the source as it was given, windows, stride and encoding, where these are known."""
     monkeypatch.chdir(files)
-    torch.save({"token_ids": torch.arange(9), "meta": {"encoding": "\x1b[31m"}}, tmp_path / "t\n.pt")
+    torch.save({"token_ids": torch.arange(9), "meta": {"encoding": "\x1b[31m"}}, path := tmp_path / "t\n.pt")
     for said, dataset in {
         "'int32.windows.pt', 781 windows of 16, stride 8, gpt2": WindowDataset(Path("int32.windows.pt")),
-        "2 ids, 1 window of 1, stride 1, r50k_base": WindowDataset([1, 2], 1, encoding="davinci"),
-        f"'{tmp_path}/t\\n.pt', 2 windows of 4, stride 4, '\\x1b[31m'": WindowDataset(
-            tmp_path / "t\n.pt", 4, check=False
-        ),
+        "1,500 ids, 1,499 windows of 1, stride 1, r50k_base": WindowDataset(range(1500), 1, encoding="davinci"),
+        f"'{tmp_path}/t\\n.pt', 1 window of 8, stride 8, '\\x1b[31m'": WindowDataset(path, 8, check=False),
     }.items():
         assert repr(dataset) == repr(sent(dataset)) == f"WindowDataset({said})"
 
@@ -226,7 +222,6 @@ def test_a_vocabulary_is_looked_for_where_it_is_said_to_be(
     pickled = pickle.dumps(by_path)
     monkeypatch.chdir("/")
     monkeypatch.delenv("LLMPREP_VOCAB_DIR")
-
     assert ids.tolist() == reference.encode(text, "cl100k_base")
     for dataset in (by_path, by_ids, pickle.loads(pickled)):  # noqa: S301 - our own
         assert dataset[0][0].tolist() == batch[0][0].tolist() == ids[:4].tolist()

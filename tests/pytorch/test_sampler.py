@@ -1,7 +1,4 @@
-"""Promises of the sampler: every window once an epoch over all ranks, and exact resume from one integer.
-
-Those of the permutation are here too: the order is what seed and epoch decide, on every machine.
-"""
+"""Promises of the sampler and its permutation: each window once an epoch over all ranks, resumed by one integer."""
 
 from __future__ import annotations
 
@@ -80,7 +77,6 @@ def test_ranks_share_one_order_out(n: int) -> None:
 def test_after_a_break_comes_the_next_epoch() -> None:
     """Iterated again after a break, a sampler gives the next epoch's order from its start; its length stays."""
     sampler = WindowSampler(range(50), seed=1)
-
     assert list(itertools.islice(sampler, 7)) == order(50, 0, seed=1)[:7]
     assert (sampler.epoch, sampler.start, len(sampler)) == (0, 7, 50)
     assert list(sampler) == order(50, 1, seed=1)
@@ -102,14 +98,13 @@ def test_neither_time_nor_memory_depends_on_the_number_of_windows() -> None:
 
 def test_impossible_places_are_refused() -> None:
     """A rank outside the world, or a start beyond the rank's share, is refused with the range."""
-    refused: list[tuple[dict[str, Any], str]] = [
-        ({"rank": 2, "world_size": 2}, "rank 2: must be from 0 to world_size - 1 (1)"),
-        ({"rank": -1}, "rank -1: must be from 0 to world_size - 1 (0)"),
+    for choices, message in (
+        ({"rank": 2, "world_size": 2}, r"rank 2: must be from 0 to world_size - 1 \(1\)"),
+        ({"rank": -1}, r"rank -1: must be from 0 to world_size - 1 \(0\)"),
         ({"start": -1}, "start -1: this rank takes 10 windows an epoch"),
         ({"start": 6, "rank": 1, "world_size": 2}, "start 6: this rank takes 5 windows an epoch"),
-    ]
-    for choices, message in refused:
-        with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
+    ):
+        with pytest.raises(UsageError, match=f"^{message}$"):
             WindowSampler(range(10), **choices)
 
 
@@ -141,7 +136,6 @@ def test_a_state_of_another_data_set_is_refused(tmp_path: Path) -> None:
         range(10),
     ]
     states = [through_json(WindowSampler(each, start=3).state_dict()) for each in data]
-
     for mine, of in itertools.product(range(len(data)), repeat=2):
         sampler = WindowSampler(data[mine])
         with nullcontext() if mine == of else pytest.raises(UsageError):
@@ -157,7 +151,6 @@ def test_a_state_tells_what_differs() -> None:
     sampler = WindowSampler(dataset, seed=7)
     before = sampler.state_dict()
     old = {key: value for key, value in state.items() if key != "dataset"}
-
     for of, message in (
         (state, r"^stride 10: this sampler has 11; the state is another's"),
         (old, "does not tell which data set it is of"),
@@ -184,9 +177,6 @@ def test_a_data_set_may_tell_what_it_is() -> None:
         WindowSampler(Told([2, 2, 3])).load_state_dict(state)
 
 
-# --- states ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("rank", "world_size"), [(0, 1), (2, 3)])
 def test_stopping_and_resuming_changes_nothing(rank: int, world_size: int) -> None:
     """Stopped anywhere, over several epochs, and resumed from its state, a sampler gives the sequence of one run."""
@@ -209,9 +199,7 @@ def test_the_state_counts_what_was_consumed() -> None:
     dataset = numbered(100)
     sampler = WindowSampler(dataset, seed=4)
     list(itertools.islice(sampler, 50))
-
     state = through_json(sampler.state_dict(consumed=np.int64(35)))  # type: ignore[arg-type]
-
     place = {"seed": 4, "epoch": 0, "start": 35, "n_windows": 100, "world_size": 1}
     assert state == {**place, "dataset": dataset.identity()}
     resumed = WindowSampler(dataset)
@@ -223,31 +211,27 @@ def test_the_state_counts_what_was_consumed() -> None:
         sampler.state_dict(consumed=101)
 
 
-# --- passes and set_epoch -------------------------------------------------------------------------
-
-
 def place_after(script: str) -> tuple[int, int]:
     """Let things happen to a sampler of ten windows, and return the epoch and place where its next pass begins.
 
     A number takes so many windows of a new pass; ``+number`` goes on in it; ``iter`` makes an iterator and takes none;
     ``set:e`` is set_epoch; ``load:e.s`` loads a state of that epoch and start, ``made:e.s`` makes the sampler so.
     """
-    sampler = WindowSampler(range(10))
-    here: Iterator[int] = iter(())
+    sampler, here = WindowSampler(range(10)), iter([0])
     for event in script.split():
-        word, _, value = event.partition(":")
-        epoch, start = int(value.partition(".")[0] or 0), int(value.partition(".")[2] or 0)
-        if word == "set":
-            sampler.set_epoch(epoch)
-        elif word == "load":
-            sampler.load_state_dict(WindowSampler(range(10), epoch=epoch, start=start).state_dict())
-        elif word == "made":
-            sampler = WindowSampler(range(10), epoch=epoch, start=start)
-        elif word == "iter":
-            iter(sampler)
-        else:
-            here = here if word.startswith("+") else iter(sampler)
-            assert len(list(itertools.islice(here, int(word)))) == int(word)
+        match re.split("[:.]", event):
+            case "set", epoch:
+                sampler.set_epoch(int(epoch))
+            case "made", epoch, start:
+                sampler = WindowSampler(range(10), epoch=int(epoch), start=int(start))
+            case "load", epoch, start:
+                given = WindowSampler(range(10), epoch=int(epoch), start=int(start))
+                sampler.load_state_dict(given.state_dict())
+            case ["iter"]:
+                iter(sampler)
+            case [count]:
+                here = here if count.startswith("+") else iter(sampler)
+                assert len(list(itertools.islice(here, int(count)))) == int(count)
     coming = list(sampler)
     return next((epoch, start) for epoch in range(9) for start in range(10) if coming == order(10, epoch)[start:])
 
@@ -292,7 +276,6 @@ def test_an_iterator_has_a_state_of_its_own() -> None:
     next(inner)
     states = [pass_.state_dict() for pass_ in (outer, inner, iter(sampler))]  # type: ignore[attr-defined]
     rest = [list(outer), list(inner), list(sampler)]
-
     assert rest == [order(10, 0, seed=3)[6:], order(10, 1, seed=3)[1:], order(10, 2, seed=3)]
     assert [(state["epoch"], state["start"]) for state in states] == [(0, 6), (1, 1), (2, 0)]
     for state, expected in zip(states, rest, strict=True):
@@ -321,9 +304,7 @@ def test_a_sampler_and_its_passes_pickle() -> None:
     sampler = WindowSampler(range(2 * PLACES_AT_ONCE), seed=1)
     under_way = iter(sampler)
     list(itertools.islice(under_way, 7))
-
     copy, copied = sent((sampler, under_way))
-
     assert copy.state_dict() == sampler.state_dict()
     assert list(copied) == list(under_way)
     assert list(copy) == list(sampler)
