@@ -71,10 +71,9 @@ def test_a_windows_number_is_a_whole_number() -> None:
     for number in (2, np.uint8(2), torch.tensor(2), -10):
         assert dataset[number][0][0] == dataset.__getitems__([number])[0][0][0] == 16
     for wrong in (1.0, "1", True, None, np.float32(1), np.True_, slice(2)):
-        with pytest.raises(TypeError, match="a window's number is a whole number, not a"):
-            dataset[wrong]
-        with pytest.raises(TypeError, match="a window's number is a whole number, not a"):
-            dataset.__getitems__([0, wrong])
+        for take, given in ((dataset.__getitem__, wrong), (dataset.__getitems__, [0, wrong])):
+            with pytest.raises(TypeError, match="a window's number is a whole number, not a"):
+                take(given)
     for far in (12, -13, 10**30, -(10**30)):
         with pytest.raises(IndexError, match=f"window {far} of 12"):
             dataset[far]
@@ -101,9 +100,7 @@ def test_a_folder_of_texts_is_read_as_the_command_reads_it(tmp_path: Path, recwa
     assert dataset.identity()["content_sha256"] == stream.figures.content_sha256
 
 
-def test_a_path_is_a_name_and_leads_where_the_system_says(
-    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_path_is_a_name(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is never a pattern. ``..`` after a link is a step back from where that leads; no current folder: an error."""
     (tmp_path / "real" / "inner").mkdir(parents=True)
     (tmp_path / "link").symlink_to("real/inner")
@@ -153,7 +150,6 @@ def test_what_makes_no_data_set_is_refused(files: Path, story: Path, tmp_path: P
         (torch.ones(9, dtype=torch.bfloat16), {}, UsageError, "ids: a tensor of torch.bfloat16 is no array"),
         ([[1, 2], [3]], {}, UsageError, "ids: item 0 is a list"),
         (b"words", {}, UsageError, "ids: a bytes holds no token ids"),
-        (torch.tensor([1, 2, -3]), {}, UsageError, r"ids: id -3 at \[2\] is negative"),
         (np.array([1, 2**63], np.uint64), {}, UsageError, rf"ids: id {2**63} at \[1\] >= vocabulary {2**63}"),
     ]
     for source, choices, error, reason in refused:

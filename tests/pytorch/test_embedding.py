@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ from torch import Tensor
 from llmprep.pytorch.loaders import create_dataloader
 
 Embed = Callable[..., Tensor]
-NOTEBOOKS = {"dataloader": reference.embeddings, "ch02": reference.chapter_embeddings}
-"""The course's two notebooks, by what llmprep calls their order of drawing."""
+NOTEBOOKS: dict[str, Any] = {"dataloader": reference.embeddings, "ch02": reference.chapter_embeddings}
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +45,7 @@ def embed(call: Call, few: Path) -> Embed:
 @functools.cache
 def course(path: Path, order: str = "dataloader", **options: Any) -> Tensor:
     """All of a notebook's batches, one after the other."""
-    notebook: Callable[..., Iterator[Tensor]] = NOTEBOOKS[order]
-    return torch.cat(list(notebook(path.read_text(encoding="utf-8"), **options)))
+    return torch.cat(list(NOTEBOOKS[order](path.read_text(encoding="utf-8"), **options)))
 
 
 def test_embeddings_are_the_courses(embed: Embed, story: Path) -> None:
@@ -60,22 +58,22 @@ def test_embeddings_are_the_courses(embed: Embed, story: Path) -> None:
 
 @pytest.mark.parametrize("order", NOTEBOOKS)
 @pytest.mark.parametrize(
-    ("options", "dtype", "chosen", "n_windows"),
+    ("options", "chosen", "n_windows"),
     [
-        ("--drop-last --shuffle", "float32", {"drop_last": True, "shuffle": True}, 32),
-        ("--seed 7 --shuffle --batches 1", "float16", {"seed": 7, "shuffle": True}, 8),
-        ("--context-length 4 --batches 1000", "float32", {"context_length": 4}, 36),
-        ("--batch-size 5 --batches 2 --seed 0", "bfloat16", {"seed": 0}, 10),
+        ("--dtype float32 --drop-last --shuffle", {"drop_last": True, "shuffle": True}, 32),
+        ("--dtype float16 --seed 7 --shuffle --batches 1", {"seed": 7, "shuffle": True}, 8),
+        ("--dtype float32 --context-length 4 --batches 1000", {"context_length": 4}, 36),
+        ("--dtype bfloat16 --batch-size 5 --batches 2 --seed 0", {"seed": 0}, 10),
     ],
 )
 def test_options_are_the_courses(
-    options: str, dtype: str, chosen: dict[str, Any], n_windows: int, order: str, embed: Embed, few: Path
+    options: str, chosen: dict[str, Any], n_windows: int, order: str, embed: Embed, few: Path
 ) -> None:
     """Seed, sizes and the last batch act as in either notebook; --batches takes so many; narrow floats are rounded."""
-    ours = embed(f"{options} --dtype {dtype} --order {order}")
-    expected = course(few, order, **{"context_length": 1024, **chosen})[:n_windows].to(getattr(torch, dtype))
-    assert (ours.shape, ours.dtype) == ((n_windows, 4, 256), expected.dtype)
-    assert torch.equal(ours, expected)
+    expected = course(few, order, **{"context_length": 1024, **chosen})[:n_windows]
+    expected = expected.to(getattr(torch, options.split()[1]))
+    ours = embed(f"{options} --order {order}")
+    assert (ours.shape, ours.dtype, torch.equal(ours, expected)) == ((n_windows, 4, 256), expected.dtype, True)
 
 
 @pytest.mark.parametrize("order", NOTEBOOKS)
@@ -98,22 +96,18 @@ def test_saved_weights_give_the_same_again(order: str, embed: Embed, few: Path) 
     assert stated.get("order") == {"dataloader": None, "ch02": "ch02"}[order]
 
 
-@pytest.mark.parametrize(
-    ("names", "dtype"),
-    [
-        ("tok_emb.weight pos_emb.weight", torch.float32),
-        ("token_embedding_layer.weight pos_embedding_layer.weight", torch.float16),
-        ("token_embedding.weight pos_embedding.weight", torch.float64),
-    ],
-)
-def test_weights_of_others_are_taken(names: str, dtype: torch.dtype, embed: Embed, few: Path) -> None:
+def test_weights_of_others_are_taken(embed: Embed, few: Path) -> None:
     """Parameters under the course's own names, among others, of other sizes and dtypes, are used as float32."""
-    token, position = (torch.randn(n, 8, generator=torch.Generator().manual_seed(n)).to(dtype) for n in (50257, 5))
-    named = zip(names.split(), map(torch.nn.Parameter, (token, position)), strict=True)
-    torch.save({"out_head.weight": torch.zeros(3), **dict(named)}, "theirs.pt")
     inputs = torch.tensor(reference.window_rows(reference.encode(few.read_text(encoding="utf-8")), 4, 4)[0])
-    ours = embed("--weights theirs.pt --dim 8 --context-length 5")
-    assert torch.equal(ours, token.float()[inputs] + position.float()[:4])
+    for token_name, position_name, dtype in (
+        ("tok_emb.weight", "pos_emb.weight", torch.float32),
+        ("token_embedding_layer.weight", "pos_embedding_layer.weight", torch.float16),
+        ("token_embedding.weight", "pos_embedding.weight", torch.float64),
+    ):
+        token, position = (torch.nn.Parameter(torch.randn(n, 8).to(dtype)) for n in (50257, 5))
+        torch.save({"out_head.weight": torch.zeros(3), token_name: token, position_name: position}, "theirs.pt")
+        ours = embed("--weights theirs.pt --dim 8 --context-length 5")
+        assert torch.equal(ours, token.float()[inputs] + position.float()[:4])
 
 
 def tables(token: Any = (300, 8), position: Any = (5, 8), dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:

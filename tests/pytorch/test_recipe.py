@@ -29,10 +29,10 @@ def sources(files: Path, story: Path, tmp_path_factory: pytest.TempPathFactory) 
     """A folder with all of it."""
     folder: Path = shutil.copytree(files, tmp_path_factory.mktemp("sources") / "all")
     shutil.copy(story, folder)
-    for name in ("texts", "other texts", "no texts"):
+    for name, count in {"texts": 2, "other texts": 1, "no texts": 0}.items():
         (folder / name).mkdir()
-    for name in ("texts/a", "texts/b", "other texts/a"):
-        (folder / name).write_text("Other text. " * 300)
+        for number in range(count):
+            (folder / name / str(number)).write_text("Other text. " * 300)
     (folder / "latin-1").write_bytes(b"caf\xe9 " * 300)
     (folder / "nothing").touch()
     for first in (0, 1):
