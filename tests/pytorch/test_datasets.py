@@ -163,8 +163,7 @@ def test_ids_are_given_in_many_ways() -> None:
     arrays = [np.arange(40)[::2] // 2, *map(ids.astype, ("u1", ">i4", "u8"))]
     for source in (range(20), deque(ids), array.array("i", ids), torch.tensor(ids).to(torch.uint16), *arrays):
         dataset = WindowDataset(source, 4, 2)  # type: ignore[arg-type]
-        assert dataset[1][0].tolist() == [2, 3, 4, 5]
-        assert dataset[1][1].dtype == torch.int64
+        assert (dataset[1][0].tolist(), dataset[1][1].dtype) == ([2, 3, 4, 5], torch.int64)
 
 
 def test_ids_are_checked_against_a_vocabulary_that_is_known(tmp_path: Path) -> None:

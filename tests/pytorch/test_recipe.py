@@ -21,12 +21,11 @@ THINGS = {
     "story.txt", "latin-1", "nothing", "texts", "other texts", "no texts", "from0.pt", "from1.pt", "int64.tokens.pt",
     "apart.windows.pt", "store", "other store",
 }  # fmt: skip
-"""What may be at a path: texts, what is no text, folders, files and stores."""
 
 
 @pytest.fixture(scope="module")
 def sources(files: Path, story: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all of it."""
+    """A folder with texts, what is no text, folders, files and stores."""
     folder: Path = shutil.copytree(files, tmp_path_factory.mktemp("sources") / "all")
     shutil.copy(story, folder)
     for name, count in {"texts": 2, "other texts": 1, "no texts": 0}.items():
