@@ -183,5 +183,5 @@ def test_no_pt_file_is_refused(data: bytes, reason: str, tmp_path: Path, monkeyp
     (tmp_path / "x.pt").write_bytes(data)
     with pytest.raises(FileFormatError, match=rf"^{tmp_path}/x\.pt: .*{reason}"):
         read_pt(tmp_path / "x.pt")
-    with pytest.raises(InputError, match="^the input: No such file"):
+    with pytest.raises(InputError, match=r"^the input: No such file"):
         read_pt(tmp_path / "none.pt", "the input")
