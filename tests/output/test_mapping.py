@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import errno
 import gc
+import mmap
 import os
 from pathlib import Path
-from typing import BinaryIO
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
-from llmprep.output import mapping
 from llmprep.output.mapping import map_file
 
 DESCRIPTORS, MAPS = Path("/proc/self/fd"), Path("/proc/self/maps")
+READ, COPY = mmap.ACCESS_READ, mmap.ACCESS_COPY
 WHOLE = bytes(range(256)) * 64
 
 
@@ -26,29 +26,36 @@ def numbers(tmp_path: Path) -> Path:
     return tmp_path / "numbers"
 
 
-def mapped(path: Path, *, private: bool = False) -> memoryview:
-    """Map a file that is closed again."""
-    with path.open("rb") as file:
-        return map_file(file, private=private)
+@pytest.mark.parametrize("refused", [(), (READ,), (READ, COPY)], ids=["none", "shared", "all"])
+def test_a_map_is_the_files_bytes(refused: tuple[int, ...], numbers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of a closed file, read-only or written in memory alone, also where shared maps are refused, or all maps."""
+    system_map = mmap.mmap
 
+    def refuse(descriptor: int, size: int, *, access: int) -> mmap.mmap:
+        if access in refused:
+            raise OSError(errno.ENODEV, "no such maps")
+        return system_map(descriptor, size, access=access)
 
-@pytest.mark.parametrize("private", [False, True])
-def test_a_map_is_the_files_bytes(private: bool, numbers: Path) -> None:
-    """A map is all of a closed file, read-only, or written in memory alone: the file and other maps do not change."""
-    view, other = mapped(numbers, private=private), mapped(numbers, private=private)
-    assert (view.format, view.itemsize, view.readonly) == ("B", 1, not private)
-    assert view == WHOLE
-    if private:
-        view[:3] = b"new"
-        assert bytes(view[:4]) == b"new\x03"
-    assert other == numbers.read_bytes() == WHOLE
+    if refused:
+        monkeypatch.delattr(mmap, "MAP_SHARED")  # without it every version of Python maps by `mmap.mmap`
+        monkeypatch.setattr(mmap, "mmap", refuse)
+    with numbers.open("rb") as file:
+        file.read(10)
+        shown, mine, other = map_file(file), map_file(file, private=True), map_file(file, private=True)
+        assert file.tell() == 10
+    assert [(view.format, view.itemsize, view.readonly) for view in (shown, mine)] == [("B", 1, True), ("B", 1, False)]
+    mine[:3] = b"new"
+    assert mine == b"new" + WHOLE[3:]
+    assert shown == other == numbers.read_bytes() == WHOLE
 
 
 @pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="the system does not list a process's open files and maps")
 def test_a_map_holds_no_descriptor_and_ends_with_its_last_view(numbers: Path) -> None:
     """Any number of maps needs no open file; an array keeps the map it was made from, and nothing else does."""
-    before = len(list(DESCRIPTORS.iterdir()))
-    arrays = [np.frombuffer(mapped(numbers, private=private), np.uint8)[7:] for private in (False, True) * 10]
+    before, arrays = len(list(DESCRIPTORS.iterdir())), []
+    for private in (False, True) * 10:
+        with numbers.open("rb") as file:
+            arrays.append(np.frombuffer(map_file(file, private=private), np.uint8)[7:])
     gc.collect()
     assert len(list(DESCRIPTORS.iterdir())) == before
     assert {array[0] for array in arrays} == {7}
@@ -58,32 +65,12 @@ def test_a_map_holds_no_descriptor_and_ends_with_its_last_view(numbers: Path) ->
     assert os.fspath(numbers) not in MAPS.read_text()
 
 
-@pytest.mark.parametrize("refused", [{False}, {False, True}], ids=["shared", "all"])
-def test_no_map_is_needed(refused: set[bool], numbers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where shared maps are refused, or all maps, a file has the same bytes, read-only or private as asked for."""
-    map_ = mapping._map
-
-    def refuse(file: BinaryIO, size: int, *, private: bool) -> memoryview:
-        if private in refused:
-            raise OSError(errno.ENODEV, "no such maps")
-        return map_(file, size, private=private)
-
-    monkeypatch.setattr(mapping, "_map", refuse)
-    with numbers.open("rb") as file:
-        file.read(10)
-        shown, mine = map_file(file), map_file(file, private=True)
-        assert file.tell() == 10
-    mine[0] = 7
-    assert (shown.readonly, mine.readonly, mine[0]) == (True, False, 7)
-    assert shown == numbers.read_bytes() == WHOLE
-    assert mine[1:] == WHOLE[1:]
-
-
 def test_a_file_that_cannot_be_read_or_shrinks_is_an_error(numbers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the system refuses for another reason is its error; so is a file that ends before its size."""
     with numbers.open("ab") as file, pytest.raises(PermissionError):
         map_file(file)
-    monkeypatch.setattr(mapping, "_map", Mock(side_effect=OSError(errno.ENODEV, "no such maps")))
+    monkeypatch.delattr(mmap, "MAP_SHARED")
+    monkeypatch.setattr(mmap, "mmap", Mock(side_effect=OSError(errno.ENODEV, "no such maps")))
     monkeypatch.setattr(os, "fstat", lambda _: Mock(st_size=len(WHOLE) + 1))
     with numbers.open("rb") as file, pytest.raises(OSError, match=os.strerror(errno.EIO)):
         map_file(file)

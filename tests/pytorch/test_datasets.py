@@ -7,7 +7,6 @@ import os
 import pickle
 import re
 import shutil
-import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 import torch
 from support import reference
 from support.loading import same_items, sent
+from support.refusals import frugal
 from torch.utils.data import DataLoader
 
 from llmprep import Sharding, WindowDataset, build_store, create_dataloader, encode_text, load_windows, open_tokens
@@ -25,9 +25,7 @@ from llmprep.errors import DataError, FileFormatError, InputError, LlmprepError,
 LENGTH, STRIDE = 16, 8
 
 
-@pytest.mark.parametrize(
-    "name", ["int64.tokens.pt", "uint16.tokens.pt", "int32.windows.pt", "uint16.dense.windows.pt", "store"]
-)
+@pytest.mark.parametrize("name", ["int64.tokens.pt", "uint16.tokens.pt", "int32.windows.pt", "store"])
 def test_items_are_the_loops_windows(name: str, files: Path, text: str) -> None:
     """Every item, one by one and gathered, is the textbook loop's window, int64, and a copy that may be written to."""
     inputs, targets = reference.window_rows(reference.encode(text), LENGTH, STRIDE)
@@ -36,11 +34,9 @@ def test_items_are_the_loops_windows(name: str, files: Path, text: str) -> None:
     dataset[0][0].zero_()
     for tensor in next(iter(DataLoader(dataset, batch_size=4))):
         tensor.zero_()
-
     assert len(dataset) == len(inputs)
     assert ([x.tolist() for x, _ in dataset], [y.tolist() for _, y in dataset]) == (inputs, targets)
-    places = [5, 0, len(inputs) - 1, 5, -1]
-    gathered = dataset.__getitems__(places)
+    gathered = dataset.__getitems__(places := [5, 0, len(inputs) - 1, 5, -1])
     assert [(x.tolist(), y.tolist()) for x, y in gathered] == [(inputs[k], targets[k]) for k in places]
     assert dataset[0][0].dtype == dataset[0][1].dtype == torch.int64
 
@@ -49,9 +45,10 @@ def test_a_file_of_windows_has_its_sizes(files: Path, tmp_path: Path) -> None:
     """It needs neither max_length nor stride, and no others are taken; also one that torch.save wrote."""
     inputs = torch.arange(12).reshape(3, 4)
     torch.save({"input_ids": inputs, "target_ids": inputs + 1}, tmp_path / "theirs.pt")
-
     assert len(WindowDataset(files / "apart.windows.pt")) == len(WindowDataset(files / "uint16.tokens.pt", 16, 21))
-    assert WindowDataset(tmp_path / "theirs.pt").__getitems__([0, 1, 2]).inputs.equal(inputs)
+    theirs = WindowDataset(tmp_path / "theirs.pt")
+    assert theirs.__getitems__([0, 1, 2]).inputs.equal(inputs)
+    assert repr(theirs).endswith("theirs.pt', 3 windows of 4)")
     for sizes, wrong in (((LENGTH + 1, STRIDE), "max_length 17"), ((LENGTH, STRIDE + 1), "stride 9")):
         with pytest.raises(UsageError, match=f"{wrong}: .* was made with"):
             WindowDataset(files / "int64.windows.pt", *sizes)
@@ -74,10 +71,9 @@ def test_a_windows_number_is_a_whole_number() -> None:
     for number in (2, np.uint8(2), torch.tensor(2), -10):
         assert dataset[number][0][0] == dataset.__getitems__([number])[0][0][0] == 16
     for wrong in (1.0, "1", True, None, np.float32(1), np.True_, slice(2)):
-        with pytest.raises(TypeError, match="a window's number is a whole number, not a"):
-            dataset[wrong]
-        with pytest.raises(TypeError, match="a window's number is a whole number, not a"):
-            dataset.__getitems__([0, wrong])
+        for take, given in ((dataset.__getitem__, wrong), (dataset.__getitems__, [0, wrong])):
+            with pytest.raises(TypeError, match="a window's number is a whole number, not a"):
+                take(given)
     for far in (12, -13, 10**30, -(10**30)):
         with pytest.raises(IndexError, match=f"window {far} of 12"):
             dataset[far]
@@ -94,10 +90,8 @@ def test_a_folder_of_texts_is_read_as_the_command_reads_it(tmp_path: Path, recwa
     (tmp_path / "link").symlink_to(tmp_path / "z")
     stream = open_tokens(tmp_path)
     ids = np.concatenate(list(stream))
-
     dataset = WindowDataset(tmp_path, 8, 8)
     again = sent(dataset)
-
     said = [str(warning.message).removeprefix(f"{tmp_path}: ") for warning in recwarn]
     assert sorted(re.findall("hidden|pipe|link", each)[0] for each in said) == ["hidden", "link", "pipe"]
     assert ids[ids == 50256].size == 3
@@ -106,31 +100,22 @@ def test_a_folder_of_texts_is_read_as_the_command_reads_it(tmp_path: Path, recwa
     assert dataset.identity()["content_sha256"] == stream.figures.content_sha256
 
 
-def test_a_name_is_never_a_pattern(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name with signs of a pattern is that name: the file if it is there, else an error, not another file."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(files / "int64.windows.pt", "w.pt")
-    shutil.copy(files / "int64.windows.pt", "[w]*.pt")
-
-    assert len(WindowDataset("[w]*.pt")) > 0
-    for name in ("*.pt", "w?pt", "[x]*.pt"):
-        with pytest.raises(InputError, match="no such file"):
-            WindowDataset(name)
-
-
-def test_a_path_leads_where_the_system_says(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``..`` after a link to a folder is a step back from there; where there is no current folder, that is an error."""
+def test_a_path_is_a_name(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is never a pattern. ``..`` after a link is a step back from where that leads; no current folder: an error."""
     (tmp_path / "real" / "inner").mkdir(parents=True)
     (tmp_path / "link").symlink_to("real/inner")
-    shutil.copy(files / "int64.windows.pt", tmp_path / "real" / "w.pt")
+    for name in ("w.pt", "[w]*.pt"):
+        shutil.copy(files / "int64.windows.pt", tmp_path / "real" / name)
     monkeypatch.chdir(tmp_path)
     assert len(WindowDataset("link/../w.pt")) == len(load_windows("link/../w.pt")[0]) > 1
-
     monkeypatch.chdir("real/inner")
+    assert len(WindowDataset("../[w]*.pt")) > 0
+    for name in ("../*.pt", "../w?pt", "../[x]*.pt"):
+        with pytest.raises(InputError, match="no such file"):
+            WindowDataset(name)
     (tmp_path / "real" / "inner").rmdir()
-    for load in (WindowDataset, load_windows):
-        with pytest.raises(InputError, match=r"w\.pt: the current folder is gone"):
-            load("w.pt")
+    with pytest.raises(InputError, match=r"w\.pt: the current folder is gone"):
+        WindowDataset("w.pt")
 
 
 def test_a_split_of_a_store_is_its_part(story: Path, text: str, tmp_path: Path) -> None:
@@ -138,9 +123,7 @@ def test_a_split_of_a_store_is_its_part(story: Path, text: str, tmp_path: Path) 
     build_store(story, tmp_path / "store", sharding=Sharding(val_fraction=0.1))
     ids = encode_text(text)
     cut = len(ids) - len(ids) // 10
-
     train, val = (WindowDataset(tmp_path / "store", 8, 8, split=split) for split in ("train", "val"))
-
     assert same_items(train, WindowDataset(ids[:cut], 8, 8))
     assert same_items(val, WindowDataset(ids[cut:], 8, 8))
     assert (val.identity()["split"], val.identity()["first_token"]) == ("val", cut)
@@ -159,24 +142,16 @@ def test_what_makes_no_data_set_is_refused(files: Path, story: Path, tmp_path: P
         (tmp_path / "latin.txt", {}, DataError, r"latin\.txt: not valid UTF-8 at byte 3"),
         (tmp_path / "other.pt", {}, FileFormatError, "holds weights"),
         (np.arange(8), {}, DataError, "ids: 8 tokens give no window of max_length 8"),
-        (story, {"max_length": None}, UsageError, missing),
-        (tokens, {"max_length": None}, UsageError, missing),
-        (story, {"split": "val"}, UsageError, "split val: only a token store has splits"),
-        (range(99), {"split": "val"}, UsageError, "split val: only a token store has splits"),
+        *((source, {"max_length": None}, UsageError, missing) for source in (story, tokens)),
+        *((each, {"split": "val"}, UsageError, "split val: only a token store has") for each in (story, range(99))),
         (range(99), {"encoding": ""}, VocabularyError, "unknown"),
-        (tokens, {"encoding": "p50k_base"}, UsageError, "was made with gpt2"),
-        (files / "store", {"encoding": "p50k_base"}, UsageError, "was made with gpt2"),
+        *((files / name, {"encoding": "p50k_base"}, UsageError, "was made with gpt2") for name in (tokens, "store")),
         (np.arange(9.0), {}, UsageError, r"ids: shape \(9,\), dtype float64; need \(n,\) whole numbers"),
-        (np.ones(9, bool), {}, UsageError, "dtype bool"),
         (torch.ones(9, dtype=torch.bfloat16), {}, UsageError, "ids: a tensor of torch.bfloat16 is no array"),
-        (torch.ones(9, dtype=torch.int64).to_sparse(), {}, UsageError, "ids: a tensor of torch.int64 is no array"),
         ([[1, 2], [3]], {}, UsageError, "ids: item 0 is a list"),
         (b"words", {}, UsageError, "ids: a bytes holds no token ids"),
-        (iter([1, 2, 3]), {}, UsageError, "ids: a list_iterator holds no token ids"),
-        (torch.tensor([1, 2, -3]), {}, UsageError, r"ids: id -3 at \[2\] is negative"),
         (np.array([1, 2**63], np.uint64), {}, UsageError, rf"ids: id {2**63} at \[1\] >= vocabulary {2**63}"),
     ]
-
     for source, choices, error, reason in refused:
         with pytest.raises(error, match=reason):
             WindowDataset(source, **{"max_length": 8, **choices})
@@ -188,8 +163,7 @@ def test_ids_are_given_in_many_ways() -> None:
     arrays = [np.arange(40)[::2] // 2, *map(ids.astype, ("u1", ">i4", "u8"))]
     for source in (range(20), deque(ids), array.array("i", ids), torch.tensor(ids).to(torch.uint16), *arrays):
         dataset = WindowDataset(source, 4, 2)  # type: ignore[arg-type]
-        assert dataset[1][0].tolist() == [2, 3, 4, 5]
-        assert dataset[1][1].dtype == torch.int64
+        assert (dataset[1][0].tolist(), dataset[1][1].dtype) == ([2, 3, 4, 5], torch.int64)
 
 
 def test_ids_are_checked_against_a_vocabulary_that_is_known(tmp_path: Path) -> None:
@@ -206,30 +180,21 @@ def test_a_map_that_can_hold_no_wrong_id_is_not_read(tmp_path: Path) -> None:
     """A memmap stays one: 64 GB of uint16 make a data set at once, where no such number can be wrong."""
     with (tmp_path / "train.bin").open("wb") as file:
         file.truncate(1 << 36)
-    started = time.process_time()
-
-    dataset = WindowDataset(np.memmap(tmp_path / "train.bin", np.uint16, "r"), 1024)
-
-    assert time.process_time() - started < 5
-    assert len(dataset) == (1 << 35) // 1024 - 1
-    assert dataset[-1][0].tolist() == [0] * 1024
+    with frugal():
+        dataset = WindowDataset(np.memmap(tmp_path / "train.bin", np.uint16, "r"), 1024)
+        assert len(dataset) == (1 << 35) // 1024 - 1
+        assert dataset[-1][0].tolist() == [0] * 1024
 
 
-def test_it_says_what_it_is(story: Path, files: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_it_says_what_it_is(files: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Its repr names the source as it was given, windows, stride and encoding, where these are known."""
     monkeypatch.chdir(files)
-    torch.save(dict.fromkeys(("input_ids", "target_ids"), torch.zeros((1, 4), dtype=torch.int64)), tmp_path / "w\n.pt")
-    torch.save({"token_ids": torch.arange(9), "meta": {"encoding": "\x1b[31m"}}, tmp_path / "t.pt")
-    datasets = {
+    torch.save({"token_ids": torch.arange(9), "meta": {"encoding": "\x1b[31m"}}, path := tmp_path / "t\n.pt")
+    for said, dataset in {
         "'int32.windows.pt', 781 windows of 16, stride 8, gpt2": WindowDataset(Path("int32.windows.pt")),
-        f"'{story}', 97 windows of 64, stride 64, gpt2": WindowDataset(story, 64),
-        "1,500 ids, 1,492 windows of 8, stride 1": WindowDataset(range(1500), 8, 1),
-        "2 ids, 1 window of 1, stride 1, r50k_base": WindowDataset([1, 2], 1, encoding="davinci"),
-        f"'{tmp_path}/w\\n.pt', 1 window of 4": WindowDataset(tmp_path / "w\n.pt"),
-        f"'{tmp_path}/t.pt', 2 windows of 4, stride 4, '\\x1b[31m'": WindowDataset(tmp_path / "t.pt", 4, check=False),
-    }
-
-    for said, dataset in datasets.items():
+        "1,500 ids, 1,499 windows of 1, stride 1, r50k_base": WindowDataset(range(1500), 1, encoding="davinci"),
+        f"'{tmp_path}/t\\n.pt', 1 window of 8, stride 8, '\\x1b[31m'": WindowDataset(path, 8, check=False),
+    }.items():
         assert repr(dataset) == repr(sent(dataset)) == f"WindowDataset({said})"
 
 
@@ -252,7 +217,6 @@ def test_a_vocabulary_is_looked_for_where_it_is_said_to_be(
     pickled = pickle.dumps(by_path)
     monkeypatch.chdir("/")
     monkeypatch.delenv("LLMPREP_VOCAB_DIR")
-
     assert ids.tolist() == reference.encode(text, "cl100k_base")
     for dataset in (by_path, by_ids, pickle.loads(pickled)):  # noqa: S301 - our own
         assert dataset[0][0].tolist() == batch[0][0].tolist() == ids[:4].tolist()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -39,11 +38,9 @@ def test_a_store_is_shuffled_epoch_by_epoch(files: Path) -> None:
     torch.manual_seed(5)
     seed = int(torch.empty((), dtype=torch.int64).random_())
     dataset = WindowDataset(files / "store", 64)
-
     for epoch in range(3):
-        order = list(WindowSampler(dataset, seed=seed, epoch=epoch))
-        shown = torch.cat([inputs for inputs, _ in loader])
-        assert torch.equal(shown, dataset.__getitems__(order[:96]).inputs)
+        order = list(WindowSampler(dataset, seed=seed, epoch=epoch))[:96]
+        assert torch.equal(torch.cat([inputs for inputs, _ in loader]), dataset.__getitems__(order).inputs)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -63,19 +60,15 @@ def test_a_worker_that_starts_fresh_opens_the_data_set_anew(text: str, story: Pa
     assert_same_batches(ours, reference.dataloader(text, 64, LENGTH, STRIDE, shuffle=False, drop_last=False))
 
 
-@pytest.mark.parametrize("text", ["the-verdict.txt", "x.PT", "corpus/", "~/x.gz", "my story"])
-def test_a_path_is_no_text(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A str that is a path by its ending, or the name of a file that is there, is refused, with what was meant."""
+def test_a_path_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A str that ends as a path does, or names a file that is there, is refused with what was meant; no other."""
     monkeypatch.chdir(tmp_path)
     Path("my story").write_text("some words")
-    with pytest.raises(UsageError, match=r"a str is the text itself, as in the reference; did you mean Path\('"):
-        create_dataloader(text)
-
-
-@pytest.mark.parametrize("text", ["I had a look at it.txt", "x.txt\ny.txt", "a/b or c/d", "x" * 5000])
-def test_a_short_text_is_a_text(text: str) -> None:
-    """A text of a few words, names of files among them, is a text."""
-    assert len(list(create_dataloader(text, 1, 1, 1))) == len(encode_text(text)) - 1
+    for path in ("the-verdict.txt", "x.PT", "corpus/", "~/x.gz", "my story"):
+        with pytest.raises(UsageError, match=r"a str is the text itself, as in the reference; did you mean Path\('"):
+            create_dataloader(path)
+    for text in ("I had a look at it.txt", "x.txt\ny.txt", "a/b or c/d", "x" * 5000):
+        assert len(list(create_dataloader(text, 1, 1, 1))) == len(encode_text(text)) - 1
 
 
 def test_no_batch_at_all_warns() -> None:
@@ -91,14 +84,11 @@ def test_loaded_windows_are_torchs_and_may_be_written_to(name: str, files: Path)
     path = files / f"{name}.windows.pt"
     before = path.read_bytes()
     theirs = torch.load(path, weights_only=True, mmap=True)
-
     views, copies = load_windows(path), load_windows(str(path), dense=True)
-
     for view, copy, wanted in zip(views, copies, (theirs["input_ids"], theirs["target_ids"]), strict=True):
         assert (view.dtype, view.shape, view.stride()) == (wanted.dtype, wanted.shape, wanted.stride())
         assert view.long().equal(wanted.long())
-        assert copy.equal(view)
-        assert copy.is_contiguous()
+        assert (copy.equal(view), copy.is_contiguous()) == (True, True)
     for (inputs, targets), shared in ((views, not name.endswith("dense")), (copies, False)):
         assert inputs[3, 3] == targets[3, 2] != 7
         targets[3, 2] = 7
@@ -112,15 +102,14 @@ def test_a_file_that_is_not_sound_is_not_loaded(files: Path, tmp_path: Path) -> 
     data[200] ^= 1
     (tmp_path / "damaged.pt").write_bytes(data)
     torch.save(dict.fromkeys(("input_ids", "target_ids"), torch.tensor([[1, -1]])), tmp_path / "ids.pt")
-
-    load: Any
-    for load in (load_windows, WindowDataset):
-        with pytest.raises(FileFormatError, match="checksum"):
-            load(tmp_path / "damaged.pt")
-        with pytest.raises(FileFormatError, match=r"ids\.pt: id -1 at \[0, 1\] is negative"):
-            load(tmp_path / "ids.pt")
-        with pytest.raises(InputError, match=r"gone\.pt: .o such file"):
-            load(tmp_path / "gone.pt")
+    for name, error, message in (
+        ("damaged.pt", FileFormatError, "checksum"),
+        ("ids.pt", FileFormatError, r"id -1 at \[0, 1\] is negative"),
+        ("gone.pt", InputError, ".o such file"),
+    ):
+        for load in (load_windows, WindowDataset):
+            with pytest.raises(error, match=rf"{name}: .*{message}"):
+                load(tmp_path / name)
     with pytest.raises(FileFormatError, match="input_ids: missing"):
         load_windows(files / "int64.tokens.pt")
     assert len(WindowDataset(tmp_path / "ids.pt", check=False)) == 1

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
-import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,24 +17,21 @@ from llmprep import WindowDataset, build_store
 from llmprep.errors import DataError, FileFormatError, InputError, UsageError
 
 LENGTH = 16
-
-
 THINGS = {
     "story.txt", "latin-1", "nothing", "texts", "other texts", "no texts", "from0.pt", "from1.pt", "int64.tokens.pt",
     "apart.windows.pt", "store", "other store",
 }  # fmt: skip
-"""What may be at a path: texts, what is no text, folders, files and stores."""
 
 
 @pytest.fixture(scope="module")
 def sources(files: Path, story: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all of it."""
+    """A folder with texts, what is no text, folders, files and stores."""
     folder: Path = shutil.copytree(files, tmp_path_factory.mktemp("sources") / "all")
     shutil.copy(story, folder)
-    for name in ("texts", "other texts", "no texts"):
+    for name, count in {"texts": 2, "other texts": 1, "no texts": 0}.items():
         (folder / name).mkdir()
-    for name in ("texts/a", "texts/b", "other texts/a"):
-        (folder / name).write_text("Other text. " * 300)
+        for number in range(count):
+            (folder / name / str(number)).write_text("Other text. " * 300)
     (folder / "latin-1").write_bytes(b"caf\xe9 " * 300)
     (folder / "nothing").touch()
     for first in (0, 1):
@@ -62,10 +57,8 @@ def test_it_pickles_by_path_and_contents(
     dataset = WindowDataset(name, LENGTH, check=check)
     pickled = pickle.dumps(dataset)
     monkeypatch.chdir("/")
-    path = tmp_path / name
-    put(sources / name, path)
+    put(sources / name, path := tmp_path / name)
     back = pickle.loads(pickled)  # noqa: S301 - our own
-
     assert len(pickled) < 1000
     assert same_items(back, dataset)
     assert (back.identity(), back.kind) == (dataset.identity(), dataset.kind)
@@ -82,19 +75,17 @@ def test_a_copy_is_checked_where_it_is_opened(files: Path, tmp_path: Path) -> No
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-
     with pytest.raises(FileFormatError, match=r"t\.pt: checksum"):
         pickle.loads(pickled)  # noqa: S301 - our own
 
 
-def test_a_text_through_a_pipe_is_kept(story: Path, tmp_path: Path) -> None:
-    """A pipe is opened once; the data set travels with its ids; one in the place of a text is compared with that."""
+def test_a_text_through_a_pipe_is_kept(files: Path, story: Path, tmp_path: Path) -> None:
+    """A pipe is opened once; the data set travels with its ids; in a text's place it is another; no .pt comes so."""
     with piped(tmp_path / "pipe", story.read_bytes()) as pipe:
         dataset = WindowDataset(pipe, LENGTH)
     path = Path(shutil.copy(story, tmp_path / "text"))
     pickled = pickle.dumps(WindowDataset(path, LENGTH))
     path.unlink()
-
     assert same_items(dataset, WindowDataset(story, LENGTH))
     assert same_items(sent(dataset), dataset)
     assert repr(sent(dataset)) == f"WindowDataset('{pipe}', 391 windows of 16, stride 16, gpt2)"
@@ -102,40 +93,26 @@ def test_a_text_through_a_pipe_is_kept(story: Path, tmp_path: Path) -> None:
         WindowDataset(pipe, LENGTH)
     with piped(path, b"Other text. " * 99), pytest.raises(InputError, match="text: has changed since"):
         pickle.loads(pickled)  # noqa: S301 - our own
+    data = (files / "uint16.tokens.pt").read_bytes()
+    with (
+        piped(tmp_path / "pt", data) as pipe,
+        pytest.raises(UsageError, match=r"pt: a \.pt file is mapped, which a pipe"),
+    ):
+        WindowDataset(pipe, LENGTH)
 
 
-def test_a_file_of_tokens_through_a_pipe_is_refused_at_once(files: Path, tmp_path: Path) -> None:
-    """A .pt file is mapped, which a pipe cannot be: one line, and no waiting for more."""
-    os.mkfifo(tmp_path / "pipe")
-    end = os.open(tmp_path / "pipe", os.O_RDWR)
-    os.write(end, (files / "int64.tokens.pt").read_bytes()[:1000])
-    closing = threading.Timer(20, os.close, [end])
-    closing.start()
-
-    with pytest.raises(UsageError, match=r"pipe: a \.pt file is mapped, which a pipe cannot be; save it first"):
-        WindowDataset(tmp_path / "pipe", LENGTH)
-    assert closing.is_alive()
-    closing.cancel()
-    os.close(end)
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """A file of the ids 0 to 19,999, uint16."""
+    np.arange(20_000, dtype=np.uint16).tofile(tmp_path / "raw")
+    return tmp_path / "raw"
 
 
-def maps_of(folder: Path) -> dict[str, Any]:
-    """The ids 0 to 19,999 as numpy maps of files, or as what was cut from one."""
-    ids = np.arange(20_000, dtype=np.uint16)
-    ids.tofile(folder / "raw")
-    (folder / "more").write_bytes(b"odd" + ids[:5].tobytes() + ids.tobytes())
-    long = np.memmap(folder / "more", np.uint16, "r", 3)
-    return {
-        "whole": np.memmap(folder / "raw", np.uint16, "r"),
-        "to be written": np.memmap(folder / "raw", np.uint16),
-        "a run": long[2:][3:],
-        "an array": np.asarray(long)[5:],
-    }
-
-
-def test_a_map_of_a_file_travels_by_name(tmp_path: Path) -> None:
-    """Ids that numpy maps from a file are mapped there again, from where they are in it."""
-    for ids in maps_of(tmp_path).values():
+def test_a_map_of_a_file_travels_by_name(raw: Path) -> None:
+    """Ids that numpy maps from a file, or what was cut from such a map, are mapped there again, from where they are."""
+    (raw.parent / "more").write_bytes(b"odd" + raw.read_bytes()[:10] + raw.read_bytes())
+    long = np.memmap(raw.parent / "more", np.uint16, "r", 3)
+    for ids in (np.memmap(raw, np.uint16, "r"), np.memmap(raw, np.uint16), long[2:][3:], np.asarray(long)[5:]):
         dataset = WindowDataset(ids, 8, 8)
         pickled = pickle.dumps(dataset)
         back = pickle.loads(pickled)  # noqa: S301 - our own
@@ -145,36 +122,31 @@ def test_a_map_of_a_file_travels_by_name(tmp_path: Path) -> None:
         assert sent(back)[0][0].tolist() == list(range(8))
 
 
-def test_a_map_that_is_not_the_files_travels_whole(tmp_path: Path) -> None:
+def test_a_map_that_is_not_the_files_travels_whole(raw: Path) -> None:
     """What is in no file of that name, or not in a row, is sent as it is, each id once."""
-    raw = maps_of(tmp_path)["whole"]
-    private = np.memmap(tmp_path / "raw", np.uint16, "c")
+    whole, private = np.memmap(raw, np.uint16, "r"), np.memmap(raw, np.uint16, "c")
     private[0] = 7
-    datasets = [WindowDataset(ids, 8, 1) for ids in (private, raw[::-1], raw)]
+    datasets = [WindowDataset(ids, 8, 1) for ids in (private, whole[::-1], whole)]
     pickles = [pickle.dumps(dataset) for dataset in datasets[:2]]
-    np.arange(20_000, dtype=np.uint16)[::-1].tofile(tmp_path / "other")
-    (tmp_path / "other").replace(tmp_path / "raw")
+    np.arange(20_000, dtype=np.uint16)[::-1].tofile(raw.with_name("other"))
+    raw.with_name("other").replace(raw)
     pickles.append(pickle.dumps(datasets[2]))
-
     for pickled, dataset in zip(pickles, datasets, strict=True):
         assert 40_000 < len(pickled) < 41_000
         assert same_items(pickle.loads(pickled), dataset)  # noqa: S301 - our own
 
 
 @pytest.mark.parametrize("change", ["one id", "shorter", "gone"])
-def test_a_map_of_a_file_that_has_changed_is_refused(change: str, tmp_path: Path) -> None:
+def test_a_map_of_a_file_that_has_changed_is_refused(change: str, raw: Path) -> None:
     """A worker takes a copy of the file; one that would map other ids than its parent says so, whatever their time."""
-    pickled = pickle.dumps(WindowDataset(maps_of(tmp_path)["whole"], 8))
-    path, status = tmp_path / "raw", (tmp_path / "raw").stat()
-    Path(shutil.copyfile(path, tmp_path / "copy")).replace(path)
+    pickled, status = pickle.dumps(WindowDataset(np.memmap(raw, np.uint16, "r"), 8)), raw.stat()
+    Path(shutil.copyfile(raw, raw.with_name("copy"))).replace(raw)
     assert len(pickle.loads(pickled)) == 2499  # noqa: S301 - our own
-
     ids = np.arange(20_000 - 4 * (change == "shorter"), dtype=np.uint16)
     ids[12_345] += change == "one id"
-    ids.tofile(path)
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    ids.tofile(raw)
+    os.utime(raw, ns=(status.st_atime_ns, status.st_mtime_ns))
     if change == "gone":
-        path.unlink()
-
+        raw.unlink()
     with pytest.raises(InputError, match=r"raw: (has changed since|No such file)"):
         pickle.loads(pickled)  # noqa: S301 - our own

@@ -1,7 +1,4 @@
-"""Promises of the sampler: every window once an epoch over all ranks, and exact resume from one integer.
-
-Those of the permutation are here too: the order is what seed and epoch decide, on every machine.
-"""
+"""Promises of the sampler and its permutation: each window once an epoch over all ranks, resumed by one integer."""
 
 from __future__ import annotations
 
@@ -29,13 +26,7 @@ from llmprep.pytorch.sampler import WindowSampler
 
 def order(n: int, epoch: int = 0, seed: int = 0) -> list[int]:
     """All windows of an epoch, in the order that the permutation says."""
-    windows: list[int] = Permutation(n, seed, epoch)[np.arange(n)].tolist()
-    return windows
-
-
-def through_json(state: dict[str, Any]) -> dict[str, Any]:
-    """A state as it comes back from a checkpoint."""
-    return dict(json.loads(json.dumps(state)))
+    return [int(window) for window in Permutation(n, seed, epoch)[np.arange(n)]]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +36,6 @@ def through_json(state: dict[str, Any]) -> dict[str, Any]:
         (10, 0, 0, [6, 5, 1]),
         (10, 1, 0, [1, 5, 8]),
         (10, 0, 1, [7, 2, 3]),
-        (1000, 123, 4, [290, 89, 56]),
         (2**32 - 1, 7, 1, [2046475297, 3729953483, 3247451698]),
         (10**12, 3, 4, [79098958486, 73354642374, 311806747516]),
         (2**63 - 1, 2**63 - 1, 7, [8930569447361209345, 517417634342670414, 7871017877352435206]),
@@ -54,8 +44,7 @@ def through_json(state: dict[str, Any]) -> dict[str, Any]:
 def test_the_order_is_the_same_on_every_machine(n: int, seed: int, epoch: int, images: list[int]) -> None:
     """The order is part of what seed and epoch promise: its first, middle and last thing are what they ever were."""
     shown = Permutation(n, seed, epoch)[np.array([0, n // 2, n - 1])]
-    assert shown.tolist() == images
-    assert shown.dtype == np.int64
+    assert (shown.tolist(), shown.dtype.name) == (images, "int64")
 
 
 def test_each_thing_comes_exactly_once() -> None:
@@ -77,20 +66,13 @@ def test_ranks_share_one_order_out(n: int) -> None:
             assert [*map(len, samplers)] == [*map(len, shares)]
 
 
-def test_after_a_break_comes_the_next_epoch() -> None:
-    """Iterated again after a break, a sampler gives the next epoch's order from its start; its length stays."""
-    sampler = WindowSampler(range(50), seed=1)
-
-    assert list(itertools.islice(sampler, 7)) == order(50, 0, seed=1)[:7]
-    assert (sampler.epoch, sampler.start, len(sampler)) == (0, 7, 50)
-    assert list(sampler) == order(50, 1, seed=1)
-    assert (sampler.epoch, sampler.start, len(sampler)) == (2, 0, 50)
-
-
 def test_it_says_what_it_is() -> None:
-    """Its repr names what decides the windows to come."""
+    """Its repr names what decides the windows to come, also after a break; its length is that of a whole epoch."""
     sampler = WindowSampler(range(12_345), seed=7, epoch=1, start=4115, rank=2, world_size=3)
     assert repr(sampler) == "WindowSampler(12,345 windows, seed 7, epoch 2, start 0, rank 2 of 3)"
+    assert list(itertools.islice(sampler, 1007)) == order(12_345, 2, seed=7)[2::3][:1007]
+    assert repr(sampler) == "WindowSampler(12,345 windows, seed 7, epoch 2, start 1,007, rank 2 of 3)"
+    assert (len(sampler), list(sampler)) == (4115, order(12_345, 3, seed=7)[2::3])
     assert repr(WindowSampler(range(1))) == "WindowSampler(1 window, seed 0, epoch 0, start 0, rank 0 of 1)"
 
 
@@ -102,14 +84,13 @@ def test_neither_time_nor_memory_depends_on_the_number_of_windows() -> None:
 
 def test_impossible_places_are_refused() -> None:
     """A rank outside the world, or a start beyond the rank's share, is refused with the range."""
-    refused: list[tuple[dict[str, Any], str]] = [
-        ({"rank": 2, "world_size": 2}, "rank 2: must be from 0 to world_size - 1 (1)"),
-        ({"rank": -1}, "rank -1: must be from 0 to world_size - 1 (0)"),
+    for choices, message in (
+        ({"rank": 2, "world_size": 2}, r"rank 2: must be from 0 to world_size - 1 \(1\)"),
+        ({"rank": -1}, r"rank -1: must be from 0 to world_size - 1 \(0\)"),
         ({"start": -1}, "start -1: this rank takes 10 windows an epoch"),
         ({"start": 6, "rank": 1, "world_size": 2}, "start 6: this rank takes 5 windows an epoch"),
-    ]
-    for choices, message in refused:
-        with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
+    ):
+        with pytest.raises(UsageError, match=f"^{message}$"):
             WindowSampler(range(10), **choices)
 
 
@@ -121,7 +102,7 @@ def test_numbers_are_whole(name: str) -> None:
             WindowSampler(range(9), **{name: wrong})  # type: ignore[arg-type]
     sampler = WindowSampler(range(9), **{"world_size": 2, name: np.int64(1)})  # type: ignore[arg-type]
     sampler.load_state_dict({**sampler.state_dict(), "seed": np.int64(1)})
-    assert through_json(sampler.state_dict())["n_windows"] == 9
+    assert json.loads(json.dumps(sampler.state_dict()))["n_windows"] == 9
 
 
 def test_a_state_of_another_data_set_is_refused(tmp_path: Path) -> None:
@@ -140,8 +121,7 @@ def test_a_state_of_another_data_set_is_refused(tmp_path: Path) -> None:
         *(ConcatDataset([Subset(whole, range(5)), Subset(whole, range(first, first + 5))]) for first in (5, 6)),
         range(10),
     ]
-    states = [through_json(WindowSampler(each, start=3).state_dict()) for each in data]
-
+    states = [json.loads(json.dumps(WindowSampler(each, start=3).state_dict())) for each in data]
     for mine, of in itertools.product(range(len(data)), repeat=2):
         sampler = WindowSampler(data[mine])
         with nullcontext() if mine == of else pytest.raises(UsageError):
@@ -157,7 +137,6 @@ def test_a_state_tells_what_differs() -> None:
     sampler = WindowSampler(dataset, seed=7)
     before = sampler.state_dict()
     old = {key: value for key, value in state.items() if key != "dataset"}
-
     for of, message in (
         (state, r"^stride 10: this sampler has 11; the state is another's"),
         (old, "does not tell which data set it is of"),
@@ -184,13 +163,9 @@ def test_a_data_set_may_tell_what_it_is() -> None:
         WindowSampler(Told([2, 2, 3])).load_state_dict(state)
 
 
-# --- states ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("rank", "world_size"), [(0, 1), (2, 3)])
-def test_stopping_and_resuming_changes_nothing(rank: int, world_size: int) -> None:
+@pytest.mark.parametrize("place", [{}, {"rank": 2, "world_size": 3}], ids=str)
+def test_stopping_and_resuming_changes_nothing(place: dict[str, Any]) -> None:
     """Stopped anywhere, over several epochs, and resumed from its state, a sampler gives the sequence of one run."""
-    place: dict[str, Any] = {"rank": rank, "world_size": world_size}
 
     def endless(sampler: WindowSampler) -> Iterator[int]:
         return itertools.chain.from_iterable(itertools.repeat(sampler))
@@ -199,7 +174,7 @@ def test_stopping_and_resuming_changes_nothing(rank: int, world_size: int) -> No
     run = endless(WindowSampler(range(20), seed=9, **place))
     for stop in (0, 1, 5, 6, 7, 20, 0, 3, 13, 33, 2):
         sampler = WindowSampler(range(20), **place)
-        sampler.load_state_dict(through_json(state))
+        sampler.load_state_dict(json.loads(json.dumps(state)))
         assert list(itertools.islice(endless(sampler), stop)) == list(itertools.islice(run, stop))
         state = sampler.state_dict()
 
@@ -209,21 +184,15 @@ def test_the_state_counts_what_was_consumed() -> None:
     dataset = numbered(100)
     sampler = WindowSampler(dataset, seed=4)
     list(itertools.islice(sampler, 50))
-
-    state = through_json(sampler.state_dict(consumed=np.int64(35)))  # type: ignore[arg-type]
-
+    state = json.loads(json.dumps(sampler.state_dict(consumed=np.int64(35))))  # type: ignore[arg-type]
     place = {"seed": 4, "epoch": 0, "start": 35, "n_windows": 100, "world_size": 1}
     assert state == {**place, "dataset": dataset.identity()}
     resumed = WindowSampler(dataset)
     resumed.load_state_dict(state)
     assert list(resumed) == order(100, seed=4)[35:]
-    at_the_end = sampler.state_dict(consumed=100)
-    assert (at_the_end["epoch"], at_the_end["start"]) == (1, 0)
+    assert sampler.state_dict(consumed=100) == {**state, "epoch": 1, "start": 0}
     with pytest.raises(UsageError, match="start 101: this rank takes 100 windows an epoch"):
         sampler.state_dict(consumed=101)
-
-
-# --- passes and set_epoch -------------------------------------------------------------------------
 
 
 def place_after(script: str) -> tuple[int, int]:
@@ -232,22 +201,21 @@ def place_after(script: str) -> tuple[int, int]:
     A number takes so many windows of a new pass; ``+number`` goes on in it; ``iter`` makes an iterator and takes none;
     ``set:e`` is set_epoch; ``load:e.s`` loads a state of that epoch and start, ``made:e.s`` makes the sampler so.
     """
-    sampler = WindowSampler(range(10))
-    here: Iterator[int] = iter(())
+    sampler, here = WindowSampler(range(10)), iter([0])
     for event in script.split():
-        word, _, value = event.partition(":")
-        epoch, start = int(value.partition(".")[0] or 0), int(value.partition(".")[2] or 0)
-        if word == "set":
-            sampler.set_epoch(epoch)
-        elif word == "load":
-            sampler.load_state_dict(WindowSampler(range(10), epoch=epoch, start=start).state_dict())
-        elif word == "made":
-            sampler = WindowSampler(range(10), epoch=epoch, start=start)
-        elif word == "iter":
-            iter(sampler)
-        else:
-            here = here if word.startswith("+") else iter(sampler)
-            assert len(list(itertools.islice(here, int(word)))) == int(word)
+        match re.split("[:.]", event):
+            case "set", epoch:
+                sampler.set_epoch(int(epoch))
+            case "made", epoch, start:
+                sampler = WindowSampler(range(10), epoch=int(epoch), start=int(start))
+            case "load", epoch, start:
+                given = WindowSampler(range(10), epoch=int(epoch), start=int(start))
+                sampler.load_state_dict(given.state_dict())
+            case ["iter"]:
+                iter(sampler)
+            case [count]:
+                here = here if count.startswith("+") else iter(sampler)
+                assert len(list(itertools.islice(here, int(count)))) == int(count)
     coming = list(sampler)
     return next((epoch, start) for epoch in range(9) for start in range(10) if coming == order(10, epoch)[start:])
 
@@ -292,12 +260,11 @@ def test_an_iterator_has_a_state_of_its_own() -> None:
     next(inner)
     states = [pass_.state_dict() for pass_ in (outer, inner, iter(sampler))]  # type: ignore[attr-defined]
     rest = [list(outer), list(inner), list(sampler)]
-
     assert rest == [order(10, 0, seed=3)[6:], order(10, 1, seed=3)[1:], order(10, 2, seed=3)]
     assert [(state["epoch"], state["start"]) for state in states] == [(0, 6), (1, 1), (2, 0)]
     for state, expected in zip(states, rest, strict=True):
         resumed = iter(WindowSampler(range(10)))
-        resumed.load_state_dict(through_json(state))  # type: ignore[attr-defined]
+        resumed.load_state_dict(json.loads(json.dumps(state)))  # type: ignore[attr-defined]
         assert list(resumed) == expected
 
 
@@ -321,9 +288,7 @@ def test_a_sampler_and_its_passes_pickle() -> None:
     sampler = WindowSampler(range(2 * PLACES_AT_ONCE), seed=1)
     under_way = iter(sampler)
     list(itertools.islice(under_way, 7))
-
     copy, copied = sent((sampler, under_way))
-
     assert copy.state_dict() == sampler.state_dict()
     assert list(copied) == list(under_way)
     assert list(copy) == list(sampler)
