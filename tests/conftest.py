@@ -1,7 +1,5 @@
 """Fixtures of every test: running llmprep, sample texts, vocabularies; the course's story where it is near."""
 
-from __future__ import annotations
-
 import functools
 import os
 import signal

@@ -1,7 +1,5 @@
 """Promises of errors: one tree, drawn in the docstring, each with the exit code that a command ends with."""
 
-from __future__ import annotations
-
 import pickle
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """Promises of inputs: what a name is is told in one place; a file or store keeps the choices it was made with."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -5,8 +5,6 @@ tokens, run in a process of its own. Either prints one line of JSON with `n_toke
 functions, so each pays for its own.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """What llmprep promises of its speed, each promise with the figure that was measured."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from measure import Result

@@ -1,7 +1,5 @@
 """GPT-2's vocabulary for the contestants, from the file inside llmprep, and where the bench works."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ really taken, and leave out start-up. Writes build/bench-loaders.json. litdata i
 exit code is 1 if any other loader has failed.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import mmap

@@ -3,8 +3,6 @@
 The runner must stay small: until a child has started its own program, it counts the runner's memory as its own.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

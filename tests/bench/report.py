@@ -1,7 +1,5 @@
 """Results for the screen and for build/bench.json."""
 
-from __future__ import annotations
-
 import os
 import platform
 import sys

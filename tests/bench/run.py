@@ -6,8 +6,6 @@ Writes build/bench.json. What is not installed is listed; the exit code is 1 if 
 needs no more than it does, has failed.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess

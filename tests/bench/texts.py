@@ -7,8 +7,6 @@ beginning of every longer one, and ten times the text has ten times the invented
 `english-MB.jsonl` is the same text as JSON Lines.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import json

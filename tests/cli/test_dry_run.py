@@ -1,7 +1,5 @@
 """Promises of ``--dry-run``: it says what a run would do, refuses what the run would refuse, and writes nothing."""
 
-from __future__ import annotations
-
 import gzip
 import os
 import random

@@ -3,8 +3,6 @@
 Last, of wrong calls: what makes no sense, and what is not there, is one line that says so.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path

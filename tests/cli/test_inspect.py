@@ -3,8 +3,6 @@
 What it says, word by word, is in the golden sessions.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import shutil

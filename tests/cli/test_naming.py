@@ -1,7 +1,5 @@
 """Promises of default names: they come from the input, and never take the place of what was made from another."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

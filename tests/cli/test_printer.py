@@ -4,8 +4,6 @@ Last, of the words: a golden file is a session in a folder of texts, each comman
 after ``2>``, and its exit code if that is not 0; then the files that are new.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import os

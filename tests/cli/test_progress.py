@@ -1,7 +1,5 @@
 """Promises of progress: on a terminal, after half a second, it says how far a run has come; then it is gone."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

@@ -1,7 +1,5 @@
 """Promises of the start: only what needs torch imports it, and the current folder's modules are never run."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

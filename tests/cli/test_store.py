@@ -1,7 +1,5 @@
 """Promises of `tokenize -o FOLDER/` and `merge`: what they say, what they refuse, and stores as inputs of commands."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

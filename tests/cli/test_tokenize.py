@@ -4,8 +4,6 @@ Ids are exact, in a file or printed, and what cannot be read is not counted; win
 preview of the first; pairs are the course's growing contexts, printed and in a file.
 """
 
-from __future__ import annotations
-
 import gzip
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Promises of blocks: text is cut only where that changes no id, as soon as it can be, in linear time."""
 
-from __future__ import annotations
-
 import io
 import itertools
 import string

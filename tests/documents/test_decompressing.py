@@ -1,7 +1,5 @@
 """Promises of decompressing: by content and not by name, every member, in bounded memory, damage never passed over."""
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import itertools

@@ -1,7 +1,5 @@
 """Promises of finding, and of lists of files: what is named becomes sources, each checked before any is read."""
 
-from __future__ import annotations
-
 import glob
 import io
 import os

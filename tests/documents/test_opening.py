@@ -1,7 +1,5 @@
 """Promises of opening: bytes are read once, counted and hashed; a look takes nothing; a change is never passed over."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Promises of recognising: what is no text is refused by its name, and no text is taken for something else."""
 
-from __future__ import annotations
-
 import gzip
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Promises of records: each text field is a document, however it is written; a bad record is named by its place."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import json

@@ -1,7 +1,5 @@
 """Promises of texts, and of spans: Python's newlines, strict UTF-8 with exact places; the parts are the whole."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from dataclasses import replace

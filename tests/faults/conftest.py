@@ -1,7 +1,5 @@
 """A tokens file, which every command reads without a vocabulary."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Vocabularies that must be downloaded: announced, checked, kept; or one line that says how to do without a network."""
 
-from __future__ import annotations
-
 import socket
 import urllib.request
 from collections.abc import Callable

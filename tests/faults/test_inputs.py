@@ -1,7 +1,5 @@
 """Inputs that are empty, too short or not there, and numbers out of range: one line, and nothing left behind."""
 
-from __future__ import annotations
-
 import codecs
 from pathlib import Path
 

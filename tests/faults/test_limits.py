@@ -1,7 +1,5 @@
 """Little memory, few open files, very many files: it is enough, or one line names what to lower."""
 
-from __future__ import annotations
-
 import gzip
 from pathlib import Path
 

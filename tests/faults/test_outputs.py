@@ -1,7 +1,5 @@
 """Outputs that fail or must not be written: the old file or the new one, whole, and nothing else left behind."""
 
-from __future__ import annotations
-
 import os
 import stat
 import threading

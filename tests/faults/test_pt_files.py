@@ -3,8 +3,6 @@
 tests/ptfile has such files in every form; here they are given to the commands.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import pickle

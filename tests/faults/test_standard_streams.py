@@ -1,7 +1,5 @@
 """Standard input and output that are closed, full, a terminal, a pipe, or lose their reader; and named pipes."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """Runs that a signal ends or the system kills: the old file or the new one, whole, and no other."""
 
-from __future__ import annotations
-
 import importlib
 import io
 import itertools

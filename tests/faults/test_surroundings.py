@@ -1,7 +1,5 @@
 """Locales, homes, time zones, a folder that is gone: what surrounds a run changes no byte of a file."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

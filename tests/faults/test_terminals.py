@@ -1,7 +1,5 @@
 """Text, names and files that would act on a terminal: everything is shown, made visible, in short lines."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

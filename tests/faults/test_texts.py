@@ -1,7 +1,5 @@
 """Texts that are none, are damaged far inside, have no end or no place to cut: exact ids, or one line."""
 
-from __future__ import annotations
-
 import codecs
 import gzip
 import itertools

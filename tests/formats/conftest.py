@@ -1,7 +1,5 @@
 """The sample story's ids, and a command that writes a file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

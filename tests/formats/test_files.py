@@ -1,7 +1,5 @@
 """Promises of files: what each format and its ``meta`` hold, wrong ids named, and that nothing else decides a byte."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

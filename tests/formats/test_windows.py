@@ -1,7 +1,5 @@
 """Promises of a windows file: the textbook loop's rows in one shared storage, and the stream they were cut from."""
 
-from __future__ import annotations
-
 import io
 import math
 from contextlib import nullcontext

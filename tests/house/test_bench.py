@@ -1,7 +1,5 @@
 """Promises of ``make bench``: it uses llmprep as anyone does, runs to its end, and fails when llmprep does."""
 
-from __future__ import annotations
-
 import ast
 import json
 import subprocess

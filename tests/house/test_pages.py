@@ -1,7 +1,5 @@
 """Promises of the pages for readers and contributors: what they name is there, and the map shows the house."""
 
-from __future__ import annotations
-
 import ast
 import re
 import tomllib

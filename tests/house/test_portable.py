@@ -1,7 +1,5 @@
 """Nothing that only POSIX has stands in the way of commands that do not need it."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """README shows what the program does today: each of its blocks is run, in order, as a reader would type it."""
 
-from __future__ import annotations
-
 import io
 import os
 import re

@@ -1,7 +1,5 @@
 """Promises of the house: functions, modules, tests and README stay small enough to be read."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 

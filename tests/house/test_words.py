@@ -1,7 +1,5 @@
 """Promises of the house: names say what they hold, what is public is documented, the lists of it agree."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 

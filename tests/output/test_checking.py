@@ -1,7 +1,5 @@
 """Promises of checking: before any work, what cannot be written or would lose something is refused."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

@@ -1,7 +1,5 @@
 """Promises of mapping a file: no descriptor is held, and no write reaches the file or ends the process."""
 
-from __future__ import annotations
-
 import errno
 import gc
 import mmap

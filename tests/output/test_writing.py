@@ -1,7 +1,5 @@
 """Promises of writing: the old file or the new one, whole, and one error; no temporary file is left."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

@@ -3,8 +3,6 @@
 Those of plain lines and explanations are here too: numbers read well, each mark is what counting tokens gives.
 """
 
-from __future__ import annotations
-
 import io
 import re
 import sys

@@ -1,7 +1,5 @@
 """Promises of pickles: nothing in them is run, and what is not plain values and sound tensors is refused."""
 
-from __future__ import annotations
-
 import io
 import os
 import pickle

@@ -1,7 +1,5 @@
 """Promises of reading: what torch saved comes back bit for bit, and what is damaged or no .pt file is refused."""
 
-from __future__ import annotations
-
 import io
 import os
 import zipfile

@@ -1,7 +1,5 @@
 """Promises of writing: torch, zipfile and our reader find what was written, in bytes that depend on it alone."""
 
-from __future__ import annotations
-
 import io
 import itertools
 import struct

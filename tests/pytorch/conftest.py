@@ -1,7 +1,5 @@
 """The story as ids, windows and a store, made once."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Promises of data sets: the textbook loop's windows from any source, and what is no source refused with the reason."""
 
-from __future__ import annotations
-
 import array
 import os
 import pickle

@@ -1,7 +1,5 @@
 """Promises of embedding: the course's input embeddings, bit for bit, through the `embed` command."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from pathlib import Path

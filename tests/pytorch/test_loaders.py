@@ -1,7 +1,5 @@
 """Promises of loaders: the course's batches under the course's seed, from any source; windows files as tensors."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Promises of data sets that travel: by path, to workers that read the same or say that it has changed."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import shutil

@@ -1,7 +1,5 @@
 """Promises of the sampler and its permutation: each window once an epoch over all ranks, resumed by one integer."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

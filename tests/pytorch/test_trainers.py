@@ -3,8 +3,6 @@
 Three passes give the epochs 0, 1 and 2; stopped anywhere and made anew, everything goes on as if it had not stopped.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import itertools

@@ -1,7 +1,5 @@
 """A corpus of every kind of text, and its store, built once; copies of it to work on, in the test's own folder."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

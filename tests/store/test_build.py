@@ -3,8 +3,6 @@
 Last, of a build that is stopped: what is finished is kept, nothing half done stays, the rest is built later.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

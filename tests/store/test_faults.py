@@ -1,7 +1,5 @@
 """Promises of what a store's files may state: values that do not fit are named or made anew, whoever sealed them."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Last, of its lock: one build or merge at a time, or tasks together, on any file system and for any user.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """Promises of a store's plan: it depends on corpus and options alone, and its shards join to the one stream."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json

@@ -3,8 +3,6 @@
 Last, of workers on a Ray cluster.
 """
 
-from __future__ import annotations
-
 import errno
 import multiprocessing
 import os

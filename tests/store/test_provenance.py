@@ -1,7 +1,5 @@
 """Promises of places: a window's tokens are traced to the file, the document and the very bytes they came from."""
 
-from __future__ import annotations
-
 import gzip
 import tempfile
 from collections.abc import Callable, Iterable, Sequence

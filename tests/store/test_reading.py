@@ -1,7 +1,5 @@
 """Promises of reading a store, whatever its shards, and of nothing else instead of it; last, of the search in it."""
 
-from __future__ import annotations
-
 import pickle
 import shutil
 import tempfile

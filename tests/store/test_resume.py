@@ -1,7 +1,5 @@
 """Promises of going on with a store: what is sound is kept, whatever else has changed, and nothing else."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import os

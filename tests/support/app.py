@@ -1,7 +1,5 @@
 """The command line's own list of commands and their parameters, as Typer has it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import typer

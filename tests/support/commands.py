@@ -1,7 +1,5 @@
 """Running a command line, as a process and inside this one, and looking at how it ended."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Files and pipes that hold texts, compressed or not, and what is read from them."""
 
-from __future__ import annotations
-
 import bz2
 import contextlib
 import gzip

@@ -3,8 +3,6 @@
 ``UPDATE_GOLDEN=1 pytest tests/preview`` writes them anew; read the difference before you commit it.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Data sets whose windows tell their numbers, and loaders compared batch by batch."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Iterable
 from typing import Any

@@ -4,8 +4,6 @@
 point is put between letters, digits, spaces, a contraction and itself, for each pattern that both libraries know.
 """
 
-from __future__ import annotations
-
 import itertools
 import sys
 from collections.abc import Iterable, Sequence

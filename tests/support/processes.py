@@ -1,7 +1,5 @@
 """Processes in hard surroundings: limits, small disks, pipes and signals."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import io

@@ -1,7 +1,5 @@
 """Small .pt files, sound and otherwise: as llmprep writes them, and zips of any records with any pickle."""
 
-from __future__ import annotations
-
 import io
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Refusals: what a command line must not take, as a table of what to make, the arguments, the code and the line."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

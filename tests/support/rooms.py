@@ -3,8 +3,6 @@
 Run it as ``python tests/support/rooms.py`` to draw the rooms in the map again; a test compares.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import re

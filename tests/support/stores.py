@@ -1,7 +1,5 @@
 """Token stores: a corpus of every kind of text, building from Python, stores of given ids, what their files hold."""
 
-from __future__ import annotations
-
 import functools
 import gzip
 import hashlib
@@ -24,7 +22,7 @@ from llmprep.store.sealed import file_sha256, seal, write_sealed
 from llmprep.vocabulary.loading import END_OF_TEXT, load_vocabulary
 from support.commands import SAMPLES
 from support.reference import encode
-from support.refusals import Files, fill
+from support.refusals import fill
 
 STORY, RECORDS = ((SAMPLES / name).read_text(encoding="utf-8") for name in ("story.txt", "records.jsonl"))
 EOT = 50256
@@ -43,7 +41,7 @@ SMALL = replace(
 """GPT-2's pattern with its first merges: where text may be cut is the same, and a tokenizer is built in no time."""
 
 
-def write_files(folder: Path, files: Files) -> list[str]:
+def write_files(folder: Path, files: Mapping[str, str | bytes]) -> list[str]:
     """Write files into a folder, which is made if it is missing; return their paths."""
     fill(folder, files)
     return [str(folder / name) for name in files]
@@ -56,7 +54,7 @@ def json_lines(texts: Sequence[str]) -> bytes:
 
 def make_corpus(folder: Path) -> Path:
     """Write texts of every sort: several spans, nothing, a mark, CRLF, records, gzip, no place to cut."""
-    files: Files = {
+    files: Mapping[str, str | bytes] = {
         "a_long.txt": STORY,
         "b_empty.txt": "",
         "c_marked.txt": "\ufeffmarked\r\nby Windows\r\n",

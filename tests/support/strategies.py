@@ -1,7 +1,5 @@
 """Hypothesis strategies: texts that are hard to cut, and shapes of windows."""
 
-from __future__ import annotations
-
 from hypothesis import strategies as st
 
 PIECES = [

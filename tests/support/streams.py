@@ -1,7 +1,5 @@
 """Texts as sources, blocks and streams, and what those must give."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import threading

@@ -1,7 +1,5 @@
 """A terminal that a command line inside this process writes to."""
 
-from __future__ import annotations
-
 import io
 import re
 import sys

@@ -1,7 +1,5 @@
 """A web server on this machine that stands for the host of vocabularies."""
 
-from __future__ import annotations
-
 import contextlib
 import http.server
 import threading

@@ -1,7 +1,5 @@
 """Calls for worker processes, which find them by name."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal

@@ -1,7 +1,5 @@
 """Vocabularies and encoders, loaded and built once."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 

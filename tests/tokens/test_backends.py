@@ -1,7 +1,5 @@
 """Promises of backends: one answer from both, the right one chosen, a difference noticed."""
 
-from __future__ import annotations
-
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Promises of `encode_text` and of decoding: tiktoken's ids of a text, and its text of any ids."""
 
-from __future__ import annotations
-
 import urllib.request
 from pathlib import Path
 from typing import Any

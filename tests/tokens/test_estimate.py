@@ -1,7 +1,5 @@
 """Promises of estimates: exact for small inputs, close for large ones of any kind, the same at every call."""
 
-from __future__ import annotations
-
 import gzip
 import os
 import random

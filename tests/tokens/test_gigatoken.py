@@ -1,7 +1,5 @@
 """Promises of the fast backend: bounded memory, verified ranks, and a table of where it differs from tiktoken."""
 
-from __future__ import annotations
-
 import ctypes
 import subprocess
 import sys

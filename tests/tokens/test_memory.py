@@ -1,7 +1,5 @@
 """Promises of memory, and of cores: limits are seen, and what the system does not have is done without."""
 
-from __future__ import annotations
-
 import ctypes
 import mmap
 import os

@@ -1,7 +1,5 @@
 """Promises of a stream: ids and figures are those of the whole texts, however they are read and encoded."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args

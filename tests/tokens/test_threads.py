@@ -1,7 +1,5 @@
 """Promises of threads: results and errors in order, work bounded, no thread left; hashes made in order."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import threading

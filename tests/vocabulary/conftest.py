@@ -1,7 +1,5 @@
 """Fixtures of the vocabulary's tests: no cache of this machine is seen, and no network is reached."""
 
-from __future__ import annotations
-
 import tempfile
 import urllib.request
 from pathlib import Path

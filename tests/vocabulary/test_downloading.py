@@ -1,7 +1,5 @@
 """Promises of downloads: announced before, verified, kept where tiktoken looks, given up in time."""
 
-from __future__ import annotations
-
 import errno
 import os
 import time

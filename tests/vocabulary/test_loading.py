@@ -1,7 +1,5 @@
 """Promises of loading: tiktoken's own vocabularies, verified each time, built once a process; last, of their names."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import inspect

@@ -1,7 +1,5 @@
 """Promises of the search: the nearest place serves; what lies there is read with care, and is never passed over."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable

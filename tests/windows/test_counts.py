@@ -3,8 +3,6 @@
 Those of coverage are here too: an account of every token that adds up.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from typing import Any

@@ -1,7 +1,5 @@
 """Promises of views: the textbook loop's windows, without a copy, from any blocks, and back to the stream; of pairs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np
