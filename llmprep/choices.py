@@ -1,4 +1,4 @@
-"""What may be chosen, as plain values: each choice, and each default, stands here once."""
+"""What may be chosen, as plain values: each choice, and each default that several places share, stands here once."""
 
 from __future__ import annotations
 

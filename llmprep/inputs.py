@@ -29,8 +29,9 @@ from llmprep.tokens.backends import Encoder
 from llmprep.tokens.figures import Figures
 from llmprep.tokens.spooling import spool
 from llmprep.tokens.stream import Origin, TokenStream, count_tokens, create_encoder, stream_text
-from llmprep.vocabulary.loading import Vocabulary, load_vocabulary
+from llmprep.vocabulary.loading import load_vocabulary
 from llmprep.vocabulary.names import resolve_encoding
+from llmprep.vocabulary.vocabulary import Vocabulary
 from llmprep.windows.counts import require_windows
 from llmprep.windows.views import view_windows
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmprep.documents.source import Source
     from llmprep.formats.windows import WindowOptions
     from llmprep.tokens.estimate import Estimate
-    from llmprep.vocabulary.loading import Vocabulary
+    from llmprep.vocabulary.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +65,19 @@ def _require_windows(
     estimate: Estimate, sources: Sequence[Source], max_length: int, stride: int, val_fraction: float | None
 ) -> None:
     """Raise `DataError`, as the run will, where it is certain that there is no window, or in a part of a split none."""
+    from llmprep.documents.recognising import is_packed
     from llmprep.windows.counts import require_windows, split_place
 
     name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
     if not estimate.is_exact:
         bound = estimate.n_bytes + len(sources)  # a token has a byte or more, and each text one separator
-        if not estimate.n_unsized and bound <= max_length and not any(map(_may_expand, sources)):
+        if not estimate.n_unsized and bound <= max_length and not any(map(is_packed, sources)):
             raise DataError(f"{name}: at most {bound} tokens, which give no window of max_length {max_length}")
         return
     cut = estimate.tokens if val_fraction is None else split_place(estimate.tokens, val_fraction)
     parts = [("", cut)] if val_fraction is None else [(" (train)", cut), (" (val)", estimate.tokens - cut)]
     for part, n_tokens in parts:
         require_windows(n_tokens, max_length, stride, f"{name}{part}")
-
-
-def _may_expand(source: Source) -> bool:
-    """Tell whether a file's text may have more bytes than the file."""
-    from llmprep.documents.recognising import is_compressed
-
-    return source.format == "parquet" or is_compressed(source)
 
 
 def _show(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmprep import choices
-from llmprep.cli.groups import Target, Texts, Words
+from llmprep.cli.groups import Inputs, Target, Words
 from llmprep.cli.notes import say_notes, stream_values
 from llmprep.cli.options import MaxLengthOfText, Stride, filled, output_name
 from llmprep.cli.printer import Printer
@@ -95,7 +95,7 @@ class Computing:
 
 @spread
 def embed(
-    texts: Texts, batching: Batching, tables: TableOptions, computing: Computing, target: Target, words: Words
+    texts: Inputs, batching: Batching, tables: TableOptions, computing: Computing, target: Target, words: Words
 ) -> None:
     """Turn windows into token + positional embeddings.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class Inputs:
     """The inputs, and how texts among them are read and encoded."""
 
     inputs: Annotated[

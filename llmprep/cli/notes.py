@@ -12,7 +12,7 @@ from llmprep.preview import plain
 if TYPE_CHECKING:
     from llmprep.tokens.figures import Figures
     from llmprep.tokens.stream import Origin
-    from llmprep.vocabulary.loading import Vocabulary
+    from llmprep.vocabulary.vocabulary import Vocabulary
 
 
 def decode_with(vocabulary: Vocabulary) -> plain.Decode:

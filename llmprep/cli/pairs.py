@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmprep.cli.groups import Target, Texts, Words
+from llmprep.cli.groups import Inputs, Target, Words
 from llmprep.cli.notes import decode_with, say_notes
 from llmprep.cli.options import window_number
 from llmprep.cli.printer import Printer
@@ -36,7 +36,7 @@ class Contexts:
 
 
 @spread
-def pairs(texts: Texts, contexts: Contexts, target: Target, words: Words) -> None:
+def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> None:
     """Show growing contexts, each with the token that follows; -o writes them.
 
     Examples:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmprep.choices import Reading
-from llmprep.cli.groups import IdFile, Target, Texts, Words
+from llmprep.cli.groups import IdFile, Inputs, Target, Words
 from llmprep.cli.listing import Listing, print_counts, print_ids
 from llmprep.cli.notes import find_decoder, say_notes, special_lines, stream_values
 from llmprep.cli.printer import Printer
@@ -22,7 +22,7 @@ IDS_SHOWN = 16
 
 
 @spread
-def tokenize(texts: Texts, listing: Listing, file: IdFile, shards: Shards, target: Target, words: Words) -> None:
+def tokenize(texts: Inputs, listing: Listing, file: IdFile, shards: Shards, target: Target, words: Words) -> None:
     """Encode texts into one file of token ids, or into a token store (-o FOLDER/).
 
     Examples:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmprep import choices
-from llmprep.cli.groups import IdFile, Target, Texts, Words
+from llmprep.cli.groups import IdFile, Inputs, Target, Words
 from llmprep.cli.notes import find_decoder, say_notes, special_lines, stream_values
 from llmprep.cli.options import Stride, ValFraction, window_number
 from llmprep.cli.printer import Printer
@@ -45,7 +45,7 @@ class Look:
 
 
 @spread
-def window(texts: Texts, shape: Shape, look: Look, file: IdFile, target: Target, words: Words) -> None:
+def window(texts: Inputs, shape: Shape, look: Look, file: IdFile, target: Target, words: Words) -> None:
     """Slice texts or a tokens file into input and target windows.
 
     Examples:

@@ -13,7 +13,7 @@ from llmprep.choices import TEXT_FIELD, Announce
 from llmprep.documents.endings import format_by_name
 from llmprep.documents.expanding import MAX_NAMED, expand_paths
 from llmprep.documents.pointers import POINTER_BYTES, refuse_pointer
-from llmprep.documents.source import STDIN, Format, Source, input_error
+from llmprep.documents.source import READ_BY_SEEKING, STDIN, Format, Source, input_error
 from llmprep.documents.source_names import distinct_names, printable_name
 from llmprep.errors import InputError, UsageError
 
@@ -72,7 +72,7 @@ def _check(path: str, name: str, field_name: str | None) -> tuple[Source, Identi
         raise InputError(f"{path}: permission denied")
     size = _size_of(path, status)
     source = Source(path, printable_name(name), size, _format_of(path, field_name), text_field)
-    if source.format == "parquet" and size is None:
+    if source.format in READ_BY_SEEKING and size is None:
         raise UsageError(f"{path}: a Parquet file is read by seeking; it cannot come through a pipe")
     return source, None if size is None else (status.st_dev, status.st_ino)
 

@@ -6,7 +6,7 @@ import re
 
 from llmprep.documents.opening import HEAD_BYTES, ByteStream, peek
 from llmprep.documents.pointers import POINTER_BYTES, refuse_pointer
-from llmprep.documents.source import BOM, Source
+from llmprep.documents.source import BOM, READ_BY_SEEKING, Source
 from llmprep.errors import DataError, FileFormatError
 
 MAGIC_BYTES = 18
@@ -70,6 +70,11 @@ def compression(head: bytes) -> str | None:
 def is_compressed(source: Source) -> bool:
     """Tell by its first bytes whether a source is compressed; it is opened and closed for that."""
     return compression(peek(source, MAGIC_BYTES)) is not None
+
+
+def is_packed(source: Source) -> bool:
+    """Tell whether a file's text is not its own bytes, so that it cannot be entered in the middle and may be longer."""
+    return source.format in READ_BY_SEEKING or is_compressed(source)
 
 
 def require_text(stream: ByteStream, head: bytes) -> None:

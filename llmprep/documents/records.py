@@ -24,6 +24,8 @@ SMALL_BYTES = 1 << 16
 """The longest document that is joined with others."""
 MAX_GAPS = 1 << 16
 """How many runs of records without text have their numbers kept."""
+_READERS = {"jsonl": read_json_lines, "parquet": read_parquet}
+"""Each yields the text of each record, and its place."""
 
 
 def read_records(stream: ByteStream, newlines: Newlines, block_bytes: int) -> Iterator[Block]:
@@ -52,7 +54,7 @@ def read_records(stream: ByteStream, newlines: Newlines, block_bytes: int) -> It
 def _with_text(stream: ByteStream, newlines: Newlines) -> Iterator[tuple[bytes, str]]:
     """Yield (UTF-8, place) of the records that hold text, counting the others and keeping their numbers."""
     source, counts = stream.source, stream.counts
-    records = read_json_lines(stream) if source.format == "jsonl" else read_parquet(stream)
+    records = _READERS[source.format](stream)
     gaps: list[list[int]] = []
     counts.gaps = gaps
     for number, (text, place) in enumerate(records, 1):

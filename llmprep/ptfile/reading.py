@@ -133,7 +133,6 @@ def _list_records(file: BinaryIO, name: str) -> list[ZipInfo]:
     """Return the zip's directory. Raises `FileFormatError` if the file is no zip, or is cut short."""
     if not is_zip(file.read(4)):
         raise FileFormatError(f"{name}: not a .pt file (it does not begin as a zip does)")
-    file.seek(0)
     import zipfile
 
     try:

@@ -19,8 +19,9 @@ from llmprep.pytorch.mapped import changed_error
 from llmprep.pytorch.rows import FileRows, Rows, StreamRows
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.spooling import spool
-from llmprep.vocabulary.loading import Vocabulary, announce_by_warning, load_vocabulary
+from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary
 from llmprep.vocabulary.names import resolve_encoding
+from llmprep.vocabulary.vocabulary import Vocabulary
 from llmprep.windows.counts import require_windows
 
 Kind: TypeAlias = Literal["ids", "texts", "tokens", "windows", "store"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from llmprep import __version__
 from llmprep.choices import Sharding
 from llmprep.documents.reading import read_blocks
-from llmprep.documents.recognising import is_compressed
+from llmprep.documents.recognising import is_packed
 from llmprep.documents.source import Counts, Source
 from llmprep.errors import EmptyError
 from llmprep.store.content import stamp_of
@@ -25,7 +25,7 @@ from llmprep.store.schema import Plan, Span
 
 if TYPE_CHECKING:
     from llmprep.choices import TextOptions
-    from llmprep.vocabulary.loading import Vocabulary
+    from llmprep.vocabulary.vocabulary import Vocabulary
 
 LEAST_SHARD, LARGEST_SHARD = 16 << 20, 1 << 30
 MANY_SHARDS = 1024
@@ -138,7 +138,7 @@ def _fill_shards(sources: Sequence[Source], shard_bytes: int) -> list[list[Span]
 def _spans(number: int, source: Source, shard_bytes: int) -> list[tuple[Span, int]]:
     """Return the spans that a source is divided into, each with its nominal size."""
     size = source.size or 0
-    if size <= shard_bytes or source.format == "parquet" or is_compressed(source):
+    if size <= shard_bytes or is_packed(source):
         return [(Span(number, 0, None), size)]
     starts = range(0, size, shard_bytes)
     ends = [min(start + shard_bytes, size) for start in starts]

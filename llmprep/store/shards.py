@@ -31,7 +31,8 @@ from llmprep.store.schema import Content, Piece, Receipt, Stamp, shard_name, sto
 from llmprep.store.sealed import open_own, write_sealed
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.stream import stream_text
-from llmprep.vocabulary.loading import Vocabulary, rebuild_vocabulary
+from llmprep.vocabulary.loading import rebuild_vocabulary
+from llmprep.vocabulary.vocabulary import Vocabulary
 
 ATTEMPTS = 2
 """How often a shard is tried whose worker dies."""

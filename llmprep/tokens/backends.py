@@ -21,7 +21,7 @@ from llmprep.errors import BackendsDifferError, DataError, UsageError
 from llmprep.tokens.gigatoken import SCHEMES, Gigatoken, has_gigatoken
 from llmprep.tokens.memory import require_memory
 from llmprep.tokens.unicode17 import has_new_code_point
-from llmprep.vocabulary.loading import END_OF_TEXT, Vocabulary
+from llmprep.vocabulary.vocabulary import END_OF_TEXT, Vocabulary
 
 if TYPE_CHECKING:
     from tiktoken import Encoding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from llmprep.vocabulary.loading import Vocabulary
+from llmprep.vocabulary.vocabulary import Vocabulary
 
 
 def token_table(vocabulary: Vocabulary) -> dict[int, bytes]:

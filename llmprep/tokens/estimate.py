@@ -18,11 +18,11 @@ from llmprep.choices import Effort, TextOptions
 from llmprep.documents.blocks import Block, last_safe_cut
 from llmprep.documents.opening import HEAD_BYTES, ByteStream
 from llmprep.documents.reading import read_blocks
-from llmprep.documents.recognising import is_compressed
+from llmprep.documents.recognising import is_packed
 from llmprep.documents.source import Counts, Source
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.stream import stream_text
-from llmprep.vocabulary.loading import Vocabulary
+from llmprep.vocabulary.vocabulary import Vocabulary
 
 SAMPLES = 48
 """How many pieces are drawn, with probability proportional to a source's size."""
@@ -108,7 +108,7 @@ def _sample(sized: Sequence[Source], encoder: Encoder, options: TextOptions) -> 
     drawn = draw.choices(range(len(sized)), weights=[source.size or 0 for source in sized], k=SAMPLES)
     for number, count in sorted(Counter(drawn).items()):
         source = sized[number]
-        if source.format == "text" and (source.size or 0) > 2 * SAMPLE_BYTES and not is_compressed(source):
+        if source.format == "text" and (source.size or 0) > 2 * SAMPLE_BYTES and not is_packed(source):
             yield from (_sample_anywhere(source, encoder, draw) for _ in range(count))
         else:
             yield from _sample_beginning(source, count, encoder, options)

@@ -13,14 +13,14 @@ import numpy.typing as npt
 from llmprep.output.temporary import temporary_file
 from llmprep.tokens.memory import resident_bytes, return_freed_memory
 from llmprep.vocabulary.embedded import EMBEDDED, R50K_SHA256
-from llmprep.vocabulary.loading import END_OF_TEXT, Vocabulary
+from llmprep.vocabulary.vocabulary import END_OF_TEXT, Vocabulary
 
 CACHE_BYTES = 64 << 20
 """Growth of resident memory at which a tokenizer, and with it its cache of words, is dropped."""
 LOOK_BYTES = 1 << 18
 """How much text is encoded between two readings of resident memory: one takes longer than a small text."""
 SCHEMES = {"gpt2": "gpt2", "r50k_base": "gpt2", "cl100k_base": "gpt4", "o200k_base": "o200k", "o200k_harmony": "o200k"}
-"""gigatoken's names for the patterns it knows; other encodings are tiktoken's."""
+"""gigatoken's names for the patterns of encodings; others are left to tiktoken."""
 
 
 def has_gigatoken() -> bool:

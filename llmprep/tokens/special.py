@@ -7,7 +7,7 @@ import re
 from llmprep.choices import Special
 from llmprep.documents.blocks import Block
 from llmprep.errors import DataError
-from llmprep.vocabulary.loading import END_OF_TEXT, Vocabulary
+from llmprep.vocabulary.vocabulary import END_OF_TEXT, Vocabulary
 
 
 def special_pattern(vocabulary: Vocabulary) -> re.Pattern[bytes]:

@@ -28,7 +28,8 @@ from llmprep.tokens.backends import Encoder, Ids
 from llmprep.tokens.figures import Figures
 from llmprep.tokens.special import count_special, special_pattern
 from llmprep.tokens.threads import PART_BYTES, Hashing, in_parts, map_in_order
-from llmprep.vocabulary.loading import Vocabulary, load_vocabulary
+from llmprep.vocabulary.loading import load_vocabulary
+from llmprep.vocabulary.vocabulary import Vocabulary
 
 Stage: TypeAlias = Callable[[Iterator[Ids]], Iterator[Ids]]
 """Takes the blocks of a stream, and yields the same blocks or others."""

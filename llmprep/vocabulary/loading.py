@@ -5,46 +5,19 @@ from __future__ import annotations
 import itertools
 import os
 import warnings
-from dataclasses import dataclass, field
 
 from llmprep.choices import Announce
 from llmprep.errors import UsageError, VocabularyError
 from llmprep.vocabulary.definitions import define
-from llmprep.vocabulary.embedded import is_embedded, read_embedded
+from llmprep.vocabulary.embedded import read_embedded
 from llmprep.vocabulary.names import resolve_encoding
-from llmprep.vocabulary.ranks import Ranks, parse_ranks
+from llmprep.vocabulary.ranks import parse_ranks
 from llmprep.vocabulary.searching import find_rank_file
+from llmprep.vocabulary.vocabulary import Vocabulary
 
-END_OF_TEXT = "<|endoftext|>"
 VARIABLE = "LLMPREP_VOCAB_DIR"
 _built: dict[tuple[str, str], Vocabulary] = {}
 """What this process has built, by encoding and hash of the rank file: few, as tiktoken's encodings are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """A byte-pair vocabulary. ``sha256`` is of its rank file; ``n_vocab`` is the largest id plus one.
-
-    ``rank_file`` is that file's content as it was verified: whoever may write where it lies cannot change it any more.
-    """
-
-    name: str
-    pattern: str
-    ranks: Ranks
-    special_tokens: dict[str, int]
-    sha256: str
-    n_vocab: int
-    rank_file: bytes = field(repr=False)
-
-    @property
-    def is_embedded(self) -> bool:
-        """Whether every installation of llmprep has it."""
-        return is_embedded(self.sha256)
-
-    @property
-    def eot_id(self) -> int:
-        """The id of the end-of-text token."""
-        return self.special_tokens[END_OF_TEXT]
 
 
 def load_vocabulary(

@@ -25,7 +25,7 @@ from llmprep.store.reading import TokenStore
 from llmprep.store.schema import Manifest, Piece, Shard
 from llmprep.tokens.decoding import token_table
 from llmprep.tokens.stream import stream_text
-from llmprep.vocabulary.loading import END_OF_TEXT
+from llmprep.vocabulary.vocabulary import END_OF_TEXT
 
 TABLE = token_table(GPT2)
 

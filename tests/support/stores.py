@@ -19,7 +19,8 @@ from llmprep.ptfile.reading import read_pt
 from llmprep.store.build import BuiltStore, build_store
 from llmprep.store.schema import Manifest, Piece, Shard, shard_name
 from llmprep.store.sealed import file_sha256, seal, write_sealed
-from llmprep.vocabulary.loading import END_OF_TEXT, load_vocabulary
+from llmprep.vocabulary.loading import load_vocabulary
+from llmprep.vocabulary.vocabulary import END_OF_TEXT
 from support.commands import SAMPLES
 from support.reference import encode
 from support.refusals import fill

@@ -17,7 +17,7 @@ from llmprep.documents.source import Counts, Source
 from llmprep.ptfile.reading import PtFile, read_pt
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.stream import TokenStream, stream_text
-from llmprep.vocabulary.loading import Vocabulary
+from llmprep.vocabulary.vocabulary import Vocabulary
 from support import reference
 
 EOT = reference.END_OF_TEXT

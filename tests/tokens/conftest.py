@@ -7,7 +7,8 @@ import pytest
 from support.streams import Build, Load
 
 from llmprep.tokens.backends import Encoder
-from llmprep.vocabulary.loading import Vocabulary, load_vocabulary
+from llmprep.vocabulary.loading import load_vocabulary
+from llmprep.vocabulary.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from llmprep.choices import BackendName, Effort, Special
 from llmprep.errors import BackendsDifferError, DataError
 from llmprep.tokens import backends
 from llmprep.tokens.backends import LARGE_BYTES, Encoder, tiktoken_encoding
-from llmprep.vocabulary.loading import Vocabulary
+from llmprep.vocabulary.vocabulary import Vocabulary
 
 
 @pytest.mark.parametrize("encoding", ["gpt2", "cl100k_base", pytest.param("o200k_base", marks=pytest.mark.slow)])

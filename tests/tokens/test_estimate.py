@@ -19,7 +19,7 @@ from llmprep.documents.finding import find_sources
 from llmprep.errors import DataError
 from llmprep.tokens import estimate as estimates
 from llmprep.tokens.estimate import Estimate, estimate_tokens
-from llmprep.vocabulary.loading import Vocabulary
+from llmprep.vocabulary.vocabulary import Vocabulary
 
 PLAIN = TextOptions()
 

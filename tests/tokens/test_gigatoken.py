@@ -17,7 +17,8 @@ from llmprep.errors import OutputError
 from llmprep.tokens import gigatoken
 from llmprep.tokens.gigatoken import CACHE_BYTES, LOOK_BYTES, Gigatoken
 from llmprep.tokens.unicode17 import NEW_CODE_POINTS, has_new_code_point
-from llmprep.vocabulary.loading import Vocabulary, load_vocabulary
+from llmprep.vocabulary.loading import load_vocabulary
+from llmprep.vocabulary.vocabulary import Vocabulary
 
 
 @pytest.mark.parametrize(("growth", "n_built"), [(CACHE_BYTES, 1), (-1 << 60, 3)])

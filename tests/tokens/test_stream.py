@@ -21,7 +21,7 @@ from llmprep.tokens.figures import MAX_SOURCES, Figures, are_gaps, sum_or_list
 from llmprep.tokens.spooling import spool
 from llmprep.tokens.stream import Distinct, Head, count_tokens, stream_text
 from llmprep.tokens.unicode17 import NEW_CODE_POINTS
-from llmprep.vocabulary.loading import Vocabulary
+from llmprep.vocabulary.vocabulary import Vocabulary
 
 EXAMPLES = {"gpt2": 30, "p50k_base": 10, "cl100k_base": 10, "o200k_base": 5}
 """Encodings, and how many drawn streams each can afford."""
