@@ -143,6 +143,7 @@ BAD_LINES = {
     b'{"text": {"text": "x"}}': "field text is a dict, not a string",
     b'"text"': "holds a str, not an object with field text",
     b' [{"text": "x"}]': "holds a JSON array, and JSON Lines has an object on each line; ...jq ...",
+    b"[": "holds a JSON array, ...",
     b'{"text": "a\\ud83d"}': "field text holds half a surrogate pair (\\ud83d), which is no character; mend the record",
     b'{"text": "x", "te\\u0078t": "x"}': "field text appears twice; which one is meant is not clear",
 }

@@ -1,6 +1,7 @@
 """Vocabularies that must be downloaded: announced, checked, kept; or one line that says how to do without a network."""
 
 import socket
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -48,15 +49,23 @@ def test_gpt2_needs_no_network(call: Call, kept: Path, monkeypatch: pytest.Monke
 def test_without_a_network_it_says_where_it_looked(tokenize: Tokenize, kept: Path) -> None:
     """One line names folder, cache and address, and how to supply the file; notes tell of the tries before."""
     kept.write_bytes(rank_file(NAME)[:100_000])
-
     ended = tokenize("--vocab-dir", "nowhere")
-
     tried = f"--vocab-dir nowhere (no {FILE} in it); {kept} (wrong sha256...cache (no {FILE} in it); {HOST} (...)"
     how = "put the file into a folder and name that with --vocab-dir or LLMPREP_VOCAB_DIR..."
     check_error(ended, 5, f"{FILE}: ...; tried {tried}; {how}", notes=2)
     assert ended.notes[0].startswith(f"llmprep: note: not used: {kept} (wrong sha256")
     assert ended.notes[1] == NOTE
     assert names(Path()) == {"a.txt", "cache"}
+
+
+@pytest.mark.slow
+def test_a_silent_network_ends_within_30_seconds(tokenize: Tokenize, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that accepts a connection and never answers is given up, in the one line."""
+    begun = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        check_error(tokenize(), 5, f"{FILE}: ...timed out...; put the file into a folder and ...", notes=1)
+    assert time.monotonic() - begun < 30
 
 
 def test_a_download_is_kept(tokenize: Tokenize, call: Call, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,5 +95,4 @@ def test_what_is_no_readable_file_is_named_first(what: str, call: Call) -> None:
     make, name, code, reason = WRONG_FILES[what]
     Path("binary.txt").write_bytes(b"\x00" * 50)
     every = (*(f"{command} -o o.pt" for command in COMMANDS), "tokenize --count")
-
     check_refusal(call, Refusal(make, ("binary.txt", name), code, f"{visible(name)}: {reason}", commands=every))

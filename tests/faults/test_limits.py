@@ -21,9 +21,7 @@ def test_little_memory_is_enough_for_much_text(text: str, llmprep: Run, tmp_path
     """Under a limit that the ids of the whole text would exceed, it is streamed, also where it has no white space."""
     (tmp_path / "text").write_text(text * (40_000_000 // len(text)))  # some 10 million ids
     arguments = ("tokenize", "text", "-o", "x.pt", "-q", "--backend", "gigatoken")
-
     done = llmprep(*arguments, prefix=limited("-v", 450_000), env=FEW_THREADS)
-
     assert (done.returncode, done.stderr) == (0, b"")
     assert names(tmp_path) == {"text", "x.pt"}
 
@@ -43,9 +41,7 @@ def test_too_little_memory(line: str, kilobytes: int, llmprep: Run, tmp_path: Pa
     (tmp_path / "dots").write_bytes(b"." * 12_000_000)
     (tmp_path / "dots.gz").write_bytes(gzip.compress(b"." * 12_000_000, 1))
     (tmp_path / "o.pt").write_bytes(OLD)
-
     done = llmprep(*line.split(), "-o", "o.pt", prefix=limited("-v", kilobytes), env=FEW_THREADS)
-
     error = "out of memory; lower --jobs, --max-length, --dim ...(ulimit -v)"
     check_error(ended_as(done), 1, error, notes=int("ids.pt" in line))
     assert (tmp_path / "o.pt").read_bytes() == OLD

@@ -99,9 +99,7 @@ def test_a_read_only_folder_is_refused(llmprep: Run, tmp_path: Path) -> None:
     prefix = unprivileged()
     (tmp_path / "in.txt").write_bytes(b"caf\xe9")
     (tmp_path / "folder").mkdir(mode=0o555)
-
     ended = ended_as(llmprep("window", "in.txt", "-o", "folder/x.pt", prefix=prefix))
-
     check_error(ended, 1, "folder/x.pt: its folder is not writable")
     assert names(tmp_path / "folder") == set()
 

@@ -60,7 +60,6 @@ def standard_output(descriptor: int) -> Iterator[None]:
 def test_a_closed_standard_output_is_an_error(line: str, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """With standard output closed, every command ends with one line and writes nothing."""
     monkeypatch.setattr(sys, "stdout", None)
-
     check_refused(call, *line.split(), code=1, line="standard output is closed; ...")
 
 
@@ -90,7 +89,6 @@ def test_a_standard_output_that_takes_a_part_is_an_error(call: Call, tmp_path: P
         with file_size_limit(100 * 1024), standard_output(os.open(f"out{number}", os.O_WRONLY | os.O_CREAT)):
             ended.append(call(*line.split()))
     ended.append(shell("ulimit -f 100; llmprep tokenize --ids a.txt > out2", tmp_path, PYTHONUNBUFFERED="1"))
-
     for each in ended:
         error = check_error(each, 1, "...file...")
         assert "too large" in error or "file-size limit" in error
@@ -101,9 +99,7 @@ def test_head_ends_a_command_in_silence(tmp_path: Path, text: Path) -> None:
     """``| head -1`` ends a command that has more to say with 141, silently, and its file is in place."""
     text.write_text("word " * 40_000)
     line = 'llmprep pairs a.txt --windows 9000 -o o.pt | head -1; exit "${PIPESTATUS[0]}"'
-
     ended = shell(line, tmp_path, PYTHONUNBUFFERED="1")
-
     assert (ended.code, len(ended.lines), ended.notes) == (141, 1, [])
     assert read_pt(tmp_path / "o.pt").meta["n_tokens"] > 0
 
@@ -145,10 +141,8 @@ def test_a_named_pipe_is_streamed_once(command: str, call: Call, story: Path) ->
     pipe = Path("story.txt")
     os.mkfifo(pipe)
     threading.Thread(target=pipe.write_bytes, args=(story.read_bytes(),), daemon=True).start()
-
     plain = call(*command.split(), story, "-o", "plain.pt")
     piped = call(*command.split(), pipe, "-o", "piped.pt")
-
     assert (plain.code, piped.code) == (0, 0)
     assert Path("piped.pt").read_bytes() == Path("plain.pt").read_bytes()
     assert [line.replace("piped", "plain") for line in piped.lines] == plain.lines

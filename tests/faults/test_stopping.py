@@ -73,7 +73,6 @@ def test_a_signal_ends_a_command(command: str, signals: list[signal.Signals], tm
 def test_a_signal_ends_a_command_that_waits_for_its_reader(tmp_path: Path) -> None:
     """Held up by a reader that has stopped reading, it ends all the same."""
     (tmp_path / "a.txt").write_bytes(b"word " * 200_000)
-
     with running("tokenize", "a.txt", "-o", "-", "-q", cwd=tmp_path) as child:
         assert child.stdout is not None
         assert child.stdout.read(1000).startswith(b"PK")

@@ -119,7 +119,6 @@ def test_long_and_many_names_in_a_file_are_cut_short(call: Call) -> None:
     pa.parquet.write_table(pa.table({name: ["x"] for name in long}), "a.parquet")
     torch.save({name: torch.zeros(1) for name in long}, "tensors.pt")
     torch.save(dict.fromkeys(long, 1), "values.pt")
-
     for name in ("a.jsonl", "a.parquet", "tensors.pt", "values.pt"):
         for command in ("tokenize", "inspect"):
             check_ended(call(command, name), (3, 4))
@@ -141,7 +140,6 @@ def test_what_a_file_says_of_itself_is_shown_in_short_lines(forged: dict[str, ob
     call("tokenize", "a.txt", "-o", "x.pt")
     held = torch.load("x.pt", weights_only=True)
     torch.save({**held, "meta": held["meta"] | forged}, "x.pt")
-
     for command in ("inspect", "inspect --verify", "pairs", "tokenize -o out.pt"):
         check_ended(call(*command.split(), "x.pt"), (0, 2, 3, 4, 5))
 
@@ -157,7 +155,6 @@ def test_what_a_store_says_of_itself_is_shown_in_short_lines(name: str, part: st
     del values["seal_sha256"]
     values[part][LONG] = [0, 0] if part == "splits" else LONG
     path.write_bytes(seal(values))
-
     for command in reversed(commands):
         check_ended(call(*command.split()), tuple(range(7)))
 

@@ -71,10 +71,8 @@ def test_text_without_a_place_to_cut_is_exact_and_takes_no_longer(what: str, tim
     begun = time.process_time()
     expected = encode(text)
     usual = time.process_time() - begun
-
     begun = time.process_time()
     assert call("tokenize", "a.txt", "-q").code == 0
-
     assert time.process_time() - begun < 5 * usual + 2
     assert read_pt(Path("a.tokens.pt")).tensors["token_ids"].tolist() == expected
 
@@ -94,6 +92,5 @@ def test_a_line_without_end_is_refused(name: str, reason: str, tmp_path: Path) -
         with pytest.raises(BrokenPipeError), (tmp_path / name).open("wb", buffering=0) as file:
             file.writelines(itertools.chain([b'{"text": "one"}\n{"text": "'], itertools.repeat(b"." * (1 << 20), 4096)))
         ended = finish(child)
-
     check_error(ended, 3, f"{name}: {reason}")
     assert names(tmp_path) == {name}

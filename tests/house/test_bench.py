@@ -38,7 +38,6 @@ def test_only_public_names_are_used() -> None:
     """The bench imports nothing of llmprep but its public names, by no other way either."""
     sources = [path.read_text(encoding="utf-8") for path in BENCH.glob("*.py")]
     taken = {name for source in sources for name, _ in imports(ast.parse(source))}
-
     ours = {name for name in taken if name.partition(".")[0] == "llmprep"}
     assert set() < ours <= {f"llmprep.{name}" for name in llmprep.__all__}
     assert not any("import_module" in source for source in sources)
@@ -48,7 +47,6 @@ def test_only_public_names_are_used() -> None:
 def test_every_contestant_runs(tmp_path: Path) -> None:
     """All give the textbook way's number of tokens; gigatoken is listed where it is not installed."""
     done, written = bench("run.py", tmp_path)
-
     assert done.returncode == 0, done.stderr
     found = {result["name"]: result for result in written["megabytes"]["1"]}
     assert sum(name.startswith("llmprep") for name in found) >= 4
@@ -63,7 +61,6 @@ def test_every_contestant_runs(tmp_path: Path) -> None:
 def test_every_loader_runs(tmp_path: Path) -> None:
     """Ours and the plain loops yield windows of the stream; litdata is listed if it is not installed."""
     done, written = bench("loaders.py", tmp_path)
-
     assert done.returncode == 0, done.stderr
     rates = written["windows_per_second"]
     assert rates.keys() >= {"memmap loop", "plain array loop", "llmprep", "llmprep, 2 workers"}

@@ -104,7 +104,6 @@ def test_no_permission_is_unused() -> None:
     made: dict[str, set[str]] = {room: set() for room in ARROWS}
     for module in MODULES.keys() - ENTRANCES:
         made[room_of(module)] |= {room_of(imported(name) or "") for name, _ in imports(MODULES[module])}
-
     unused = {room: allowed - made[room] for room, allowed in ARROWS.items() if room != "cli"}
     assert {room: allowed for room, allowed in unused.items() if allowed} == {}
 
@@ -115,21 +114,18 @@ def test_no_files_import_each_other_in_a_circle() -> None:
         module: {target for name, _ in imports(tree) if (target := imported(name)) not in (None, module)}
         for module, tree in MODULES.items()
     }
-
     graphlib.TopologicalSorter(graph).prepare()  # which raises where there is a circle
 
 
 def test_a_package_is_its_docstring() -> None:
     """Names are imported from the module that defines them: a package of llmprep holds its docstring and no code."""
     rooms = {module for module in MODULES if any(other.startswith(f"{module}.") for other in MODULES)}
-
     assert [room for room in rooms if len(MODULES[room].body) != 1 or not ast.get_docstring(MODULES[room])] == []
 
 
 def test_only_the_command_line_prints() -> None:
     """Other rooms print nothing, and write bytes alone to standard output; in the command line one module prints."""
     found = {module: printing(tree) for module, tree in MODULES.items()}
-
     elsewhere = {module: words for module, words in found.items() if words and room_of(module) != "cli"}
     assert elsewhere == {"store.ray_cluster": {"sys.stderr"}}  # which takes what Ray prints
     assert {module for module, words in found.items() if words & WRITES} == {"cli.printer", "cli.progress"}

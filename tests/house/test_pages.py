@@ -62,7 +62,6 @@ def test_every_command_is_registered_and_in_readme() -> None:
     functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
     commands = {node.name for node in functions if "spread" in map(ast.unparse, node.decorator_list)}
     rows = re.findall(r"^\| `llmprep (\w+)", README, re.MULTILINE)
-
     assert commands == set(rows) == {getattr(command.callback, "__name__", None) for command in app.registered_commands}
 
 
@@ -70,7 +69,6 @@ def test_the_changelog_keeps_its_form() -> None:
     """Each release says what was added, changed and fixed, in this order, and the first is the package's version."""
     text = PAGES[1].read_text(encoding="utf-8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
     first, *_ = releases = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
     assert first.startswith(project["version"])
     for release in releases:

@@ -117,5 +117,4 @@ def test_picture_is_current() -> None:
     console = Console(record=True, width=92, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(token_strip(ids[:40].tolist(), lambda some: decode_ids(some, table), 92))
     console.print(pair_table(grow_pairs(ids[18:23], 4), lambda some: decode_ids(some, table)))
-
     check_golden("preview.svg", console.export_svg(title="llmprep", unique_id="llmprep"))

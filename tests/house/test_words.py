@@ -32,7 +32,6 @@ def test_the_lists_of_public_names_agree() -> None:
     """``__all__``, the names imported on first use, ``dir`` and what type checkers see are one list."""
     (checked,) = (node for node in MODULES["__init__"].body if isinstance(node, ast.If))
     seen = {alias.name for node in checked.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-
     assert sorted(llmprep.__all__) == sorted(seen) == sorted(llmprep._ROOMS)
     assert set(llmprep.__all__) <= set(dir(llmprep))
     assert all(inspect.getdoc(getattr(llmprep, name)) for name in llmprep.__all__)
@@ -43,5 +42,4 @@ def test_the_lists_of_public_names_agree() -> None:
 def test_the_docstring_of_the_package_names_every_stage() -> None:
     """The picture in the package's docstring shows each room that data goes through."""
     stages = arrows().keys() - {"errors", "choices", "output", "cli"}
-
     assert {stage for stage in stages if stage not in (llmprep.__doc__ or "")} == set()

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -35,7 +36,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_loses_nothing_may_be_written(here: Path) -> None:
     """A new file and a .pt file, also where links lead, may be written, and any other with ``force``."""
     before = sorted(here.iterdir())
-    for name in ("new.pt", "x.pt", LONG, "sub/../x.pt", "dangling.pt"):
+    for name in ("new.pt", "x.pt", LONG, "sub/../x.pt", "dangling.pt", "link.pt"):
         assert check_output(name, ["none.txt"]) == Output(name, (here / name).resolve(), direct=False)
     for name in ("read-only.pt", "two.pt", "text.pt"):
         assert check_output(name, force=True) == Output(name, here / name, direct=False)
@@ -76,11 +77,14 @@ def test_what_the_system_forbids_is_believed(here: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_no_terminal_gets_binary(force: bool) -> None:
-    """A terminal is refused under its own name too."""
+def test_no_terminal_gets_binary(force: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal is refused as standard output, and under its own name too."""
     ours, theirs = os.openpty()
-    with open(ours, "rb"), open(theirs, "rb"), pytest.raises(UsageError, match="this is a terminal; name a file"):  # noqa: PTH123
-        check_output(os.ttyname(theirs), force=force)
+    with os.fdopen(ours, "rb"), os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        for name, words in ((os.ttyname(theirs), "this is a terminal; name"), ("-", "standard output is a terminal")):
+            with pytest.raises(UsageError, match=words):
+                check_output(name, force=force)
 
 
 def test_space_is_checked_before_work(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

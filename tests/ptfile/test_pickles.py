@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.golden import check_golden
 from support.ptfiles import Calls, pickled, zip_of
 
 from llmprep.errors import FileFormatError
@@ -108,26 +109,19 @@ REFUSED = {
     **{f"a call in protocol {n}": dumps({"x": [Calls(os.mkdir, "canary")]}, n) for n in range(6)},
     "another call": dumps({"x": Calls(torch._utils._rebuild_parameter_with_state, tensor())}),
 }  # fmt: skip
-REASONS = {
-    "a call": r"refused, nothing was run: the pickle names (posix|nt)\.system",
-    "a set": "refused, nothing was run: the pickle uses EMPTY_SET",
-    "a tensor of {'shape': (5,)}": ".*: a tensor needs 5 elements, its record 'data/0' holds 4",
-    "a record of 31 bytes": ".*: a tensor needs 2 elements, its record 'data/1' holds 3",
-    "a tensor of {'shape': (2,), 'strides': (0,)}": ".*: a tensor of stride 0 repeats one element",
-    "a list": "holds a list, not a dict of tensors",
-    "a tensor": "holds a tensor, not a dict of tensors",
-    "no stop": r"its pickle is malformed: [^\n]+",
-}
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_everything_else_is_refused(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors that leave or repeat their record, what is neither tensor nor plain value, and what is malformed."""
     monkeypatch.chdir(tmp_path)
-    reason = REASONS.get(what, r"[^\n]{,400}")
-    with pytest.raises(FileFormatError, match=rf"^x\.pt: {reason}$"):
-        read_pt(pickled(Path("x.pt"), REFUSED[what]))
+    lines = []
+    for what, pickle_bytes in REFUSED.items():
+        with pytest.raises(FileFormatError, match=r"^x\.pt: [^\n]{,400}$") as raised:
+            read_pt(pickled(Path("x.pt"), pickle_bytes))
+        reason, malformed, _ = str(raised.value).partition("malformed")  # what comes after it is Python's
+        lines.append(f"{what:.60}: {reason.removeprefix('x.pt: ')}{malformed}\n")
     assert not Path("canary").exists()
+    check_golden("refused_pickles.txt", "".join(lines))
 
 
 def test_depth_and_steps_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,8 +154,9 @@ def test_a_changed_pickle_is_safe(edits: list[Any], tmp_path_factory: pytest.Tem
     records = {name: archive.read(name) for name in archive.namelist()}
     zip_of(path, {**records, "archive/data.pkl": bytes(changed)})
 
+    theirs: dict[str, torch.Tensor] | None = None
+    with suppress(Exception):  # torch refuses in many ways
+        theirs = torch.load(path, weights_only=True)
     with suppress(FileFormatError):
         ours = {key: array.tolist() for key, array in read_pt(path).tensors.items()}
-        with suppress(Exception):  # torch refuses in many ways
-            theirs = torch.load(path, weights_only=True)
-            assert ours == {key: theirs[key].tolist() for key in ours}
+        assert theirs is None or ours == {key: theirs[key].tolist() for key in ours}

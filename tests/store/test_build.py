@@ -19,6 +19,7 @@ import pytest
 from support import stores
 from support.commands import SAMPLES
 from support.processes import finish, no_space, running, wait_for
+from support.refusals import check_error
 from support.stores import EOT, GPT2, SHARD_BYTES, build, contents, stream_of, written_at
 from support.working import runs, workers_of
 
@@ -193,6 +194,21 @@ def test_a_build_survives_kills_at_random_moments(built: Path, corpus: Path, her
     build(corpus, "s")
     assert n_met > 0
     assert (contents("s"), [*Path("s").rglob("*.tmp")]) == (contents(built), [])
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_twice_ends_the_build(built: Path, corpus: Path, here: Path) -> None:
+    """One line names the shard, and the same command goes on later."""
+    command = ("tokenize", corpus, "-o", "s/", "--shard-bytes", str(SHARD_BYTES), "--jobs", "2")
+    with running(*command, cwd=here) as process:
+        while process.poll() is None:
+            with suppress(OSError):
+                for pid in workers_of(process.pid):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.005)
+        check_error(finish(process), 1, "shard ...: its worker died twice ...")
+    build(corpus, "s")
+    assert contents("s") == contents(built)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from multiprocessing import util
 from pathlib import Path
@@ -112,6 +112,21 @@ def test_each_job_is_done_once_or_one_is_named(count: int, deaths: dict[int, int
         run_jobs([Mock(number=number) for number in range(count)], workers, lambda job, _: done.append(job.number))
     assert len(set(done)) == len(done)
     assert set(done) >= {number for number in range(count) if not (twice and deaths.get(number))}
+
+
+def test_two_jobs_are_in_flight_for_each_worker() -> None:
+    """Jobs are handed out a few at a time, however many there are: one to work on, one to go on with."""
+    with ThreadPoolExecutor(1) as threads:
+        begun: list[Future[Any]] = []
+        in_flight = []
+
+        def begin(*_: object) -> Future[Any]:
+            begun.append(threads.submit(time.sleep, 0.001))
+            in_flight.append(sum(not each.done() for each in begun))
+            return begun[-1]
+
+        run_jobs([Mock()] * 21, Mock(slots=2, submit=begin), lambda *_: None)
+    assert (max(in_flight), len(begun)) == (4, 21)
 
 
 def test_a_jobs_own_error_is_not_tried_again() -> None:

@@ -1,6 +1,6 @@
-"""Golden files: what a preview drew when someone last looked at it.
+"""Golden files: what was drawn, printed or said when someone last looked at it.
 
-``UPDATE_GOLDEN=1 pytest tests/preview`` writes them anew; read the difference before you commit it.
+CONTRIBUTING says how they are written anew; read the difference before you commit it.
 """
 
 import os

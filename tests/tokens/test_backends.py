@@ -84,19 +84,20 @@ def test_the_extra_is_asked_for_only_by_name(
     assert ended.notes == ["llmprep: error: --backend gigatoken: needs an extra: pip install 'llmprep[fast]'"]
 
 
-def test_too_much_white_space_is_gigatokens(gpt2: Vocabulary, build: Build) -> None:
+@pytest.mark.parametrize("space", " \n")
+def test_too_much_white_space_is_gigatokens(space: str, gpt2: Vocabulary, build: Build) -> None:
     """A run too long for tiktoken is gigatoken's in ``auto``, whatever its size, and is encoded as a shorter one is.
 
     With tiktoken alone it is one error with the place, never a panic, and says what would help.
     """
-    few = encode(f"a{' ' * 4096}x")
+    few = encode(f"a{space * 4096}x")
     middle = len(few) // 2
     (width,) = {len(token) for token, rank in gpt2.ranks.items() if rank == few[middle]}
-    many = Encoder(gpt2, "allow", "auto").encode(text_block(f"a{' ' * (4096 + 1_100_000)}x"))
+    many = Encoder(gpt2, "allow", "auto").encode(text_block(f"a{space * (4096 + 1_100_000)}x"))
     assert many.tolist() == few[:middle] + [few[middle]] * (1_100_000 // width) + few[middle:]
 
     with pytest.raises(DataError, match=r"^t: tiktoken cannot encode the 1500001 bytes from byte 7 on .*\[fast\]'$"):
-        build("gpt2", "allow", "tiktoken").encode(text_block(" " * 1_500_000 + "x", offset=7, name="t"))
+        build("gpt2", "allow", "tiktoken").encode(text_block(space * 1_500_000 + "x", offset=7, name="t"))
 
 
 def test_a_difference_is_noticed(gpt2: Vocabulary) -> None:
