@@ -50,6 +50,7 @@ def test_a_map_is_the_files_bytes(refused: tuple[int, ...], numbers: Path, monke
 @pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="the system does not list a process's open files and maps")
 def test_a_map_holds_no_descriptor_and_ends_with_its_last_view(numbers: Path) -> None:
     """Any number of maps needs no open file; an array keeps the map it was made from, and nothing else does."""
+    gc.collect()  # what other tests have left open
     before, arrays = len(list(DESCRIPTORS.iterdir())), []
     for private in (False, True) * 10:
         with numbers.open("rb") as file:

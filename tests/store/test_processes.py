@@ -121,7 +121,7 @@ def test_two_jobs_are_in_flight_for_each_worker() -> None:
         in_flight = []
 
         def begin(*_: object) -> Future[Any]:
-            begun.append(threads.submit(time.sleep, 0.001))
+            begun.append(threads.submit(time.sleep, 0.01))
             in_flight.append(sum(not each.done() for each in begun))
             return begun[-1]
 
