@@ -45,6 +45,14 @@ def made(call: Call, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_text_that_no_window_holds_is_said(made: Path, call: Call) -> None:
+    """--around shows the window that such a text begins in, and a note names its tokens."""
+    ended = call("inspect", made / "store", "--json", "--max-length", "1", "--around", "the little blue book")
+    (shown,), (note,) = ended.value["shown"], ended.notes
+    where = f"it is in tokens {shown['window']} to {shown['window'] + 3}"
+    assert note == f"llmprep: note: no window holds all of 'the little blue book': {where}"
+
+
 @pytest.mark.parametrize("name", ["store", "tokens.pt", "windows.pt", "dense.pt"])
 def test_windows_are_the_textbook_loops(name: str, made: Path, call: Call) -> None:
     """--window N shows the loop's window N, from a store or a file with a stream; --where N names all of its bytes."""

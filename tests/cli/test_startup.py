@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,6 +54,24 @@ def test_public_names_load_what_they_need(use: str, needed: set[str], tmp_path: 
     """The bare package loads nothing heavy; a public name is imported on first use, with no more than it needs."""
     (loaded,) = errors(tmp_path, PYTHON, "-c", f"import sys, llmprep; llmprep.{use}; {LOADED}")
     assert set(loaded.split()) & {"torch", "rich", "tiktoken"} == needed
+
+
+LIMITS = {"--help": 0.15, "window {} --max-length 4 --stride 4": 0.35, "pairs {}": 0.35}
+
+
+@pytest.mark.slow
+def test_a_small_file_costs_a_part_of_importing_torch(story: Path, tmp_path: Path) -> None:
+    """``--help`` costs at most 0.15 of ``import torch``, and windowing or showing a short story at most 0.35."""
+    commands = [["-c", "import torch"], *(["-m", "llmprep", *line.format(story).split()] for line in LIMITS)]
+    times: list[list[float]] = [[] for _ in commands]
+    for _ in range(6):
+        for taken, command in zip(times, commands, strict=True):  # in turn, so that a busy moment hits all alike
+            begun = time.perf_counter()
+            errors(tmp_path, PYTHON, *command)
+            taken.append(time.perf_counter() - begun)
+    torch_time, *own = map(min, times)
+    ratios = {line: seconds / torch_time for line, seconds in zip(LIMITS, own, strict=True)}
+    assert all(ratios[line] <= limit for line, limit in LIMITS.items()), ratios
 
 
 OTHERS = {"llmprep", "numpy", "tiktoken", "regex", "rich", "typer", "click", "gigatoken", "torch", "pyarrow", "ray"}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.refusals import names
+from support.refusals import OLD, names
 
 from llmprep.errors import OutputError, ReaderGoneError
 from llmprep.output import temporary
@@ -22,7 +22,7 @@ from llmprep.output.checking import check_output, check_space
 from llmprep.output.mapping import map_file
 from llmprep.output.writing import SYNC_BYTES, open_output, open_outputs
 
-OLD, NEW = b"PK\x03\x04 the old file", b"the new file"
+NEW, INTACT = b"the new file", "; the old file, if any, is intact"
 
 
 @pytest.fixture
@@ -72,13 +72,8 @@ def test_an_exception_leaves_the_old_file(error: BaseException, old: Path, tmp_p
 @pytest.mark.parametrize(
     ("step", "at", "number", "line"),
     [
-        ("open", 2, errno.ENOSPC, "y.pt: no space left on the device; the old file, if any, is intact"),
-        (
-            "fsync",
-            1,
-            errno.EFBIG,
-            "x.pt: the file-size limit is reached (see ulimit -f); the old file, if any, is intact",
-        ),
+        ("open", 2, errno.ENOSPC, f"y.pt: no space left on the device{INTACT}"),
+        ("fsync", 1, errno.EFBIG, f"x.pt: the file-size limit is reached (see ulimit -f){INTACT}"),
         ("replace", 1, errno.EDQUOT, f"y.pt: {os.strerror(errno.EDQUOT)}"),
     ],
 )
