@@ -18,7 +18,7 @@ from llmprep.documents.opening import ByteStream, open_pipe, peek
 from llmprep.documents.source import Counts, Source
 from llmprep.errors import UsageError, shorten
 from llmprep.formats.ids import MAX_ID, Array, check_ids, id_blocks
-from llmprep.formats.meta import checked_meta
+from llmprep.formats.meta import checked_meta, is_chained
 from llmprep.formats.tokens import read_tokens
 from llmprep.formats.windows import check_window_ids, read_stream, read_windows
 from llmprep.output.temporary import temporary_file
@@ -200,12 +200,12 @@ def _stated_by(file: PtFile, reading: Reading) -> tuple[Origin, Figures]:
         vocabulary=vocabulary,
         vocab_dir=reading.vocab_dir,
     )
-    figures = Figures(
+    return origin, Figures(
         records=meta.get("sources", []),
         n_tokens=meta.get("n_tokens", 0),
         content_sha256=meta.get("content_sha256", ""),
+        chained=is_chained(meta),
     )
-    return origin, figures
 
 
 def _refuse_text_choices(name: str, reading: Reading) -> None:

@@ -11,7 +11,7 @@ checked; ``verify_...`` works everything out again, and yields a line for each t
 
     verify.py      any of these -> what holds
     meta.py        ``meta``, what a file states of itself: made, and checked
-    ids.py         arrays of ids: checked, converted, hashed
+    ids.py         arrays of ids: checked, converted
     arrays.py      arrays -> the tensors of a file
     splitting.py   a stream -> those of a training and a validation file
 """

@@ -1,8 +1,7 @@
-"""Arrays of token ids, (n,) or windows (N, L) of them: taken from what a caller has, checked, cut, hashed."""
+"""Arrays of token ids, (n,) or windows (N, L) of them: taken from what a caller has, checked, cut."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
@@ -74,11 +73,3 @@ def check_ids(ids: Array, n_vocab: int, name: str) -> None:
         value, where = int(part[tuple(place)]), [start + place[0], *place[1:]]
         reason = "is negative" if value < 0 else f">= vocabulary {n_vocab}"
         raise FileFormatError(f"{name}: id {value} at {where} {reason}")
-
-
-def hash_ids(ids: Array, digest: Any = None) -> str:
-    """Return the sha256 of ids as little-endian uint32; with ``digest``, of all that it was given and these."""
-    digest = digest or hashlib.sha256()
-    for start in range(0, len(ids), 1 << 20):
-        digest.update(np.ascontiguousarray(ids[start : start + (1 << 20)], "<u4").data)
-    return str(digest.hexdigest())

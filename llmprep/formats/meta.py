@@ -11,7 +11,8 @@ from llmprep.ptfile.reading import PtFile
 from llmprep.tokens.figures import Figures, are_gaps
 from llmprep.tokens.stream import Origin
 
-FORMAT = "llmprep/1"
+FORMAT, FORMAT_1 = "llmprep/2", "llmprep/1"
+"""Files of the format before are read too: in them ``content_sha256`` is a chain, not a tree."""
 MAX_VOCAB = 1 << 24
 MAX_FAULTS = 8
 """How many faults of one ``meta`` an error names."""
@@ -36,7 +37,7 @@ def checked_meta(file: PtFile) -> dict[str, Any]:
     if not meta:
         keys = list_names([*file.values, *file.tensors])
         raise FileFormatError(f"{name}: has no meta: llmprep did not write it; its keys: {keys}")
-    if "format" in meta and meta["format"] != FORMAT:
+    if "format" in meta and meta["format"] not in (FORMAT, FORMAT_1):
         raise FileFormatError(f"{name}: format is {meta['format']!r:.40}, this llmprep reads {FORMAT!r}")
     wrong = wrong_keys(meta, META) or _wrong_sources(meta["sources"]) or _wrong_numbers(meta)
     if not wrong and "input_ids" in file.tensors:
@@ -89,7 +90,7 @@ def check_dtype(dtype: str, n_vocab: int) -> None:
 def make_meta(kind: str, origin: Origin, figures: Figures, **options: object) -> dict[str, Any]:
     """Return ``meta`` for a file made from a stream that has been read to its end."""
     return {
-        "format": FORMAT,
+        "format": FORMAT_1 if figures.chained else FORMAT,
         "kind": kind,
         "llmprep_version": __version__,
         "encoding": origin.encoding,
@@ -100,6 +101,11 @@ def make_meta(kind: str, origin: Origin, figures: Figures, **options: object) ->
         "sources": figures.sources,
         "content_sha256": figures.content_sha256,
     }
+
+
+def is_chained(meta: Mapping[str, Any]) -> bool:
+    """Tell whether the ``content_sha256`` that a file states is that of the format before."""
+    return bool(meta.get("format") == FORMAT_1)
 
 
 def require_stated(name: str, what: str, found: object, stated: object) -> None:

@@ -7,12 +7,14 @@ from typing import Any
 
 from llmprep.errors import EmptyError, FileFormatError, list_names
 from llmprep.formats.arrays import raw_blocks
-from llmprep.formats.ids import ID_DTYPES, Array, check_ids, hash_ids
-from llmprep.formats.meta import check_dtype, make_meta, require_stated
+from llmprep.formats.ids import ID_DTYPES, Array, check_ids
+from llmprep.formats.meta import check_dtype, is_chained, make_meta, require_stated
 from llmprep.output.writing import Sink
 from llmprep.ptfile.layout import TensorView
 from llmprep.ptfile.reading import PtFile
 from llmprep.ptfile.writing import write_pt
+from llmprep.tokens.content import hash_ids
+from llmprep.tokens.cores import default_jobs
 from llmprep.tokens.stream import TokenStream
 
 
@@ -55,5 +57,6 @@ def verify_tokens(file: PtFile, meta: Mapping[str, Any]) -> Iterator[str]:
     check_ids(ids, meta["n_vocab"], file.name)
     yield f"{len(ids)} ids, each in the vocabulary of {meta['n_vocab']}"
     require_stated(file.name, "n_tokens", len(ids), meta["n_tokens"])
-    require_stated(file.name, "content_sha256", hash_ids(ids), meta["content_sha256"])
+    found = hash_ids(ids, chained=is_chained(meta), n_threads=default_jobs())
+    require_stated(file.name, "content_sha256", found, meta["content_sha256"])
     yield f"content_sha256 {meta['content_sha256']}"

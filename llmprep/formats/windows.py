@@ -11,13 +11,15 @@ import numpy as np
 from llmprep.choices import ID_DTYPE, Announce
 from llmprep.errors import DataError, EmptyError, FileFormatError, UsageError
 from llmprep.formats.arrays import raw_blocks
-from llmprep.formats.ids import ID_DTYPES, IDS_PER_BLOCK, Array, check_ids, hash_ids
-from llmprep.formats.meta import check_dtype, make_meta, require_stated
+from llmprep.formats.ids import ID_DTYPES, IDS_PER_BLOCK, Array, check_ids
+from llmprep.formats.meta import check_dtype, is_chained, make_meta, require_stated
 from llmprep.formats.tokens import read_tokens
 from llmprep.output.writing import Sink
 from llmprep.ptfile.layout import DTYPES, TensorView, c_strides
 from llmprep.ptfile.reading import PtFile
 from llmprep.ptfile.writing import write_pt
+from llmprep.tokens.content import hash_ids
+from llmprep.tokens.cores import default_jobs
 from llmprep.tokens.spooling import spool
 from llmprep.tokens.stream import TokenStream
 from llmprep.windows.counts import count_windows, require_windows
@@ -167,7 +169,8 @@ def verify_windows(file: PtFile, meta: Mapping[str, Any]) -> Iterator[str]:
     yield f"every id is in the vocabulary of {meta['n_vocab']}"
     storage = file.storages["input_ids"]
     if not options["dense"] and stride <= max_length:
-        require_stated(file.name, "content_sha256", hash_ids(storage), meta["content_sha256"])
+        found = hash_ids(storage, chained=is_chained(meta), n_threads=default_jobs())
+        require_stated(file.name, "content_sha256", found, meta["content_sha256"])
         yield f"content_sha256 {meta['content_sha256']}"
 
 

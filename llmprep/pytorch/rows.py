@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from llmprep.formats.ids import Array, hash_ids
+from llmprep.formats.ids import Array
 from llmprep.store.reading import TokenStore
+from llmprep.tokens.content import ChainHash, hash_ids
 
 Places: TypeAlias = npt.NDArray[np.int64]
 Batch: TypeAlias = tuple[Tensor, Tensor]
 """Inputs and targets, each (B, L) or (L,), int64."""
-ROWS_PER_BLOCK = 1024
 
 
 class Rows(Protocol):
@@ -71,11 +70,10 @@ class FileRows:
 
     def content_sha256(self) -> str:
         """Return the hash of all inputs, then all targets: the stream they were cut from is not known."""
-        digest = hashlib.sha256()
+        content = ChainHash()
         for rows in (self.inputs, self.targets):
-            for start in range(0, len(rows), ROWS_PER_BLOCK):
-                hash_ids(rows[start : start + ROWS_PER_BLOCK].reshape(-1), digest)
-        return digest.hexdigest()
+            content.update(rows)
+        return content.hexdigest()
 
     def __len__(self) -> int:
         return len(self.inputs)

@@ -155,9 +155,10 @@ def _build(run: _Run, workers: Workers) -> BuiltStore:
     """Build a token store, or one task's share of it."""
     from llmprep.store.lock import locked
     from llmprep.store.manifest import read_plan
-    from llmprep.store.merge import ContentHash, write_manifest
+    from llmprep.store.merge import ShardsHash, write_manifest
     from llmprep.store.prepare import prepare, require_same
     from llmprep.store.shards import make_jobs
+    from llmprep.tokens.content import open_pool
 
     chosen, folder, task = run.reading.for_text(), run.folder, run.building.task
     vocabulary = load_vocabulary(chosen.encoding, run.reading.vocab_dir, run.reading.announce or announce_by_warning)
@@ -172,9 +173,10 @@ def _build(run: _Run, workers: Workers) -> BuiltStore:
             require_same(folder, read_plan(folder), planned.plan, hold)  # another that began meanwhile may differ
             return BuiltStore(folder, len(mine), len(jobs), None)
         clear_temporaries(folder)
-        content = ContentHash(folder)
-        receipts = _build_missing(run, jobs, workers, hold, content.add)
-        manifest = write_manifest(folder, planned.plan, receipts, content.hexdigest())
+        with open_pool(run.building.jobs) as pool:
+            content = ShardsHash(folder, pool)
+            receipts = _build_missing(run, jobs, workers, hold, content.add)
+            manifest = write_manifest(folder, planned.plan, receipts, content.hexdigest())
         return BuiltStore(folder, len(jobs), len(jobs), manifest)
 
 

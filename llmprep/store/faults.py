@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from llmprep.formats.meta import wrong_keys
-from llmprep.store.schema import FORMAT, Piece, count_separators, shard_name, store_dtype
+from llmprep.store.schema import FORMAT, FORMAT_1, Piece, count_separators, shard_name, store_dtype
 from llmprep.tokens.figures import are_gaps
 
 MAX_INT = 1 << 62
@@ -139,7 +139,7 @@ def find_faults(stated: object) -> list[str]:
     """Return what keeps JSON from being that of a manifest, in words; empty if nothing does."""
     if not isinstance(stated, dict):
         return ["is not an object"]
-    if stated.get("format") != FORMAT:
+    if stated.get("format") not in (FORMAT, FORMAT_1):
         return [f"format is {str(stated.get('format'))[:40]!r}, this llmprep reads {FORMAT!r}"]
     wrong = wrong_keys(stated, MANIFEST_KEYS)
     for number, shard in enumerate(stated["shards"] if not wrong else ()):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmprep import __version__
 from llmprep.choices import Announce
 from llmprep.errors import EmptyError, FileFormatError
-from llmprep.formats.ids import hash_ids
 from llmprep.store.faults import find_faults
 from llmprep.store.folder import MANIFEST, clear_temporaries, require_own
 from llmprep.store.lock import locked
@@ -18,32 +17,36 @@ from llmprep.store.reading import shard_ids
 from llmprep.store.receipts import Receipts, sound_receipts
 from llmprep.store.schema import Manifest, Plan, Receipt, Shard, Span, shard_name, store_dtype
 from llmprep.store.sealed import write_sealed
+from llmprep.tokens.content import ContentHash, open_pool
 from llmprep.windows.counts import split_place
 
-BESIDE = ("llmprep_version", "encoding", "vocab_sha256")
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+BESIDE = ("format", "llmprep_version", "encoding", "vocab_sha256")
 """Options of a plan that the manifest has beside its options."""
 
 
-class ContentHash:
-    """The sha256 of all ids as little-endian uint32, over shards that are finished in any order."""
+class ShardsHash:
+    """The content hash of a store whose shards are finished in any order; ``pool`` hashes them meanwhile."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pool: Executor | None = None) -> None:
         self._folder = folder
-        self._digest = hashlib.sha256()
+        self._content = ContentHash(pool)
         self._next = 0
         self._waiting: dict[int, int] = {}
 
     def add(self, number: int, n_tokens: int) -> None:
-        """Take a shard that is finished; it is hashed when all before it are."""
+        """Take a shard that is finished; it is hashed when all before it are: only then is its place known."""
         self._waiting[number] = n_tokens
         while self._next in self._waiting:
             expected = self._waiting.pop(self._next)
-            hash_ids(shard_ids(self._folder / shard_name(self._next), expected), self._digest)
+            self._content.update(shard_ids(self._folder / shard_name(self._next), expected))
             self._next += 1
 
     def hexdigest(self) -> str:
         """Return the hash of the shards from the first on."""
-        return self._digest.hexdigest()
+        return self._content.hexdigest()
 
 
 def merge_store(folder: str | os.PathLike[str], n_threads: int = 1, announce: Announce | None = None) -> Manifest:
@@ -56,13 +59,13 @@ def merge_store(folder: str | os.PathLike[str], n_threads: int = 1, announce: An
     if folder.is_dir():
         require_own(folder)
     read_plan(folder)  # what is no store is left alone
-    with locked(folder, announce=announce):
+    with locked(folder, announce=announce), open_pool(n_threads) as pool:
         clear_temporaries(folder)
-        plan = read_plan(folder)
-        receipts = sound_receipts(folder, plan, n_threads)
-        content = ContentHash(folder)
-        for number, receipt in receipts.items():
-            content.add(number, receipt.tokens)
+        plan, receipts = read_plan(folder), Receipts()
+        content = ShardsHash(folder, pool)
+        for number, receipt in sound_receipts(folder, plan, n_threads):
+            receipts[number] = receipt
+            content.add(number, receipt.tokens)  # while it is in the system's memory
         return write_manifest(folder, plan, receipts, content.hexdigest())
 
 

@@ -21,7 +21,7 @@ from llmprep.documents.recognising import is_packed
 from llmprep.documents.source import Counts, Source
 from llmprep.errors import EmptyError
 from llmprep.store.content import stamp_of
-from llmprep.store.schema import Plan, Span
+from llmprep.store.schema import FORMAT, Plan, Span
 
 if TYPE_CHECKING:
     from llmprep.choices import TextOptions
@@ -68,6 +68,7 @@ def plan_corpus(
     shards = _fill_shards(sources, shard_bytes)
     first = _first_with_text(sources, shards)
     decided: dict[str, Any] = {
+        "format": FORMAT,
         "llmprep_version": __version__,
         "encoding": vocabulary.name,
         "vocab_sha256": vocabulary.sha256,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from llmprep.store.lock import ALONE, Hold
 from llmprep.store.manifest import read_receipt
 from llmprep.store.schema import Content, Plan, Receipt, shard_name
 from llmprep.store.sealed import file_sha256, write_sealed
+from llmprep.tokens.threads import map_in_order
 
 if TYPE_CHECKING:
     from llmprep.store.plan import PlannedCorpus
@@ -26,8 +27,8 @@ Receipts: TypeAlias = dict[int, Receipt]
 """By the number of the shard."""
 
 
-def sound_receipts(folder: Path, plan: Plan, n_threads: int = 1) -> Receipts:
-    """Return the receipts that are sound; ``n_threads`` threads hash the shards.
+def sound_receipts(folder: Path, plan: Plan, n_threads: int = 1) -> Iterator[tuple[int, Receipt]]:
+    """Yield number and receipt of the shards that are sound, in order; ``n_threads`` threads hash them.
 
     A receipt is sound if it is of the plan, the shard has the size and sha256 that it says, and what that was made
     from had the size and the sample of the plan's.
@@ -44,9 +45,8 @@ def sound_receipts(folder: Path, plan: Plan, n_threads: int = 1) -> Receipts:
         return receipt if _has_shard(folder, receipt) else None
 
     numbers = range(len(plan.shards))
-    with ThreadPoolExecutor(n_threads) as threads:
-        found = threads.map(sound, numbers)
-        return {number: receipt for number, receipt in zip(numbers, found, strict=True) if receipt is not None}
+    found = map_in_order(sound, numbers, n_threads)
+    yield from ((number, receipt) for number, receipt in zip(numbers, found, strict=True) if receipt is not None)
 
 
 def done_receipts(

@@ -14,7 +14,8 @@ from llmprep.errors import InputError, list_names
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-FORMAT = "llmprep-store/1"
+FORMAT, FORMAT_1 = "llmprep-store/2", "llmprep-store/1"
+"""Stores of the format before are read too: in them ``content_sha256`` is a chain, not a tree."""
 Gaps: TypeAlias = Sequence[Sequence[int]] | None
 """Runs [number, count] of the numbers, from 1 on, of documents without text; None where they are not known."""
 
@@ -80,6 +81,7 @@ class Manifest:
     shards: list[Shard]
     splits: dict[str, tuple[int, int]]
     n_empty: int = 0
+    format: str = FORMAT
 
     def span(self, split: str | None) -> tuple[int, int]:
         """Return the first token of a part of the stream, and its end. Raises `InputError` for an unknown part."""
@@ -94,7 +96,7 @@ class Manifest:
         """Return what stands in the file, without its seal."""
         shards = [{**_values(shard), "pieces": [piece.to_json() for piece in shard.pieces]} for shard in self.shards]
         stated: dict[str, Any] = {
-            "format": FORMAT,
+            "format": self.format,
             **_values(self),
             "sources": [[*source] for source in self.sources],
             "shards": shards,
@@ -175,7 +177,7 @@ class Plan:
         """Return the plan that a file states."""
         return cls(
             sha256=stated["plan_sha256"],
-            options=stated["options"],
+            options={"format": FORMAT_1} | stated["options"],
             names=[name for name, *_ in stated["corpus"]],
             stamps=[Stamp(*stamp) for _, *stamp in stated["corpus"]],
             shards=[[Span(*span) for span in spans] for spans in stated["shards"]],

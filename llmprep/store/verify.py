@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmprep.errors import FileFormatError
-from llmprep.formats.ids import check_ids
+from llmprep.formats.ids import Array, check_ids
 from llmprep.ptfile.reading import read_pt
 from llmprep.store.folder import PLAN, RECEIPTS, kind_of, receipt_path
 from llmprep.store.manifest import check_files, read_manifest, read_plan, receipt_at
-from llmprep.store.merge import ContentHash
 from llmprep.store.reading import shard_ids
-from llmprep.store.schema import Manifest, Receipt, Shard
+from llmprep.store.schema import FORMAT_1, Manifest, Receipt, Shard
 from llmprep.store.sealed import file_sha256
+from llmprep.tokens.content import ChainHash, ContentHash, open_pool
+from llmprep.tokens.cores import default_jobs
+from llmprep.tokens.threads import map_in_order
 
 
 def verify_store(folder: Path) -> Iterator[str]:
@@ -22,19 +24,27 @@ def verify_store(folder: Path) -> Iterator[str]:
     check_files(folder, manifest)
     yield f"manifest: {len(manifest.shards)} shards, none missing, none extra, sizes as stated"
     _verify_history(folder, manifest)
-    content = ContentHash(folder)
-    for number, shard in enumerate(manifest.shards):
-        path = folder / shard.file
-        if file_sha256(path) != shard.sha256:
-            read_pt(path)  # names the damaged record, if it is one
-            raise FileFormatError(f"{path}: its sha256 is not the one in the manifest: it was changed or replaced")
-        check_ids(shard_ids(path, shard.tokens, check_crc=True), manifest.n_vocab, str(path))
-        content.add(number, shard.tokens)
+    n_threads, stated = default_jobs(), manifest.content_sha256
+    with open_pool(n_threads) as pool:
+        content = ChainHash() if manifest.format == FORMAT_1 else ContentHash(pool)
+        for ids in map_in_order(lambda shard: _verified_ids(folder, manifest, shard), manifest.shards, n_threads):
+            content.update(ids)
+        found = content.hexdigest()
     yield f"shards: sha256, checksums and {manifest.n_tokens} token counts as stated; every id is in the vocabulary"
-    found, stated = content.hexdigest(), manifest.content_sha256
     if found != stated:
         raise FileFormatError(f"{folder}: content_sha256 is {found}, the manifest says {stated}")
     yield f"content_sha256 {found}"
+
+
+def _verified_ids(folder: Path, manifest: Manifest, shard: Shard) -> Array:
+    """Return the ids of a shard, mapped. Raises `FileFormatError` for the first thing that does not hold."""
+    path = folder / shard.file
+    if file_sha256(path) != shard.sha256:
+        read_pt(path)  # names the damaged record, if it is one
+        raise FileFormatError(f"{path}: its sha256 is not the one in the manifest: it was changed or replaced")
+    ids = shard_ids(path, shard.tokens, check_crc=True)
+    check_ids(ids, manifest.n_vocab, str(path))
+    return ids
 
 
 def _verify_history(folder: Path, manifest: Manifest) -> None:

@@ -8,6 +8,7 @@ special.py     special tokens that stand in the text itself: counted, or refused
 threads.py     work done ahead by several threads, its results in order
 figures.py     what is counted while a stream passes, and the records of its sources for ``meta``
 encoding.py    a text in memory -> its ids
+content.py     ids -> the hash that says which they are
 decoding.py    ids -> text
 spooling.py    a stream -> an array in a temporary file, for what must be read twice
 estimate.py    sources -> how many tokens they will give, from a small sample

@@ -21,7 +21,7 @@ class Figures:
 
     ``counts`` are those of its sources, one by one, while texts are read; ``records`` is what a file or store says of
     its sources. ``n_special`` counts the end-of-text strings in the texts themselves. ``used`` says how many blocks
-    each backend encoded.
+    each backend encoded. ``chained`` tells a ``content_sha256`` that a file of the format before states.
     """
 
     counts: Sequence[Counts] = ()
@@ -29,6 +29,7 @@ class Figures:
     n_tokens: int = 0
     n_special: int = 0
     content_sha256: str = ""
+    chained: bool = False
     used: Mapping[str, int] = field(default_factory=dict)
 
     @property

@@ -10,7 +10,6 @@ blocks, and so every byte, stays the same.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from llmprep.documents.reading import read_blocks
 from llmprep.documents.source import Counts, Source
 from llmprep.errors import EmptyError
 from llmprep.tokens.backends import Encoder, Ids
+from llmprep.tokens.content import ContentHash, open_pool
 from llmprep.tokens.figures import Figures
 from llmprep.tokens.special import count_special, special_pattern
 from llmprep.tokens.threads import PART_BYTES, Hashing, in_parts, map_in_order
@@ -111,16 +111,18 @@ class Distinct:
         return int(self._seen.sum())
 
 
-def count_tokens(blocks: Iterable[Ids], figures: Figures, hashing: Hashing | None = None) -> Iterator[Ids]:
+def count_tokens(
+    blocks: Iterable[Ids], figures: Figures, hashing: Hashing | None = None, jobs: int = 1
+) -> Iterator[Ids]:
     """Yield the blocks, counting and hashing their ids into ``figures``, which are final after the last block."""
-    digest = hashlib.sha256()
-    figures.n_tokens = 0
-    with hashing or Hashing(threaded=False) as run:
+    figures.n_tokens, figures.chained = 0, False
+    with hashing or Hashing(threaded=False), open_pool(jobs) as pool:
+        content = ContentHash(pool)
         for block in blocks:
             figures.n_tokens += len(block)
-            run(digest.update, np.ascontiguousarray(block, "<u4").data)
+            content.update(block)
             yield block
-    figures.content_sha256 = digest.hexdigest()
+        figures.content_sha256 = content.hexdigest()
 
 
 def stream_text(
@@ -153,7 +155,7 @@ def stream_text(
     )
     encoded = _encode(blocks, encoder, options, effort)
     ids = _join(encoded, figures, vocabulary.eot_id, name, separate=options.separator == "eot", continues=continues)
-    return TokenStream(origin, count_tokens(ids, figures, hashing), figures)
+    return TokenStream(origin, count_tokens(ids, figures, hashing, effort.jobs), figures)
 
 
 def create_encoder(

@@ -17,7 +17,7 @@ from support.streams import Make, ids_sha256, saved, sha256
 
 from llmprep import __version__
 from llmprep.errors import FileFormatError, UsageError
-from llmprep.formats.ids import check_ids, hash_ids, id_blocks
+from llmprep.formats.ids import check_ids, id_blocks
 from llmprep.formats.meta import check_dtype, checked_meta, wrong_keys
 
 COMMANDS = (
@@ -81,7 +81,7 @@ def test_meta(
     meta = make(*command.split(), story)["meta"]
     record = {"name": "story.txt", "bytes": story.stat().st_size, "sha256": sha256(story.read_bytes())}
     assert meta == {
-        "format": "llmprep/1",
+        "format": "llmprep/2",
         "kind": kind,
         "llmprep_version": __version__,
         "encoding": "gpt2",
@@ -165,12 +165,11 @@ def test_the_first_wrong_id_is_named_with_its_place() -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 1 << 18, (1 << 20) + 1])
-def test_blocks_and_hash_are_of_every_id(n: int) -> None:
-    """Ids of any dtype, in blocks, are the same as uint32, and have one hash."""
+def test_blocks_are_of_every_id(n: int) -> None:
+    """Ids of any dtype, in blocks, are the same as uint32."""
     ids = np.arange(n) % 50_000
 
     blocks = list(id_blocks(ids))
 
     assert {block.dtype for block in blocks} <= {np.dtype(np.uint32)}
     assert np.array_equal(np.concatenate([*blocks, np.empty(0, np.uint32)]), ids)
-    assert hash_ids(ids) == hash_ids(ids.astype(np.uint16)) == ids_sha256(ids.tolist())

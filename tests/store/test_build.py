@@ -3,7 +3,6 @@
 Last, of a build that is stopped: what is finished is kept, nothing half done stays, the rest is built later.
 """
 
-import hashlib
 import json
 import os
 import signal
@@ -21,6 +20,7 @@ from support.commands import SAMPLES
 from support.processes import finish, no_space, running, wait_for
 from support.refusals import check_error
 from support.stores import EOT, GPT2, SHARD_BYTES, build, contents, stream_of, written_at
+from support.streams import ids_sha256
 from support.working import runs, workers_of
 
 from llmprep.choices import Building, Effort, Reading, Sharding, TextOptions
@@ -46,12 +46,12 @@ def test_the_store_is_the_corpus_encoded_whole(built: Path, corpus: Path) -> Non
     assert stream_of(built) == ids
     assert len(manifest.shards) >= 5
     assert (manifest.n_tokens, manifest.n_special, manifest.n_documents) == (len(ids), 0, ids.count(EOT) + 1)
-    assert manifest.content_sha256 == hashlib.sha256(np.array(ids, "<u4").tobytes()).hexdigest()
+    assert manifest.content_sha256 == ids_sha256(ids)
     names = sorted(str(path.relative_to(corpus)) for path in corpus.rglob("*") if path.is_file())
     assert manifest.sources == [(name, (corpus / name).stat().st_size) for name in names]
     assert [names[number] for number in manifest.empty] == ["b_empty.txt"]
     assert (manifest.encoding, manifest.dtype) == ("gpt2", "uint16")
-    assert text.startswith('{"format":"llmprep-store/1",')
+    assert text.startswith('{"format":"llmprep-store/2",')
     assert str(corpus.parent) not in text
     assert {text.count(name) for name in names} == {1}
     assert [*json.loads(text)] == [

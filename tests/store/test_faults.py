@@ -16,7 +16,7 @@ Place = tuple[Any, ...]
 PIECE = ("shards", 0, "pieces", 0)
 NO_PIECE = "shard 0: a piece is no [source, begin, end, tokens, documents, text, gaps"
 MANIFESTS: list[tuple[Place, list[Any], str]] = [
-    (("format",), ["llmprep-store/2", "9" * 5000], "format is '"),
+    (("format",), ["llmprep-store/3", "9" * 5000], "format is '"),
     (("n_tokens",), [True, 2.0], "n_tokens is missing or no int"),
     (("shards", 0), [[]], "shard 0: file is missing or no str; shard 0: tokens is missing or no int; shard 0: "),
     (("n_special",), [-1, 2**63], "n_special is out of range"),

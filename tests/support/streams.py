@@ -64,8 +64,10 @@ def sha256(data: bytes) -> str:
 
 
 def ids_sha256(ids: Sequence[int]) -> str:
-    """The hash of ids as little-endian uint32."""
-    return sha256(np.array(ids, "<u4").tobytes())
+    """The content hash of ids, the obvious way: the sha256 over those of each 2^20 of them as little-endian uint32."""
+    data = np.array(ids, "<u4").tobytes()
+    leaves = [hashlib.sha256(data[k : k + (4 << 20)]).digest() for k in range(0, len(data), 4 << 20)]
+    return hashlib.sha256(b"".join(leaves)).hexdigest()
 
 
 def saved(path: Path, **values: object) -> PtFile:

@@ -1,0 +1,70 @@
+"""Promises of files of the format before, of which one of each kind is kept: they are read and verified."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.commands import Call
+from support.golden import GOLDEN
+
+from llmprep import WindowDataset
+from llmprep.store.reading import TokenStore
+from llmprep.store.sealed import seal
+
+OLD = GOLDEN / "format-1"
+KINDS = sorted(path.name for path in OLD.iterdir())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_each_kind_is_verified(call: Call, name: str) -> None:
+    """``inspect --verify`` finds all that an old file or store states to be true."""
+    ended = call("inspect", OLD / name, "--verify")
+    hashed = name in ("tokens.pt", "windows.pt", "store")
+    assert (ended.code, b"verified: content_sha256" in ended.stdout) == (0, hashed)
+
+
+@pytest.mark.parametrize("name", ["tokens.pt", "store"])
+def test_the_old_hash_is_checked(call: Call, tmp_path: Path, name: str) -> None:
+    """An old file that claims to be a new one is found out: its hash is that of the format before."""
+    if name == "store":
+        shutil.copytree(OLD / name, tmp_path / name)
+        manifest = tmp_path / name / "manifest.json"
+        stated = json.loads(manifest.read_text()) | {"format": "llmprep-store/2"}
+        del stated["seal_sha256"]
+        manifest.write_bytes(seal(stated))
+    else:
+        held = torch.load(OLD / name)
+        torch.save(held | {"meta": held["meta"] | {"format": "llmprep/2"}}, tmp_path / name)
+    ended = call("inspect", name, "--verify")
+    assert (ended.code, b"content_sha256 is " in ended.stderr) == (4, True)
+
+
+@pytest.mark.parametrize("name", ["tokens.pt", "store"])
+def test_what_is_made_of_old_ids_is_new(call: Call, name: str) -> None:
+    """Windows of an old file or store are of the new format, with the new hash, and the ids are the same."""
+    assert call("window", OLD / name, "--max-length", 8, "-o", "w.pt").code == 0
+    made = torch.load("w.pt")
+    assert made["meta"]["format"] == "llmprep/2"
+    assert call("inspect", "w.pt", "--verify").code == 0
+    ids = TokenStore(OLD / name).read(0, 160) if name == "store" else torch.load(OLD / name)["token_ids"][:160].numpy()
+    assert np.array_equal(made["input_ids"][:20].numpy().reshape(-1), ids)
+    assert len(WindowDataset(OLD / name, max_length=8, stride=8)) == len(made["input_ids"])
+
+
+def test_embeddings_of_old_windows_say_so(call: Call) -> None:
+    """The hash of the stream is taken from an old windows file as it is, and so is the format that tells its kind."""
+    assert call("embed", OLD / "windows.pt", "--dim", 4, "-o", "e.pt").code == 0
+    old, made = torch.load(OLD / "windows.pt")["meta"], torch.load("e.pt")["meta"]
+    assert (made["format"], made["content_sha256"]) == ("llmprep/1", old["content_sha256"])
+
+
+def test_an_old_store_is_not_gone_on_with(call: Call, tmp_path: Path) -> None:
+    """A store that was begun in the format before is refused by name, and not mixed with new shards."""
+    shutil.copytree(OLD / "store", tmp_path / "store")
+    (tmp_path / "a.txt").write_text("a text")
+    ended = call("tokenize", "a.txt", "-o", "store/", "--shard-bytes", 900)
+    assert ended.code == 6
+    assert b"format was llmprep-store/1, is llmprep-store/2" in ended.stderr
