@@ -28,6 +28,10 @@ CHARS_SHOWN = 200
 """Of what a file says of itself; ``--json`` has all of it."""
 
 
+COMMON = ("encoding", "n_tokens", "options", "content_sha256")
+"""What ``meta`` says of any file; a store's shard has no content hash."""
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What is inspected, and as which windows its ids are looked at."""
@@ -170,7 +174,7 @@ def _describe_file(file: PtFile, subject: Subject) -> Opened:
     meta = checked_meta(file)
     options = meta["options"]
     shapes = {key: f"{list(array.shape)} {file.dtypes[key]}" for key, array in file.tensors.items()}
-    common = {key: meta[key] for key in ("encoding", "n_tokens", "options", "content_sha256")}
+    common: dict[str, Any] = {key: meta[key] for key in COMMON if key in meta}
     facts: dict[str, Any] = {"kind": meta["kind"], **common, "n_sources": len(meta["sources"]), **shapes}
     ids = _continuous_ids(file, meta)
     is_windows = "input_ids" in file.tensors

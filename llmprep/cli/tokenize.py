@@ -59,8 +59,10 @@ def _write_file(
         return
     stream, head = open_tokens(paths, reading), Head(TOKENS_SHOWN)
     distinct = Distinct(stream.origin.n_vocab)
+    if not printer.quiet:
+        stream = stream.through(head).through(distinct)
     with open_output(output) as sink, words.progress(stream.figures.counts):
-        n_bytes = write_tokens(sink, stream.through(head).through(distinct), dtype=dtype)
+        n_bytes = write_tokens(sink, stream, dtype=dtype)
     made = {"output": output.name, "output_bytes": n_bytes, "n_distinct": distinct.count}
     _show(printer, stream, head.ids, made)
 

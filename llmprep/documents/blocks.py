@@ -110,8 +110,9 @@ def cut_blocks(path: str, read: Read, block_bytes: int, begin: int = 0) -> Itera
 
 
 def find_safe_cut(data: bytes, after: int) -> int | None:
-    """Return the first safe cut at or after a position: where the spans of a text begin and end."""
-    found = next((place for place in _SAFE_CUT.finditer(data) if place.end() >= after), None)
+    """Return the first safe cut at or after a position, None if there is none, without looking at what is before."""
+    places = _SAFE_CUT.finditer(data, max(0, after - REACH))
+    found = next((place for place in places if place.end() >= after), None)
     return found and found.end()
 
 

@@ -23,7 +23,6 @@ META: dict[str, type] = {
     "vocab_sha256": str,
     "n_vocab": int,
     "n_tokens": int,
-    "content_sha256": str,
     "options": dict,
     "sources": list,
 }
@@ -32,14 +31,18 @@ WINDOW_OPTIONS: dict[str, type] = {"max_length": int, "stride": int, "dense": bo
 
 
 def checked_meta(file: PtFile) -> dict[str, Any]:
-    """Return a file's ``meta``. Raises `FileFormatError` that lists what is missing or wrong in it."""
+    """Return a file's ``meta``, in which a shard of a store states no ``content_sha256``.
+
+    Raises `FileFormatError` that lists what is missing or wrong in it.
+    """
     meta, name = file.meta, file.name
     if not meta:
         keys = list_names([*file.values, *file.tensors])
         raise FileFormatError(f"{name}: has no meta: llmprep did not write it; its keys: {keys}")
     if "format" in meta and meta["format"] not in (FORMAT, FORMAT_1):
         raise FileFormatError(f"{name}: format is {meta['format']!r:.40}, this llmprep reads {FORMAT!r}")
-    wrong = wrong_keys(meta, META) or _wrong_sources(meta["sources"]) or _wrong_numbers(meta)
+    wanted = META | ({"content_sha256": str} if "content_sha256" in meta or meta.get("kind") != "tokens" else {})
+    wrong = wrong_keys(meta, wanted) or _wrong_sources(meta["sources"]) or _wrong_numbers(meta)
     if not wrong and "input_ids" in file.tensors:
         wrong = _wrong_window_options(meta["options"])
     if wrong:
@@ -99,7 +102,7 @@ def make_meta(kind: str, origin: Origin, figures: Figures, **options: object) ->
         "n_tokens": figures.n_tokens,
         "options": {**origin.options, **options},
         "sources": figures.sources,
-        "content_sha256": figures.content_sha256,
+        **({"content_sha256": figures.content_sha256} if figures.content_sha256 else {}),
     }
 
 

@@ -20,7 +20,7 @@ from llmprep.errors import OutputError, ReaderGoneError
 from llmprep.output.checking import Output, os_reason
 from llmprep.output.temporary import keep_mode, open_temporary
 
-SYNC_BYTES = 16 << 20
+SYNC_BYTES = 4 << 20
 """Bytes after which the system is asked to write a growing file to the disk."""
 
 

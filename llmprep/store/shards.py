@@ -1,8 +1,9 @@
 """Shards: what must be known to build one, and the building, wherever that is done.
 
 Each shard is the file that `tokenize` would write for its part of the corpus, in the smallest dtype that holds the
-vocabulary. Its receipt states the plan's hash, the shard's size and sha256, its figures, and what the shard was made
-from, by which it is known whether it would be the same today.
+vocabulary, without a ``content_sha256``: the manifest has that of the whole stream. Its receipt states the plan's hash,
+the shard's size and sha256, its figures, and what the shard was made from, by which it is known whether it would be the
+same today.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from llmprep.store.plan import PlannedCorpus
 from llmprep.store.schema import Content, Piece, Receipt, Stamp, shard_name, store_dtype
 from llmprep.store.sealed import open_own, write_sealed
 from llmprep.tokens.backends import Encoder
-from llmprep.tokens.stream import stream_text
+from llmprep.tokens.stream import stream_part
 from llmprep.vocabulary.loading import rebuild_vocabulary
 from llmprep.vocabulary.vocabulary import Vocabulary
 
@@ -117,7 +118,7 @@ def build_shard(job: ShardJob) -> BuiltShard:
     _enter_folder(job.cwd)
     stamps = [_as_planned(source, planned) for source, planned in zip(job.sources, job.stamps, strict=True)]
     encoder = _make_encoder(job.encoding, job.ranks, job.options.special, job.effort.backend, job.corpus_bytes)
-    stream = stream_text(job.sources, encoder.vocabulary, job.options, job.effort, encoder, continues=job.continues)
+    stream = stream_part(job.sources, job.options, job.effort, encoder, continues=job.continues)
     path = Path(job.folder) / shard_name(job.number)
     with open_own(path) as sink:
         hashing = _HashingSink(sink)

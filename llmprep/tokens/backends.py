@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from llmprep.choices import BackendName, Special
-from llmprep.documents.blocks import SECOND_CUT, Block, last_safe_cut
+from llmprep.documents.blocks import SECOND_CUT, Block, find_safe_cut, last_safe_cut
 from llmprep.errors import BackendsDifferError, DataError, UsageError
 from llmprep.tokens.gigatoken import SCHEMES, Gigatoken, has_gigatoken
 from llmprep.tokens.memory import require_memory
-from llmprep.tokens.unicode17 import has_new_code_point
+from llmprep.tokens.unicode17 import find_new_code_points, has_new_code_point
 from llmprep.vocabulary.vocabulary import END_OF_TEXT, Vocabulary
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ SAMPLE_BYTES = 4096
 SPARE_BYTES = 64 << 20
 SPARE_PER_BYTE = 52
 """The most memory that encoding takes, measured: a fixed part, and a part for each byte of a text without a cut."""
+NEAR_BYTES = 4096
+"""How much text between two new code points is left to tiktoken too: going back and forth costs more."""
 ALLOWED = {True: {END_OF_TEXT}, False: set[str]()}
 
 
@@ -73,12 +76,26 @@ class Encoder:
         special = block.seams > 0 or self.special == "allow"
         self._seen_bytes += len(block.data)
         large = max(self.expected_bytes, self._seen_bytes) >= LARGE_BYTES
-        if self._gigatoken and (large or self.backend == "gigatoken") and not has_new_code_point(block.data):
-            ids = self._gigatoken.encode(block.data, special=special)
-            self._compare(block, ids, special=special)
-            self.used["gigatoken"] += 1
-            return ids
-        return self._encode_exactly(block, special=special)
+        if not self._gigatoken or not (large or self.backend == "gigatoken"):
+            return self._encode_exactly(block, special=special)
+        parts = [*split_at_new(block.data)]
+        if all(new for _, new in parts):
+            return self._encode_exactly(block, special=special)
+        try:
+            encoded = [self._by_either(part, new=new, special=special) for part, new in parts]
+        except ValueError:
+            return self._encode_exactly(block, special=special)  # which says what is wrong
+        ids = encoded[0] if len(encoded) == 1 else np.concatenate(encoded)
+        self._compare(block, ids, special=special)
+        self.used["gigatoken"] += 1
+        if len(parts) > 1:
+            self.used["tiktoken"] += 1
+        return ids
+
+    def _by_either(self, data: bytes, *, new: bool, special: bool) -> Ids:
+        if new or self._gigatoken is None:
+            return self._by_tiktoken(data.decode(), special=special)
+        return self._gigatoken.encode(data, special=special)
 
     def _by_tiktoken(self, text: str, *, special: bool) -> Ids:
         return self._tiktoken.encode_to_numpy(text, allowed_special=ALLOWED[special], disallowed_special=())
@@ -114,6 +131,29 @@ class Encoder:
                 f"{block.counts.source.path}: gigatoken and tiktoken differ in the {len(part)} bytes from "
                 f"{block.where} on; use --backend tiktoken, and please report this"
             )
+
+
+def split_at_new(data: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Yield the parts of UTF-8 text, each with whether it holds a new code point, and so is for tiktoken.
+
+    Such a part reaches from the safe cut before to the one after, and over what comes soon after.
+    """
+    spans: list[list[int]] = []
+    for place in find_new_code_points(data):
+        before = spans[-1][1] if spans else 0
+        if not spans or place >= before + NEAR_BYTES:
+            spans.append([before + last_safe_cut(data[before:place]), before])
+        if place >= spans[-1][1]:
+            spans[-1][1] = find_safe_cut(data, place) or len(data)
+    if not spans:
+        yield data, False
+        return
+    for (start, end), before in zip(spans, [0, *(end for _, end in spans)], strict=False):
+        if start > before:
+            yield data[before:start], False
+        yield data[start:end], True
+    if spans[-1][1] < len(data):
+        yield data[spans[-1][1] :], False
 
 
 MAX_ENCODINGS = 4

@@ -16,7 +16,7 @@ from llmprep.vocabulary.embedded import EMBEDDED, R50K_SHA256
 from llmprep.vocabulary.vocabulary import END_OF_TEXT, Vocabulary
 
 CACHE_BYTES = 64 << 20
-"""Growth of resident memory at which a tokenizer, and with it its cache of words, is dropped."""
+"""Growth of resident memory at which freed memory is given back, and then a tokenizer, with its cache of words."""
 LOOK_BYTES = 1 << 18
 """How much text is encoded between two readings of resident memory: one takes longer than a small text."""
 SCHEMES = {"gpt2": "gpt2", "r50k_base": "gpt2", "cl100k_base": "gpt4", "o200k_base": "o200k", "o200k_harmony": "o200k"}
@@ -32,9 +32,9 @@ class Gigatoken:
     """A pool of gigatoken tokenizers, one for each thread that encodes at the same time.
 
     Whether the end-of-text string is special is decided when a tokenizer is built, so there are two pools. A tokenizer
-    remembers every word it has seen; when resident memory has grown by `CACHE_BYTES` it is dropped, and the next text
-    builds another. At most ``n_threads`` encode at the same time, others wait: each tokenizer has to learn its words by
-    itself.
+    remembers every word it has seen; when resident memory has grown by `CACHE_BYTES`, and what was freed does not make
+    half of that, it is dropped, and the next text builds another. At most ``n_threads`` encode at the same time, others
+    wait: each tokenizer has to learn its words by itself.
     """
 
     def __init__(self, vocabulary: Vocabulary, n_threads: int = 1) -> None:
@@ -61,13 +61,15 @@ class Gigatoken:
         # would make it import awkward, which takes longer than encoding 50 MB of text.
         rows, lengths = tokenizer.encode_batch_padded(BytesSource([data]), 0, parallel=False)
         unseen += len(data)
-        if unseen < LOOK_BYTES:
+        if unseen >= LOOK_BYTES:
+            unseen = 0
+            if resident_bytes() - memory >= CACHE_BYTES:
+                return_freed_memory()  # of which there is more than the cache, on most texts
+                if resident_bytes() - memory >= CACHE_BYTES // 2:
+                    tokenizer = None
+                    return_freed_memory()
+        if tokenizer is not None:
             self._idle[special].put((tokenizer, memory, unseen))
-        elif resident_bytes() - memory < CACHE_BYTES:
-            self._idle[special].put((tokenizer, memory, 0))
-        else:
-            del tokenizer
-            return_freed_memory()
         ids: npt.NDArray[np.uint32] = rows[0, : lengths[0]]
         return ids
 

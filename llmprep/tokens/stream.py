@@ -111,18 +111,27 @@ class Distinct:
         return int(self._seen.sum())
 
 
-def count_tokens(
-    blocks: Iterable[Ids], figures: Figures, hashing: Hashing | None = None, jobs: int = 1
-) -> Iterator[Ids]:
+def count_tokens(blocks: Iterable[Ids], figures: Figures) -> Iterator[Ids]:
     """Yield the blocks, counting and hashing their ids into ``figures``, which are final after the last block."""
-    figures.n_tokens, figures.chained = 0, False
-    with hashing or Hashing(threaded=False), open_pool(jobs) as pool:
+    return _hash(_count(blocks, figures, Hashing(threaded=False)), figures)
+
+
+def _hash(blocks: Iterable[Ids], figures: Figures, jobs: int = 1) -> Iterator[Ids]:
+    with open_pool(jobs) as pool:
         content = ContentHash(pool)
         for block in blocks:
-            figures.n_tokens += len(block)
             content.update(block)
             yield block
-        figures.content_sha256 = content.hexdigest()
+        figures.content_sha256, figures.chained = content.hexdigest(), False
+
+
+def _count(blocks: Iterable[Ids], figures: Figures, hashing: Hashing) -> Iterator[Ids]:
+    """Yield the blocks, counting their ids; after the last, all that ``hashing`` has to do is done."""
+    figures.n_tokens = 0
+    with hashing:
+        for block in blocks:
+            figures.n_tokens += len(block)
+            yield block
 
 
 def stream_text(
@@ -131,18 +140,26 @@ def stream_text(
     options: TextOptions | None = None,
     effort: Effort | None = None,
     encoder: Encoder | None = None,
-    *,
-    continues: bool = False,
 ) -> TokenStream:
     """Encode documents in order into one stream; nothing is read before its first block is asked for.
 
-    ``encoder``, if there is one already, was made with the same options. A stream that ``continues`` another has a
-    separator before its first document too, and may be empty; any other raises `EmptyError` at its end if it has no
-    token. Reading it raises `InputError` and `DataError` as `read_blocks` and `Encoder.encode` do.
+    ``encoder``, if there is one already, was made with the same options. Reading the stream raises `EmptyError` at its
+    end if it has no token, `InputError` and `DataError` as `read_blocks` and `Encoder.encode` do.
     """
     options, effort = options or TextOptions(), effort or Effort()
     encoder = encoder or create_encoder(sources, vocabulary, options, effort)
-    hashing = Hashing(threaded=effort.jobs > 1)
+    part = stream_part(sources, options, effort, encoder, continues=False)
+    return part.through(lambda blocks: _hash(blocks, part.figures, effort.jobs))
+
+
+def stream_part(
+    sources: Sequence[Source], options: TextOptions, effort: Effort, encoder: Encoder, *, continues: bool
+) -> TokenStream:
+    """Encode documents as `stream_text` does, without a hash of their ids: that is for the whole stream to have.
+
+    A stream that ``continues`` another has a separator before its first document too, and may be empty.
+    """
+    hashing, vocabulary = Hashing(threaded=effort.jobs > 1), encoder.vocabulary
     figures = Figures([Counts(source) for source in sources], used=encoder.used)
     name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
     origin = Origin(
@@ -155,7 +172,7 @@ def stream_text(
     )
     encoded = _encode(blocks, encoder, options, effort)
     ids = _join(encoded, figures, vocabulary.eot_id, name, separate=options.separator == "eot", continues=continues)
-    return TokenStream(origin, count_tokens(ids, figures, hashing, effort.jobs), figures)
+    return TokenStream(origin, _count(ids, figures, hashing), figures)
 
 
 def create_encoder(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +44,18 @@ NEW_CODE_POINTS = (
 
 def has_new_code_point(data: bytes) -> bool:
     """Tell whether UTF-8 text holds one of `NEW_CODE_POINTS`, which the backends treat differently."""
-    return not data.isascii() and _may_have_new(data) and _pattern().search(data.decode()) is not None
+    return next(find_new_code_points(data), None) is not None
+
+
+def find_new_code_points(data: bytes) -> Iterator[int]:
+    """Yield where each of `NEW_CODE_POINTS` in UTF-8 text begins, in bytes."""
+    if data.isascii() or not _may_have_new(data):
+        return
+    text, n_chars, place = data.decode(), 0, 0
+    for found in _pattern().finditer(text):
+        place += len(text[n_chars : found.start()].encode())
+        n_chars = found.start()
+        yield place
 
 
 def _may_have_new(data: bytes) -> bool:

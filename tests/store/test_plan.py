@@ -25,7 +25,7 @@ from llmprep.store.plan import PlannedCorpus, choose_shard_bytes, plan_corpus
 from llmprep.store.schema import Span
 from llmprep.store.shards import make_jobs
 from llmprep.tokens.backends import Encoder
-from llmprep.tokens.stream import stream_text
+from llmprep.tokens.stream import stream_part
 from llmprep.vocabulary.loading import load_vocabulary
 
 EFFORT, PLAIN = Effort(backend="tiktoken"), TextOptions()
@@ -46,7 +46,7 @@ def plan_of(paths: Sequence[str], shard_bytes: int, options: TextOptions = PLAIN
 
 def read(sources: list[Source], options: TextOptions = PLAIN, *, continues: bool = False) -> list[int]:
     """The ids of sources as one stream."""
-    stream = stream_text(sources, SMALL, options, EFFORT, ENCODERS[options.special], continues=continues)
+    stream = stream_part(sources, options, EFFORT, ENCODERS[options.special], continues=continues)
     ids: list[int] = np.concatenate([*stream, []]).tolist()
     return ids
 

@@ -17,9 +17,10 @@ from llmprep.choices import BackendName, Effort, Newlines, Separator, Special, T
 from llmprep.documents.finding import find_sources
 from llmprep.documents.source import Counts, Source
 from llmprep.errors import DataError
+from llmprep.tokens.backends import Encoder
 from llmprep.tokens.figures import MAX_SOURCES, Figures, are_gaps, sum_or_list
 from llmprep.tokens.spooling import spool
-from llmprep.tokens.stream import Distinct, Head, count_tokens, stream_text
+from llmprep.tokens.stream import Distinct, Head, count_tokens, stream_part, stream_text
 from llmprep.tokens.unicode17 import NEW_CODE_POINTS
 from llmprep.vocabulary.vocabulary import Vocabulary
 
@@ -106,8 +107,13 @@ def test_documents_are_separated(documents: list[str], expected: list[int], tmp_
     assert {(block.dtype, block.ndim) for block in blocks} == {(np.dtype(np.uint32), 1)}
     separate = [token for text in documents for token in reference.encode(as_read(text))]
     assert all_ids(stream_text(sources, gpt2, TextOptions(separator="none"))) == separate
-    assert all_ids(stream_text(sources, gpt2, continues=True)) == [50256, *expected]
-    assert all_ids(stream_text(write_texts(tmp_path, ["", "\ufeff"]), gpt2, continues=True)) == []
+    assert all_ids(stream_part(sources, TextOptions(), Effort(), Encoder(gpt2), continues=True)) == [50256, *expected]
+    assert (
+        all_ids(
+            stream_part(write_texts(tmp_path, ["", "\ufeff"]), TextOptions(), Effort(), Encoder(gpt2), continues=True)
+        )
+        == []
+    )
 
 
 def test_a_stream_is_described_before_it_is_read(tmp_path: Path, gpt2: Vocabulary) -> None:
