@@ -1,12 +1,16 @@
 """Promises of every fast path: it gives what the general path gives, which is the slow, obvious one, with less work."""
 
-from hypothesis import given, settings
+import json
+from typing import Any
+
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.reference import encode
 from support.strategies import adversarial_text
 from support.streams import text_block
 
 from llmprep.documents.blocks import find_safe_cut
+from llmprep.documents.quick_json import find_text
 from llmprep.tokens.backends import Encoder, split_at_new
 from llmprep.tokens.unicode17 import NEW_CODE_POINTS, find_new_code_points
 from llmprep.vocabulary.loading import load_vocabulary
@@ -39,3 +43,59 @@ def test_backends_and_tiktoken(text: str) -> None:
     """Both backends together give the ids that tiktoken gives for the whole text."""
     encoder = Encoder(load_vocabulary("gpt2"), "allow", "gigatoken")
     assert encoder.encode(text_block(text)).tolist() == encode(text)
+
+
+names = st.sampled_from(["text", "te", "\u4e2d", 'te"xt', "te\\xt"])
+strings = names | st.text(max_size=9) | st.sampled_from(['say "text": ', "\\", '\\"', "\n", "\ud800", '{"text": "x"}'])
+values = st.recursive(
+    strings | st.integers() | st.none() | st.floats(),
+    lambda inner: st.dictionaries(names, inner, max_size=3),
+    max_leaves=5,
+)
+pieces = st.sampled_from(
+    [b'"text": "x", ', b'"te\\u0078t": "y", ', b'"', b"\\", b"\\u0041", b"\xff", b"\x01", b"\t", b"}", b" "]
+)
+
+
+@st.composite
+def lines_of_json(draw: st.DrawFn) -> bytes:
+    """A record as several writers would write it, often with a piece in it that does not belong there."""
+    record = {**draw(st.dictionaries(names, values, max_size=2)), "text": draw(strings), "url": draw(values)}
+    line = json.dumps(record, ensure_ascii=draw(st.booleans()), indent=draw(st.sampled_from([None, 0])))
+    data = line.encode("utf-8", "surrogatepass")
+    place = draw(st.integers(0, len(data)) | st.just(1))
+    return data[:place] + draw(st.just(b"") | pieces) + data[place:]
+
+
+def text_by_json(line: bytes) -> str | None:
+    """The text of a line the slow way; None where it has none, or its field twice."""
+    twice: list[bool] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        twice.append([key for key, _ in pairs].count("text") > 1)
+        return dict(pairs)
+
+    try:
+        record = json.loads(line.decode(), object_pairs_hook=note)
+        text = record["text"] if isinstance(record, dict) and not twice[-1] else None
+        return text if isinstance(text, str) and text.encode() is not None else None
+    except (ValueError, LookupError):
+        return None
+
+
+@settings(max_examples=1000)
+@given(lines_of_json())
+@example(b'{"text": "a", "te\\u0078t": "b"}')
+@example(b'{"a": "text", "text": "b"}')
+def test_json_by_orjson_and_by_json(line: bytes) -> None:
+    """What is found among the bytes of a line is its text, and it is found where nothing is unusual."""
+    found, expected = find_text(line, "text"), text_by_json(line)
+    assert found is None or (found[0].decode(), found[1]) == (expected, len(expected or ""))
+
+
+def test_usual_lines_are_read_by_orjson() -> None:
+    """What writers of JSON Lines write is not left to `json`."""
+    for line in ('{"text":"a"}', '{"id": 1, "text": "say \\\\ \\"x\\"\u00e9", "title": "\\"b\\"", "n": {"m": [1]}}\r'):
+        text = json.loads(line)["text"]
+        assert find_text(line.encode(), "text") == (text.encode(), len(text))
+    assert find_text(b'{"a\\/b": "one", "a/b": "two"}', "a/b") is None

@@ -48,7 +48,8 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
     from llmprep.inputs import open_tokens
     from llmprep.output.checking import check_output
     from llmprep.output.writing import open_output
-    from llmprep.windows.pairs import grow_pairs
+    from llmprep.tokens.spooling import open_spool
+    from llmprep.windows.pairs import Pairs
     from llmprep.windows.views import take_span
 
     printer, paths = words.printer(target.output), texts.paths()
@@ -56,17 +57,19 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
     if target.force and output is None:
         raise UsageError("--force: goes with -o")
     stream, size = open_tokens(paths, texts.reading(printer)), contexts.context_size
-    with words.progress(stream.figures.counts), closing(stream):
-        n_ids = size * contexts.windows + 1
-        ids = take_span(stream, contexts.start, n_ids, name=stream.origin.name, to_the_end=output is not None)
-    vocabulary = stream.origin.load_vocabulary(printer.note)
-    grown = grow_pairs(ids, size, n_windows=contexts.windows, pad_id=vocabulary.eot_id)
-    if output is not None:
-        with open_output(output) as sink:
-            write_pairs(sink, grown, _meta(stream, contexts))
-    say_notes(printer, stream.origin, stream.figures)
-    values = {"command": "pairs", "encoding": stream.origin.encoding, "output": output and output.name}
-    _show(printer, values, grown, decode_with(vocabulary))
+    n_ids = size * contexts.windows + 1
+    span = take_span(stream, contexts.start, n_ids, name=stream.origin.name, to_the_end=output is not None)
+    with open_spool() as ids:
+        with words.progress(stream.figures.counts), closing(stream):
+            ids.fill(span)
+        vocabulary = stream.origin.load_vocabulary(printer.note)
+        grown = Pairs(ids, size, contexts.windows, vocabulary.eot_id)
+        if output is not None:
+            with open_output(output) as sink:
+                write_pairs(sink, grown, _meta(stream, contexts))
+        say_notes(printer, stream.origin, stream.figures)
+        values = {"command": "pairs", "encoding": stream.origin.encoding, "output": output and output.name}
+        _show(printer, values, grown, decode_with(vocabulary))
 
 
 def _meta(stream: TokenStream, contexts: Contexts) -> dict[str, object]:
@@ -78,21 +81,20 @@ def _meta(stream: TokenStream, contexts: Contexts) -> dict[str, object]:
 
 def _show(printer: Printer, values: Mapping[str, object], grown: Pairs, decode: plain.Decode) -> None:
     """Show each context and its target."""
-    listed = list(grown)
     if printer.as_json:
-        shown = [
+        shown = (
             {
                 "context": context,
                 "target": target,
                 "context_text": decode(context),
                 "target_text": decode([target]),
             }
-            for context, target in listed
-        ]
-        printer.object({**values, "pairs": shown})
+            for context, target in grown
+        )
+        printer.object(values, pairs=shown)
     elif printer.words and printer.on_terminal:
         from llmprep.preview.screen import pair_table
 
-        printer.render(pair_table(listed, decode))
+        printer.render(pair_table(grown, decode))
     elif printer.words:
-        printer.lines(plain.pair_lines(listed, decode))
+        printer.lines(plain.pair_lines(grown, decode))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TextIO
 
 from llmprep.errors import OutputError, ReaderGoneError
@@ -14,6 +15,9 @@ from llmprep.preview.plain import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+PART_CHARS = 1 << 16
+"""How much of a long result is written at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Printer:
     def lines(self, lines: Iterable[str]) -> None:
         """Print lines as they are; callers have made what comes from files visible."""
         if self.words:
-            _write(self.stream, "".join(f"{line}\n" for line in lines))
+            _write_parts(self.stream, (f"{line}\n" for line in lines))
 
     def text(self, text: str) -> None:
         """Print a piece of a line."""
@@ -59,10 +63,13 @@ class Printer:
                 console.print(item)
             _write(self.stream, captured.get())
 
-    def object(self, values: Mapping[str, Any]) -> None:
-        """Print the one JSON object, if that was asked for; in ASCII, so that nothing in it acts on a terminal."""
+    def object(self, values: Mapping[str, Any], **lists: Iterable[Any]) -> None:
+        """Print the one JSON object, if that was asked for; in ASCII, so that nothing in it acts on a terminal.
+
+        ``lists`` are its last values, long ones, of which no more is held than one item.
+        """
         if self.as_json and not self.quiet:
-            _write(self.stream, json.dumps(values) + "\n")
+            _write_parts(self.stream, chain(_object_parts(values, lists), "\n"))
 
     def note(self, text: str) -> None:
         """Say what is not a result, on standard error."""
@@ -74,6 +81,30 @@ class Printer:
         from rich.console import Console
 
         return Console(file=self.stream).width
+
+
+def _object_parts(values: Mapping[str, Any], lists: Mapping[str, Iterable[Any]]) -> Iterator[str]:
+    """Yield ``json.dumps({**values, **lists})`` in parts; there is at least one value."""
+    yield json.dumps(values)[:-1]
+    for key, items in lists.items():
+        yield f", {json.dumps(key)}: ["
+        for number, item in enumerate(items):
+            yield ", " * (number > 0) + json.dumps(item)
+        yield "]"
+    yield "}"
+
+
+def _write_parts(stream: TextIO | None, parts: Iterable[str]) -> None:
+    """Write parts of a text, many at once."""
+    held: list[str] = []
+    n_held = 0
+    for part in parts:
+        held.append(part)
+        n_held += len(part)
+        if n_held >= PART_CHARS:
+            _write(stream, "".join(held))
+            held, n_held = [], 0
+    _write(stream, "".join(held))
 
 
 def _write(stream: TextIO | None, text: str) -> None:

@@ -25,5 +25,6 @@ Content -> blocks:
     texts           a plain text -> blocks
     records         many small documents -> one block
     json_lines      lines -> records
+    quick_json      a line -> its text, by orjson, where that is certain to be right
     parquet         rows -> records
 """

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from llmprep.documents.opening import ByteStream, Read
+from llmprep.documents.quick_json import find_text
 from llmprep.documents.source import BOM, Record, Source
 from llmprep.documents.texts import open_text
 from llmprep.errors import DataError, list_names
@@ -17,16 +18,25 @@ Pairs = list[tuple[str, Any]]
 
 
 def read_json_lines(stream: ByteStream) -> Iterator[Record]:
-    """Yield the text of each line of a source, or of its span, and its place.
+    """Yield the text of each line of a source, or of its span; where it is, `place_of_line` puts in words.
 
     A blank line has no text. Raises `DataError` for a line that is not a JSON object with one text field, a string.
     """
     source = stream.source
     start, read = open_text(stream, find_line_start)
-    for begin, place, whole in _lines(source, read, start):
+    for begin, number, whole in _lines(source, read, start):
         stream.counts.bom |= begin == 0 and whole.startswith(BOM)
         line = whole.removeprefix(BOM) if begin == 0 else whole
-        yield _text_of(source, _parse(source, line, place), place) if line.strip() else None, place
+        where = number if source.span is None else begin
+        if line.strip():
+            yield *(find_text(line, source.text_field) or _parse_text(source, line, where)), where
+        else:
+            yield None, 0, where
+
+
+def place_of_line(source: Source, where: int) -> str:
+    """Return where a line is, in words; how many lines come before a span is not known."""
+    return f"line {where}" if source.span is None else f"the line at byte {where}"
 
 
 def find_line_start(data: bytes, after: int) -> int | None:
@@ -35,31 +45,32 @@ def find_line_start(data: bytes, after: int) -> int | None:
     return end + 1 if end >= 0 else None
 
 
-def _lines(source: Source, read: Read, begin: int) -> Iterator[tuple[int, str, bytes]]:
-    """Yield (where it begins, the same for messages, bytes without its end) of each line. Linear in the bytes."""
+def _lines(source: Source, read: Read, begin: int) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (where it begins, its number, bytes without its end) of each line. Linear in the bytes."""
     parts: list[bytes] = []
-    number = n_held = 0
+    number, n_held = 1, 0
     while data := read(1 << 18):
         *lines, rest = data.split(b"\n")
         for line in lines:
             whole = b"".join((*parts, line))
-            yield begin, _place(source, number, begin), whole
+            yield begin, number, whole
             parts, n_held, number, begin = [], 0, number + 1, begin + len(whole) + 1
         parts.append(rest)
         n_held += len(rest)
         if n_held > MAX_LINE_BYTES:
-            place = _place(source, number, begin)
-            raise DataError(f"{source.path}: {place}: longer than {MAX_LINE_BYTES} bytes; is it JSON Lines?")
+            where = number if source.span is None else begin
+            raise _error(source, where, f"longer than {MAX_LINE_BYTES} bytes; is it JSON Lines?")
     if any(parts):
-        yield begin, _place(source, number, begin), b"".join(parts)
+        yield begin, number, b"".join(parts)
 
 
-def _place(source: Source, number: int, begin: int) -> str:
-    """Return where a line is; how many lines come before a span is not known."""
-    return f"line {number + 1}" if source.span is None else f"the line at byte {begin}"
+def _parse_text(source: Source, line: bytes, where: int) -> tuple[bytes, int]:
+    """Return the text of a line as UTF-8, and its number of characters. Raises `DataError` if it has none."""
+    text = _text_of(source, _parse(source, line, where), where)
+    return _encode(source, text, where), len(text)
 
 
-def _parse(source: Source, line: bytes, place: str) -> dict[str, Any]:
+def _parse(source: Source, line: bytes, where: int) -> dict[str, Any]:
     """Return a line's object. Raises `DataError` if it is anything else, or has the text field twice."""
     twice = False
 
@@ -74,21 +85,17 @@ def _parse(source: Source, line: bytes, place: str) -> dict[str, Any]:
         once = line.count(f'"{source.text_field}"'.encode()) == 1 and b"\\u" not in line
         record = _load(line.decode(), None if once else check)
     except UnicodeDecodeError as error:
-        raise DataError(f"{source.path}: {place}: not valid UTF-8 at byte {error.start} of the line") from error
+        raise _error(source, where, f"not valid UTF-8 at byte {error.start} of the line") from error
     except (ValueError, RecursionError) as error:
         if line.lstrip().startswith(b"["):
-            raise _array_error(source, place) from error
-        raise DataError(f"{source.path}: {place}: not valid JSON: {error}") from error
+            raise _array_error(source, where) from error
+        raise _error(source, where, f"not valid JSON: {error}") from error
     if isinstance(record, list):
-        raise _array_error(source, place)
+        raise _array_error(source, where)
     if not isinstance(record, dict):
-        raise DataError(
-            f"{source.path}: {place}: holds a {type(record).__name__}, not an object with field {source.text_field}"
-        )
+        raise _error(source, where, f"holds a {type(record).__name__}, not an object with field {source.text_field}")
     if twice:
-        raise DataError(
-            f"{source.path}: {place}: field {source.text_field} appears twice; which one is meant is not clear"
-        )
+        raise _error(source, where, f"field {source.text_field} appears twice; which one is meant is not clear")
     return record
 
 
@@ -101,18 +108,32 @@ def _load(line: str, hook: Callable[[Pairs], Any] | None) -> Any:
         return json.loads(line, object_pairs_hook=hook, parse_int=lambda _: 0)
 
 
-def _array_error(source: Source, place: str) -> DataError:
-    return DataError(
-        f"{source.path}: {place}: holds a JSON array, and JSON Lines has an object on each line; "
-        f"write one on each, for example with: jq -c '.[]'"
-    )
-
-
-def _text_of(source: Source, record: dict[str, Any], place: str) -> str:
+def _text_of(source: Source, record: dict[str, Any], where: int) -> str:
     if source.text_field not in record:
         known = list_names(sorted(record))
-        raise DataError(f"{source.path}: {place}: has no field {source.text_field}; its fields: {known} (see --field)")
+        raise _error(source, where, f"has no field {source.text_field}; its fields: {known} (see --field)")
     text = record[source.text_field]
     if not isinstance(text, str):
-        raise DataError(f"{source.path}: {place}: field {source.text_field} is a {type(text).__name__}, not a string")
+        raise _error(source, where, f"field {source.text_field} is a {type(text).__name__}, not a string")
     return text
+
+
+def _encode(source: Source, text: str, where: int) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise _error(
+            source,
+            where,
+            f"field {source.text_field} holds half a surrogate pair (\\u{ord(text[error.start]):04x}), which is no "
+            f"character; mend the record",
+        ) from error
+
+
+def _error(source: Source, where: int, reason: str) -> DataError:
+    return DataError(f"{source.path}: {place_of_line(source, where)}: {reason}")
+
+
+def _array_error(source: Source, where: int) -> DataError:
+    reason = "holds a JSON array, and JSON Lines has an object on each line; write one on each, for example with: "
+    return _error(source, where, f"{reason}jq -c '.[]'")

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 
 from llmprep.choices import Newlines
 from llmprep.documents.blocks import Block, cut_blocks, normalise
-from llmprep.documents.json_lines import read_json_lines
+from llmprep.documents.json_lines import place_of_line, read_json_lines
 from llmprep.documents.opening import ByteStream
-from llmprep.documents.parquet import read_parquet
-from llmprep.documents.source import Counts, Source
-from llmprep.errors import DataError
+from llmprep.documents.parquet import place_of_row, read_parquet
+from llmprep.documents.source import Counts
 
 JOINT = b"<|endoftext|>"
 SPECIAL = b"<|"
@@ -24,8 +23,8 @@ SMALL_BYTES = 1 << 16
 """The longest document that is joined with others."""
 MAX_GAPS = 1 << 16
 """How many runs of records without text have their numbers kept."""
-_READERS = {"jsonl": read_json_lines, "parquet": read_parquet}
-"""Each yields the text of each record, and its place."""
+_READERS = {"jsonl": (read_json_lines, place_of_line), "parquet": (read_parquet, place_of_row)}
+"""For each format, what yields its records, and what says where one is, in words."""
 
 
 def read_records(stream: ByteStream, newlines: Newlines, block_bytes: int) -> Iterator[Block]:
@@ -35,34 +34,33 @@ def read_records(stream: ByteStream, newlines: Newlines, block_bytes: int) -> It
     """
     counts = stream.counts
     batch: list[bytes] = []
-    n_bytes, place_of_first = 0, ""
-    for data, place in _with_text(stream, newlines):
-        if len(data) > SMALL_BYTES or SPECIAL in data:
-            yield from _batch(counts, batch, place_of_first)
-            yield from _alone(counts, data, place, block_bytes)
+    n_bytes = first = 0
+    for data, where in _with_text(stream, newlines):
+        if len(data) > SMALL_BYTES or (b"|" in data and SPECIAL in data):
+            yield from _batch(counts, batch, first)
+            yield from _alone(counts, data, where, block_bytes)
             batch, n_bytes = [], 0
             continue
-        place_of_first = place_of_first if batch else place
+        first = first if batch else where
         batch.append(data)
         n_bytes += len(data)
         if n_bytes >= block_bytes:
-            yield from _batch(counts, batch, place_of_first)
+            yield from _batch(counts, batch, first)
             batch, n_bytes = [], 0
-    yield from _batch(counts, batch, place_of_first)
+    yield from _batch(counts, batch, first)
 
 
-def _with_text(stream: ByteStream, newlines: Newlines) -> Iterator[tuple[bytes, str]]:
-    """Yield (UTF-8, place) of the records that hold text, counting the others and keeping their numbers."""
-    source, counts = stream.source, stream.counts
-    records = _READERS[source.format](stream)
+def _with_text(stream: ByteStream, newlines: Newlines) -> Iterator[tuple[bytes, int]]:
+    """Yield (UTF-8, where it is) of the records that hold text, counting the others and keeping their numbers."""
+    counts = stream.counts
+    read, _ = _READERS[stream.source.format]
     gaps: list[list[int]] = []
     counts.gaps = gaps
-    for number, (text, place) in enumerate(records, 1):
-        encoded = _encode(source, text, place) if text else b""
-        data = normalise(encoded, newlines)
-        if data:
-            counts.n_chars += len(text or "") - (len(encoded) - len(data))
-            yield data, place
+    for number, (text, n_chars, where) in enumerate(read(stream), 1):
+        if text:
+            data = normalise(text, newlines)
+            counts.n_chars += n_chars - (len(text) - len(data))
+            yield data, where
             continue
         counts.n_empty += text is not None
         if gaps and sum(gaps[-1]) == number:
@@ -73,28 +71,24 @@ def _with_text(stream: ByteStream, newlines: Newlines) -> Iterator[tuple[bytes, 
             counts.gaps = None
 
 
-def _batch(counts: Counts, batch: list[bytes], place: str) -> Iterator[Block]:
-    """Yield one block of all documents of a batch, if it has any."""
+def _place(counts: Counts, where: int) -> str:
+    _, place = _READERS[counts.source.format]
+    return place(counts.source, where)
+
+
+def _batch(counts: Counts, batch: list[bytes], first: int) -> Iterator[Block]:
+    """Yield one block of all documents of a batch, if it has any; ``first`` is where the first is."""
     if batch:
         counts.n_documents += len(batch)
-        yield Block(counts, JOINT.join(batch), b"", 0, seams=len(batch) - 1, place=place)
+        yield Block(counts, JOINT.join(batch), b"", 0, seams=len(batch) - 1, place=_place(counts, first))
 
 
-def _alone(counts: Counts, data: bytes, place: str, block_bytes: int) -> Iterator[Block]:
+def _alone(counts: Counts, data: bytes, where: int, block_bytes: int) -> Iterator[Block]:
     """Yield one document in blocks of its own."""
     counts.n_documents += 1
+    place = _place(counts, where)
     parts = iter([data[k : k + block_bytes] for k in range(0, len(data), block_bytes)])
     offset = 0
     for part in cut_blocks(counts.source.path, lambda _: next(parts, b""), block_bytes):
         yield Block(counts, part, part, offset, first=offset == 0, place=place)
         offset += len(part)
-
-
-def _encode(source: Source, text: str, place: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{source.path}: {place}: field {source.text_field} holds half a surrogate pair "
-            f"(\\u{ord(text[error.start]):04x}), which is no character; mend the record"
-        ) from error

@@ -18,8 +18,8 @@ BOM = b"\xef\xbb\xbf"
 Format: TypeAlias = Literal["text", "jsonl", "parquet"]
 READ_BY_SEEKING: frozenset[Format] = frozenset({"parquet"})
 """Formats that are neither read through a pipe nor entered in the middle."""
-Record: TypeAlias = tuple[str | None, str]
-"""A record's text, and its place for messages (``line 3``, ``row 3``). A blank line has the text None."""
+Record: TypeAlias = tuple[bytes | None, int, int]
+"""A record's text in UTF-8, how many characters it has, and where it is. A blank line has the text None."""
 
 
 @dataclass(slots=True, eq=False)

@@ -83,16 +83,19 @@ def keep_mode(file: BinaryIO, target: Path) -> None:
 
 
 @contextmanager
-def temporary_file(folder: Path | None = None, *, suffix: str | None = None) -> Iterator[Any]:
+def temporary_file(folder: Path | None = None, *, suffix: str | None = None, held: int = 0) -> Iterator[Any]:
     """Open a temporary binary file, which has no name unless a ``suffix`` for one is given.
 
-    It lies in ``folder``, or else where the system keeps such files. Raises `OutputError` if there is no room for it.
+    It lies in ``folder``, or else where the system keeps such files, or up to ``held`` bytes in memory. Raises
+    `OutputError` if there is no room for it.
     """
     import tempfile
 
     try:
         with (
-            tempfile.TemporaryFile(dir=folder)
+            tempfile.SpooledTemporaryFile(held)
+            if held
+            else tempfile.TemporaryFile(dir=folder)
             if suffix is None
             else tempfile.NamedTemporaryFile(dir=folder, suffix=suffix)
         ) as file:

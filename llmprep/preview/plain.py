@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmprep.windows.pairs import Pairs
 
 Decode = Callable[[Sequence[int]], str]
 """Ids -> their text."""
@@ -70,7 +74,7 @@ def size(n_bytes: int) -> str:
     return f"{n_bytes / 1000**power:.1f} {_UNITS[power - 1]}"
 
 
-def pair_lines(pairs: Iterable[tuple[list[int], int]], decode: Decode | None) -> Iterator[str]:
+def pair_lines(pairs: Sequence[tuple[list[int], int]] | Pairs, decode: Decode | None) -> Iterator[str]:
     """Yield pairs of a context and its target in the reference's two forms: all of them as ids, then all as text.
 
     Without ``decode``, as where the vocabulary is missing, there are only the lines of ids.
@@ -78,9 +82,8 @@ def pair_lines(pairs: Iterable[tuple[list[int], int]], decode: Decode | None) ->
     >>> list(pair_lines([([290], 4920)], None))
     ['[290] ----> 4920']
     """
-    listed = list(pairs)
-    for context, target in listed:
+    for context, target in pairs:
         yield f"{context} ----> {target}"
     if decode is not None:
-        for context, target in listed:
+        for context, target in pairs:
             yield f"{visible(decode(context))} ----> {visible(decode([target]))}"

@@ -20,15 +20,14 @@ def count_special(block: Block, specials: re.Pattern[bytes], special: Special) -
 
     With ``special="error"``, raise `DataError` for the first of ``specials`` in them, with its place.
     """
-    if b"|" not in block.data:
-        return 0
+    if block.seams or b"|" not in block.data:
+        return 0  # documents that hold one are not joined
     if special == "error":
-        seam = block.seams and END_OF_TEXT.encode()
-        found = next((f for f in specials.finditer(block.raw or block.data) if f.group() != seam), None)
+        found = specials.search(block.raw or block.data)
         if found:
             where = block.place or f"byte {block.offset + found.start()}"
             raise DataError(
                 f"{block.counts.source.path}: special token {found.group().decode()} in the text at {where}; "
                 f"--special allow takes it as its id, --special text as plain text"
             )
-    return block.data.count(END_OF_TEXT.encode()) - block.seams
+    return block.data.count(END_OF_TEXT.encode())

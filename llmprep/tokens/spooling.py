@@ -1,15 +1,21 @@
-"""A stream of ids that must be read twice -> a mapped temporary file."""
+"""A stream of ids that must be read twice -> a temporary file, mapped, or read a part at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from llmprep.output.mapping import map_file
 from llmprep.output.temporary import temporary_file
 from llmprep.tokens.backends import Ids
+
+HELD_BYTES = 4 << 20
+"""How much of a spool stays in memory, without a file."""
 
 
 def spool(blocks: Iterator[Ids], folder: Path | None = None) -> Ids:
@@ -25,3 +31,28 @@ def spool(blocks: Iterator[Ids], folder: Path | None = None) -> Ids:
         file.flush()
         ids: Ids = np.frombuffer(map_file(file), "<u4") if size else np.empty(0, np.uint32)
         return ids
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """Ids (n,) uint32 in a temporary file. What is read of them leaves memory again, unlike the pages of a map."""
+
+    _file: BinaryIO
+
+    def fill(self, blocks: Iterable[Ids]) -> None:
+        """Read a stream to its end."""
+        for block in blocks:
+            self._file.write(np.ascontiguousarray(block, "<u4").data)
+
+    def __getitem__(self, part: slice) -> Ids:
+        """Return the ids of a part, which both its ends are given of: (n,) uint32, read-only."""
+        self._file.seek(4 * part.start)
+        ids: Ids = np.frombuffer(self._file.read(4 * (part.stop - part.start)), "<u4")
+        return ids
+
+
+@contextmanager
+def open_spool() -> Iterator[Spool]:
+    """Open a place for ids that are read in parts; a few stay in memory. Raises `OutputError` where it has no room."""
+    with temporary_file(held=HELD_BYTES) as file:
+        yield Spool(file)

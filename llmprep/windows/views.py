@@ -66,16 +66,15 @@ def stream_of(input_ids: Ids, target_ids: Ids, stride: int) -> Ids:
     return np.concatenate((input_ids[:-1, :stride].reshape(-1), input_ids[-1], target_ids[-1, -1:]))
 
 
-def take_span(blocks: Iterable[Ids], start: int, count: int, *, name: str, to_the_end: bool = False) -> Ids:
-    """Return ``ids[start : start + count]`` of a stream, reading no further unless ``to_the_end``.
+def take_span(blocks: Iterable[Ids], start: int, count: int, *, name: str, to_the_end: bool = False) -> Iterator[Ids]:
+    """Yield ``ids[start : start + count]`` of a stream, in blocks, reading no further unless ``to_the_end``.
 
     ``blocks`` are the stream's ids, each (n,), in order. Raises `DataError`, which calls the stream ``name``, if it
     ends earlier.
     """
-    kept: list[Ids] = []
     seen = 0
     for block in blocks:
-        kept.append(block[max(0, start - seen) : max(0, start + count - seen)])
+        yield block[max(0, start - seen) : max(0, start + count - seen)]
         seen += len(block)
         if seen >= start + count and not to_the_end:
             break
@@ -84,4 +83,3 @@ def take_span(blocks: Iterable[Ids], start: int, count: int, *, name: str, to_th
             f"{name}: {seen} tokens; tokens {start} to {start + count - 1} were asked for, the last one is {seen - 1}; "
             f"lower --start, --context-size or --windows"
         )
-    return np.concatenate(kept)

@@ -20,6 +20,9 @@ from support.golden import GOLDEN, check_golden
 from support.reference import encode
 from support.terminal import Terminal
 
+from llmprep.cli import printer
+from llmprep.cli.printer import Printer
+
 
 @pytest.mark.parametrize(
     "line", ["tokenize", "pairs", "window --max-length 4", "embed --max-length 4 --dim 4"], ids=lambda line: line[:6]
@@ -32,6 +35,22 @@ def test_a_file_on_standard_output_is_the_file(call: Call, story: Path, line: st
     said = [line.replace("there.pt: ", "-: ") for line in filed.lines]
     assert [line for line in piped.notes if not line.startswith("llmprep: note: ")] == said
     assert quiet == Ended(0, piped.stdout, b"")
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 50])
+def test_long_results_are_printed_in_parts(
+    count: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines and lists come whole, as if printed at once, and no more of them is asked for than fits a part."""
+    monkeypatch.setattr(printer, "PART_CHARS", 30)
+    items = [{"text": f"caf\u00e9 {k}"} for k in range(count)]
+    Printer(as_json=True).object({"a": 1}, items=iter(items), more=[])
+    assert capsys.readouterr().out == json.dumps({"a": 1, "items": items, "more": []}) + "\n"
+    Printer().lines(f"line {k}" for k in range(count))
+    assert capsys.readouterr().out.splitlines() == [f"line {k}" for k in range(count)]
+    with pytest.raises(ZeroDivisionError):
+        Printer().lines(f"line {60 // (9 - k)}" for k in range(count + 10))
+    assert len(capsys.readouterr().out) > 30
 
 
 def test_tokens_through_a_pipe_are_windowed_the_same(call: Call, llmprep: Run, story: Path) -> None:

@@ -28,6 +28,7 @@ IN_USE = {
     "numpy": "cli.*",
     "tiktoken": "tokens.backends vocabulary.names",
     "gigatoken": "tokens.gigatoken",
+    "orjson": "documents.quick_json",
     "pyarrow": "documents.parquet",
     "ray": "store.ray_cluster",
     "rich": "preview.screen cli.printer cli.progress",

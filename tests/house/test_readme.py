@@ -19,7 +19,7 @@ from llmprep.preview.screen import pair_table, token_strip
 from llmprep.tokens.decoding import decode_ids, token_table
 from llmprep.tokens.encoding import encode_text
 from llmprep.vocabulary.loading import load_vocabulary
-from llmprep.windows.pairs import grow_pairs
+from llmprep.windows.pairs import Pairs
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
@@ -116,5 +116,5 @@ def test_picture_is_current() -> None:
     ids, table = encode_text(text), token_table(load_vocabulary("gpt2"))
     console = Console(record=True, width=92, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(token_strip(ids[:40].tolist(), lambda some: decode_ids(some, table), 92))
-    console.print(pair_table(grow_pairs(ids[18:23], 4), lambda some: decode_ids(some, table)))
+    console.print(pair_table(Pairs(ids[18:23], 4), lambda some: decode_ids(some, table)))
     check_golden("preview.svg", console.export_svg(title="llmprep", unique_id="llmprep"))

@@ -19,7 +19,7 @@ from llmprep.documents.source import Counts, Source
 from llmprep.errors import DataError
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.figures import MAX_SOURCES, Figures, are_gaps, sum_or_list
-from llmprep.tokens.spooling import spool
+from llmprep.tokens.spooling import open_spool, spool
 from llmprep.tokens.stream import Distinct, Head, count_tokens, stream_part, stream_text
 from llmprep.tokens.unicode17 import NEW_CODE_POINTS
 from llmprep.vocabulary.vocabulary import Vocabulary
@@ -150,6 +150,16 @@ def test_a_spooled_stream_is_the_stream(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="read-only"):
         ids[0] = 7
+
+
+@pytest.mark.parametrize("n_ids", [100, 3_000_000])
+def test_parts_of_a_spool_are_those_of_the_stream(n_ids: int) -> None:
+    """Any part comes back, as often as it is asked for, of what stays in memory and of what does not."""
+    ids = np.arange(n_ids, dtype=np.uint32)
+    with open_spool() as spooled:
+        spooled.fill(np.array_split(ids, 7))
+        for start, end in [(n_ids - 50, n_ids), (0, 9), (5, 5), (0, n_ids)]:
+            assert np.array_equal(spooled[start:end], ids[start:end])
 
 
 @pytest.mark.parametrize("jobs", JOBS)
