@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 LEAF_IDS = 1 << 20
-MAX_AHEAD = 16
+MAX_AHEAD = 4
 """Leaves that wait for threads: 4 MiB each where ids come as uint32."""
 
 

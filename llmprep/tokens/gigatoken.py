@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import queue
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from llmprep.tokens.memory import resident_bytes, return_freed_memory
 from llmprep.vocabulary.embedded import EMBEDDED, R50K_SHA256
 from llmprep.vocabulary.vocabulary import END_OF_TEXT, Vocabulary
 
-CACHE_BYTES = 64 << 20
-"""Growth of resident memory at which freed memory is given back, and then a tokenizer, with its cache of words."""
+CACHE_BYTES = 48 << 20
+"""Growth of resident memory at which a tokenizer is dropped, and with it its cache of words."""
+FREED_BYTES = 24 << 20
+"""Growth of resident memory at which what was freed is given back: of most texts, more than the cache takes."""
 LOOK_BYTES = 1 << 18
 """How much text is encoded between two readings of resident memory: one takes longer than a small text."""
 SCHEMES = {"gpt2": "gpt2", "r50k_base": "gpt2", "cl100k_base": "gpt4", "o200k_base": "o200k", "o200k_harmony": "o200k"}
@@ -28,19 +31,39 @@ def has_gigatoken() -> bool:
     return importlib.util.find_spec("gigatoken") is not None
 
 
+@dataclass(slots=True)
+class _Held:
+    """A tokenizer; resident memory when it was built, and when memory was last given back; bytes not looked at."""
+
+    tokenizer: Any
+    built: int
+    trimmed: int
+    unseen: int = 0
+
+    def is_too_large(self) -> bool:
+        """Tell whether memory has grown too far since the tokenizer was built, after giving back what was freed."""
+        if self.unseen < LOOK_BYTES:
+            return False
+        self.unseen = 0
+        if resident_bytes() - self.trimmed >= FREED_BYTES:
+            return_freed_memory()
+            self.trimmed = resident_bytes()
+        return self.trimmed - self.built >= CACHE_BYTES
+
+
 class Gigatoken:
     """A pool of gigatoken tokenizers, one for each thread that encodes at the same time.
 
     Whether the end-of-text string is special is decided when a tokenizer is built, so there are two pools. A tokenizer
-    remembers every word it has seen; when resident memory has grown by `CACHE_BYTES`, and what was freed does not make
-    half of that, it is dropped, and the next text builds another. At most ``n_threads`` encode at the same time, others
-    wait: each tokenizer has to learn its words by itself.
+    remembers every word it has seen; when resident memory has grown by `CACHE_BYTES`, without what was freed, it is
+    dropped, and the next text builds another. At most ``n_threads`` encode at the same time, others wait: each
+    tokenizer has to learn its words by itself.
     """
 
     def __init__(self, vocabulary: Vocabulary, n_threads: int = 1) -> None:
         self._vocabulary = vocabulary
         self._turn = threading.Semaphore(n_threads)
-        self._idle: dict[bool, queue.SimpleQueue[tuple[Any, int, int]]] = {
+        self._idle: dict[bool, queue.SimpleQueue[_Held]] = {
             True: queue.SimpleQueue(),
             False: queue.SimpleQueue(),
         }
@@ -54,22 +77,19 @@ class Gigatoken:
         from gigatoken import BytesSource
 
         try:
-            tokenizer, memory, unseen = self._idle[special].get_nowait()
+            held = self._idle[special].get_nowait()
         except queue.Empty:
-            tokenizer, memory, unseen = self._build(special=special), resident_bytes(), 0
+            tokenizer = self._build(special=special)
+            held = _Held(tokenizer, built := resident_bytes(), built)
         # Unlike gigatoken's `encode`, this method does not hold the interpreter's lock. A list instead of a BytesSource
         # would make it import awkward, which takes longer than encoding 50 MB of text.
-        rows, lengths = tokenizer.encode_batch_padded(BytesSource([data]), 0, parallel=False)
-        unseen += len(data)
-        if unseen >= LOOK_BYTES:
-            unseen = 0
-            if resident_bytes() - memory >= CACHE_BYTES:
-                return_freed_memory()  # of which there is more than the cache, on most texts
-                if resident_bytes() - memory >= CACHE_BYTES // 2:
-                    tokenizer = None
-                    return_freed_memory()
-        if tokenizer is not None:
-            self._idle[special].put((tokenizer, memory, unseen))
+        rows, lengths = held.tokenizer.encode_batch_padded(BytesSource([data]), 0, parallel=False)
+        held.unseen += len(data)
+        if held.is_too_large():
+            del held
+            return_freed_memory()
+        else:
+            self._idle[special].put(held)
         ids: npt.NDArray[np.uint32] = rows[0, : lengths[0]]
         return ids
 

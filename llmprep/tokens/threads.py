@@ -91,7 +91,7 @@ class Hashing:
     """
 
     def __init__(self, *, threaded: bool) -> None:
-        self._queue: queue.Queue[list[Task]] | None = queue.Queue(64) if threaded else None
+        self._queue: queue.Queue[list[Task]] | None = queue.Queue(16) if threaded else None
         self._thread: threading.Thread | None = None
         self._part: list[Task] = []
         self._size = 0

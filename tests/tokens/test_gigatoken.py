@@ -40,9 +40,9 @@ import os
 from llmprep.tokens import gigatoken
 from llmprep.vocabulary.loading import load_vocabulary
 
-gigatoken.CACHE_BYTES = 24 << 20
+gigatoken.CACHE_BYTES, gigatoken.FREED_BYTES = 24 << 20, 12 << 20
 encoder = gigatoken.Gigatoken(load_vocabulary("gpt2"))
-for _ in range(80):
+for _ in range(240):
     encoder.encode(os.urandom(200_000).hex(" ", 5).encode(), special=True)
     if encoder._idle[True].empty():
         print(gigatoken.resident_bytes() >> 20)
