@@ -46,11 +46,15 @@ class TextOptions:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How to encode; nothing here changes a byte of the output. ``jobs`` threads encode; 1 means no threads at all."""
+    """How to encode; nothing here changes a byte of the output. ``jobs`` threads encode; 1 means no threads at all.
+
+    ``memory`` is how many bytes the run may take: jobs and blocks are made fewer and smaller where that is needed.
+    """
 
     backend: BackendName = "auto"
     jobs: int = 1
     block_bytes: int = BLOCK_BYTES
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmprep.choices import Reading
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from llmprep.documents.source import Source
     from llmprep.formats.windows import WindowOptions
     from llmprep.tokens.estimate import Estimate
+    from llmprep.tokens.projection import Projection
     from llmprep.vocabulary.vocabulary import Vocabulary
 
 
@@ -46,6 +47,7 @@ def show_plan(printer: Printer, paths: list[str], reading: Reading, planned: Pla
     from llmprep.inputs import Texts, open_input
     from llmprep.store.schema import store_dtype
     from llmprep.tokens.estimate import estimate_tokens
+    from llmprep.tokens.projection import fit_effort, project_memory
     from llmprep.vocabulary.loading import load_vocabulary
 
     found = open_input(paths, reading, check=False, pipes="unread")
@@ -55,10 +57,12 @@ def show_plan(printer: Printer, paths: list[str], reading: Reading, planned: Pla
     vocabulary: Vocabulary = load_vocabulary(chosen.encoding, reading.vocab_dir, reading.announce)
     dtype = planned.dtype or store_dtype(vocabulary.n_vocab)
     check_dtype(dtype, vocabulary.n_vocab)
-    estimate = estimate_tokens(found.sources, vocabulary, chosen.options, chosen.effort)
+    effort = fit_effort(found.sources, vocabulary, chosen.effort, processes=planned.dtype is None)
+    estimate = estimate_tokens(found.sources, vocabulary, chosen.options, replace(effort, memory=None))
     if planned.max_length is not None:
         _require_windows(estimate, found.sources, planned.max_length, planned.stride, planned.val_fraction)
-    _show(printer, found.sources, estimate, planned, dtype, reading.effort.jobs)
+    projection = project_memory(found.sources, vocabulary, effort, processes=planned.dtype is None)
+    _show(printer, found.sources, estimate, planned, dtype, projection)
 
 
 def _require_windows(
@@ -81,18 +85,24 @@ def _require_windows(
 
 
 def _show(
-    printer: Printer, sources: Sequence[Source], estimate: Estimate, planned: Planned, dtype: str, jobs: int
+    printer: Printer,
+    sources: Sequence[Source],
+    estimate: Estimate,
+    planned: Planned,
+    dtype: str,
+    projection: Projection,
 ) -> None:
     from llmprep.ptfile.layout import DTYPES
 
     n_bytes = round(estimate.tokens * planned.ids_per_token * DTYPES[dtype].itemsize)
-    minutes = estimate.seconds / jobs / 60
+    minutes = estimate.seconds / projection.jobs / 60
     printer.object(
         {
             "command": "dry-run",
             "inputs": [{"name": plain.visible(source.path), "bytes": source.size} for source in sources],
             "output": planned.output,
             "estimate": {**asdict(estimate), "output_bytes": n_bytes, "minutes": round(minutes, 4)},
+            "memory": {"bytes": projection.n_bytes, "jobs": projection.jobs, "needs_most": projection.needs_most},
         }
     )
     sizes = ["?" if source.size is None else plain.size(source.size) for source in sources]
@@ -104,6 +114,7 @@ def _show(
         [
             f"would read {plain.plural(len(sources), 'input')}, {plain.size(estimate.n_bytes)}{unsized}",
             f"would give about {plain.number(estimate.tokens)} tokens ({bounds})",
+            f"would take at most {plain.size(projection.n_bytes)} of memory, with {plain.plural(projection.jobs, 'job')}",
             f"would write {output}; nothing was written",
         ]
     )

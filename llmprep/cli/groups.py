@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmprep import choices
-from llmprep.cli.options import VocabDir, filled, output_name
+from llmprep.cli.options import VocabDir, filled, output_name, size_in_bytes
 from llmprep.cli.printer import Printer
 from llmprep.cli.progress import Progress
 from llmprep.errors import UsageError
@@ -83,6 +83,15 @@ class Inputs:
             "--jobs", "-j", metavar="N", min=1, max=256, help="Threads that encode. Default: all cores it may use."
         ),
     ] = None
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            "--memory",
+            metavar="SIZE",
+            parser=size_in_bytes,
+            help="Memory that the run may take, such as 4GiB. Default: no limit.",
+        ),
+    ] = None
 
     def paths(self) -> list[str]:
         """Return the inputs named on the command line and in the list of files."""
@@ -107,7 +116,7 @@ class Inputs:
             choices.TextOptions(**chosen) if chosen else None,
             self.vocab_dir,
             self.field,
-            choices.Effort(self.backend, count_jobs(self.jobs)),
+            choices.Effort(self.backend, count_jobs(self.jobs), memory=self.memory),
             printer.note,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -24,6 +25,16 @@ def window_number(given: str | int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
         raise typer.BadParameter(f"{text} is not a whole number from {low} to {high}")
     return int(text)
+
+
+def size_in_bytes(given: str | int) -> int:
+    """Parse a size such as 500MB or 4GiB into bytes."""
+    found = re.fullmatch(r"([0-9]{1,15})(?:([kKMGT])(i?)B)?", filled(str(given)))
+    if found is None or not int(found[1]):
+        raise typer.BadParameter(f"{given} is no size, such as 500MB or 4GiB")
+    power = " kMGT".index(found[2].replace("K", "k")) if found[2] else 0
+    base = 1024 if found[3] else 1000
+    return int(found[1]) * int(base**power)
 
 
 def output_name(given: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +71,9 @@ def build_store(
     check_choices(sharding, building)
     names = path_names(paths)
     sources = find_sources(names, reading.text_field, reading.announce)
-    run = _Run(check_folder(folder, names, sources), sources, reading, sharding, building, watch or (lambda _: None))
+    folder = check_folder(folder, names, sources)
+    reading, building = _fit(sources, reading, building)
+    run = _Run(folder, sources, reading, sharding, building, watch or (lambda _: None))
     with _open_workers(run) as workers:  # they start while the rest is imported
         return _build(run, workers)
 
@@ -104,6 +106,19 @@ def _check_building(building: Building) -> None:
         raise UsageError(f"--task {number}/{count}: must be i/N with i from 1 to N, as 3/7")
     if building.restart:
         raise UsageError("--restart: not with --task, as tasks would remove each other's shards; remove the folder")
+
+
+def _fit(sources: list[Source], reading: Reading, building: Building) -> tuple[Reading, Building]:
+    """Return how to read and build within ``reading.effort.memory``, which is for all processes together."""
+    if reading.effort.memory is None:
+        return reading, building
+    if building.executor == "ray":
+        raise UsageError("--memory: is of this machine, where --executor ray builds nothing; tell Ray instead")
+    from llmprep.tokens.projection import fit_effort
+
+    vocabulary = load_vocabulary(reading.for_text().encoding, reading.vocab_dir, reading.announce)
+    effort = fit_effort(sources, vocabulary, replace(reading.effort, jobs=building.jobs), processes=True)
+    return replace(reading, effort=effort), replace(building, jobs=effort.jobs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,5 +13,6 @@ decoding.py    ids -> text
 spooling.py    a stream -> a temporary file, for what must be read twice
 estimate.py    sources -> how many tokens they will give, from a small sample
 cores.py       how many cores this process may use
+projection.py  how much memory a run will take, and the effort that a limit allows
 memory.py      how much memory it may use, and how much it does
 """
