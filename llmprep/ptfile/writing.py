@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 DOS_TIME, DOS_DATE = 0, 0x21
 FLAGS = 0x0808  # sizes come after the data (bit 3); names are UTF-8 (bit 11)
 ZIP64 = 0xFFFFFFFF
-LARGE = 1 << 20
+LARGE = 1 << 18
 """Bytes of a block from which on it is worth handing to a thread."""
 Described = Mapping[str, "TensorView | Plain"]
 

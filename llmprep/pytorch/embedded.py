@@ -73,11 +73,11 @@ def embed_batches(
     """
     tables.token.to(device)
     tables.position.to(device)
-    embed = _embed_here if device.type == "cpu" else _embed_on_device
-    return embed(_cut(batches, tables.dim), tables, getattr(torch, dtype))
+    embed = embed_on_cpu if device.type == "cpu" else embed_on_device
+    return embed(cut_batches(batches, tables.dim), tables, getattr(torch, dtype))
 
 
-def _cut(batches: Iterable[Tensor], dim: int) -> Iterator[Piece]:
+def cut_batches(batches: Iterable[Tensor], dim: int) -> Iterator[Piece]:
     """Cut batches into pieces of a block's size, in the order of their ids."""
     for batch in batches:
         max_length = batch.shape[1]
@@ -111,7 +111,7 @@ class _Place:
         return raw_bytes(self.rounded[:n])
 
 
-def _embed_here(pieces: Iterator[Piece], tables: Tables, dtype: torch.dtype) -> Iterator[memoryview]:
+def embed_on_cpu(pieces: Iterator[Piece], tables: Tables, dtype: torch.dtype) -> Iterator[memoryview]:
     """Gather and add in threads; a place is used again once its block has been written."""
     token, position = (table.weight.detach().numpy() for table in (tables.token, tables.position))
 
@@ -122,7 +122,8 @@ def _embed_here(pieces: Iterator[Piece], tables: Tables, dtype: torch.dtype) -> 
         check_ids(chosen, len(token), "ids")  # "clip" checks nothing, and spares a copy
         sums = place.sums[:numbers].reshape(-1, length, dim)
         np.take(token, chosen, axis=0, out=sums.reshape(-1, dim), mode="clip")
-        np.add(sums, position[start : start + length], out=sums)
+        with np.errstate(over="ignore", invalid="ignore"):  # torch says nothing of these either
+            np.add(sums, position[start : start + length], out=sums)
         return place.give(numbers)
 
     jobs = min(JOBS, default_jobs())
@@ -135,7 +136,7 @@ def _embed_here(pieces: Iterator[Piece], tables: Tables, dtype: torch.dtype) -> 
 # --- on another device ----------------------------------------------------------------------------
 
 
-def _embed_on_device(pieces: Iterator[Piece], tables: Tables, dtype: torch.dtype) -> Iterator[memoryview]:
+def embed_on_device(pieces: Iterator[Piece], tables: Tables, dtype: torch.dtype) -> Iterator[memoryview]:
     """Compute and copy a block while the one before it is written; on CUDA neither waits for this thread.
 
     There are two places on this side: the block that is written lies in one, the next one comes into the other.
