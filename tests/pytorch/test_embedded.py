@@ -1,6 +1,7 @@
 """Promises of embeddings in blocks: whatever the sizes, their bytes are those of the course's lines, batch by batch."""
 
 import itertools
+import time
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -91,6 +92,16 @@ def test_blocks_are_the_courses_batches(
     assert b"".join(ours) == theirs.view(torch.uint8).numpy().tobytes()
     assert max(map(len, ours)) <= max(block[0], 4 * options["dim"])
     assert sizes.shape == theirs.shape
+
+
+@pytest.mark.parametrize("compute", [embedded.embed_on_cpu, embedded.embed_on_device])
+def test_a_block_holds_until_the_next_is_asked_for(compute: Any) -> None:
+    """However long a block takes to compute and to write, those that are computed meanwhile do not change it."""
+    tables = embedded.Tables(Embedding(50, 512), Embedding(1024, 512))
+    batches = [torch.full((1, 3 if k % 9 else 1024), k) for k in range(30)]  # many are ready before a large one is
+    for batch, part in zip(batches, compute(embedded.cut_batches(batches, 512), tables, torch.float32), strict=True):
+        time.sleep(0.005)
+        assert bytes(part) == tables.embed(batch).detach().numpy().tobytes()
 
 
 @pytest.mark.parametrize("wrong", [-1, 50])
