@@ -123,7 +123,7 @@ def embed(
     sizes = _find_sizes(source, weights, batching, tables, computing)
     _check_sizes(printer, source, sizes, output)
     drawing = embedding.Drawing(tables.seed, order, batching.shuffle)
-    drawn, batches = embedding.create_tables(sizes, _load(source, sizes, batching), drawing, weights)
+    drawn, batches = embedding.create_tables(sizes, _load(source, batching), drawing, weights)
     blocks = embed_batches(batches, drawn, device=device, dtype=sizes.dtype)
     chosen = embedding.content_options(sizes, drawing, weights)
     _write(outputs, source, sizes, drawn, blocks, chosen)
@@ -171,12 +171,12 @@ def _check_sizes(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, 
     printer.note(f"{output.name}: {size}")
 
 
-def _load(source: WindowSource, sizes: EmbeddingSizes, batching: Batching) -> DataLoader[Tensor]:
-    """Load the windows in their order, as many at once as make a block: the batches are one after the other anyway."""
+def _load(source: WindowSource, batching: Batching) -> DataLoader[Tensor]:
+    """Load the windows in their order, many at once: in the file the batches are one after the other anyway."""
     from llmprep.pytorch.embedded import windows_at_once
     from llmprep.pytorch.loaders import create_row_loader
 
-    at_once = windows_at_once(sizes.max_length, sizes.dim)
+    at_once = windows_at_once(source.rows.shape[1])
     return create_row_loader(source.rows, batch_size=at_once, shuffle=batching.shuffle)
 
 

@@ -22,10 +22,10 @@ from llmprep.formats.ids import check_ids
 from llmprep.tokens.cores import default_jobs
 from llmprep.tokens.threads import map_in_order
 
-BLOCK_BYTES = 2 << 20
-"""Size of a block's float32 sums: few enough to stay in a core's cache until they are written."""
-BLOCK_IDS = 1 << 16
-"""Most ids of a block, where embeddings are so short that ids take more memory than they do."""
+BLOCK_BYTES = 1 << 20
+"""Size of a block's float32 sums: few enough for a core's cache, and what a system takes most cheaply in one write."""
+IDS_AT_ONCE = 1 << 16
+"""Ids that are loaded at once, and the most of a block: where embeddings are short, ids take more memory than they."""
 JOBS = 2
 """Threads that gather and add. More would wait: to write takes longer."""
 SERIAL = 1 << 15
@@ -54,13 +54,9 @@ class Tables:
         return embedded
 
 
-def windows_at_once(max_length: int, dim: int) -> int:
-    """Return how many windows make a block. One that is larger than a block is cut."""
-    return max(1, _ids_at_once(dim) // max_length)
-
-
-def _ids_at_once(dim: int) -> int:
-    return max(1, min(BLOCK_IDS, BLOCK_BYTES // (4 * dim)))
+def windows_at_once(max_length: int) -> int:
+    """Return how many windows to load at once, so that what each batch costs besides does not count."""
+    return max(1, IDS_AT_ONCE // max_length)
 
 
 def embed_batches(
@@ -68,8 +64,8 @@ def embed_batches(
 ) -> Iterator[memoryview]:
     """Yield the bytes of token + position (B, L, dim) in ``dtype`` for batches of ids (B, L), one after the other.
 
-    A block is a part of a large batch, so it is best to give batches of `windows_at_once`. Its memory is used again:
-    it holds until the next one is asked for.
+    A block is a part of a batch; batches of `windows_at_once` are best. Its memory is used again: it holds until the
+    next one is asked for.
     """
     tables.token.to(device)
     tables.position.to(device)
@@ -79,11 +75,16 @@ def embed_batches(
 
 def cut_batches(batches: Iterable[Tensor], dim: int) -> Iterator[Piece]:
     """Cut batches into pieces of a block's size, in the order of their ids."""
+    most = _ids_of_block(dim)
     for batch in batches:
         max_length = batch.shape[1]
-        for windows in torch.split(batch, windows_at_once(max_length, dim)):
-            for start in range(0, max_length, _ids_at_once(dim)):
-                yield windows[:, start : start + _ids_at_once(dim)], start
+        for windows in torch.split(batch, max(1, most // max_length)):
+            for start in range(0, max_length, most):
+                yield windows[:, start : start + most], start
+
+
+def _ids_of_block(dim: int) -> int:
+    return max(1, min(IDS_AT_ONCE, BLOCK_BYTES // (4 * dim)))
 
 
 def raw_bytes(tensor: Tensor) -> memoryview:
@@ -128,7 +129,7 @@ def embed_on_cpu(pieces: Iterator[Piece], tables: Tables, dtype: torch.dtype) ->
 
     jobs = min(JOBS, default_jobs())
     places = [
-        _Place(_ids_at_once(tables.dim) * tables.dim, dtype) for _ in range(2 * jobs + 1)
+        _Place(_ids_of_block(tables.dim) * tables.dim, dtype) for _ in range(2 * jobs + 1)
     ]  # as many as `map_in_order` has alive
     return map_in_order(embed, zip(pieces, itertools.cycle(places), strict=False), jobs)
 
@@ -143,7 +144,7 @@ def embed_on_device(pieces: Iterator[Piece], tables: Tables, dtype: torch.dtype)
     """
     device = tables.token.weight.device
     on_cuda = device.type == "cuda"
-    places = [torch.empty(_ids_at_once(tables.dim) * tables.dim, dtype=dtype, pin_memory=on_cuda) for _ in range(2)]
+    places = [torch.empty(_ids_of_block(tables.dim) * tables.dim, dtype=dtype, pin_memory=on_cuda) for _ in range(2)]
     last: tuple[Tensor, Any] | None = None
     for (ids, start), place in zip(pieces, itertools.cycle(places), strict=False):
         with torch.no_grad():

@@ -78,10 +78,10 @@ def test_blocks_are_the_courses_batches(
     rows = np.random.default_rng(drawing.seed).integers(0, 50, shape)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(embedded, "BLOCK_BYTES", block[0])
-        patched.setattr(embedded, "BLOCK_IDS", block[1])
+        patched.setattr(embedded, "IDS_AT_ONCE", block[1])
         patched.setattr(embedded, "SERIAL", 64)
         sizes = find_sizes(shape, 50, options=EmbeddingOptions(**options))
-        at_once = embedded.windows_at_once(shape[1], options["dim"])
+        at_once = embedded.windows_at_once(shape[1])
         loader = create_row_loader(rows, batch_size=at_once, shuffle=drawing.shuffle)
         tables, batches = create_tables(sizes, loader, drawing)
         make_special(tables.token)
@@ -97,8 +97,8 @@ def test_blocks_are_the_courses_batches(
 @pytest.mark.parametrize("compute", [embedded.embed_on_cpu, embedded.embed_on_device])
 def test_a_block_holds_until_the_next_is_asked_for(compute: Any) -> None:
     """However long a block takes to compute and to write, those that are computed meanwhile do not change it."""
-    tables = embedded.Tables(Embedding(50, 512), Embedding(1024, 512))
-    batches = [torch.full((1, 3 if k % 9 else 1024), k) for k in range(30)]  # many are ready before a large one is
+    tables = embedded.Tables(Embedding(50, 512), Embedding(512, 512))
+    batches = [torch.full((1, 3 if k % 9 else 512), k) for k in range(30)]  # many are ready before a large one is
     for batch, part in zip(batches, compute(embedded.cut_batches(batches, 512), tables, torch.float32), strict=True):
         time.sleep(0.005)
         assert bytes(part) == tables.embed(batch).detach().numpy().tobytes()
