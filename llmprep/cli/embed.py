@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from llmprep.inputs import WindowSource
     from llmprep.output.checking import Output
     from llmprep.ptfile.reading import PtFile
-    from llmprep.pytorch.embedding import EmbeddingSizes, Tables
+    from llmprep.pytorch.embedded import Tables
+    from llmprep.pytorch.embedding import EmbeddingSizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ def embed(
     from llmprep.inputs import open_windows
     from llmprep.ptfile.reading import read_pt
     from llmprep.pytorch import embedding
+    from llmprep.pytorch.embedded import embed_batches
 
     printer, paths = words.printer(target.output, tables.save_weights), texts.paths()
     reading = texts.reading(printer)
@@ -122,9 +124,9 @@ def embed(
     _check_sizes(printer, source, sizes, output)
     drawing = embedding.Drawing(tables.seed, order, batching.shuffle)
     drawn, batches = embedding.create_tables(sizes, _load(source, batching), drawing, weights)
-    embedded = embedding.embed_batches(batches, drawn, device=device, dtype=sizes.dtype)
+    blocks = embed_batches(batches, drawn, device=device, dtype=sizes.dtype)
     chosen = embedding.content_options(sizes, drawing, weights)
-    _write(outputs, source, sizes, drawn, map(embedding.raw_bytes, embedded), chosen)
+    _write(outputs, source, sizes, drawn, blocks, chosen)
     _show(printer, source, sizes, drawn, output.name)
 
 
@@ -170,11 +172,12 @@ def _check_sizes(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, 
 
 
 def _load(source: WindowSource, batching: Batching) -> DataLoader[Tensor]:
+    """Load the windows in their order, many at once: in the file the batches are one after the other anyway."""
+    from llmprep.pytorch.embedded import windows_at_once
     from llmprep.pytorch.loaders import create_row_loader
 
-    return create_row_loader(
-        source.rows, batch_size=batching.batch_size, shuffle=batching.shuffle, drop_last=batching.drop_last
-    )
+    at_once = windows_at_once(source.rows.shape[1])
+    return create_row_loader(source.rows, batch_size=at_once, shuffle=batching.shuffle)
 
 
 def _write(
@@ -182,7 +185,7 @@ def _write(
     source: WindowSource,
     sizes: EmbeddingSizes,
     tables: Tables,
-    batches: Iterator[memoryview],
+    blocks: Iterator[memoryview],
     chosen: dict[str, object],
 ) -> None:
     """Write the embeddings, and the tables where they were asked for."""
@@ -194,7 +197,7 @@ def _write(
 
     meta = make_meta("embeddings", source.origin, source.figures, **chosen)
     with open_outputs(*outputs) as (sink, *weights_sinks):
-        write_embeddings(sink, batches, sizes.shape, dtype=sizes.dtype, meta=meta)
+        write_embeddings(sink, blocks, sizes.shape, dtype=sizes.dtype, meta=meta)
         for weights_sink in weights_sinks:
             write_weights(weights_sink, weight_arrays(tables))
 

@@ -12,12 +12,12 @@ from llmprep.ptfile.writing import write_pt
 
 def write_embeddings(
     sink: Sink,
-    batches: Iterable[memoryview],
+    blocks: Iterable[memoryview],
     shape: tuple[int, int, int],
     *,
     dtype: str,
     meta: Mapping[str, Any],
 ) -> int:
-    """Write an embeddings file from the raw bytes of its batches, in C order; return its size in bytes."""
+    """Write an embeddings file from the raw bytes, in blocks, in C order; return its size in bytes."""
     view = TensorView(0, dtype, shape, c_strides(shape))
-    return write_pt(sink, [batches], lambda _: {"input_embeddings": view, "meta": dict(meta)})
+    return write_pt(sink, [blocks], lambda _: {"input_embeddings": view, "meta": dict(meta)})

@@ -13,16 +13,23 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from llmprep.output.checking import ZIP_MAGIC
 from llmprep.output.writing import Sink
 from llmprep.ptfile.layout import ALIGNMENT, ARCHIVE, DTYPES, Plain, TensorView
 
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
 # 1980-01-01 00:00, the earliest time that a zip can hold: a file must not depend on the clock.
 DOS_TIME, DOS_DATE = 0, 0x21
 FLAGS = 0x0808  # sizes come after the data (bit 3); names are UTF-8 (bit 11)
 ZIP64 = 0xFFFFFFFF
+LARGE = 1 << 18
+"""Bytes of a block from which on it is worth handing to a thread."""
 Described = Mapping[str, "TensorView | Plain"]
 
 
@@ -96,13 +103,30 @@ class _ZipWriter:
             len(extra),
         )
         self._write(header + path + extra)
-        start, crc = self._position, 0
-        for block in blocks:
-            crc = zlib.crc32(block, crc)
-            self._write(block)
+        start = self._position
+        crc = self._write_blocks(blocks)
         size = self._position - start
         self._write(struct.pack("<IIQQ", 0x08074B50, crc, size, size))
         self.records.append(_Record(path, offset, size, crc))
+
+    def _write_blocks(self, blocks: Iterable[memoryview | bytes]) -> int:
+        """Write blocks and return the CRC of their bytes; that of a large one is worked out while it is written.
+
+        It is the CRC that a thread works out, and this thread that writes: a signal ends a write that waits for a
+        pipe's reader only here. No block is asked for before the one before it is done with.
+        """
+        crc, thread = 0, None
+        with ExitStack() as stack:
+            for block in blocks:
+                if memoryview(block).nbytes < LARGE:
+                    crc = zlib.crc32(block, crc)
+                    self._write(block)
+                    continue
+                thread = thread or stack.enter_context(_one_thread())
+                checked = thread.submit(zlib.crc32, block, crc)
+                self._write(block)
+                crc = checked.result()
+        return crc
 
     def finish(self) -> int:
         """Write the directory; return the size of the whole file."""
@@ -116,6 +140,12 @@ class _ZipWriter:
             self._write(struct.pack("<IIQI", 0x07064B50, 0, end64, 1))
         self._write(struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, count, count, size, ZIP64 if large else start, 0))
         return self._position
+
+
+def _one_thread() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor  # a small file need not wait for it
+
+    return ThreadPoolExecutor(1)
 
 
 def _directory_entry(record: _Record) -> bytes:

@@ -1,4 +1,4 @@
-"""Batches of ids -> token + positional embeddings.
+"""Sizes, tables and the batches of ids that are embedded through them.
 
 The tables, and the order in which they and the loader draw random numbers, are those of the data-loading chapter of
 rasbt/LLMs-from-scratch, which has two orders: ``dataloader`` is that of its dataloader.ipynb, ``ch02`` that of its
@@ -26,26 +26,13 @@ from llmprep.errors import DataError, UsageError
 from llmprep.formats.weights import WEIGHT_KEYS, read_weights, weight_keys
 from llmprep.ptfile.layout import DTYPES
 from llmprep.ptfile.reading import PtFile
+from llmprep.pytorch.embedded import Tables
 
 DIM = 256
 CONTEXT_LENGTH = 1024
 ORDER: DrawOrder = "dataloader"
 CH02_EXAMPLE = (6, 3)
 """The small layer that ch02.ipynb makes between its seed and its tables; it draws from the same generator."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """Token table (n_vocab, dim) and positional table (context_length, dim), float32."""
-
-    token: Embedding
-    position: Embedding
-
-    def embed(self, batch: Tensor) -> Tensor:
-        """Return token + position for ids (B, L): (B, L, dim)."""
-        positions = torch.arange(batch.shape[1], device=batch.device)
-        embedded: Tensor = self.token(batch) + self.position(positions)
-        return embedded
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +66,6 @@ class EmbeddingSizes:
     def shape(self) -> tuple[int, int, int]:
         """Shape of the result, (N, L, D)."""
         return self.n_windows, self.max_length, self.dim
-
-    @property
-    def n_batches(self) -> int:
-        """Batches to take from the loader."""
-        return -(-self.n_windows // self.batch_size)
 
     @property
     def n_bytes(self) -> int:
@@ -165,7 +147,7 @@ def choose_order(order: DrawOrder | None, *, shuffle: bool, weights: str | None)
 def create_tables(
     sizes: EmbeddingSizes, loader: Iterable[Tensor], drawing: Drawing, weights: PtFile | None = None
 ) -> tuple[Tables, Iterator[Tensor]]:
-    """Seed torch's global generator and draw from it; return the tables and the batches of ids (B, L) to be embedded.
+    """Seed torch's global generator and draw from it; return the tables, and batches of the ids (N, L) to be embedded.
 
     ``dataloader`` draws the token table, the positional table, then what the loader needs. ``ch02`` draws a layer of
     (6, 3), the token table, what the loader needs up to its first batch, then the positional table.
@@ -179,7 +161,7 @@ def create_tables(
     tables = Tables(token, Embedding(sizes.context_length, sizes.dim))
     if weights is not None:
         _load_tables(tables, weights)
-    return tables, itertools.islice(batches, sizes.n_batches)
+    return tables, _first(batches, sizes.n_windows)
 
 
 def _begin(loader: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -187,6 +169,15 @@ def _begin(loader: Iterable[Tensor]) -> Iterator[Tensor]:
     batches = iter(loader)
     first = next(batches)
     return itertools.chain([first], batches)
+
+
+def _first(batches: Iterable[Tensor], n_windows: int) -> Iterator[Tensor]:
+    """Yield batches until they are ``n_windows`` windows, of which the last batch may have too many."""
+    for batch in batches:
+        yield batch[:n_windows]
+        n_windows -= len(batch)
+        if n_windows <= 0:
+            return
 
 
 def _load_tables(tables: Tables, file: PtFile) -> None:
@@ -202,22 +193,6 @@ def check_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"--device {name}: not available here ({str(error).splitlines()[0]})") from error
     return device
-
-
-def embed_batches(
-    batches: Iterable[Tensor], tables: Tables, *, device: torch.device, dtype: FloatDtype = "float32"
-) -> Iterator[Tensor]:
-    """Yield (B, L, dim) on the CPU in ``dtype`` for each batch of ids (B, L)."""
-    tables.token.to(device)
-    tables.position.to(device)
-    with torch.no_grad():
-        for batch in batches:
-            yield tables.embed(batch.to(device)).to("cpu", getattr(torch, dtype)).contiguous()
-
-
-def raw_bytes(tensor: Tensor) -> memoryview:
-    """Return a contiguous CPU tensor's bytes, bfloat16 included."""
-    return tensor.detach().contiguous().view(torch.uint8).numpy().data.cast("B")
 
 
 def weight_arrays(tables: Tables) -> dict[str, npt.NDArray[np.float32]]:

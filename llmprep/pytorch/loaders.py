@@ -126,9 +126,12 @@ class RowDataset(Dataset[Tensor]):
         return as_int64(self._rows[indices])
 
 
-def create_row_loader(rows: Array, *, batch_size: int, shuffle: bool, drop_last: bool) -> DataLoader[Tensor]:
-    """Return a DataLoader of (B, L) int64 batches of rows, in the order that `create_dataloader` would take."""
-    return DataLoader(RowDataset(rows), batch_size=batch_size, shuffle=shuffle, drop_last=drop_last, collate_fn=_as_is)
+def create_row_loader(rows: Array, *, batch_size: int, shuffle: bool) -> DataLoader[Tensor]:
+    """Return a DataLoader of all rows, in batches (B, L) int64, in the order that `create_dataloader` would take.
+
+    Order, and what is drawn for it, are the same for any ``batch_size``.
+    """
+    return DataLoader(RowDataset(rows), batch_size=batch_size, shuffle=shuffle, collate_fn=_as_is)
 
 
 def _as_is(batch: Any) -> Any:

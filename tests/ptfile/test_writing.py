@@ -4,6 +4,7 @@ import io
 import itertools
 import struct
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from support.ptfiles import pt_bytes
 
 from llmprep.ptfile.layout import ALIGNMENT, DTYPES, Plain, TensorView, c_strides
 from llmprep.ptfile.reading import read_pt
-from llmprep.ptfile.writing import write_pt
+from llmprep.ptfile.writing import LARGE, write_pt
 
 
 def bits(tensor: torch.Tensor) -> bytes:
@@ -81,6 +82,20 @@ def test_bytes_do_not_depend_on_blocks_or_identity() -> None:
     assert written.getvalue() == pt_bytes([[memoryview(raw).cast("Q")]], values)
     part: list[Plain] = ["story", 5]
     assert pt_bytes([], {"x": [part, part]}) == pt_bytes([], {"x": [part, ["".join(("st", "ory")), 5]]})
+
+
+def test_large_blocks_may_use_memory_again() -> None:
+    """Blocks of all sizes, each in the memory of the one before, are written and checked before the next is made."""
+    memory, sizes = np.empty(LARGE + 3, np.uint8), [3, LARGE, LARGE + 3, LARGE - 1, 0, LARGE + 1, 7]
+
+    def blocks() -> Iterator[memoryview]:
+        for number, size in enumerate(sizes):
+            memory[:] = number
+            yield memory[:size].data
+
+    archive = zipfile.ZipFile(io.BytesIO(pt_bytes([blocks()], {})))
+    assert archive.testzip() is None
+    assert archive.read("archive/data/0") == b"".join(bytes([number]) * size for number, size in enumerate(sizes))
 
 
 @pytest.mark.slow
