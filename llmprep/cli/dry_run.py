@@ -114,7 +114,7 @@ def _show(
         [
             f"would read {plain.plural(len(sources), 'input')}, {plain.size(estimate.n_bytes)}{unsized}",
             f"would give about {plain.number(estimate.tokens)} tokens ({bounds})",
-            f"would take at most {plain.size(projection.n_bytes)} of memory, with {plain.plural(projection.jobs, 'job')}",
+            f"would take up to {plain.size(projection.n_bytes)} of memory, with {plain.plural(projection.jobs, 'job')}",
             f"would write {output}; nothing was written",
         ]
     )

@@ -12,8 +12,8 @@ from llmprep.documents.source import BOM, Record, Source
 from llmprep.documents.texts import open_text
 from llmprep.errors import DataError, list_names
 
-MAX_LINE_BYTES = 256 << 20
-"""The longest line: a record is parsed as a whole, which takes up to 12 bytes of memory a byte."""
+MAX_LINE_BYTES = 8 << 20
+"""The longest line: a record is parsed as a whole, which takes up to 10 bytes of memory for each byte of a text."""
 Pairs = list[tuple[str, Any]]
 
 
@@ -28,10 +28,16 @@ def read_json_lines(stream: ByteStream) -> Iterator[Record]:
         stream.counts.bom |= begin == 0 and whole.startswith(BOM)
         line = whole.removeprefix(BOM) if begin == 0 else whole
         where = number if source.span is None else begin
-        if line.strip():
-            yield *(find_text(line, source.text_field) or _parse_text(source, line, where)), where
-        else:
-            yield None, 0, where
+        yield _record(source, line, where) if line.strip() else (None, 0, where)
+        del whole, line  # a long one leaves memory before the next is put together
+
+
+def _record(source: Source, line: bytes, where: int) -> Record:
+    found = find_text(line, source.text_field)
+    if found is not None:
+        return *found, where
+    text = _text_of(source, _parse(source, line, where), where)
+    return _encode(source, text, where), len(text), where
 
 
 def place_of_line(source: Source, where: int) -> str:
@@ -52,22 +58,29 @@ def _lines(source: Source, read: Read, begin: int) -> Iterator[tuple[int, int, b
     while data := read(1 << 18):
         *lines, rest = data.split(b"\n")
         for line in lines:
-            whole = b"".join((*parts, line))
+            _check_length(source, n_held + len(line), number if source.span is None else begin)
+            parts.append(line)
+            whole = b"".join(parts)
+            parts, n_held = [], 0
+            size = len(whole)
             yield begin, number, whole
-            parts, n_held, number, begin = [], 0, number + 1, begin + len(whole) + 1
+            del whole
+            number, begin = number + 1, begin + size + 1
         parts.append(rest)
         n_held += len(rest)
-        if n_held > MAX_LINE_BYTES:
-            where = number if source.span is None else begin
-            raise _error(source, where, f"longer than {MAX_LINE_BYTES} bytes; is it JSON Lines?")
+        _check_length(source, n_held, number if source.span is None else begin)
     if any(parts):
         yield begin, number, b"".join(parts)
 
 
-def _parse_text(source: Source, line: bytes, where: int) -> tuple[bytes, int]:
-    """Return the text of a line as UTF-8, and its number of characters. Raises `DataError` if it has none."""
-    text = _text_of(source, _parse(source, line, where), where)
-    return _encode(source, text, where), len(text)
+def _check_length(source: Source, n_bytes: int, where: int) -> None:
+    if n_bytes > MAX_LINE_BYTES:
+        raise _error(
+            source,
+            where,
+            f"longer than {MAX_LINE_BYTES} bytes, the most that is parsed at once; split the record, or give its text "
+            f"as a plain file, if it is JSON Lines",
+        )
 
 
 def _parse(source: Source, line: bytes, where: int) -> dict[str, Any]:

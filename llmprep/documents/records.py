@@ -87,7 +87,7 @@ def _alone(counts: Counts, data: bytes, where: int, block_bytes: int) -> Iterato
     """Yield one document in blocks of its own."""
     counts.n_documents += 1
     place = _place(counts, where)
-    parts = iter([data[k : k + block_bytes] for k in range(0, len(data), block_bytes)])
+    parts = (data[k : k + block_bytes] for k in range(0, len(data), block_bytes))
     offset = 0
     for part in cut_blocks(counts.source.path, lambda _: next(parts, b""), block_bytes):
         yield Block(counts, part, part, offset, first=offset == 0, place=place)

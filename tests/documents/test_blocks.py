@@ -31,6 +31,11 @@ NEXT = " \t\r\n\u3001\u3002\uff0c"
 """Characters before which text may be cut."""
 SECOND = set(string.punctuation) - set("'|_")
 """Signs before which text without such a place may be cut, after an ASCII letter or digit."""
+MIXED = {
+    *itertools.product(string.ascii_letters, string.digits),
+    *itertools.product(string.digits, string.ascii_letters),
+}
+"""Letters and digits between which it may be cut too."""
 
 
 def cut(data: bytes, block_bytes: int, begin: int = 0) -> list[bytes]:
@@ -46,12 +51,12 @@ def test_the_letters_are_these() -> None:
 
 
 def test_the_second_cuts_are_these() -> None:
-    """They are between ASCII letters or digits and ASCII punctuation, but for three signs; no special token has one."""
+    """They are between ASCII letters, digits and punctuation, but for three signs; no special token has one."""
     every = map("".join, itertools.product(map(chr, range(128)), repeat=2))
     special = {token for name in tiktoken.list_encoding_names() for token in define(name).special_tokens}
 
     found = {pair for pair in every if last_safe_cut(pair.encode(), SECOND_CUT)}
-    assert found == set(map("".join, itertools.product(ASCII_WORDS, SECOND)))
+    assert found == set(map("".join, [*itertools.product(ASCII_WORDS, SECOND), *MIXED]))
     assert not last_safe_cut("\u00e9,\u4e2d,".encode(), SECOND_CUT)
     assert not any(last_safe_cut(token.encode(), SECOND_CUT) or last_safe_cut(token.encode()) for token in special)
 
@@ -64,7 +69,7 @@ def test_the_second_cuts_are_these() -> None:
 def test_a_cut_changes_no_id(before: str, after: str, step: int) -> None:
     """The two sides of a cut encoded apart give the ids of the whole, whatever stands around."""
     letters, words = map(chr, LETTERS[::step]), ASCII_WORDS[:: min(step, 7)]
-    pairs = [*itertools.product(letters, NEXT), *itertools.product(words, SECOND)]
+    pairs = [*itertools.product(letters, NEXT), *itertools.product(words, SECOND), *sorted(MIXED)[:: min(step, 7)]]
     for name in ("r50k_base", "p50k_base", "cl100k_base", "o200k_base"):
         encode = partial(tiktoken_encoding(name).encode, disallowed_special=())
         for letter, sign in pairs:
