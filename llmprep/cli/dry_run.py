@@ -102,7 +102,11 @@ def _show(
             "inputs": [{"name": plain.visible(source.path), "bytes": source.size} for source in sources],
             "output": planned.output,
             "estimate": {**asdict(estimate), "output_bytes": n_bytes, "minutes": round(minutes, 4)},
-            "memory": {"bytes": projection.n_bytes, "jobs": projection.jobs, "needs_most": projection.needs_most},
+            "memory": {
+                "bytes": projection.n_bytes,
+                "jobs": projection.jobs,
+                "needs_most": plain.visible(projection.needs_most),
+            },
         }
     )
     sizes = ["?" if source.size is None else plain.size(source.size) for source in sources]

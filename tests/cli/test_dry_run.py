@@ -3,6 +3,7 @@
 import gzip
 import os
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def test_a_dry_run_writes_nothing(command: str, call: Call, story: Path, tmp_pat
     os.mkfifo(tmp_path / "pipe")
     before = tree(tmp_path)
     for output in ("new.pt", "old.pt"):
-        ended = call(command, story, "small.txt", "pipe", "-", "-o", output, "--dry-run")
+        ended = call(command, story, "small.txt", "pipe", "-", "-o", output, "--dry-run", "--jobs", 3)
         assert (ended.code, ended.stderr) == (0, b"")
         assert ended.lines[:6] == [
             f"    24.3 kB {story}",
@@ -32,8 +33,8 @@ def test_a_dry_run_writes_nothing(command: str, call: Call, story: Path, tmp_pat
             "would read 4 inputs, 24.3 kB, and 2 inputs of unknown size",
             "would give about 6,262 tokens (95 % between 6,262 and 6,262)",
         ]
-        assert ended.lines[6].startswith(f"would write {output}, about ")
-        assert ended.lines[6].endswith("; nothing was written")
+        assert re.fullmatch("would take up to .* MB of memory, with 3 jobs", ended.lines[6])
+        assert re.fullmatch(f"would write {output}, about .*; nothing was written", ended.lines[7])
         assert tree(tmp_path) == before
 
 
@@ -57,14 +58,15 @@ def test_a_dry_run_as_json(call: Call, tmp_path: Path) -> None:
     """One object holds the inputs, the output and the estimate; names that would act on a terminal are inert."""
     name = "a\x1b[31m\n.txt"
     (tmp_path / name).write_text("one two")
-    value = call("tokenize", name, "-o", "x.pt", "--dry-run", "--json").value
+    value = call("tokenize", name, "-o", "x.pt", "--dry-run", "--json", "-j", 1).value
     lines = call("tokenize", name, "-o", "\x1b[0m.pt", "--dry-run").lines
-    estimate, inert = value.pop("estimate"), r"a\x1b[31m\n.txt"
+    estimate, memory, inert = value.pop("estimate"), value.pop("memory"), r"a\x1b[31m\n.txt"
     known = {"n_bytes": 7, "n_unsized": 0, "tokens": 2, "low": 2, "high": 2, "output_bytes": 16}
     assert estimate == known | {key: estimate[key] for key in ("seconds", "minutes")}
     assert value == {"command": "dry-run", "inputs": [{"name": inert, "bytes": 7}], "output": "x.pt"}
+    assert memory == {"bytes": memory["bytes"], "jobs": 1, "needs_most": inert}
     assert lines[0] == f"    7 bytes {inert}"
-    assert lines[3].startswith(r"would write \x1b[0m.pt, ")
+    assert lines[4].startswith(r"would write \x1b[0m.pt, ")
 
 
 @pytest.mark.parametrize(
