@@ -45,12 +45,15 @@ def write_pt(
     sink: Sink,
     storages: Sequence[Iterable[memoryview | bytes]],
     describe: Callable[[Sequence[int]], Described],
+    *,
+    jobs: int = 1,
 ) -> int:
     """Write one .pt file and return its size in bytes.
 
     ``storages`` are the raw little-endian bytes of each storage, in blocks of any size. When all have
     been written, ``describe`` is called with their sizes in bytes and returns the dict that
-    ``torch.load`` will give: `TensorView` for tensors, plain values for the rest.
+    ``torch.load`` will give: `TensorView` for tensors, plain values for the rest. No block is asked for
+    before the one before it is done with. With more than one job, large blocks are checked by a thread.
 
     >>> import io, numpy as np
     >>> ids = np.arange(6)
@@ -58,7 +61,7 @@ def write_pt(
     >>> write_pt(io.BytesIO(), [[ids.data]], lambda sizes: {"ids": view}) % 2
     0
     """
-    archive = _ZipWriter(sink)
+    archive = _ZipWriter(sink, jobs)
     for number, blocks in enumerate(storages):
         archive.add(f"data/{number}", blocks)
     sizes = [record.size for record in archive.records]
@@ -71,8 +74,9 @@ def write_pt(
 class _ZipWriter:
     """A zip of stored records, written forwards only."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, jobs: int) -> None:
         self._sink = sink
+        self._threaded = jobs > 1
         self._position = 0
         self.records: list[_Record] = []
 
@@ -110,15 +114,14 @@ class _ZipWriter:
         self.records.append(_Record(path, offset, size, crc))
 
     def _write_blocks(self, blocks: Iterable[memoryview | bytes]) -> int:
-        """Write blocks and return the CRC of their bytes; that of a large one is worked out while it is written.
+        """Write blocks and return the CRC of their bytes; a thread may work out that of a large one meanwhile.
 
-        It is the CRC that a thread works out, and this thread that writes: a signal ends a write that waits for a
-        pipe's reader only here. No block is asked for before the one before it is done with.
+        It is this thread that writes, as a signal ends a write that waits for a pipe's reader only here.
         """
         crc, thread = 0, None
         with ExitStack() as stack:
             for block in blocks:
-                if memoryview(block).nbytes < LARGE:
+                if not self._threaded or memoryview(block).nbytes < LARGE:
                     crc = zlib.crc32(block, crc)
                     self._write(block)
                     continue

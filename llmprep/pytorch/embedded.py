@@ -128,9 +128,8 @@ def embed_on_cpu(pieces: Iterator[Piece], tables: Tables, dtype: torch.dtype) ->
         return place.give(numbers)
 
     jobs = min(JOBS, default_jobs())
-    places = [
-        _Place(_ids_of_block(tables.dim) * tables.dim, dtype) for _ in range(2 * jobs + 1)
-    ]  # as many as `map_in_order` has alive
+    most = _ids_of_block(tables.dim) * tables.dim
+    places = [_Place(most, dtype) for _ in range(2 * jobs + 1)]  # as many as `map_in_order` has under way
     return map_in_order(embed, zip(pieces, itertools.cycle(places), strict=False), jobs)
 
 
@@ -144,7 +143,8 @@ def embed_on_device(pieces: Iterator[Piece], tables: Tables, dtype: torch.dtype)
     """
     device = tables.token.weight.device
     on_cuda = device.type == "cuda"
-    places = [torch.empty(_ids_of_block(tables.dim) * tables.dim, dtype=dtype, pin_memory=on_cuda) for _ in range(2)]
+    most = _ids_of_block(tables.dim) * tables.dim
+    places = [torch.empty(most, dtype=dtype, pin_memory=on_cuda) for _ in range(2)]
     last: tuple[Tensor, Any] | None = None
     for (ids, start), place in zip(pieces, itertools.cycle(places), strict=False):
         with torch.no_grad():

@@ -84,7 +84,8 @@ def test_bytes_do_not_depend_on_blocks_or_identity() -> None:
     assert pt_bytes([], {"x": [part, part]}) == pt_bytes([], {"x": [part, ["".join(("st", "ory")), 5]]})
 
 
-def test_large_blocks_may_use_memory_again() -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_large_blocks_may_use_memory_again(jobs: int) -> None:
     """Blocks of all sizes, each in the memory of the one before, are written and checked before the next is made."""
     memory, sizes = np.empty(LARGE + 3, np.uint8), [3, LARGE, LARGE + 3, LARGE - 1, 0, LARGE + 1, 7]
 
@@ -93,7 +94,9 @@ def test_large_blocks_may_use_memory_again() -> None:
             memory[:] = number
             yield memory[:size].data
 
-    archive = zipfile.ZipFile(io.BytesIO(pt_bytes([blocks()], {})))
+    written = io.BytesIO()
+    write_pt(written, [blocks()], lambda _: {}, jobs=jobs)
+    archive = zipfile.ZipFile(written)
     assert archive.testzip() is None
     assert archive.read("archive/data/0") == b"".join(bytes([number]) * size for number, size in enumerate(sizes))
 
