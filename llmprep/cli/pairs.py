@@ -93,8 +93,9 @@ def _show(printer: Printer, values: Mapping[str, object], grown: Pairs, decode: 
         )
         printer.object(values, pairs=shown)
     elif printer.words and printer.on_terminal:
-        from llmprep.preview.screen import pair_table
+        from llmprep.preview.screen import table_parts
 
-        printer.render(pair_table(grown, decode))
+        for part in table_parts(grown, decode, printer.draw):
+            printer.text(part)
     elif printer.words:
         printer.lines(plain.pair_lines(grown, decode))

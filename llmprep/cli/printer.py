@@ -55,13 +55,18 @@ class Printer:
 
     def render(self, item: RenderableType) -> None:
         """Print a rich renderable on a terminal."""
-        if self.words:
-            from rich.console import Console
+        self.text(self.draw(item))
 
-            console = Console(file=self.stream, markup=False, emoji=False, highlight=False)
-            with console.capture() as captured:
-                console.print(item)
-            _write(self.stream, captured.get())
+    def draw(self, item: RenderableType) -> str:
+        """Return a rich renderable as this terminal shows it, or nothing where no words are wanted."""
+        if not self.words:
+            return ""
+        from rich.console import Console
+
+        console = Console(file=self.stream, markup=False, emoji=False, highlight=False)
+        with console.capture() as captured:
+            console.print(item)
+        return captured.get()
 
     def object(self, values: Mapping[str, Any], **lists: Iterable[Any]) -> None:
         """Print the one JSON object, if that was asked for; in ASCII, so that nothing in it acts on a terminal.

@@ -5,7 +5,8 @@ Text from files enters rich only as a `Text`, after `visible`: in a plain string
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from llmprep.preview.plain import Decode, visible
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from llmprep.windows.pairs import Pairs
+
 _COLOURS = ("black on bright_cyan", "black on bright_yellow", "black on bright_green", "black on bright_magenta")
 _CELL_GAP = 1
+PART_ROWS = 1000
+"""How many rows of a long table are drawn at once."""
 
 
 def token_strip(ids: Sequence[int], decode: Decode, width: int) -> Text:
@@ -54,11 +59,57 @@ def pair_table(pairs: Iterable[tuple[list[int], int]], decode: Decode | None, ti
         table.add_column("", style="dim")
         table.add_column("target", style="bold yellow", overflow="fold")
     for context, target in pairs:
-        row: list[RenderableType] = [Text(" ".join(map(str, context))), Text(str(target))]
-        if decode is not None:
-            row += [Text(_spaced(decode(context))), Text("---->"), Text(_spaced(decode([target])))]
-        table.add_row(*row)
+        table.add_row(*map(Text, _cells(context, target, decode)))
     return table
+
+
+def table_parts(
+    pairs: Sequence[tuple[list[int], int]] | Pairs,
+    decode: Decode | None,
+    draw: Callable[[RenderableType], str],
+    rows: int = PART_ROWS,
+) -> Iterator[str]:
+    """Yield what ``draw`` makes of `pair_table`, some rows at a time: rich would hold all rows, for their widths.
+
+    With each part the widest rows of all are drawn, and left out: they give its columns the widths of the whole table.
+    """
+
+    def lines(some: list[tuple[list[int], int]]) -> list[str]:
+        return [f"{line}\n" for line in draw(pair_table(some, decode)).split("\n")[:-1]]
+
+    if len(pairs) <= rows:
+        yield draw(pair_table(pairs, decode))
+        return
+    widest = _widest(pairs, decode)
+    drawn = lines(widest)
+    n_widest = len(lines(widest * 2)) - len(drawn)
+    top = len(drawn) - n_widest - 1  # one line is below the rows
+    yield "".join(drawn[:top])
+    left = iter(pairs)
+    while part := list(islice(left, rows)):
+        yield "".join(lines(part + widest)[top : -1 - n_widest])
+    yield drawn[-1]
+
+
+def _widest(pairs: Iterable[tuple[list[int], int]], decode: Decode | None) -> list[tuple[list[int], int]]:
+    """Return, for each column, the pair with its widest cell."""
+    from rich.cells import cell_len
+
+    found: dict[int, tuple[int, tuple[list[int], int]]] = {}
+    for pair in pairs:
+        for column, cell in enumerate(_cells(*pair, decode)):
+            width = cell_len(cell)
+            if column not in found or width > found[column][0]:
+                found[column] = width, pair
+    return [pair for _, pair in found.values()]
+
+
+def _cells(context: Sequence[int], target: int, decode: Decode | None) -> list[str]:
+    """Return the cells of a pair's row."""
+    cells = [" ".join(map(str, context)), str(target)]
+    if decode is not None:
+        cells += [_spaced(decode(context)), "---->", _spaced(decode([target]))]
+    return cells
 
 
 def _spaced(text: str) -> str:

@@ -21,7 +21,7 @@ from support.strategies import adversarial_text
 
 from llmprep.preview.explain import coverage_lines, explain_lines
 from llmprep.preview.plain import number, pair_lines, plural, size, visible
-from llmprep.preview.screen import pair_table, shape_story, token_strip
+from llmprep.preview.screen import pair_table, shape_story, table_parts, token_strip
 from llmprep.windows.coverage import cover
 
 HOSTILE = (
@@ -132,6 +132,18 @@ def test_a_pair_table_is_inert_and_loses_no_text(text: str) -> None:
 
     assert space * left + visible(decode(ids)).strip(" ") + space * right in bare
     assert " ".join(map(str, ids)) in bare
+
+
+@settings(max_examples=30)
+@given(text=adversarial_text, width=st.integers(12, 90), rows=st.integers(1, 4), with_text=st.booleans())
+def test_a_long_table_is_drawn_in_parts(text: str, width: int, rows: int, with_text: bool) -> None:
+    """Any text's table in parts is to the last colour the table drawn at once, also a narrow one."""
+    ids = encode(text)[:12]
+    pairs, used = [*pair_rows(ids, len(ids) - 1), ([13], 464)], decode if with_text else None
+    whole = draw(pair_table(pairs, used), width=width)
+    parts = list(table_parts(pairs, used, lambda item: draw(item, width=width), rows))
+    assert "".join(parts) == whole
+    assert len(parts) == 1 if len(pairs) <= rows else 2 + -(-len(pairs) // rows)
 
 
 SHAPES = {"4_4": (4, 4), "4_1": (4, 1), "256_128": (256, 128), "4_9": (4, 9)}
