@@ -6,7 +6,6 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 from llmprep.choices import TEXT_FIELD, Announce
@@ -65,10 +64,10 @@ def _check(path: str, name: str, field_name: str | None) -> tuple[Source, Identi
         require_stdin()
         return Source(path, name, format="jsonl" if field_name else "text", text_field=text_field), None
     try:
-        status = Path(path).stat()
+        status = os.stat(path)  # noqa: PTH116 - there may be many
     except (OSError, ValueError) as error:
         raise input_error(path, error) from error
-    if not os.access(path, os.R_OK):
+    if status.st_size >= POINTER_BYTES and not os.access(path, os.R_OK):  # smaller ones are opened
         raise InputError(f"{path}: permission denied")
     size = _size_of(path, status)
     source = Source(path, printable_name(name), size, _format_of(path, field_name), text_field)
@@ -91,8 +90,11 @@ def _size_of(path: str, status: os.stat_result) -> int | None:
 
 def _read_head(path: str) -> bytes:
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - there may be many
-            return file.read(POINTER_BYTES) or b""
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            return os.read(number, POINTER_BYTES)
+        finally:
+            os.close(number)
     except OSError as error:
         raise input_error(path, error) from error
 

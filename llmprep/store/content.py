@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import closing
-from pathlib import Path
 
 from llmprep.documents.blocks import find_safe_cut
 from llmprep.documents.opening import ByteStream
@@ -20,28 +20,37 @@ READ_BYTES = 1 << 20
 def size_and_time(source: Source) -> tuple[int, int]:
     """Return size and modification time in ns. Raises `InputError`."""
     try:
-        status = Path(source.path).stat()
+        status = os.stat(source.path)  # noqa: PTH116 - there may be many
     except OSError as error:
         raise InputError(f"{source.path}: {error.strerror}") from error
     return status.st_size, status.st_mtime_ns
 
 
 def stamp_of(source: Source) -> Stamp:
-    """Return size, modification time and sample of a source. Raises `InputError`."""
-    return Stamp(*size_and_time(source), sample_of(source))
+    """Return size, modification time and sample of a source, which is opened once. Raises `InputError`."""
+    try:
+        number = os.open(source.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            status = os.fstat(number)
+            return Stamp(status.st_size, status.st_mtime_ns, _sample(number, source.size or 0))
+        finally:
+            os.close(number)
+    except OSError as error:
+        raise InputError(f"{source.path}: {error.strerror}") from error
 
 
 def sample_of(source: Source) -> str:
     """Return a hash of a file's first, middle and last 4 KiB: size and time alone do not tell a file from another."""
+    return stamp_of(source).sample
+
+
+def _sample(number: int, size: int) -> str:
+    if size <= SAMPLE_BYTES:
+        return hashlib.sha256(os.read(number, SAMPLE_BYTES)).hexdigest()[:16]
     digest = hashlib.sha256()
-    size = source.size or 0
-    try:
-        with Path(source.path).open("rb") as file:
-            for position in sorted({0, max(0, (size - SAMPLE_BYTES) // 2), max(0, size - SAMPLE_BYTES)}):
-                file.seek(position)
-                digest.update(file.read(SAMPLE_BYTES))
-    except OSError as error:
-        raise InputError(f"{source.path}: {error.strerror}") from error
+    for position in sorted({0, (size - SAMPLE_BYTES) // 2, size - SAMPLE_BYTES}):
+        os.lseek(number, position, os.SEEK_SET)
+        digest.update(os.read(number, SAMPLE_BYTES))
     return digest.hexdigest()[:16]
 
 

@@ -5,6 +5,7 @@ There are files and one folder of its own in it, and nothing that leads elsewher
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
@@ -98,12 +99,17 @@ def _refuse_inputs(folder: Path, paths: Sequence[str], sources: Sequence[Source]
         if Path(path).is_dir() and folder.resolve().is_relative_to(Path(path).resolve()):
             raise UsageError(f"{folder}: lies inside the input {path}; name a folder elsewhere")
     own = os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118 - there may be many
+
+    @functools.cache
+    def is_within(parent: str) -> bool:
+        return os.path.join(os.path.abspath(parent), "").startswith(own)  # noqa: PTH100, PTH118
+
     for source in sources:
         if source.size is None:
             raise UsageError(
                 f"{source.path}: a token store is planned from files that tell their size; copy it into one"
             )
-        if os.path.abspath(source.path).startswith(own):  # noqa: PTH100
+        if is_within(os.path.dirname(source.path)):  # noqa: PTH120
             raise UsageError(f"{source.path}: lies inside the store's folder {folder}; name a folder elsewhere")
 
 
