@@ -9,6 +9,8 @@ Paths -> sources:
     file_lists      a list of file names -> the names
     endings         what a file's name says: format, compression
     source_names    what each source is called in outputs
+    sources         many of them, in columns
+    names           many short strings in one
     pointers        small files that stand for large ones which were not fetched
     source          one input as it is known before it is read, and what has been counted of it
 

@@ -4,26 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import os
+from array import array
+from collections.abc import Iterable
 from contextlib import closing
+
+import numpy as np
 
 from llmprep.documents.blocks import find_safe_cut
 from llmprep.documents.opening import ByteStream
 from llmprep.documents.source import Counts, Source
 from llmprep.documents.spans import open_span
 from llmprep.errors import DataError, FileFormatError, InputError
-from llmprep.store.schema import Stamp
+from llmprep.store.columns import MAX_INT, Stamp, Stamps
 
 SAMPLE_BYTES = 4096
 READ_BYTES = 1 << 20
 
 
-def size_and_time(source: Source) -> tuple[int, int]:
+def size_and_time(path: str) -> tuple[int, int]:
     """Return size and modification time in ns. Raises `InputError`."""
     try:
-        status = os.stat(source.path)  # noqa: PTH116 - there may be many
+        status = os.stat(path)  # noqa: PTH116 - there may be many
     except OSError as error:
-        raise InputError(f"{source.path}: {error.strerror}") from error
-    return status.st_size, status.st_mtime_ns
+        raise InputError(f"{path}: {error.strerror}") from error
+    return status.st_size, time_of(status)
+
+
+def time_of(status: os.stat_result) -> int:
+    """Return a modification time in ns, as near as 62 bits come to it."""
+    return max(-MAX_INT, min(MAX_INT, status.st_mtime_ns))
+
+
+def stamps_of(sources: Iterable[Source]) -> Stamps:
+    """Return the stamps of sources, each of which is opened once. Raises `InputError`."""
+    sizes, times, samples = array("q"), array("q"), array("Q")
+    for source in sources:
+        stamp = stamp_of(source)
+        sizes.append(stamp.size)
+        times.append(stamp.mtime_ns)
+        samples.append(int(stamp.sample, 16))
+    return Stamps(np.array(sizes), np.array(times), np.array(samples))
 
 
 def stamp_of(source: Source) -> Stamp:
@@ -32,7 +52,7 @@ def stamp_of(source: Source) -> Stamp:
         number = os.open(source.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:
             status = os.fstat(number)
-            return Stamp(status.st_size, status.st_mtime_ns, _sample(number, source.size or 0))
+            return Stamp(status.st_size, time_of(status), _sample(number, source.size or 0))
         finally:
             os.close(number)
     except OSError as error:
