@@ -13,7 +13,7 @@ from llmprep.choices import TEXT_FIELD, Announce
 from llmprep.documents.endings import format_by_name
 from llmprep.documents.expanding import MAX_NAMED, expand_paths
 from llmprep.documents.pointers import POINTER_BYTES, refuse_pointer
-from llmprep.documents.source import READ_BY_SEEKING, STDIN, Format, Source, input_error
+from llmprep.documents.source import READ_BY_SEEKING, READ_ONLY, STDIN, Format, Source, input_error
 from llmprep.documents.source_names import distinct_names, have_equals, printable_name
 from llmprep.documents.sources import Sources
 from llmprep.errors import InputError, UsageError
@@ -33,14 +33,16 @@ def path_names(paths: PathName | Sequence[PathName]) -> list[str]:
     return list(map(os.fsdecode, [paths] if isinstance(paths, str | bytes | os.PathLike) else paths))
 
 
-def find_sources(paths: Sequence[str], field_name: str | None = None, announce: Announce | None = None) -> Sources:
+def find_sources(
+    paths: Sequence[str], field_name: str | None = None, announce: Announce | None = None, *, look: bool = True
+) -> Sources:
     """Return one source per file: ``-`` is standard input, folders are walked, patterns expanded.
 
     Files of a folder or pattern come in byte order of their path, on every machine. ``.jsonl`` and ``.parquet`` files
     hold records, whose ``field_name`` is the text; with a ``field_name`` every input that is not Parquet is JSON Lines.
     Where several have one name, each gets as many of its folders as tell it from the others.
     Raises `InputError` for what is missing or unreadable, `UsageError` for a folder without files or a terminal,
-    `DataError` for a pointer that stands for a file.
+    `DataError` for a pointer that stands for a file, which a caller that reads small files itself may ``look`` for.
     """
     if list(paths).count(STDIN) > 1:
         raise UsageError("-: standard input can be read only once")
@@ -48,7 +50,7 @@ def find_sources(paths: Sequence[str], field_name: str | None = None, announce: 
         raise UsageError(f"--field {field_name}: is not valid UTF-8, as the name of every field is")
     sources, devices, inodes = Sources(), array("Q"), array("Q")
     for path, name in expand_paths(paths, announce):
-        source, (device, inode) = _check(path, name, field_name)
+        source, (device, inode) = _check(path, name, field_name, look=look)
         sources.append(source)
         devices.append(device)
         inodes.append(inode)
@@ -65,7 +67,7 @@ def require_stdin() -> None:
         raise UsageError("-: standard input is a terminal; pipe text into it or name a file")
 
 
-def _check(path: str, name: str, field_name: str | None) -> tuple[Source, Identity]:
+def _check(path: str, name: str, field_name: str | None, *, look: bool) -> tuple[Source, Identity]:
     """Return a source, and what tells a regular file from others, `NOBODY` of what is none."""
     text_field = field_name or TEXT_FIELD
     if path == STDIN:
@@ -75,20 +77,21 @@ def _check(path: str, name: str, field_name: str | None) -> tuple[Source, Identi
         status = os.stat(path)  # noqa: PTH116 - there may be many
     except (OSError, ValueError) as error:
         raise input_error(path, error) from error
-    if status.st_size >= POINTER_BYTES and not os.access(path, os.R_OK):  # smaller ones are opened
+    is_opened = stat.S_ISREG(status.st_mode) and status.st_size < (POINTER_BYTES if look else 1)
+    if not is_opened and not os.access(path, os.R_OK):
         raise InputError(f"{path}: permission denied")
-    size = _size_of(path, status)
+    size = _size_of(path, status, is_opened=is_opened)
     source = Source(path, printable_name(name), size, _format_of(path, field_name), text_field)
     if source.format in READ_BY_SEEKING and size is None:
         raise UsageError(f"{path}: a Parquet file is read by seeking; it cannot come through a pipe")
     return source, NOBODY if size is None else (status.st_dev, status.st_ino)
 
 
-def _size_of(path: str, status: os.stat_result) -> int | None:
+def _size_of(path: str, status: os.stat_result, *, is_opened: bool) -> int | None:
     """Return the size of a regular file, None for others. Raises `DataError` for a pointer that stands for a file."""
     if not stat.S_ISREG(status.st_mode):
         return None
-    if status.st_size < POINTER_BYTES:
+    if is_opened:
         head = _read_head(path)
         refuse_pointer(path, head)
         if status.st_size == 0 and head:  # as in /proc, and some network file systems: it is known at the end
@@ -98,7 +101,7 @@ def _size_of(path: str, status: os.stat_result) -> int | None:
 
 def _read_head(path: str) -> bytes:
     try:
-        number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        number = os.open(path, READ_ONLY)
         try:
             return os.read(number, POINTER_BYTES)
         finally:

@@ -16,7 +16,7 @@ from llmprep.documents.blocks import JOINT, SMALL_BYTES, SPECIAL, Block, normali
 from llmprep.documents.opening import Run, run_now
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.recognising import is_plainly_text
-from llmprep.documents.source import Counts, Source
+from llmprep.documents.source import READ_ONLY, Counts, Source
 
 
 def read_sources(
@@ -85,7 +85,7 @@ def _bytes_of(source: Source) -> bytes | None:
     if size is None or size > SMALL_BYTES or source.format != "text" or source.span is not None:
         return None
     try:
-        number = os.open(source.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        number = os.open(source.path, READ_ONLY)
     except (OSError, ValueError):
         return None
     try:

@@ -41,8 +41,6 @@ class Names:
     def __getitem__(self, number: int) -> str:
         if number < 0:
             number += len(self)
-        if not 0 <= number < len(self):
-            raise IndexError(number)
         return self.text[self.ends[number] : self.ends[number + 1]].decode("utf-8", "surrogateescape")
 
     def __iter__(self) -> Iterator[str]:

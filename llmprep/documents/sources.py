@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Self, overload
 
 from llmprep.choices import TEXT_FIELD
@@ -68,15 +69,7 @@ class Sources(Sequence[Source]):
 
     def formats(self) -> list[tuple[Format, int]]:
         """Return the formats in order, each with how many that follow each other have it."""
-        runs: list[tuple[Format, int]] = []
-        begin = 0
-        while begin < len(self):
-            end = begin + 1
-            while end < len(self) and self.numbered_formats[end] == self.numbered_formats[begin]:
-                end += 1
-            runs.append((FORMATS[self.numbered_formats[begin]], end - begin))
-            begin = end
-        return runs
+        return [(FORMATS[number], sum(1 for _ in run)) for number, run in groupby(self.numbered_formats)]
 
     def part(self, first: int, end: int, spans: Mapping[int, tuple[int, int]] | None = None) -> Self:
         """Return those from one to another; ``spans`` are of some, by their number in the part."""

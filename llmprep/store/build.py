@@ -70,7 +70,7 @@ def build_store(
     reading, sharding, building = reading or Reading(), sharding or Sharding(), building or Building()
     check_choices(sharding, building)
     names = path_names(paths)
-    sources = find_sources(names, reading.text_field, reading.announce)
+    sources = find_sources(names, reading.text_field, reading.announce, look=False)
     run = _Run(check_folder(folder, names, sources), sources, reading, sharding, building, watch or (lambda _: None))
     with _open_workers(run) as workers:  # they start while the rest is imported
         return _build(run, workers)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from collections.abc import Iterable
 from contextlib import closing
 
 import numpy as np
 
 from llmprep.documents.blocks import find_safe_cut
 from llmprep.documents.opening import ByteStream
-from llmprep.documents.source import Counts, Source
+from llmprep.documents.pointers import POINTER_BYTES, refuse_pointer
+from llmprep.documents.source import READ_ONLY, Counts, Source
+from llmprep.documents.sources import Sources
 from llmprep.documents.spans import open_span
 from llmprep.errors import DataError, FileFormatError, InputError
 from llmprep.store.columns import MAX_INT, Stamp, Stamps
@@ -35,43 +36,42 @@ def time_of(status: os.stat_result) -> int:
     return max(-MAX_INT, min(MAX_INT, status.st_mtime_ns))
 
 
-def stamps_of(sources: Iterable[Source]) -> Stamps:
-    """Return the stamps of sources, each of which is opened once. Raises `InputError`."""
+def stamps_of(sources: Sources) -> Stamps:
+    """Return the stamps of sources that tell their size, each of which is opened once.
+
+    Raises `InputError`, and `DataError` for a pointer that stands for a file.
+    """
     sizes, times, samples = array("q"), array("q"), array("Q")
-    for source in sources:
-        stamp = stamp_of(source)
+    for path, size in zip(sources.paths, sources.sizes, strict=True):
+        stamp = stamp_of(path, size)
         sizes.append(stamp.size)
         times.append(stamp.mtime_ns)
         samples.append(int(stamp.sample, 16))
     return Stamps(np.array(sizes), np.array(times), np.array(samples))
 
 
-def stamp_of(source: Source) -> Stamp:
-    """Return size, modification time and sample of a source, which is opened once. Raises `InputError`."""
+def stamp_of(path: str, size: int) -> Stamp:
+    """Return size, modification time and sample of a file that was found with this size.
+
+    The sample is a hash of its first, middle and last 4 KiB: size and time alone do not tell a file from another.
+    Raises `InputError`, and `DataError` for a pointer that stands for a file.
+    """
     try:
-        number = os.open(source.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        number = os.open(path, READ_ONLY)
         try:
-            status = os.fstat(number)
-            return Stamp(status.st_size, time_of(status), _sample(number, source.size or 0))
+            status, head = os.fstat(number), os.read(number, SAMPLE_BYTES)
+            digest = hashlib.sha256(head)
+            if size > SAMPLE_BYTES:
+                for position in sorted({(size - SAMPLE_BYTES) // 2, size - SAMPLE_BYTES} - {0}):
+                    os.lseek(number, position, os.SEEK_SET)
+                    digest.update(os.read(number, SAMPLE_BYTES))
         finally:
             os.close(number)
     except OSError as error:
-        raise InputError(f"{source.path}: {error.strerror}") from error
-
-
-def sample_of(source: Source) -> str:
-    """Return a hash of a file's first, middle and last 4 KiB: size and time alone do not tell a file from another."""
-    return stamp_of(source).sample
-
-
-def _sample(number: int, size: int) -> str:
-    if size <= SAMPLE_BYTES:
-        return hashlib.sha256(os.read(number, SAMPLE_BYTES)).hexdigest()[:16]
-    digest = hashlib.sha256()
-    for position in sorted({0, (size - SAMPLE_BYTES) // 2, size - SAMPLE_BYTES}):
-        os.lseek(number, position, os.SEEK_SET)
-        digest.update(os.read(number, SAMPLE_BYTES))
-    return digest.hexdigest()[:16]
+        raise InputError(f"{path}: {error.strerror}") from error
+    if len(head) < POINTER_BYTES:
+        refuse_pointer(path, head)
+    return Stamp(status.st_size, time_of(status), digest.hexdigest()[:16])
 
 
 def reads_same(part: Source, begin: int, end: int, sha256: str) -> bool:

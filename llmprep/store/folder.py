@@ -12,7 +12,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmprep.documents.source import Source
+from llmprep.documents.sources import UNKNOWN, Sources
 from llmprep.errors import OutputError, UsageError
 from llmprep.store.sealed import is_regular
 
@@ -60,7 +60,7 @@ def clear_temporaries(folder: Path) -> None:
 # --- what a store may be built in -----------------------------------------------------------------
 
 
-def check_folder(folder: str | os.PathLike[str], paths: Sequence[str], sources: Sequence[Source]) -> Path:
+def check_folder(folder: str | os.PathLike[str], paths: Sequence[str], sources: Sources) -> Path:
     """Return the folder of a store that is to be built from ``sources``, which were found at ``paths``.
 
     It must be new, empty or a store's, and neither hold an input nor lie in one. Raises `UsageError` and `OutputError`.
@@ -88,7 +88,7 @@ def _may_be_left(name: str) -> bool:
     return name in (RECEIPTS, LOCK) or name.startswith((f"{LOCK}-", ".llmprep-"))
 
 
-def _refuse_inputs(folder: Path, paths: Sequence[str], sources: Sequence[Source]) -> None:
+def _refuse_inputs(folder: Path, paths: Sequence[str], sources: Sources) -> None:
     """Refuse inputs that are a store, hold the folder, or lie in it, as those that a pattern finds in a second run.
 
     Refused is also what does not tell its size, from which a store is planned.
@@ -104,13 +104,11 @@ def _refuse_inputs(folder: Path, paths: Sequence[str], sources: Sequence[Source]
     def is_within(parent: str) -> bool:
         return os.path.join(os.path.abspath(parent), "").startswith(own)  # noqa: PTH100, PTH118
 
-    for source in sources:
-        if source.size is None:
-            raise UsageError(
-                f"{source.path}: a token store is planned from files that tell their size; copy it into one"
-            )
-        if is_within(os.path.dirname(source.path)):  # noqa: PTH120
-            raise UsageError(f"{source.path}: lies inside the store's folder {folder}; name a folder elsewhere")
+    for file, size in zip(sources.paths, sources.sizes, strict=True):
+        if size == UNKNOWN:
+            raise UsageError(f"{file}: a token store is planned from files that tell their size; copy it into one")
+        if is_within(file[: file.rfind(os.sep) + 1]):
+            raise UsageError(f"{file}: lies inside the store's folder {folder}; name a folder elsewhere")
 
 
 # --- what may lie in it ---------------------------------------------------------------------------

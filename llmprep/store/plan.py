@@ -75,7 +75,7 @@ def plan_corpus(sources: Sources, vocabulary: Vocabulary, options: TextOptions, 
     if sharding.shard_bytes is not None:
         _require_few(sources, sharding.shard_bytes)
     stamps = stamps_of(sources)
-    shards = ShardSpans(np.array(_fill_shards(sources, shard_bytes), np.int64))
+    shards = ShardSpans(np.array(fill_shards(sources, shard_bytes), np.int64))
     first = _first_with_text(sources, shards)
     decided: dict[str, Any] = {
         "format": FORMAT,
@@ -146,7 +146,7 @@ def _has_text(part: Source) -> bool:
         return next(blocks, None) is not None
 
 
-def _fill_shards(sources: Sources, shard_bytes: int) -> list[list[int]]:
+def fill_shards(sources: Sources, shard_bytes: int) -> list[list[int]]:
     """Return the rows of `ShardSpans`: files in order, together as long as there is room."""
     rows: list[list[int]] = []
     room = -1
@@ -167,21 +167,21 @@ def _fill_shards(sources: Sources, shard_bytes: int) -> list[list[int]]:
 
 def _require_few(sources: Sources, shard_bytes: int) -> None:
     """Raise `UsageError` where a size that was chosen makes more than `MAX_SHARDS`: another unit was meant."""
-    count = enough = _count_shards(sources, shard_bytes)
+    count = enough = count_shards(sources, shard_bytes)
     if count <= MAX_SHARDS:
         return
     larger = max(shard_bytes, 1 << (sources.n_bytes // MAX_SHARDS).bit_length() - 1)
     while enough > MAX_SHARDS:
         larger *= 2
-        enough = _count_shards(sources, larger)
+        enough = count_shards(sources, larger)
     raise UsageError(
         f"--shard-bytes {shard_bytes}: is in bytes, and would make {count} shards; at most {MAX_SHARDS} are made: "
         f"--shard-bytes {larger} makes {enough}"
     )
 
 
-def _count_shards(sources: Sources, shard_bytes: int) -> int:
-    """Return how many shards `_fill_shards` would make, each large file as if it could be entered."""
+def count_shards(sources: Sources, shard_bytes: int) -> int:
+    """Return how many shards `fill_shards` would make, each large file as if it could be entered."""
     count, room = 0, -1
     for size in sources.sizes:
         n_parts = -(-size // shard_bytes)

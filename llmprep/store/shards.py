@@ -187,7 +187,7 @@ def _as_planned(sources: Sources, planned: Stamps) -> Stamps:
     for number, ((size, time), planned_size, planned_time) in enumerate(found):
         if (size, time) == (planned_size, planned_time):
             continue
-        stamp = stamp_of(sources[number])
+        stamp = stamp_of(sources.paths[number], sources.sizes[number])
         if stamp != planned[number]._replace(mtime_ns=stamp.mtime_ns):
             path = sources.paths[number]
             raise InputError(f"{path}: changed since the store was planned; run the same command again")
