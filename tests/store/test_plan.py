@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -22,10 +21,8 @@ from support.strategies import adversarial_text
 from llmprep.choices import Effort, Sharding, Special, TextOptions
 from llmprep.documents.finding import find_sources
 from llmprep.documents.source import BOM, Source
-from llmprep.documents.sources import Sources
 from llmprep.errors import EmptyError, UsageError
-from llmprep.store import plan
-from llmprep.store.plan import PlannedCorpus, choose_shard_bytes, plan_corpus
+from llmprep.store.plan import PlannedCorpus, choose_shard_bytes, count_shards, fill_shards, plan_corpus
 from llmprep.store.schema import Span
 from llmprep.store.shards import make_jobs
 from llmprep.tokens.backends import Encoder
@@ -142,21 +139,20 @@ def test_the_default_size_makes_few_shards_of_any_corpus(tmp_path: Path) -> None
 sizes = st.lists(st.integers(0, 40), min_size=1, max_size=12)
 
 
+@settings(max_examples=40)
 @given(sizes, st.integers(1, 20))
 def test_shards_are_counted_as_they_are_filled(sizes: list[int], shard_bytes: int) -> None:
     """The count that is made before any shard is planned is theirs, for files of any sizes."""
-    sources = Sources()
-    for number, size in enumerate(sizes):
-        sources.append(Source(f"/dev/null/{number}", str(number), size))
-    with patch.object(plan, "is_packed", return_value=False):
-        rows = plan.fill_shards(sources, shard_bytes)
-    assert plan.count_shards(sources, shard_bytes) == len(rows)
+    with tempfile.TemporaryDirectory() as folder:
+        sources = find_sources(write(Path(folder), *((".txt", b"a" * size) for size in sizes)))
+        assert count_shards(sources, shard_bytes) == len(fill_shards(sources, shard_bytes))
 
 
 def test_a_size_that_makes_too_many_shards_asks_for_its_unit(tmp_path: Path) -> None:
     """More than 100,000 shards of a chosen size are refused, with a size that makes fewer; by default they are made."""
     paths = write(tmp_path, (".txt", b"one two " * 40_000), (".txt", b"end"))
-    line = "--shard-bytes 3: is in bytes, and would make 106668 shards; at most 100000 are made: --shard-bytes 6 makes 53334"
+    line = "--shard-bytes 3: is in bytes, and would make 106668 shards; at most 100000 are made: "
+    line += "--shard-bytes 6 makes 53334"
     with pytest.raises(UsageError, match=f"^{re.escape(line)}$"):
         plan_of(paths, 3)
     assert len(plan_of(paths, 6).plan.shards) == 53_334
