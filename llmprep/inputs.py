@@ -42,7 +42,7 @@ READ_BYTES = 1 << 18
 class Texts:
     """Texts that are still to be encoded: one source a file, in order."""
 
-    sources: list[Source]
+    sources: Sequence[Source]
 
 
 Input: TypeAlias = Texts | PtFile | TokenStore
@@ -81,7 +81,7 @@ def open_input(
 
 
 def _recognise(
-    sources: list[Source], *, check: bool = True, known: FileState | None = None, spooled: bool = True
+    sources: Sequence[Source], *, check: bool = True, known: FileState | None = None, spooled: bool = True
 ) -> Texts | PtFile:
     """Tell one .pt file from texts; one that comes through a pipe goes into a temporary file first."""
     if len(sources) != 1:
@@ -165,10 +165,10 @@ def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
         vocab_dir=reading.vocab_dir,
     )
     record = {
-        "name": f"{len(manifest.sources)} inputs",
+        "name": f"{len(manifest.names)} inputs",
         "tokens": manifest.n_tokens,
         "documents": manifest.n_documents,
-        "bytes": sum(size for _, size in manifest.sources),
+        "bytes": manifest.n_bytes,
         "sha256": manifest.plan_sha256,
     }
     figures = Figures(records=[record])

@@ -129,7 +129,7 @@ def _describe(found: Input, subject: Subject) -> Opened:
         case TokenStore():
             return _describe_store(found, subject)
         case PtFile() if has_weights(found):
-            return Opened(subject.path, _weights_facts(found), 0, [], [], "", *subject.shape())
+            return Opened(subject.path, _weights_facts(found), 0, [], None, "", *subject.shape())
         case PtFile():
             return _describe_file(found, subject)
         case _:
@@ -157,7 +157,7 @@ def _describe_store(store: TokenStore, subject: Subject) -> Opened:
         "options": manifest.options,
         "content_sha256": manifest.content_sha256,
         "n_documents": manifest.n_documents,
-        "n_sources": len(manifest.sources),
+        "n_sources": len(manifest.names),
         "n_shards": len(manifest.shards),
         "dtype": manifest.dtype,
         "splits": {name: [*span] for name, span in manifest.splits.items()},
@@ -181,7 +181,7 @@ def _describe_file(file: PtFile, subject: Subject) -> Opened:
     max_length, stride = subject.shape(*((options["max_length"], options["stride"]) if is_windows else ()))
     if len(ids):
         facts |= _windows_facts(meta["n_tokens"], max_length, stride)
-    stretches = stretches_of_file(meta) if len(ids) and options.get("part", "train") == "train" else []
+    stretches = stretches_of_file(meta) if len(ids) and options.get("part", "train") == "train" else None
     return Opened(subject.path, facts, len(ids), ids, stretches, meta["encoding"], max_length, stride)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from llmprep.store.provenance import Stretch
+    from llmprep.store.provenance import Stretches
 
 IDS_SHOWN = 24
 CHARS_SHOWN = 200
@@ -53,7 +53,7 @@ class Opened:
     facts: Mapping[str, Any]
     n_tokens: int
     ids: Any
-    stretches: list[Stretch]
+    stretches: Stretches | None
     encoding: str
     max_length: int
     stride: int
@@ -157,9 +157,8 @@ def _find_places(opened: Opened, first: int, text: Text) -> list[dict[str, Any]]
     from llmprep.store.provenance import find_places
 
     count = opened.max_length + 1
-    return [
-        asdict(place) for place in find_places(opened.read, opened.stretches, first, count, text.table, text.eot_id)
-    ]
+    stretches = opened.stretches.within(first, first + count) if opened.stretches else []
+    return [asdict(place) for place in find_places(opened.read, stretches, first, count, text.table, text.eot_id)]
 
 
 def _worded(place: Mapping[str, Any]) -> str:

@@ -141,7 +141,7 @@ def make_store(
 
 def show_store(printer: Printer, folder: Path, manifest: Manifest) -> None:
     """Say what a finished store holds."""
-    say_empty_inputs(printer, [shorten(manifest.sources[number][0], 200) for number in manifest.empty])
+    say_empty_inputs(printer, [shorten(manifest.names[number], 200) for number in manifest.empty.tolist()])
     say_empty_records(printer, manifest.n_empty)
     if manifest.n_boms:
         printer.note(f"{plain.plural(manifest.n_boms, 'input')} began with a byte order mark, which was dropped")

@@ -9,6 +9,8 @@ Paths -> sources:
     file_lists      a list of file names -> the names
     endings         what a file's name says: format, compression
     source_names    what each source is called in outputs
+    sources         many of them, in columns
+    names           many short strings in one
     pointers        small files that stand for large ones which were not fetched
     source          one input as it is known before it is read, and what has been counted of it
 
@@ -21,6 +23,7 @@ A source -> its content:
 
 Content -> blocks:
     reading         the one door, whatever the format
+    joining         many sources, small texts joined in one block
     blocks          text in blocks that end where text may be cut
     texts           a plain text -> blocks
     records         many small documents -> one block

@@ -14,7 +14,7 @@ letters) makes its block grow, up to `MAX_UNCUT_BYTES`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -48,6 +48,11 @@ SECOND_CUT = re.compile(rb"[A-Za-z0-9](?=[!-&(-/:-@\[-^`{}~])|[A-Za-z](?=[0-9])|
 letters in special tokens."""
 REACH = 5
 """How many bytes at the end of some data may be of a cut that is seen only with the bytes after them: 3 + 3 - 1."""
+JOINT = b"<|endoftext|>"
+SPECIAL = b"<|"
+"""What every special token begins with."""
+SMALL_BYTES = 1 << 16
+"""The longest document that is joined with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class Block:
     ``raw`` is the text as it stood in its source, at byte ``offset`` (of the decompressed content); ``data`` is the
     same with newlines normalised and without a byte order mark, valid UTF-8. ``first``: a document begins here.
     ``seams`` counts the end-of-text strings that join the documents of a batch: a batch holds ``seams + 1`` of them.
+    Where each of them is a source of its own, ``joined`` has their counts, and ``counts`` is the first of these.
     ``place`` is where to look, for messages, if that is not a byte offset.
     """
 
@@ -67,6 +73,7 @@ class Block:
     first: bool = True
     seams: int = 0
     place: str = ""
+    joined: Sequence[Counts] = ()
 
     @property
     def where(self) -> str:

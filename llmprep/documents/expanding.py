@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmprep.choices import Announce
@@ -37,29 +39,75 @@ def expand_paths(paths: Sequence[str], announce: Announce | None = None) -> Iter
             yield path, Path(path).name
 
 
-def _walk(folder: str, announce: Announce | None) -> list[tuple[str, str]]:
-    """Return every file below a folder; links to folders are not followed, so a loop cannot trap us."""
-
-    def fail(error: OSError) -> None:
-        raise input_error(str(error.filename), error) from error
-
-    found: list[str] = []
-    n_hidden = n_links = 0
-    for parent, folders, files in os.walk(folder, onerror=fail):
-        shown = [name for name in files if not name.startswith(".")]
-        n_hidden += len(files) - len(shown) + sum(name.startswith(".") for name in folders)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        n_links += sum(os.path.islink(os.path.join(parent, name)) for name in folders)  # noqa: PTH114, PTH118
-        found += [os.path.join(parent, name) for name in shown]  # noqa: PTH118
-    if n_hidden and announce is not None:
-        announce(f"{folder}: {n_hidden} hidden files or folders in it are left out; name them to take them")
-    if n_links and announce is not None:
-        announce(f"{folder}: {n_links} links to folders in it are not followed; name them to follow them")
-    taken = _leave_out(folder, found, announce)
-    if not taken:
+def _walk(folder: str, announce: Announce | None) -> Iterator[tuple[str, str]]:
+    """Yield every file below a folder; links to folders are not followed, so a loop cannot trap us."""
+    looked = _Looked()
+    n_files = 0
+    for found in _files_below(os.path.join(folder, ""), "", looked):  # noqa: PTH118
+        n_files += 1
+        yield found
+    if looked.n_hidden and announce is not None:
+        announce(f"{folder}: {looked.n_hidden} hidden files or folders in it are left out; name them to take them")
+    if looked.n_links and announce is not None:
+        announce(f"{folder}: {looked.n_links} links to folders in it are not followed; name them to follow them")
+    _announce_left_out(folder, looked.endless, "as no regular file", announce)
+    _announce_left_out(folder, looked.notes, "as it is about other files", announce)
+    if not n_files:
         raise UsageError(f"{folder}: there is no file in this folder")
-    named = [(path, os.path.relpath(path, folder).replace(os.sep, "/")) for path in taken]
-    return sorted(named, key=lambda pair: os.fsencode(pair[1]))
+
+
+@dataclass(slots=True)
+class _Looked:
+    """What was seen in a folder and left out."""
+
+    n_hidden: int = 0
+    n_links: int = 0
+    endless: set[str] = field(default_factory=set)
+    notes: set[str] = field(default_factory=set)
+
+
+def _files_below(root: str, inner: str, looked: _Looked) -> Iterator[tuple[str, str]]:
+    """Yield (path, name in ``root``) of the files in its folder ``inner``, in byte order of the name.
+
+    ``root`` and ``inner`` end with a slash, or are empty. Of a folder the slash decides where it comes.
+    """
+    for name, is_folder in sorted(_entries(root, inner, looked)):
+        if is_folder:
+            yield from _files_below(root, inner + os.fsdecode(name), looked)
+        else:
+            plain = inner + os.fsdecode(name)
+            yield root + plain, plain.replace(os.sep, "/")
+
+
+def _entries(root: str, inner: str, looked: _Looked) -> Iterator[tuple[bytes, bool]]:
+    """Yield the files of one folder, and the folders in it, with a slash after their name."""
+    try:
+        with os.scandir(root + inner) as entries:
+            for entry in entries:
+                name = entry.name
+                if name.startswith("."):
+                    looked.n_hidden += 1
+                elif _is_folder(entry):
+                    if entry.is_symlink():
+                        looked.n_links += 1
+                    else:
+                        yield os.fsencode(name + os.sep), True
+                elif name in PARQUET_NOTES:
+                    looked.notes.add(root + inner + name)
+                elif entry.is_file(follow_symlinks=False) or not _is_endless(entry.path):
+                    yield os.fsencode(name), False
+                else:
+                    looked.endless.add(root + inner + name)
+    except OSError as error:
+        raise input_error(str(error.filename)[:-1] or os.sep, error) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell a folder, or a link to one; False for what cannot be known, as a link to itself."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _expand(pattern: str, announce: Announce | None) -> list[tuple[str, str]]:
@@ -85,7 +133,10 @@ def _leave_out(where: str, paths: list[str], announce: Announce | None) -> list[
 
 def _is_endless(path: str) -> bool:
     """Tell whether a path is there and is no regular file. One that is missing gets its own error later."""
-    return os.path.exists(path) and not os.path.isfile(path)  # noqa: PTH110, PTH113 - there may be many
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - there may be many
+    except (OSError, ValueError):
+        return False
 
 
 def _announce_left_out(where: str, paths: set[str], reason: str, announce: Announce | None) -> None:

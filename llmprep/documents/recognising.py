@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from llmprep.documents.endings import promises_compression
 from llmprep.documents.opening import HEAD_BYTES, ByteStream, peek
-from llmprep.documents.pointers import POINTER_BYTES, refuse_pointer
+from llmprep.documents.pointers import POINTER_BYTES, POINTERS, refuse_pointer
 from llmprep.documents.source import BOM, READ_BY_SEEKING, Source
 from llmprep.errors import DataError, FileFormatError
 
@@ -56,6 +57,20 @@ _SIGNATURES = tuple(
 """What is not a text, by its first bytes. More is asked for of a signature that a text, too, might begin with."""
 _RECORD = re.compile(rb'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:')
 """The first bytes of a JSON object."""
+_SPOKEN_OF = re.compile(
+    b"|".join(
+        b"(?:%b)" % pattern.pattern
+        for pattern in (
+            *_COMPRESSIONS.values(),
+            *(each[0] for each in _SIGNATURES),
+            *POINTERS,
+            _RECORD,
+            re.compile(BOM),
+        )
+    ),
+    re.DOTALL | re.MULTILINE,
+)
+"""The first bytes of whatever is said, or done, something about."""
 
 
 def compression(head: bytes) -> str | None:
@@ -75,6 +90,13 @@ def is_compressed(source: Source) -> bool:
 def is_packed(source: Source) -> bool:
     """Tell whether a file's text is not its own bytes, so that it cannot be entered in the middle and may be longer."""
     return source.format in READ_BY_SEEKING or is_compressed(source)
+
+
+def is_plainly_text(path: str, data: bytes) -> bool:
+    """Tell that nothing would be said of a file with this content, nor done about it: no, where that is not certain."""
+    return (
+        b"\0" not in data and not _SPOKEN_OF.match(data) and not path.endswith(".pt") and not promises_compression(path)
+    )
 
 
 def require_text(stream: ByteStream, head: bytes) -> None:

@@ -10,17 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmprep.choices import Newlines
-from llmprep.documents.blocks import Block, cut_blocks, normalise
+from llmprep.documents.blocks import JOINT, SMALL_BYTES, SPECIAL, Block, cut_blocks, normalise
 from llmprep.documents.json_lines import place_of_line, read_json_lines
 from llmprep.documents.opening import ByteStream
 from llmprep.documents.parquet import place_of_row, read_parquet
 from llmprep.documents.source import Counts
 
-JOINT = b"<|endoftext|>"
-SPECIAL = b"<|"
-"""What every special token begins with."""
-SMALL_BYTES = 1 << 16
-"""The longest document that is joined with others."""
 MAX_GAPS = 1 << 16
 """How many runs of records without text have their numbers kept."""
 _READERS = {"jsonl": (read_json_lines, place_of_line), "parquet": (read_parquet, place_of_row)}

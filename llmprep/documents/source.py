@@ -5,6 +5,7 @@ A `Source` never changes. What reading it finds out goes into its `Counts`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import FileIO
@@ -14,6 +15,7 @@ from llmprep.choices import TEXT_FIELD
 from llmprep.errors import InputError
 
 STDIN = "-"
+READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 BOM = b"\xef\xbb\xbf"
 Format: TypeAlias = Literal["text", "jsonl", "parquet"]
 READ_BY_SEEKING: frozenset[Format] = frozenset({"parquet"})

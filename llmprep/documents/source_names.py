@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
-from llmprep.documents.source import STDIN, Source
+from llmprep.documents.source import STDIN
+from llmprep.documents.sources import Sources
 
 
-def distinct_names(sources: Sequence[Source]) -> list[Source]:
+def distinct_names(sources: Sources) -> Sources:
     """Return the sources, where several share a name with as many of their folders as tell them apart.
 
     A file that is named twice keeps one name.
     """
-    if len({source.name for source in sources}) == len(sources):
-        return list(sources)
-    parts = {source.path: _parts(source.path) for source in sources if source.path != STDIN}
-    depths = {source.path: source.name.count("/") + 1 for source in sources if source.path != STDIN}
+    if not have_equals(map(hash, sources.names)):
+        return sources
+    parts = {path: _parts(path) for path in sources.paths if path != STDIN}
+    pairs = [(path, name) for path, name in zip(sources.paths, sources.names, strict=True) if path != STDIN]
+    depths = {path: name.count("/") + 1 for path, name in pairs}
     while longer := _ambiguous(parts, depths):
         for path in longer:
             depths[path] += 1
     names = {path: printable_name("/".join(parts[path][-depths[path] :])) for path in parts}
-    return [replace(source, name=names.get(source.path, source.name)) for source in sources]
+    return sources.renamed(names.get(path, name) for path, name in zip(sources.paths, sources.names, strict=True))
+
+
+def have_equals(numbers: Iterable[int]) -> bool:
+    """Tell whether two of some numbers are the same, in less memory than a set takes."""
+    return any(before == after for before, after in pairwise(sorted(numbers)))
 
 
 def printable_name(name: str) -> str:

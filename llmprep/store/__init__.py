@@ -5,7 +5,9 @@
 
 The files of a store, and its folder:
 
+columns.py      what they state of each file, in columns: stamps, pieces
 schema.py       what manifest, plan and receipts state, as values and as JSON
+format_1.py     the format before, which has rows -> columns
 faults.py       what is wrong with such JSON; nothing in it is trusted
 sealed.py       files of a store's own: written whole or not at all, with a seal that shows every change
 folder.py       the names in a store's folder, and which folder one may be built in

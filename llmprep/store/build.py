@@ -12,17 +12,17 @@ from llmprep.choices import Building, Reading, Sharding
 from llmprep.documents.finding import PathName, find_sources, path_names
 from llmprep.errors import UsageError
 from llmprep.store.executors import InProcess, Workers
-from llmprep.store.folder import check_folder, clear_temporaries
+from llmprep.store.folder import PLAN, check_folder, clear_temporaries
 from llmprep.store.plan import LEAST_SHARD, plan_corpus
 from llmprep.tokens.memory import is_memory_limited
 from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary
 
 if TYPE_CHECKING:
-    from llmprep.documents.source import Source
+    from llmprep.documents.sources import Sources
     from llmprep.store.lock import Hold
     from llmprep.store.receipts import Receipts
     from llmprep.store.schema import Manifest
-    from llmprep.store.shards import BuiltShard, ShardJob
+    from llmprep.store.shards import BuiltShard, Jobs, ShardJob
 
 SHARDS = "llmprep.store.shards"
 """The module that workers need, which imports most of the package: they import it while the caller goes on."""
@@ -70,7 +70,7 @@ def build_store(
     reading, sharding, building = reading or Reading(), sharding or Sharding(), building or Building()
     check_choices(sharding, building)
     names = path_names(paths)
-    sources = find_sources(names, reading.text_field, reading.announce)
+    sources = find_sources(names, reading.text_field, reading.announce, look=False)
     folder = check_folder(folder, names, sources)
     reading, building = _fit(sources, reading, building)
     run = _Run(folder, sources, reading, sharding, building, watch or (lambda _: None))
@@ -108,7 +108,7 @@ def _check_building(building: Building) -> None:
         raise UsageError("--restart: not with --task, as tasks would remove each other's shards; remove the folder")
 
 
-def _fit(sources: list[Source], reading: Reading, building: Building) -> tuple[Reading, Building]:
+def _fit(sources: Sources, reading: Reading, building: Building) -> tuple[Reading, Building]:
     """Return how to read and build within ``reading.effort.memory``, which is for all processes together."""
     if reading.effort.memory is None:
         return reading, building
@@ -126,7 +126,7 @@ class _Run:
     """What one call of `build_store` is to do."""
 
     folder: Path
-    sources: list[Source]
+    sources: Sources
     reading: Reading
     sharding: Sharding
     building: Building
@@ -141,7 +141,7 @@ class _Run:
 @contextmanager
 def _open_workers(run: _Run) -> Iterator[Workers]:
     """Open what builds shards. Processes start at once, no more than there can be shards for."""
-    n_bytes = sum(source.size or 0 for source in run.sources)
+    n_bytes = run.sources.n_bytes
     n_workers = min(run.building.jobs, -(-n_bytes // (run.sharding.shard_bytes or LEAST_SHARD)))
     if run.building.executor == "ray":
         from llmprep.store.ray_cluster import ray_cluster
@@ -172,6 +172,7 @@ def _build(run: _Run, workers: Workers) -> BuiltStore:
     from llmprep.store.manifest import read_plan
     from llmprep.store.merge import ShardsHash, write_manifest
     from llmprep.store.prepare import prepare, require_same
+    from llmprep.store.sealed import states
     from llmprep.store.shards import make_jobs
     from llmprep.tokens.content import open_pool
 
@@ -183,56 +184,52 @@ def _build(run: _Run, workers: Workers) -> BuiltStore:
         prepare(folder, planned, restart=run.building.restart, hold=hold, announce=run.announce)
         if task is not None:
             hold.share()
-            mine = jobs[task[0] - 1 :: task[1]]
-            _build_missing(run, mine, workers, hold, lambda *_: None)
-            require_same(folder, read_plan(folder), planned.plan, hold)  # another that began meanwhile may differ
+            mine = range(len(jobs))[task[0] - 1 :: task[1]]
+            _build_missing(run, jobs, mine, workers, hold, lambda *_: None)
+            if not states(folder / PLAN, planned.plan.to_json()):  # another that began meanwhile may differ
+                require_same(folder, read_plan(folder), planned.plan, hold)
             return BuiltStore(folder, len(mine), len(jobs), None)
         clear_temporaries(folder)
         with open_pool(run.building.jobs) as pool:
             content = ShardsHash(folder, pool)
-            receipts = _build_missing(run, jobs, workers, hold, content.add)
+            receipts = _build_missing(run, jobs, range(len(jobs)), workers, hold, content.add)
             manifest = write_manifest(folder, planned.plan, receipts, content.hexdigest())
         return BuiltStore(folder, len(jobs), len(jobs), manifest)
 
 
 def _build_missing(
-    run: _Run, jobs: Sequence[ShardJob], workers: Workers, hold: Hold, finished: Callable[[int, int], None]
+    run: _Run, jobs: Jobs, numbers: Sequence[int], workers: Workers, hold: Hold, finished: Callable[[int, int], None]
 ) -> Receipts:
-    """Build the shards without a sound receipt; return the receipts of all.
+    """Build the shards of these numbers that have no sound receipt; return the receipts of all.
 
     ``finished`` is called with number and tokens of each, done before or now.
     """
     from llmprep.store.receipts import done_receipts
     from llmprep.store.shards import run_jobs
 
-    receipts = done_receipts(run.folder, jobs, run.building.jobs, hold=hold, announce=run.announce)
+    receipts = done_receipts(run.folder, jobs, numbers, run.building.jobs, hold=hold, announce=run.announce)
     for number, receipt in receipts.items():
         finished(number, receipt.tokens)
     if receipts:
-        run.announce(f"{run.folder}: {len(receipts)} of {len(jobs)} shards are done already")
-    missing = [job for job in jobs if job.number not in receipts]
-    progress = Progress(0, sum(map(_text_bytes, missing)), 0)
+        run.announce(f"{run.folder}: {len(receipts)} of {len(numbers)} shards are done already")
+    missing = [number for number in numbers if number not in receipts]
+    progress = Progress(0, sum(jobs.text_bytes(number) for number in missing), 0)
     remarks: dict[str, tuple[str, int]] = {}
 
     def done(job: ShardJob, built: BuiltShard) -> None:
         nonlocal progress
         receipt = receipts[job.number] = built.receipt
         finished(job.number, receipt.tokens)
-        n_bytes, n_tokens = progress.n_bytes + _text_bytes(job), progress.n_tokens + receipt.tokens
+        n_bytes, n_tokens = progress.n_bytes + job.sources.n_bytes, progress.n_tokens + receipt.tokens
         progress = Progress(n_bytes, progress.total_bytes, n_tokens, receipt.file)
         run.watch(progress)
         _add_remarks(remarks, built.remarks)
 
     run.watch(progress)
-    run_jobs(missing, workers, done)
+    run_jobs((jobs[number] for number in missing), workers, done)
     for remark, (name, count) in sorted(remarks.items()):
         run.announce(f"{name}{f' (and {count - 1} more)' if count > 1 else ''}: {remark}")
     return receipts
-
-
-def _text_bytes(job: ShardJob) -> int:
-    """The bytes of a shard's sources, or of its spans of them."""
-    return sum(source.size or 0 if source.span is None else source.span[1] - source.span[0] for source in job.sources)
 
 
 def _add_remarks(remarks: dict[str, tuple[str, int]], more: Mapping[str, tuple[str, int]]) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from llmprep.documents.names import SEPARATOR
 from llmprep.formats.meta import wrong_keys
-from llmprep.store.schema import FORMAT, FORMAT_1, Piece, count_separators, shard_name, store_dtype
-from llmprep.tokens.figures import are_gaps
+from llmprep.store.columns import FIGURES, MAX_INT, Pieces, Stamps, exact_sum, split_numbers
+from llmprep.store.format_1 import find_row_faults, in_columns
+from llmprep.store.schema import FORMAT, FORMAT_1, WHOLE, Receipt, count_separators, shard_name, sources_of, store_dtype
 
-MAX_INT = 1 << 62
 MAX_VOCAB = 1 << 31
 MANIFEST_KEYS: dict[str, type] = {
     "format": str,
@@ -27,9 +28,11 @@ MANIFEST_KEYS: dict[str, type] = {
     "n_special": int,
     "n_boms": int,
     "content_sha256": str,
-    "sources": list,
-    "empty": list,
+    "names": str,
+    "sizes": str,
+    "empty": str,
     "shards": list,
+    "pieces": dict,
     "splits": dict,
 }
 SHARD_KEYS: dict[str, type] = {
@@ -38,9 +41,17 @@ SHARD_KEYS: dict[str, type] = {
     "documents": int,
     "bytes": int,
     "sha256": str,
-    "pieces": list,
+    "first": int,
+    "n_pieces": int,
 }
-PLAN_KEYS: dict[str, type] = {"plan_sha256": str, "options": dict, "corpus": list, "shards": list, "n_vocab": int}
+PLAN_KEYS: dict[str, type] = {
+    "plan_sha256": str,
+    "options": dict,
+    "names": str,
+    "stamps": dict,
+    "shards": list,
+    "n_vocab": int,
+}
 OPTION_KEYS: dict[str, type] = {
     "llmprep_version": str,
     "encoding": str,
@@ -61,12 +72,11 @@ RECEIPT_KEYS: dict[str, type] = {
     "special": int,
     "boms": int,
     "recipe": list,
-    "content": list,
-    "pieces": list,
+    "stamps": dict,
+    "hashes": str,
+    "pieces": dict,
 }
 HASHES = ("vocab_sha256", "plan_sha256", "content_sha256")
-PIECE_LENGTH = len(Piece._fields) - 1
-"""Without gaps."""
 
 
 # --- the plan and the receipts --------------------------------------------------------------------
@@ -76,60 +86,44 @@ def is_plan(stated: object) -> bool:
     """Tell the JSON of a plan from any other value."""
     if not isinstance(stated, dict) or wrong_keys(stated, PLAN_KEYS) or wrong_keys(stated["options"], OPTION_KEYS):
         return False
-    fraction = stated.get("val_fraction", 0)
-    spans = [span for shard in stated["shards"] for span in (shard if type(shard) is list else [None])]
+    fraction, stamps = stated.get("val_fraction", 0), Stamps.from_json(stated["stamps"])
     return (
         (fraction is None or (type(fraction) is float and 0 < fraction < 1))
         and 1 <= stated["n_vocab"] <= MAX_VOCAB
         and len(stated["shards"]) > 0
-        and all(map(_is_entry, stated["corpus"]))
-        and all(_is_span(span, len(stated["corpus"])) for span in spans)
+        and stamps is not None
+        and n_names(stated["names"]) == len(stamps)
+        and all(_is_row(row, len(stamps)) for row in stated["shards"])
     )
 
 
-def _is_entry(entry: object) -> bool:
-    """Tell [name, bytes, modification time, hash of a sample] of a file."""
-    return type(entry) is list and list(map(type, entry)) == [str, int, int, str] and _is_count(entry[1])
-
-
-def _is_span(span: object, n_sources: int) -> bool:
-    """Tell [source, start, end or None]."""
-    if type(span) is not list or len(span) != 3 or not all(map(_is_count, span[:2])) or span[0] >= n_sources:
+def _is_row(row: object, n_sources: int) -> bool:
+    """Tell a row of `ShardSpans`."""
+    if type(row) is not list or len(row) != 5 or not all(type(each) is int and WHOLE <= each < MAX_INT for each in row):
         return False
-    return span[2] is None or (_is_count(span[2]) and span[1] <= span[2])
+    first, count, start, end, last_end = row
+    is_span = start >= 0 and (end == WHOLE or start <= end)
+    return bool(0 <= first <= first + count <= n_sources and count > 0 and is_span and (last_end == WHOLE or count > 1))
 
 
 def is_receipt(stated: object, n_pieces: int | None = None) -> bool:
     """Tell the JSON of a shard's receipt, of ``n_pieces`` pieces where that is known, from any other value."""
     if not isinstance(stated, dict) or wrong_keys(stated, RECEIPT_KEYS):
         return False
-    if n_pieces is not None and len(stated["pieces"]) != n_pieces:
-        return False
     figures = [stated[key] for key in ("bytes", "tokens", "documents", "special", "boms")]
-    return (
-        all(map(_is_count, [*figures, stated.get("empty", 0)]))
-        and all(_is_piece([0, *_as_list(piece)], 1) for piece in stated["pieces"])
-        and len(stated["content"]) == len(stated["pieces"])
-        and all(list(map(type, _as_list(each))) == [int, int, str, str] for each in stated["content"])
-    )
+    if not all(map(_is_count, [*figures, stated.get("empty", 0)])):
+        return False
+    receipt = Receipt.from_json(stated)
+    return receipt is not None and n_pieces in (None, len(receipt.pieces))
 
 
-def _as_list(value: object) -> list[Any]:
-    return value if type(value) is list else []
+def n_names(joined: str) -> int:
+    """Return how many names `split_names` makes of some that were joined."""
+    return joined.count(SEPARATOR) + 1
 
 
 def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < MAX_INT
-
-
-def _is_piece(piece: object, n_sources: int) -> bool:
-    """Tell [source, begin, end, tokens, documents, text], and gaps if there are any."""
-    if type(piece) is not list or not all(map(_is_count, piece[:PIECE_LENGTH])):
-        return False
-    if len(piece) != PIECE_LENGTH and not (len(piece) == PIECE_LENGTH + 1 and are_gaps(piece[-1])):
-        return False
-    source, begin, end = piece[:3]
-    return bool(source < n_sources and begin <= end)
 
 
 # --- the manifest ---------------------------------------------------------------------------------
@@ -141,10 +135,15 @@ def find_faults(stated: object) -> list[str]:
         return ["is not an object"]
     if stated.get("format") not in (FORMAT, FORMAT_1):
         return [f"format is {str(stated.get('format'))[:40]!r}, this llmprep reads {FORMAT!r}"]
+    if stated["format"] == FORMAT_1:
+        wrong = find_row_faults(stated)
+        if wrong:
+            return wrong
+        stated = in_columns(stated)
     wrong = wrong_keys(stated, MANIFEST_KEYS)
     for number, shard in enumerate(stated["shards"] if not wrong else ()):
         wrong += wrong_keys(shard, SHARD_KEYS, f"shard {number}: ")
-    for look in (_figures, _sources, _shards, _totals, _splits):
+    for look in (_figures, _sources, _shards, _pieces, _splits):
         wrong = wrong or list(look(stated))
     return wrong
 
@@ -164,38 +163,43 @@ def _figures(stated: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _sources(stated: Mapping[str, Any]) -> Iterator[str]:
-    for number, source in enumerate(stated["sources"]):
-        if type(source) is not list or len(source) != 2 or type(source[0]) is not str or not _is_count(source[1]):
-            yield f"source {number} is no [name, bytes]"
-    if not all(_is_count(number) and number < len(stated["sources"]) for number in stated["empty"]):
+    n_sources, sizes, empty = n_names(stated["names"]), split_numbers(stated["sizes"]), split_numbers(stated["empty"])
+    if sizes is None or len(sizes) != n_sources:
+        yield "sizes are no bytes of each of the names"
+    if empty is None or (empty >= n_sources).any():
         yield "empty does not list numbers of sources"
 
 
 def _shards(stated: Mapping[str, Any]) -> Iterator[str]:
-    n_sources = len(stated["sources"])
+    n_sources = n_names(stated["names"])
     for number, shard in enumerate(stated["shards"]):
         if shard["file"] != shard_name(number):
             yield f"shard {number}: file is {shard['file'][:40]!r}, should be {shard_name(number)!r}"
-        if not all(_is_count(shard[key]) for key in ("tokens", "documents", "bytes")):
-            yield f"shard {number}: tokens, documents or bytes are out of range"
-        if not all(_is_piece(piece, n_sources) for piece in shard["pieces"]):
-            yield f"shard {number}: a piece is no [source, begin, end, tokens, documents, text, gaps if any]"
-
-
-def _totals(stated: Mapping[str, Any]) -> Iterator[str]:
-    """Shards add up to the whole, and pieces, with a separator before each document but the first, to their shard."""
+        if not all(_is_count(shard[key]) for key in ("tokens", "documents", "bytes", "first", "n_pieces")):
+            yield f"shard {number}: tokens, documents, bytes, first or n_pieces are out of range"
+        elif shard["first"] + shard["n_pieces"] > n_sources:
+            yield f"shard {number}: first and n_pieces are no numbers of sources"
     for key, part in (("n_tokens", "tokens"), ("n_documents", "documents")):
         total = sum(shard[part] for shard in stated["shards"])
         if total != stated[key]:
             yield f"{key} is {stated[key]}, the shards have {total}"
-    begun = False
-    for number, shard in enumerate(stated["shards"]):
-        tokens = documents = 0
-        for _, _, _, n_tokens, n_documents, *_ in shard["pieces"]:
-            tokens += n_tokens + count_separators(n_documents, stated["options"], begun=begun)
-            documents += n_documents
-            begun = begun or n_documents > 0
-        if (tokens, documents) != (shard["tokens"], shard["documents"]):
+
+
+def _pieces(stated: Mapping[str, Any]) -> Iterator[str]:
+    """Pieces, with a separator before each document but the first, add up to their shard."""
+    shards = stated["shards"]
+    n_pieces = sum(shard["n_pieces"] for shard in shards)
+    for figure in FIGURES:
+        column = split_numbers(stated["pieces"].get(figure))
+        if column is None or len(column) != n_pieces:
+            yield f"pieces: {figure} is no list of {n_pieces} numbers"
+            return
+    pieces = Pieces.from_json(stated["pieces"], sources_of([(shard["first"], shard["n_pieces"]) for shard in shards]))
+    if pieces is None:
+        yield "pieces: one ends before it begins, or its gaps are none"
+        return
+    for shard, (number, sums) in zip(shards, enumerate(sum_pieces(pieces, shards, stated["options"])), strict=True):
+        if sums != (shard["tokens"], shard["documents"]):
             yield f"shard {number}: its pieces do not add up to its tokens and documents"
 
 
@@ -209,3 +213,15 @@ def _splits(stated: Mapping[str, Any]) -> Iterator[str]:
         yield f"splits are not within the {stated['n_tokens']} tokens"
     if any(before[1] > after[0] for before, after in pairwise(ordered)):
         yield "splits share tokens"
+
+
+def sum_pieces(
+    pieces: Pieces, shards: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+) -> Iterator[tuple[int, int]]:
+    """Yield tokens and documents of each shard's pieces, as Python's numbers, which have no end."""
+    at, begun = 0, False
+    for shard in shards:
+        end = at + shard["n_pieces"]
+        tokens, documents = (exact_sum(column[at:end]) for column in (pieces.tokens, pieces.documents))
+        yield tokens + count_separators(documents, options, begun=begun), documents
+        at, begun = end, begun or documents > 0

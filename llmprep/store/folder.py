@@ -5,13 +5,14 @@ There are files and one folder of its own in it, and nothing that leads elsewher
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmprep.documents.source import Source
+from llmprep.documents.sources import UNKNOWN, Sources
 from llmprep.errors import OutputError, UsageError
 from llmprep.store.sealed import is_regular
 
@@ -59,7 +60,7 @@ def clear_temporaries(folder: Path) -> None:
 # --- what a store may be built in -----------------------------------------------------------------
 
 
-def check_folder(folder: str | os.PathLike[str], paths: Sequence[str], sources: Sequence[Source]) -> Path:
+def check_folder(folder: str | os.PathLike[str], paths: Sequence[str], sources: Sources) -> Path:
     """Return the folder of a store that is to be built from ``sources``, which were found at ``paths``.
 
     It must be new, empty or a store's, and neither hold an input nor lie in one. Raises `UsageError` and `OutputError`.
@@ -87,7 +88,7 @@ def _may_be_left(name: str) -> bool:
     return name in (RECEIPTS, LOCK) or name.startswith((f"{LOCK}-", ".llmprep-"))
 
 
-def _refuse_inputs(folder: Path, paths: Sequence[str], sources: Sequence[Source]) -> None:
+def _refuse_inputs(folder: Path, paths: Sequence[str], sources: Sources) -> None:
     """Refuse inputs that are a store, hold the folder, or lie in it, as those that a pattern finds in a second run.
 
     Refused is also what does not tell its size, from which a store is planned.
@@ -98,13 +99,16 @@ def _refuse_inputs(folder: Path, paths: Sequence[str], sources: Sequence[Source]
         if Path(path).is_dir() and folder.resolve().is_relative_to(Path(path).resolve()):
             raise UsageError(f"{folder}: lies inside the input {path}; name a folder elsewhere")
     own = os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118 - there may be many
-    for source in sources:
-        if source.size is None:
-            raise UsageError(
-                f"{source.path}: a token store is planned from files that tell their size; copy it into one"
-            )
-        if os.path.abspath(source.path).startswith(own):  # noqa: PTH100
-            raise UsageError(f"{source.path}: lies inside the store's folder {folder}; name a folder elsewhere")
+
+    @functools.cache
+    def is_within(parent: str) -> bool:
+        return os.path.join(os.path.abspath(parent), "").startswith(own)  # noqa: PTH100, PTH118
+
+    for file, size in zip(sources.paths, sources.sizes, strict=True):
+        if size == UNKNOWN:
+            raise UsageError(f"{file}: a token store is planned from files that tell their size; copy it into one")
+        if is_within(file[: file.rfind(os.sep) + 1]):
+            raise UsageError(f"{file}: lies inside the store's folder {folder}; name a folder elsewhere")
 
 
 # --- what may lie in it ---------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from pathlib import Path
 from llmprep.errors import FileFormatError, InputError
 from llmprep.store.faults import find_faults, is_plan, is_receipt
 from llmprep.store.folder import MANIFEST, PLAN, receipt_path
-from llmprep.store.schema import Manifest, Plan, Receipt, shard_name
+from llmprep.store.format_1 import in_columns, plan_in_columns, receipt_in_columns
+from llmprep.store.schema import FORMAT_1, Manifest, Plan, Receipt, shard_name
 from llmprep.store.sealed import read_sealed
 
 ANEW = "build the store with --restart, or, where tasks build it, remove the folder"
@@ -17,7 +18,8 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check a manifest. Raises `FileFormatError` with a precise list of what is wrong."""
     path = folder / MANIFEST
     try:
-        return Manifest.from_json(read_sealed(path, find_faults))
+        stated = read_sealed(path, find_faults)
+        return Manifest.from_json(in_columns(stated) if stated["format"] == FORMAT_1 else stated)
     except FileNotFoundError as error:
         raise FileFormatError(
             f"{folder}: has no {MANIFEST}: the store is not finished; run its command again, or llmprep merge"
@@ -46,7 +48,7 @@ def read_plan(folder: Path) -> Plan:
     """Read and check the plan of a store. Raises `FileFormatError`, and `InputError` where there is no folder."""
     path = folder / PLAN
     try:
-        stated = read_sealed(path)
+        stated = plan_in_columns(read_sealed(path))
     except FileNotFoundError as error:
         if not folder.exists():
             raise InputError(f"{folder}: no such file or directory") from error
@@ -57,7 +59,7 @@ def read_plan(folder: Path) -> Plan:
         raise InputError(f"{path}: {error.strerror}") from error
     except FileFormatError as error:
         raise FileFormatError(f"{error}; {ANEW}") from error
-    if not is_plan(stated):
+    if not isinstance(stated, dict) or not is_plan(stated):
         raise FileFormatError(f"{path}: is not what llmprep writes; {ANEW}")
     return Plan.from_json(stated)
 
@@ -75,5 +77,5 @@ def read_receipt(folder: Path, number: int, n_pieces: int | None = None) -> Rece
 
 def receipt_at(path: Path, n_pieces: int | None = None) -> Receipt | None:
     """Return the receipt that a file states, None if it states something else. Raises as `read_sealed` does."""
-    stated = read_sealed(path)
-    return Receipt.from_json(stated) if is_receipt(stated, n_pieces) else None
+    stated = receipt_in_columns(read_sealed(path))
+    return Receipt.from_json(stated) if isinstance(stated, dict) and is_receipt(stated, n_pieces) else None

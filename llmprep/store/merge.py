@@ -6,16 +6,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from llmprep import __version__
 from llmprep.choices import Announce
 from llmprep.errors import EmptyError, FileFormatError
+from llmprep.store.columns import Numbers, Pieces
 from llmprep.store.faults import find_faults
 from llmprep.store.folder import MANIFEST, clear_temporaries, require_own
 from llmprep.store.lock import locked
 from llmprep.store.manifest import ANEW, read_plan
 from llmprep.store.reading import shard_ids
 from llmprep.store.receipts import Receipts, sound_receipts
-from llmprep.store.schema import Manifest, Plan, Receipt, Shard, Span, shard_name, store_dtype
+from llmprep.store.schema import Manifest, Plan, Receipt, Shard, shard_name, store_dtype
 from llmprep.store.sealed import write_sealed
 from llmprep.tokens.content import ContentHash, open_pool
 from llmprep.windows.counts import split_place
@@ -64,7 +67,7 @@ def merge_store(folder: str | os.PathLike[str], n_threads: int = 1, announce: An
         plan, receipts = read_plan(folder), Receipts()
         content = ShardsHash(folder, pool)
         for number, receipt in sound_receipts(folder, plan, n_threads):
-            receipts[number] = receipt
+            receipts[number] = receipt.without_content()
             content.add(number, receipt.tokens)  # while it is in the system's memory
         return write_manifest(folder, plan, receipts, content.hexdigest())
 
@@ -79,7 +82,9 @@ def write_manifest(folder: Path, plan: Plan, receipts: Receipts, content_sha256:
     n_tokens = sum(receipt.tokens for receipt in ordered)
     if not n_tokens:
         raise EmptyError(f"{folder}: empty: 0 tokens")
-    shards = [_shard(receipt, spans) for receipt, spans in zip(ordered, plan.shards, strict=True)]
+    firsts = plan.shards.rows[:, 0].tolist()
+    shards = [_shard(receipt, first) for receipt, first in zip(ordered, firsts, strict=True)]
+    pieces = Pieces.joined([receipt.pieces for receipt in ordered], firsts)
     manifest = Manifest(
         llmprep_version=__version__,
         encoding=plan.options["encoding"],
@@ -93,9 +98,11 @@ def write_manifest(folder: Path, plan: Plan, receipts: Receipts, content_sha256:
         n_special=sum(receipt.special for receipt in ordered),
         n_boms=sum(receipt.boms for receipt in ordered),
         content_sha256=content_sha256,
-        sources=[(name, stamp.size) for name, stamp in zip(plan.names, plan.stamps, strict=True)],
-        empty=_empty(shards, len(plan.names)),
+        names=plan.names,
+        sizes=plan.stamps.sizes,
+        empty=_empty(pieces, len(plan.names)),
         shards=shards,
+        pieces=pieces,
         splits=_splits(n_tokens, plan.val_fraction),
         n_empty=sum(receipt.n_empty for receipt in ordered),
     )
@@ -117,23 +124,24 @@ def _require_all(folder: Path, count: int, receipts: Receipts) -> None:
         )
 
 
-def _shard(receipt: Receipt, spans: list[Span]) -> Shard:
-    """Return a shard as the manifest states it, with the sources' numbers in the plan."""
-    numbered = zip(spans, receipt.pieces, strict=True)
+def _shard(receipt: Receipt, first: int) -> Shard:
+    """Return a shard as the manifest states it, whose sources are those from the one numbered ``first`` on."""
     return Shard(
         file=receipt.file,
         tokens=receipt.tokens,
         documents=receipt.documents,
         bytes=receipt.bytes,
         sha256=receipt.sha256,
-        pieces=[piece._replace(source=span.source) for span, piece in numbered],
+        first=first,
+        n_pieces=len(receipt.pieces),
     )
 
 
-def _empty(shards: list[Shard], n_sources: int) -> list[int]:
+def _empty(pieces: Pieces, n_sources: int) -> Numbers:
     """Return the numbers of the sources in which no document begins."""
-    begun = {piece.source for shard in shards for piece in shard.pieces if piece.documents}
-    return [number for number in range(n_sources) if number not in begun]
+    begun = np.zeros(n_sources, np.bool_)
+    begun[pieces.source[pieces.documents > 0]] = True
+    return np.flatnonzero(~begun)
 
 
 def _splits(n_tokens: int, val_fraction: float | None) -> dict[str, tuple[int, int]]:

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from llmprep import __version__
 from llmprep.choices import Sharding
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.recognising import is_packed
 from llmprep.documents.source import Counts, Source
-from llmprep.errors import EmptyError
-from llmprep.store.content import stamp_of
-from llmprep.store.schema import FORMAT, Plan, Span
+from llmprep.documents.sources import Sources
+from llmprep.errors import EmptyError, UsageError
+from llmprep.store.columns import CHUNK
+from llmprep.store.content import stamps_of
+from llmprep.store.schema import FORMAT, WHOLE, Plan, ShardSpans
 
 if TYPE_CHECKING:
     from llmprep.choices import TextOptions
@@ -29,6 +34,10 @@ if TYPE_CHECKING:
 
 LEAST_SHARD, LARGEST_SHARD = 16 << 20, 1 << 30
 MANY_SHARDS = 1024
+
+
+MAX_SHARDS = 100_000
+"""More are made only where nobody has chosen their size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +48,13 @@ class PlannedCorpus:
     """
 
     plan: Plan
-    sources: list[Source]
+    sources: Sources
     first: int
 
-    def parts(self, number: int) -> list[Source]:
+    def parts(self, number: int) -> Sources:
         """Return what gives the bytes of a shard."""
-        return [_part_of(self.sources, span) for span in self.plan.shards[number]]
+        first, count, *_ = self.plan.shards.rows[number].tolist()
+        return self.sources.part(first, first + count, spans_in(self.plan.shards, number))
 
     def continues(self, number: int) -> bool:
         """Tell whether a separator stands before a shard's first document."""
@@ -52,20 +62,20 @@ class PlannedCorpus:
 
     def recipe(self, number: int) -> list[Any]:
         """Return, as JSON has it, all but options and content that decides a shard's bytes, whatever its number."""
-        spans = [[*span, self.sources[span.source].format] for span in self.plan.shards[number]]
-        return [self.continues(number), spans]
+        formats = [[*run] for run in self.parts(number).formats()]
+        return [self.continues(number), self.plan.shards.rows[number].tolist(), formats]
 
 
-def plan_corpus(
-    sources: list[Source], vocabulary: Vocabulary, options: TextOptions, sharding: Sharding
-) -> PlannedCorpus:
+def plan_corpus(sources: Sources, vocabulary: Vocabulary, options: TextOptions, sharding: Sharding) -> PlannedCorpus:
     """Plan a store of sources that tell their size, by default with shards of the size of `choose_shard_bytes`.
 
-    Raises `EmptyError` for a corpus without text.
+    Raises `EmptyError` for a corpus without text, and `UsageError` for a size that makes more than `MAX_SHARDS`.
     """
-    stamps = [stamp_of(source) for source in sources]
-    shard_bytes = sharding.shard_bytes or choose_shard_bytes(sum(source.size or 0 for source in sources))
-    shards = _fill_shards(sources, shard_bytes)
+    shard_bytes = sharding.shard_bytes or choose_shard_bytes(sources.n_bytes)
+    if sharding.shard_bytes is not None:
+        _require_few(sources, sharding.shard_bytes)
+    stamps = stamps_of(sources)
+    shards = ShardSpans(np.array(fill_shards(sources, shard_bytes), np.int64))
     first = _first_with_text(sources, shards)
     decided: dict[str, Any] = {
         "format": FORMAT,
@@ -76,18 +86,36 @@ def plan_corpus(
         "text_field": sources[0].text_field,
         "shard_bytes": shard_bytes,
     }
-    corpus = [[source.name, source.size, source.format] for source in sources]
-    decides = json.dumps([decided, corpus], ensure_ascii=True, sort_keys=True)
     plan = Plan(
-        sha256=hashlib.sha256(decides.encode()).hexdigest(),
+        sha256=_hash(decided, sources),
         options=decided,
-        names=[source.name for source in sources],
+        names=sources.names,
         stamps=stamps,
         shards=shards,
         n_vocab=vocabulary.n_vocab,
         val_fraction=sharding.val_fraction,
     )
     return PlannedCorpus(plan, sources, first)
+
+
+def spans_in(shards: ShardSpans, number: int) -> dict[int, tuple[int, int]]:
+    """Return the spans of sources that a shard does not take whole, by their place in it."""
+    _, count, start, end, last_end = shards.rows[number].tolist()
+    first = {} if end == WHOLE else {0: (start, end)}
+    return first if last_end == WHOLE else first | {count - 1: (0, last_end)}
+
+
+def _hash(decided: Mapping[str, Any], sources: Sources) -> str:
+    """Return the sha256 of the JSON [decided, [[name, size, format], ...]], which is never held whole."""
+    digest = hashlib.sha256(f"[{json.dumps(decided, sort_keys=True)}, [".encode())
+    formats = chain.from_iterable(repeat(name, count) for name, count in sources.formats())
+    rows = zip(sources.names, sources.sizes, formats, strict=True)
+    comma = ""
+    while some := [*islice(rows, CHUNK)]:
+        digest.update((comma + json.dumps(some)[1:-1]).encode())
+        comma = ", "
+    digest.update(b"]]")
+    return digest.hexdigest()
 
 
 def choose_shard_bytes(corpus_bytes: int) -> int:
@@ -102,16 +130,11 @@ def choose_shard_bytes(corpus_bytes: int) -> int:
     return chosen
 
 
-def _part_of(sources: Sequence[Source], span: Span) -> Source:
-    """Return what gives a span's bytes: the source itself if that is the whole of it, as there may be many."""
-    source = sources[span.source]
-    return source if span.end is None else replace(source, span=(span.start, span.end))
-
-
-def _first_with_text(sources: Sequence[Source], shards: Sequence[Sequence[Span]]) -> int:
-    for number, spans in enumerate(shards):
-        for span in spans:
-            part = _part_of(sources, span)
+def _first_with_text(sources: Sources, shards: ShardSpans) -> int:
+    for number in range(len(shards)):
+        for span in shards.of(number):
+            part = sources[span.source]
+            part = part if span.end is None else replace(part, span=(span.start, span.end))
             if part.size and _has_text(part):
                 return number
     name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
@@ -123,24 +146,51 @@ def _has_text(part: Source) -> bool:
         return next(blocks, None) is not None
 
 
-def _fill_shards(sources: Sequence[Source], shard_bytes: int) -> list[list[Span]]:
-    shards: list[list[Span]] = [[]]
-    room = shard_bytes
-    for number, source in enumerate(sources):
-        for span, size in _spans(number, source, shard_bytes):
-            if size > room and shards[-1]:
-                shards.append([])
+def fill_shards(sources: Sources, shard_bytes: int) -> list[list[int]]:
+    """Return the rows of `ShardSpans`: files in order, together as long as there is room."""
+    rows: list[list[int]] = []
+    room = -1
+    for number, size in enumerate(sources.sizes):
+        whole = size <= shard_bytes or is_packed(sources[number])
+        for start in (0,) if whole else range(0, size, shard_bytes):
+            end = WHOLE if whole else min(start + shard_bytes, size)
+            span_bytes = size if whole else end - start
+            if not rows or span_bytes > room:
+                rows.append([number, 1, start, end, WHOLE])
                 room = shard_bytes
-            shards[-1].append(span)
+            else:
+                rows[-1][1] += 1
+                rows[-1][4] = end
+            room -= span_bytes
+    return rows
+
+
+def _require_few(sources: Sources, shard_bytes: int) -> None:
+    """Raise `UsageError` where a size that was chosen makes more than `MAX_SHARDS`: another unit was meant."""
+    count = enough = count_shards(sources, shard_bytes)
+    if count <= MAX_SHARDS:
+        return
+    larger = max(shard_bytes, 1 << (sources.n_bytes // MAX_SHARDS).bit_length() - 1)
+    while enough > MAX_SHARDS:
+        larger *= 2
+        enough = count_shards(sources, larger)
+    raise UsageError(
+        f"--shard-bytes {shard_bytes}: is in bytes, and would make {count} shards; at most {MAX_SHARDS} are made: "
+        f"--shard-bytes {larger} makes {enough}"
+    )
+
+
+def count_shards(sources: Sources, shard_bytes: int) -> int:
+    """Return how many shards `fill_shards` would make, each large file as if it could be entered."""
+    count, room = 0, -1
+    for size in sources.sizes:
+        n_parts = -(-size // shard_bytes)
+        if n_parts > 1:
+            count += n_parts - (room >= shard_bytes)  # where nothing but empty files comes before it
+            room = n_parts * shard_bytes - size
+        elif size > room:
+            count += 1
+            room = shard_bytes - size
+        else:
             room -= size
-    return shards
-
-
-def _spans(number: int, source: Source, shard_bytes: int) -> list[tuple[Span, int]]:
-    """Return the spans that a source is divided into, each with its nominal size."""
-    size = source.size or 0
-    if size <= shard_bytes or is_packed(source):
-        return [(Span(number, 0, None), size)]
-    starts = range(0, size, shard_bytes)
-    ends = [min(start + shard_bytes, size) for start in starts]
-    return [(Span(number, start, end), end - start) for start, end in zip(starts, ends, strict=True)]
+    return count

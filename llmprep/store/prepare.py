@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from llmprep.choices import Announce
 from llmprep.errors import RefusedError, list_names, shorten
@@ -14,7 +17,7 @@ from llmprep.store.manifest import read_plan
 from llmprep.store.plan import PlannedCorpus
 from llmprep.store.receipts import renumber
 from llmprep.store.schema import Plan
-from llmprep.store.sealed import write_sealed
+from llmprep.store.sealed import states, write_sealed
 
 
 def prepare(
@@ -33,6 +36,8 @@ def prepare(
         for stale in [folder / MANIFEST, *folder.glob("tokens-*.pt"), *(folder / RECEIPTS).glob("*.json")]:
             stale.unlink(missing_ok=True)
     elif (folder / PLAN).exists():
+        if states(folder / PLAN, plan.to_json()):
+            return
         old = read_plan(folder)
         adds_split = old.val_fraction is None and not hold.shared
         expected = replace(old, val_fraction=plan.val_fraction) if adds_split else old
@@ -72,21 +77,29 @@ def _differences(old: Plan, new: Plan) -> tuple[list[str], list[str]]:
         for key in sorted({*before, *now})
         if before.get(key) != now.get(key)
     ]
+    if old.names == new.names:
+        changed = [new.names[number] for number in np.flatnonzero(old.stamps.differ(new.stamps)).tolist()]
+        return options or _another_order(old, new, changed), changed
     was, are = _by_name(old), _by_name(new)
     gone = [f"{name} is gone" for name, nth in was if (name, nth) not in are]
     added = [f"{name} is new" for name, nth in are if (name, nth) not in was]
     found = [*options, *gone, *added]
     changed = [key[0] for key in are if key in was and was[key] != are[key]]
-    if not found and (old.names != new.names or (not changed and old.sha256 != new.sha256)):
-        found = ["the files come in another order"]
-    return found, changed
+    return found or _another_order(old, new, changed), changed
+
+
+def _another_order(old: Plan, new: Plan, changed: Sequence[str]) -> list[str]:
+    """Return that the files come in another order, if nothing else tells why the plans differ."""
+    differ = old.names != new.names or (not changed and old.sha256 != new.sha256)
+    return ["the files come in another order"] if differ else []
 
 
 def _by_name(plan: Plan) -> dict[tuple[str, int], tuple[int, str]]:
     """Size and sample of each file by its name and, as several may share one, how many of that name came before."""
     seen: Counter[str] = Counter()
     found: dict[tuple[str, int], tuple[int, str]] = {}
-    for name, stamp in zip(plan.names, plan.stamps, strict=True):
+    for number, name in enumerate(plan.names):
+        stamp = plan.stamps[number]
         found[name, seen[name]] = stamp.size, stamp.sample
         seen[name] += 1
     return found

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from llmprep.store.schema import Gaps, Manifest, Piece, count_separators
+from llmprep.documents.names import Names
+from llmprep.store.columns import Gaps, Numbers, Piece, Pieces
+from llmprep.store.schema import Manifest
 
 Read: TypeAlias = Callable[[int, int], npt.NDArray[Any]]
 """Returns ``count`` ids from a position of the stream on."""
@@ -54,40 +56,69 @@ class Place:
     exact: bool
 
 
-def stretches_of_store(manifest: Manifest) -> list[Stretch]:
-    """Return the stretches of a store, in order of the stream."""
-    pieces = [piece for shard in manifest.shards for piece in shard.pieces]
-    return _lay_out(pieces, [name for name, _ in manifest.sources], manifest.options)
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretches:
+    """The stretches of a stream, in order, each made when it is asked for.
+
+    ``firsts`` are the places of their first tokens, and the end: (n + 1,).
+    """
+
+    pieces: Pieces
+    names: Names
+    options: Mapping[str, Any]
+    firsts: Numbers
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def within(self, first: int, end: int) -> list[Stretch]:
+        """Return the stretches in which tokens from ``first`` to ``end`` lie."""
+        low = int(np.searchsorted(self.firsts[1:], first, "right"))
+        high = int(np.searchsorted(self.firsts[:-1], end, "left"))
+        return [self._stretch(number) for number in range(low, high) if self.firsts[number] < self.firsts[number + 1]]
+
+    def _stretch(self, number: int) -> Stretch:
+        source, begin, end, tokens, documents, _, gaps = self.pieces[number]
+        first, n_ids = int(self.firsts[number]), int(self.firsts[number + 1] - self.firsts[number])
+        text_begin = before = 0
+        at = number
+        while at and self.pieces.source[at - 1] == source:
+            at -= 1
+            piece = self.pieces[at]
+            text_begin += piece.text
+            lost = before < 0 or piece.gaps is None
+            before = -1 if lost else before + piece.documents + sum(count for _, count in piece.gaps or ())
+        name = self.names[source]
+        return Stretch(name, first, n_ids, begin, end, text_begin, n_ids - tokens, documents, before, gaps)
 
 
-def stretches_of_file(meta: Mapping[str, Any]) -> list[Stretch]:
+def stretches_of_store(manifest: Manifest) -> Stretches:
+    """Return the stretches of a store."""
+    return _lay_out(manifest.pieces, manifest.names, manifest.options)
+
+
+def stretches_of_file(meta: Mapping[str, Any]) -> Stretches:
     """Return the stretches of a tokens or windows file: one for each of its sources."""
     pieces = [
         Piece(number, 0, source["bytes"], source["tokens"], source["documents"], 0, source.get("gaps", ()))
         for number, source in enumerate(meta["sources"])
     ]
-    return _lay_out(pieces, [source["name"] for source in meta["sources"]], meta["options"])
+    return _lay_out(Pieces.of(pieces), Names.of(source["name"] for source in meta["sources"]), meta["options"])
 
 
-def _lay_out(pieces: Sequence[Piece], names: Sequence[str], options: Mapping[str, Any]) -> list[Stretch]:
-    stretches: list[Stretch] = []
-    first, begun = 0, False
-    source, text_begin, before = -1, 0, 0
-    for number, begin, end, tokens, documents, text, gaps in pieces:
-        if number != source:
-            source, text_begin, before = number, 0, 0
-        n_separators = count_separators(documents, options, begun=begun)
-        begun = begun or documents > 0
-        n_ids, name = tokens + n_separators, names[number]
-        stretches.append(Stretch(name, first, n_ids, begin, end, text_begin, n_separators, documents, before, gaps))
-        first += n_ids
-        text_begin += text
-        before = -1 if gaps is None or before < 0 else before + documents + sum(count for _, count in gaps)
-    return stretches
+def _lay_out(pieces: Pieces, names: Names, options: Mapping[str, Any]) -> Stretches:
+    firsts = np.zeros(len(pieces) + 1, np.int64)
+    n_ids = firsts[1:]
+    n_ids += pieces.tokens
+    if options.get("separator") == "eot":
+        n_ids += pieces.documents
+        begun = np.flatnonzero(pieces.documents)[:1]
+        n_ids[begun] -= 1  # no separator stands before the first document
+    return Stretches(pieces, names, options, np.cumsum(firsts, out=firsts))
 
 
 def find_places(
-    read: Read, stretches: Sequence[Stretch], first: int, count: int, table: Mapping[int, bytes], eot_id: int
+    read: Read, stretches: Iterable[Stretch], first: int, count: int, table: Mapping[int, bytes], eot_id: int
 ) -> list[Place]:
     """Return the places of ``count`` tokens from ``first`` on, one for each stretch they lie in.
 

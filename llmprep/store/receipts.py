@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
 
 from llmprep.choices import Announce
 from llmprep.errors import InputError, RefusedError, list_names
@@ -15,13 +16,13 @@ from llmprep.store.content import reads_same
 from llmprep.store.folder import MANIFEST, RECEIPTS, receipt_path
 from llmprep.store.lock import ALONE, Hold
 from llmprep.store.manifest import read_receipt
-from llmprep.store.schema import Content, Plan, Receipt, shard_name
+from llmprep.store.schema import Plan, Receipt, shard_name
 from llmprep.store.sealed import file_sha256, write_sealed
 from llmprep.tokens.threads import map_in_order
 
 if TYPE_CHECKING:
     from llmprep.store.plan import PlannedCorpus
-    from llmprep.store.shards import ShardJob
+    from llmprep.store.shards import Jobs, ShardJob
 
 Receipts: TypeAlias = dict[int, Receipt]
 """By the number of the shard."""
@@ -35,12 +36,11 @@ def sound_receipts(folder: Path, plan: Plan, n_threads: int = 1) -> Iterator[tup
     """
 
     def sound(number: int) -> Receipt | None:
-        planned = [plan.stamps[span.source] for span in plan.shards[number]]
-        receipt = read_receipt(folder, number, len(planned))
+        first, count, *_ = plan.shards.rows[number].tolist()
+        receipt = read_receipt(folder, number, count)
         if receipt is None or receipt.plan_sha256 != plan.sha256:
             return None
-        read = [content.stamp for content in receipt.content]
-        if [(stamp.size, stamp.sample) for stamp in read] != [(stamp.size, stamp.sample) for stamp in planned]:
+        if plan.stamps.part(first, first + count).differ(receipt.stamps).any():
             return None
         return receipt if _has_shard(folder, receipt) else None
 
@@ -51,53 +51,56 @@ def sound_receipts(folder: Path, plan: Plan, n_threads: int = 1) -> Iterator[tup
 
 def done_receipts(
     folder: Path,
-    jobs: Sequence[ShardJob],
+    jobs: Jobs,
+    numbers: Iterable[int],
     n_threads: int = 1,
     *,
     hold: Hold = ALONE,
     announce: Announce | None = None,
 ) -> Receipts:
-    """Return the receipts of the jobs that need not be done.
+    """Return the receipts, without content, of the jobs of these numbers that need not be done.
 
     Those are the ones whose shard is sound and would be made the same way from the same content. A source of another
     time is read again where it went into a shard; if it is the same, its new time is noted. One that is not is
     announced, or for a store that is finished `RefusedError` names it.
     """
-    with ThreadPoolExecutor(n_threads) as threads:
-        looked = [*zip(jobs, threads.map(lambda job: _look_at(folder, job), jobs), strict=True)]
-    changed = sorted({name for _, (_, name) in looked if name is not None})
+    done: Receipts = {}
+    changed: set[str] = set()
+    for number, receipt, name in map_in_order(lambda number: _look_at(folder, jobs[number]), numbers, n_threads):
+        changed |= {name} if name is not None else set()
+        if receipt is not None:
+            done[number] = receipt
     if changed and (folder / MANIFEST).exists():
-        raise RefusedError(f"{folder}: was begun differently: {list_names(changed)} has changed; {hold.remedy}")
+        raise RefusedError(f"{folder}: was begun differently: {list_names(sorted(changed))} has changed; {hold.remedy}")
     if changed and announce is not None:
-        announce(f"{folder}: {list_names(changed)} has changed: shards made from it are built again")
-    return {job.number: receipt for job, (receipt, _) in looked if receipt is not None}
+        announce(f"{folder}: {list_names(sorted(changed))} has changed: shards made from it are built again")
+    return done
 
 
-def _look_at(folder: Path, job: ShardJob) -> tuple[Receipt | None, str | None]:
-    """Return the receipt of a job that is done, and the name of a source that has changed since, if one has."""
+def _look_at(folder: Path, job: ShardJob) -> tuple[int, Receipt | None, str | None]:
+    """Return a job's number, its receipt if it is done, and the name of a source that has changed, if one has."""
+    nothing = job.number, None, None
     receipt = read_receipt(folder, job.number, len(job.sources))
     if receipt is None or (receipt.plan_sha256, receipt.recipe) != (job.plan_sha256, job.recipe):
-        return None, None
+        return nothing
     if not _has_shard(folder, receipt):
-        return None, None
-    noted = [Content(stamp, was.sha256) for stamp, was in zip(job.stamps, receipt.content, strict=True)]
-    for number, (now, was) in enumerate(zip(noted, receipt.content, strict=True)):
-        if now != was and not _is_same(job, number, receipt):
-            return None, job.sources[number].name
-    if noted != receipt.content:
-        receipt = replace(receipt, content=noted)
-        write_sealed(receipt_path(folder, job.number), receipt.to_json())
-    return receipt, None
+        return nothing
+    others = job.stamps.differ(receipt.stamps) | (job.stamps.times != receipt.stamps.times)
+    for number in np.flatnonzero(others).tolist():
+        if not _is_same(job, number, receipt):
+            return job.number, None, job.sources[number].name
+    if others.any():
+        write_sealed(receipt_path(folder, job.number), replace(receipt, stamps=job.stamps).to_json())
+    return job.number, receipt.without_content(), None
 
 
 def _is_same(job: ShardJob, number: int, receipt: Receipt) -> bool:
     """Tell whether a source, or the job's part of it, holds what the receipt says."""
-    part, now = job.sources[number], job.stamps[number]
-    was, sha256 = receipt.content[number]
+    part, now, was = job.sources[number], job.stamps[number], receipt.stamps[number]
     if part.span is None and (was.size, was.sample) != (now.size, now.sample):
         return False  # that is seen without reading it
     piece = receipt.pieces[number]
-    return reads_same(part, piece.begin, piece.end, sha256)
+    return reads_same(part, piece.begin, piece.end, receipt.hashes[number].tobytes().hex())
 
 
 def _has_shard(folder: Path, receipt: Receipt) -> bool:
@@ -120,33 +123,36 @@ def renumber(folder: Path, planned: PlannedCorpus, old_sha256: str) -> None:
     """
     plan_sha256, numbers = planned.plan.sha256, range(len(planned.plan.shards))
     wanted = {json.dumps(planned.recipe(number)): number for number in numbers}
-    kept: dict[int, tuple[int, Receipt]] = {}
+    kept: dict[int, int] = {}
     for old, receipt in _receipts_in(folder):
         new = wanted.get(json.dumps(receipt.recipe))
         if new is None or receipt.plan_sha256 not in (old_sha256, plan_sha256):
             continue
         if (folder / receipt.file).is_file() and (new not in kept or receipt.plan_sha256 == plan_sha256):
-            kept[new] = old, receipt
-    up = sorted((new for new, (old, _) in kept.items() if old <= new), reverse=True)
-    down = sorted(new for new, (old, _) in kept.items() if old > new)
+            kept[new] = old
+    up = sorted((new for new, old in kept.items() if old <= new), reverse=True)
+    down = sorted(new for new, old in kept.items() if old > new)
     for new in [*up, *down]:
-        _move(folder, new, *kept[new], plan_sha256)
-    planned_files = {path for number in numbers for path in (folder / shard_name(number), receipt_path(folder, number))}
+        _move(folder, new, kept[new], plan_sha256)
+    planned_names = {name for number in numbers for name in (shard_name(number), receipt_path(folder, number).name)}
     for path in [*folder.glob("tokens-*.pt"), *(folder / RECEIPTS).glob("*.json")]:
-        if path not in planned_files:
+        if path.name not in planned_names:
             path.unlink()
 
 
-def _receipts_in(folder: Path) -> list[tuple[int, Receipt]]:
-    """Return the number and the receipt of each shard that has a sound one, in order."""
+def _receipts_in(folder: Path) -> Iterator[tuple[int, Receipt]]:
+    """Yield the number and the receipt of each shard that has a sound one, in order."""
     names = sorted(path.stem for path in (folder / RECEIPTS).glob("[0-9]*.json"))
     numbers = [int(name) for name in names if name.isdecimal()]
-    found = [(number, read_receipt(folder, number)) for number in numbers]
-    return [(number, receipt) for number, receipt in found if receipt is not None]
+    found = ((number, read_receipt(folder, number)) for number in numbers)
+    yield from ((number, receipt) for number, receipt in found if receipt is not None)
 
 
-def _move(folder: Path, new: int, old: int, receipt: Receipt, plan_sha256: str) -> None:
+def _move(folder: Path, new: int, old: int, plan_sha256: str) -> None:
     """Give a shard its new number, and its receipt the plan in which it has that."""
+    receipt = read_receipt(folder, old)
+    if receipt is None:
+        return  # it was read before: another has removed it
     if new != old:
         (folder / shard_name(old)).replace(folder / shard_name(new))
     moved = replace(receipt, plan_sha256=plan_sha256, file=shard_name(new))

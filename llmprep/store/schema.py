@@ -5,63 +5,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+import numpy as np
+import numpy.typing as npt
+
+from llmprep.documents.names import Names, split_names
 from llmprep.errors import InputError, list_names
+from llmprep.store.columns import Numbers, Pieces, Stamps, exact_sum, join_hex, join_numbers, split_hex, split_numbers
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 FORMAT, FORMAT_1 = "llmprep-store/2", "llmprep-store/1"
-"""Stores of the format before are read too: in them ``content_sha256`` is a chain, not a tree."""
-Gaps: TypeAlias = Sequence[Sequence[int]] | None
-"""Runs [number, count] of the numbers, from 1 on, of documents without text; None where they are not known."""
+"""Stores of the format before are read too: in them ``content_sha256`` is a chain, not a tree, and rows are lists."""
 
 
 # --- the manifest ---------------------------------------------------------------------------------
 
 
-class Piece(NamedTuple):
-    """Bytes ``begin`` to ``end`` of a source, as a shard's tokens were made from them, and what they gave.
-
-    ``tokens`` are without separators, and ``documents`` are counted where they begin. ``text`` is how many bytes were
-    encoded, with newlines as chosen and without a byte order mark, 0 for records. There may be as many pieces as
-    files: a named tuple is made in a third of the time of a dataclass.
-    """
-
-    source: int
-    begin: int
-    end: int
-    tokens: int
-    documents: int
-    text: int
-    gaps: Gaps = ()
-
-    def to_json(self) -> list[Any]:
-        """Return a list, which ends before ``gaps`` if there are none."""
-        return [*self] if self.gaps is None or self.gaps else [*self[:-1]]
-
-
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One file of a store: its size and sha256, how many tokens and documents it has, and what it was made from."""
+    """One file of a store: its size and sha256, how many tokens and documents it has, and what it was made from.
+
+    That is a piece each of ``n_pieces`` sources from the one numbered ``first`` on.
+    """
 
     file: str
     tokens: int
     documents: int
     bytes: int
     sha256: str
-    pieces: list[Piece]
+    first: int
+    n_pieces: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Manifest:
     """What a finished store states of itself: `manifest.json`, written last. No manifest: not finished.
 
-    ``sources`` are (name, bytes), ``empty`` the numbers of those without a document, and ``n_empty`` counts records
-    without text. ``splits`` name parts of the stream as (first token, end).
+    ``names`` and ``sizes`` in bytes are of the sources, ``empty`` the numbers of those without a document, and
+    ``n_empty`` counts records without text. ``pieces`` are those of all shards, in order. ``splits`` name parts of the
+    stream as (first token, end).
     """
 
     llmprep_version: str
@@ -76,12 +63,19 @@ class Manifest:
     n_special: int
     n_boms: int
     content_sha256: str
-    sources: list[tuple[str, int]]
-    empty: list[int]
+    names: Names
+    sizes: Numbers
+    empty: Numbers
     shards: list[Shard]
+    pieces: Pieces
     splits: dict[str, tuple[int, int]]
     n_empty: int = 0
     format: str = FORMAT
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all sources."""
+        return exact_sum(self.sizes)
 
     def span(self, split: str | None) -> tuple[int, int]:
         """Return the first token of a part of the stream, and its end. Raises `InputError` for an unknown part."""
@@ -94,12 +88,14 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """Return what stands in the file, without its seal."""
-        shards = [{**_values(shard), "pieces": [piece.to_json() for piece in shard.pieces]} for shard in self.shards]
         stated: dict[str, Any] = {
             "format": self.format,
             **_values(self),
-            "sources": [[*source] for source in self.sources],
-            "shards": shards,
+            "names": self.names.join(),
+            "sizes": join_numbers(self.sizes),
+            "empty": join_numbers(self.empty),
+            "shards": [_values(shard) for shard in self.shards],
+            "pieces": self.pieces.to_json(),
             "splits": {name: [*span] for name, span in self.splits.items()},
         }
         if not self.n_empty:
@@ -109,28 +105,26 @@ class Manifest:
     @classmethod
     def from_json(cls, stated: Mapping[str, Any]) -> Self:
         """Return the manifest that a file states."""
+        shards = [Shard(**_known(Shard, shard)) for shard in stated["shards"]]
         return cls(
             **_known(cls, stated)
             | {
-                "sources": [(name, size) for name, size in stated["sources"]],
-                "shards": [
-                    Shard(**_known(Shard, shard) | {"pieces": [Piece(*piece) for piece in shard["pieces"]]})
-                    for shard in stated["shards"]
-                ],
+                "names": split_names(stated["names"]),
+                "sizes": split_numbers(stated["sizes"]),
+                "empty": split_numbers(stated["empty"]),
+                "shards": shards,
+                "pieces": Pieces.from_json(stated["pieces"], sources_of([(s.first, s.n_pieces) for s in shards])),
                 "splits": {name: (first, end) for name, (first, end) in stated["splits"].items()},
             }
         )
 
 
+def sources_of(spans: Sequence[tuple[int, int]]) -> Numbers:
+    """Return the numbers of the sources of shards that each have so many, from a first one on."""
+    return np.concatenate([np.arange(first, first + count) for first, count in spans] or [np.empty(0, np.int64)])
+
+
 # --- the plan -------------------------------------------------------------------------------------
-
-
-class Stamp(NamedTuple):
-    """What a source is known by without reading it: two of one size and sample may still differ."""
-
-    size: int
-    mtime_ns: int
-    sample: str
 
 
 class Span(NamedTuple):
@@ -145,6 +139,37 @@ class Span(NamedTuple):
     end: int | None
 
 
+WHOLE = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardSpans:
+    """The spans of each shard, in a row of int64 for each: (n shards, 5).
+
+    A row is [first source, how many, start and end of the span of the first, end of that of the last if it is another].
+    An end is `WHOLE` where the source is taken to its end, as every other source of a shard is, from its start on.
+    """
+
+    rows: Numbers
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def of(self, number: int) -> Iterator[Span]:
+        """Yield the spans of a shard."""
+        first, count, start, end, last_end = self.rows[number].tolist()
+        for source in range(first, first + count):
+            if source == first:
+                yield Span(source, start, None if end == WHOLE else end)
+            else:
+                yield Span(source, 0, None if last_end == WHOLE or source < first + count - 1 else last_end)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ShardSpans) and np.array_equal(self.rows, other.rows)
+
+    __hash__ = None  # type: ignore[assignment] # as of a list
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What every shard of a store is made from: `plan.json`, written first.
@@ -155,9 +180,9 @@ class Plan:
 
     sha256: str
     options: dict[str, Any]
-    names: list[str]
-    stamps: list[Stamp]
-    shards: list[list[Span]]
+    names: Names
+    stamps: Stamps
+    shards: ShardSpans
     n_vocab: int
     val_fraction: float | None
 
@@ -166,8 +191,9 @@ class Plan:
         return {
             "plan_sha256": self.sha256,
             "options": self.options,
-            "corpus": [[name, *stamp] for name, stamp in zip(self.names, self.stamps, strict=True)],
-            "shards": self.shards,
+            "names": self.names.join(),
+            "stamps": self.stamps.to_json(),
+            "shards": self.shards.rows.tolist(),
             "n_vocab": self.n_vocab,
             "val_fraction": self.val_fraction,
         }
@@ -175,34 +201,29 @@ class Plan:
     @classmethod
     def from_json(cls, stated: Mapping[str, Any]) -> Self:
         """Return the plan that a file states."""
-        return cls(
-            sha256=stated["plan_sha256"],
-            options={"format": FORMAT_1} | stated["options"],
-            names=[name for name, *_ in stated["corpus"]],
-            stamps=[Stamp(*stamp) for _, *stamp in stated["corpus"]],
-            shards=[[Span(*span) for span in spans] for spans in stated["shards"]],
-            n_vocab=stated["n_vocab"],
-            val_fraction=stated["val_fraction"],
-        )
+        values: dict[str, Any] = {
+            "sha256": stated["plan_sha256"],
+            "options": {"format": FORMAT_1} | stated["options"],
+            "names": split_names(stated["names"]),
+            "stamps": Stamps.from_json(stated["stamps"]),
+            "shards": ShardSpans(np.array(stated["shards"], np.int64)),
+            "n_vocab": stated["n_vocab"],
+            "val_fraction": stated["val_fraction"],
+        }
+        return cls(**values)
 
 
 # --- the receipts ---------------------------------------------------------------------------------
-
-
-class Content(NamedTuple):
-    """What a source, or a span of it, was when a shard was made from it; ``sha256`` is of the bytes that were read."""
-
-    stamp: Stamp
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What came of one shard, by which it is known whether it is whole, and whether it would be the same today.
 
-    ``recipe`` is all but options and content that decided its bytes, as JSON has it. ``content`` and ``pieces`` are one
-    for each span of the plan's, in order; the pieces' ``source`` is only their place in that order, since a plan of
-    more or fewer files may number them otherwise. ``n_empty`` counts records without text.
+    ``recipe`` is all but options and content that decided its bytes, as JSON has it. ``stamps``, ``hashes`` and
+    ``pieces`` are one for each span of the plan's, in order: what the source was when the shard was made from it, the
+    sha256 of the bytes that were read, (n, 32) uint8, and what they gave. The pieces' ``source`` is only their place in
+    that order, since a plan of more or fewer files may number them otherwise. ``n_empty`` counts records without text.
     """
 
     plan_sha256: str
@@ -214,30 +235,36 @@ class Receipt:
     special: int
     boms: int
     recipe: list[Any]
-    content: list[Content]
-    pieces: list[Piece]
+    stamps: Stamps
+    hashes: npt.NDArray[np.uint8]
+    pieces: Pieces
     n_empty: int = 0
+
+    def without_content(self) -> Receipt:
+        """Return what a manifest needs of it: there may be many."""
+        return replace(self, recipe=[], stamps=self.stamps.part(0, 0), hashes=self.hashes[:0])
 
     def to_json(self) -> dict[str, Any]:
         """Return what stands in the file, without its seal."""
         stated = _values(self) | {
-            "content": [[*stamp, sha256] for stamp, sha256 in self.content],
-            "pieces": [piece.to_json()[1:] for piece in self.pieces],
+            "stamps": self.stamps.to_json(),
+            "hashes": join_hex(self.hashes),
+            "pieces": self.pieces.to_json(),
         }
         n_empty = stated.pop("n_empty")
         return stated | ({"empty": n_empty} if n_empty else {})
 
     @classmethod
-    def from_json(cls, stated: Mapping[str, Any]) -> Self:
-        """Return the receipt that a file states."""
-        return cls(
-            **_known(cls, stated)
-            | {
-                "content": [Content(Stamp(*stamp), sha256) for *stamp, sha256 in stated["content"]],
-                "pieces": [Piece(number, *figures) for number, figures in enumerate(stated["pieces"])],
-                "n_empty": stated.get("empty", 0),
-            }
-        )
+    def from_json(cls, stated: Mapping[str, Any]) -> Receipt | None:
+        """Return the receipt that a file states, None if its columns are none, or not of the same length."""
+        stamps, hashes = Stamps.from_json(stated["stamps"]), split_hex(stated["hashes"], "u1")
+        if stamps is None or hashes is None:
+            return None
+        pieces = Pieces.from_json(stated["pieces"], np.arange(len(stamps)))
+        if pieces is None or len(hashes) != 32 * len(stamps):
+            return None
+        columns = {"stamps": stamps, "hashes": hashes.reshape(-1, 32), "pieces": pieces}
+        return cls(**_known(cls, stated) | columns | {"n_empty": stated.get("empty", 0)})
 
 
 # --- helpers and names ----------------------------------------------------------------------------

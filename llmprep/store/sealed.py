@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,38 @@ def seal(values: Mapping[str, Any]) -> bytes:
     >>> seal({"a": 1})[:25]
     b'{"a":1,"seal_sha256":"8b0'
     """
-    return _sealed(json.dumps(values, separators=(",", ":")).encode()[:-1])
+    return b"".join(_sealed(values))
 
 
-def _sealed(body: bytes) -> bytes:
-    return b'%b,"seal_sha256":"%b"}\n' % (body, hashlib.sha256(body).hexdigest().encode())
+def _sealed(values: Mapping[str, Any]) -> Iterator[bytes]:
+    """Yield the same, value by value, as each may be large."""
+    digest = hashlib.sha256()
+    before = "{"
+    for key, value in values.items():
+        part = f"{before}{json.dumps(key)}:{json.dumps(value, separators=(',', ':'))}".encode()
+        digest.update(part)
+        yield part
+        before = ","
+    yield _end(digest.hexdigest())
+
+
+def _end(sha256: str) -> bytes:
+    return b',"seal_sha256":"%b"}\n' % sha256.encode()
 
 
 def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
     """Write values as `read_sealed` reads them, whole or not at all."""
     with open_own(path) as sink:
-        sink.write(seal(values))
+        for part in _sealed(values):
+            sink.write(part)
+
+
+def states(path: Path, values: Mapping[str, Any]) -> bool:
+    """Tell whether a file is the one that `write_sealed` writes of these values. Raises OSError."""
+    if not is_regular(path):
+        return False
+    with path.open("rb") as file:
+        return all(file.read(len(part)) == part for part in _sealed(values)) and not file.read(1)
 
 
 def read_sealed(path: Path, find_faults: Callable[[object], list[str]] = lambda _: []) -> Any:
@@ -43,14 +64,17 @@ def read_sealed(path: Path, find_faults: Callable[[object], list[str]] = lambda 
     if not is_regular(path):
         raise FileFormatError(f"{path}: is no regular file")
     data = path.read_bytes()
+    at = data.rfind(b',"seal_sha256":"')
+    is_whole = data[at:] == _end(hashlib.sha256(memoryview(data)[:at]).hexdigest())
     try:
         values = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{path}: not valid JSON: {error}") from error
+    del data
     wrong = find_faults(values)
     if wrong:
         raise FileFormatError(f"{path}: {'; '.join(wrong[:8])}{'; ...' if len(wrong) > 8 else ''}")
-    if _sealed(data[: data.rfind(b',"seal_sha256":"')]) != data:
+    if not is_whole:
         raise FileFormatError(f"{path}: was edited or damaged: it does not have the sha256 that it ends with")
     return values
 

@@ -12,23 +12,27 @@ import hashlib
 import os
 import socket
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from llmprep.choices import BackendName, Effort, Special, TextOptions
-from llmprep.documents.source import Counts, Source, count_remarks
+from llmprep.documents.source import Counts, count_remarks
+from llmprep.documents.sources import Sources
 from llmprep.errors import InputError, WorkerDiedError
 from llmprep.formats.tokens import write_tokens
 from llmprep.output.writing import Sink
-from llmprep.store.content import sample_of, size_and_time
+from llmprep.store.columns import Piece, Pieces, Stamps
+from llmprep.store.content import size_and_time, stamp_of
 from llmprep.store.executors import Workers
 from llmprep.store.folder import receipt_path
 from llmprep.store.plan import PlannedCorpus
-from llmprep.store.schema import Content, Piece, Receipt, Stamp, shard_name, store_dtype
+from llmprep.store.schema import Receipt, shard_name, store_dtype
 from llmprep.store.sealed import open_own, write_sealed
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.stream import stream_part
@@ -50,8 +54,8 @@ class ShardJob:
     cwd: str | None
     folder: str
     number: int
-    sources: list[Source]
-    stamps: list[Stamp]
+    sources: Sources
+    stamps: Stamps
     recipe: list[Any]
     continues: bool
     options: TextOptions
@@ -65,38 +69,61 @@ class ShardJob:
 
 @dataclass(frozen=True, slots=True)
 class BuiltShard:
-    """The receipt of a shard that a worker has built, and remarks on its sources as `count_remarks` has them."""
+    """The receipt of a shard that a worker has built, without content, and remarks as `count_remarks` has them."""
 
     receipt: Receipt
     remarks: dict[str, tuple[str, int]]
 
 
-def make_jobs(
-    planned: PlannedCorpus, folder: Path, vocabulary: Vocabulary, options: TextOptions, effort: Effort
-) -> list[ShardJob]:
-    """Return one job for every shard of the plan."""
-    plan, cwd = planned.plan, _current_folder()
-    ranks = None if vocabulary.is_embedded else vocabulary.rank_file
-    corpus_bytes = sum(stamp.size for stamp in plan.stamps)
-    return [
-        ShardJob(
-            cwd=cwd,
-            folder=str(folder),
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """What the jobs of all shards of a plan share; each is made when it is asked for."""
+
+    planned: PlannedCorpus
+    cwd: str | None
+    folder: str
+    vocabulary: Vocabulary
+    options: TextOptions
+    effort: Effort
+    corpus_bytes: int
+
+    def __len__(self) -> int:
+        return len(self.planned.plan.shards)
+
+    def __iter__(self) -> Iterator[ShardJob]:
+        return map(self.__getitem__, range(len(self)))
+
+    def text_bytes(self, number: int) -> int:
+        """Return the bytes of a shard's sources, or of its spans of them."""
+        return self.planned.parts(number).n_bytes
+
+    def __getitem__(self, number: int) -> ShardJob:
+        plan, vocabulary = self.planned.plan, self.vocabulary
+        first, count, *_ = plan.shards.rows[number].tolist()
+        return ShardJob(
+            cwd=self.cwd,
+            folder=self.folder,
             number=number,
-            sources=planned.parts(number),
-            stamps=[plan.stamps[span.source] for span in spans],
-            recipe=planned.recipe(number),
-            continues=planned.continues(number),
-            options=options,
-            effort=replace(effort, jobs=1),
+            sources=self.planned.parts(number),
+            stamps=plan.stamps.part(first, first + count),
+            recipe=self.planned.recipe(number),
+            continues=self.planned.continues(number),
+            options=self.options,
+            effort=replace(self.effort, jobs=1),
             encoding=vocabulary.name,
-            ranks=ranks,
-            corpus_bytes=corpus_bytes,
+            ranks=None if vocabulary.is_embedded else vocabulary.rank_file,
+            corpus_bytes=self.corpus_bytes,
             dtype=store_dtype(vocabulary.n_vocab),
             plan_sha256=plan.sha256,
         )
-        for number, spans in enumerate(plan.shards)
-    ]
+
+
+def make_jobs(
+    planned: PlannedCorpus, folder: Path, vocabulary: Vocabulary, options: TextOptions, effort: Effort
+) -> Jobs:
+    """Return one job for every shard of the plan."""
+    corpus_bytes = int(planned.plan.stamps.sizes.sum())
+    return Jobs(planned, _current_folder(), str(folder), vocabulary, options, effort, corpus_bytes)
 
 
 def _current_folder() -> str | None:
@@ -116,7 +143,7 @@ def build_shard(job: ShardJob) -> BuiltShard:
     Raises `InputError` for a source that has changed since it was planned.
     """
     _enter_folder(job.cwd)
-    stamps = [_as_planned(source, planned) for source, planned in zip(job.sources, job.stamps, strict=True)]
+    stamps = _as_planned(job.sources, job.stamps)
     encoder = _make_encoder(job.encoding, job.ranks, job.options.special, job.effort.backend, job.corpus_bytes)
     stream = stream_part(job.sources, job.options, job.effort, encoder, continues=job.continues)
     path = Path(job.folder) / shard_name(job.number)
@@ -134,12 +161,13 @@ def build_shard(job: ShardJob) -> BuiltShard:
         special=stream.figures.n_special,
         boms=sum(each.bom for each in counts),
         recipe=job.recipe,
-        content=[Content(stamp, each.sha256) for stamp, each in zip(stamps, counts, strict=True)],
-        pieces=[piece_of(number, each) for number, each in enumerate(counts)],
+        stamps=stamps,
+        hashes=np.frombuffer(bytes.fromhex("".join(each.sha256 for each in counts)), np.uint8).reshape(-1, 32),
+        pieces=Pieces.of([piece_of(number, each) for number, each in enumerate(counts)]),
         n_empty=sum(each.n_empty for each in counts),
     )
     write_sealed(receipt_path(Path(job.folder), job.number), receipt.to_json())
-    return BuiltShard(receipt, count_remarks(counts))
+    return BuiltShard(receipt.without_content(), count_remarks(counts))
 
 
 def _enter_folder(cwd: str | None) -> None:
@@ -153,15 +181,19 @@ def _enter_folder(cwd: str | None) -> None:
             ) from error
 
 
-def _as_planned(source: Source, planned: Stamp) -> Stamp:
-    """Return the stamp of a source here, where its time may be another. Raises `InputError` if more is."""
-    size, time = size_and_time(source)
-    if (size, time) == planned[:2]:
-        return planned
-    found = Stamp(size, time, sample_of(source))
-    if (found.size, found.sample) != (planned.size, planned.sample):
-        raise InputError(f"{source.path}: changed since the store was planned; run the same command again")
-    return found
+def _as_planned(sources: Sources, planned: Stamps) -> Stamps:
+    """Return the stamps of sources here, where their times may be others. Raises `InputError` if more is."""
+    times = planned.times.copy()
+    found = zip(map(size_and_time, sources.paths), planned.sizes.tolist(), planned.times.tolist(), strict=True)
+    for number, ((size, time), planned_size, planned_time) in enumerate(found):
+        if (size, time) == (planned_size, planned_time):
+            continue
+        stamp = stamp_of(sources.paths[number], sources.sizes[number])
+        if stamp != planned[number]._replace(mtime_ns=stamp.mtime_ns):
+            path = sources.paths[number]
+            raise InputError(f"{path}: changed since the store was planned; run the same command again")
+        times[number] = stamp.mtime_ns
+    return replace(planned, times=times)
 
 
 @lru_cache(maxsize=1)
@@ -202,19 +234,23 @@ class _HashingSink:
 # --- in the calling process -----------------------------------------------------------------------
 
 
-def run_jobs(jobs: Sequence[ShardJob], workers: Workers, done: Callable[[ShardJob, BuiltShard], None]) -> None:
+def run_jobs(jobs: Iterable[ShardJob], workers: Workers, done: Callable[[ShardJob, BuiltShard], None]) -> None:
     """Run jobs, two for each worker at a time: one that it does, one that it goes on with.
 
     ``done`` is called with each shard. One whose worker dies is tried once more; if that one dies too,
     `WorkerDiedError` names the shard. The first error ends the run; what is finished is kept.
     """
-    waiting = deque(jobs)
+    waiting, again = iter(jobs), deque[ShardJob]()
     deaths: Counter[int] = Counter()
     running: dict[Future[BuiltShard], ShardJob] = {}
-    while waiting or running:
-        while waiting and len(running) < 2 * workers.slots and not any(future.done() for future in running):
-            job = waiting.popleft()
-            running[workers.submit(build_shard, job)] = job
+    while True:
+        while len(running) < 2 * workers.slots and not any(future.done() for future in running):
+            next_job = next(waiting, None) or (again.popleft() if again else None)
+            if next_job is None:
+                break
+            running[workers.submit(build_shard, next_job)] = next_job
+        if not running:
+            return
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             job = running.pop(future)
             error = future.exception()
@@ -227,4 +263,4 @@ def run_jobs(jobs: Sequence[ShardJob], workers: Workers, done: Callable[[ShardJo
                     f"shard {job.number}: its worker died twice (killed, or out of memory?); the other shards are "
                     f"kept: run the same command again to go on"
                 ) from error
-            waiting.append(job)
+            again.append(job)

@@ -20,7 +20,7 @@ import numpy as np
 
 from llmprep.choices import Announce, Effort, TextOptions
 from llmprep.documents.blocks import Block
-from llmprep.documents.reading import read_blocks
+from llmprep.documents.joining import read_sources
 from llmprep.documents.source import Counts, Source
 from llmprep.errors import EmptyError
 from llmprep.tokens.backends import Encoder, Ids
@@ -166,11 +166,7 @@ def stream_part(
     origin = Origin(
         name, vocabulary.name, vocabulary.sha256, vocabulary.n_vocab, options.content(), vocabulary=vocabulary
     )
-    blocks = (
-        block
-        for counts in figures.counts
-        for block in read_blocks(counts, options.newlines, effort.block_bytes, hashing.run)
-    )
+    blocks = read_sources(figures.counts, options.newlines, effort.block_bytes, hashing.run)
     encoded = _encode(blocks, encoder, options, effort)
     ids = _join(encoded, figures, vocabulary.eot_id, name, separate=options.separator == "eot", continues=continues)
     return TokenStream(origin, _count(ids, figures, hashing), figures)
@@ -216,7 +212,19 @@ def _join(
             yield separator
         begun = True
         figures.n_special += n_special
-        block.counts.n_tokens += len(ids) - block.seams
+        if block.joined:
+            _count_each(block.joined, ids, eot_id)
+        else:
+            block.counts.n_tokens += len(ids) - block.seams
         yield ids if separate or not block.seams else ids[ids != eot_id]
     if not begun:
         raise EmptyError(f"{name}: empty: 0 tokens")
+
+
+def _count_each(joined: Sequence[Counts], ids: Ids, eot_id: int) -> None:
+    """Count the ids between the seams of a block for the source that each are of."""
+    ends = [*np.flatnonzero(ids == eot_id).tolist(), len(ids)]
+    begin = 0
+    for counts, end in zip(joined, ends, strict=True):
+        counts.n_tokens += end - begin
+        begin = end + 1

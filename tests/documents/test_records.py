@@ -20,6 +20,7 @@ from support.streams import EOT, all_ids, expected_ids, sha256, stream_paths
 
 from llmprep.choices import Newlines, TextOptions
 from llmprep.documents import records
+from llmprep.documents.blocks import SMALL_BYTES
 from llmprep.documents.parquet import cell_texts, count_rows
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.source import Counts, Source
@@ -66,7 +67,7 @@ def test_every_text_is_a_document(
 
 def test_small_records_share_a_block_and_large_ones_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands of small records are one block; one larger than what is joined goes alone, cut as any text is."""
-    limit, path = records.SMALL_BYTES, tmp_path / "a.jsonl"
+    limit, path = SMALL_BYTES, tmp_path / "a.jsonl"
     texts = [*(f"record number {k}" for k in range(5000)), "a" * limit, "b " * (limit // 2) + "c", "after"]
 
     blocks = read(json_lines(path, texts))
@@ -96,7 +97,7 @@ def test_a_special_token_is_refused_by_its_record(format_: str, tmp_path: Path) 
 
 def test_records_and_texts_in_one_stream(tmp_path: Path) -> None:
     """They may be mixed: a separator stands between any two documents, in whichever file; no text is an error."""
-    large = "a " * records.SMALL_BYTES
+    large = "a " * SMALL_BYTES
     lines, nothing = json_lines(tmp_path / "a.jsonl", ["one", large]), json_lines(tmp_path / "c.jsonl", ["", ""])
     table, text = parquet(tmp_path / "d.parquet", ["five", "six"]), save(tmp_path, "three four", "b.txt")
     stream = stream_paths([lines, text, nothing, table], load_vocabulary("gpt2"))

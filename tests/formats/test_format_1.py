@@ -11,6 +11,7 @@ from support.commands import Call
 from support.golden import GOLDEN
 
 from llmprep import WindowDataset
+from llmprep.store.format_1 import in_columns
 from llmprep.store.reading import TokenStore
 from llmprep.store.sealed import seal
 
@@ -32,7 +33,7 @@ def test_the_old_hash_is_checked(call: Call, tmp_path: Path, name: str) -> None:
     if name == "store":
         shutil.copytree(OLD / name, tmp_path / name)
         manifest = tmp_path / name / "manifest.json"
-        stated = json.loads(manifest.read_text()) | {"format": "llmprep-store/2"}
+        stated = in_columns(json.loads(manifest.read_text())) | {"format": "llmprep-store/2"}
         del stated["seal_sha256"]
         manifest.write_bytes(seal(stated))
     else:

@@ -13,8 +13,20 @@ from llmprep.store.merge import merge_store
 
 LARGE = 2**70
 Place = tuple[Any, ...]
-PIECE = ("shards", 0, "pieces", 0)
-NO_PIECE = "shard 0: a piece is no [source, begin, end, tokens, documents, text, gaps"
+NO_COLUMN = ["", "1", "1  2", " 1", "1 2 ", "-1", "0.5", "1e3", "9" * 30, f"{2**62}", 7, None]
+N_PIECES = 8
+ZERO_PIECES, HUGE_PIECES = " ".join(["0"] * N_PIECES), " ".join([str(2**62 - 1)] * N_PIECES)
+NO_GAPS: list[Any] = [
+    7,
+    None,
+    [7],
+    [[0]],
+    [[-1, []]],
+    [[99, [[1, 1]]]],
+    [[0, [[0, 1]]]],
+    [[1, None], [0, None]],
+    [[0, []]],
+]
 MANIFESTS: list[tuple[Place, list[Any], str]] = [
     (("format",), ["llmprep-store/3", "9" * 5000], "format is '"),
     (("n_tokens",), [True, 2.0], "n_tokens is missing or no int"),
@@ -23,14 +35,18 @@ MANIFESTS: list[tuple[Place, list[Any], str]] = [
     (("n_vocab",), [70_000], "dtype is not int32, as 70000 ids need"),
     (("encoding",), ["../gpt2", "", "\x1b[2J", "a" * 99], "encoding is no name of an encoding"),
     (("content_sha256",), ["A" * 64, "\ud800"], "content_sha256 is no sha256"),
-    (("sources", 1), [["b", -1], ["b"], [7, 1], 1], "source 1 is no [name, bytes]"),
-    (("empty",), [[6], ["a"]], "empty does not list numbers of sources"),
+    (("names",), ["", "a//b", "a//b//c//d//e//f//g"], "sizes are no bytes of each of the names"),
+    (("sizes",), [each for each in NO_COLUMN if type(each) is str], "sizes are no bytes of each of the names"),
+    (("empty",), ["6", "a", "1  2"], "empty does not list numbers of sources"),
     (("shards", 1, "file"), ["../x.pt"], "shard 1: file is '../x.pt', should be 'tokens-00001.pt'"),
-    (("shards", 1, "bytes"), [-1], "shard 1: tokens, documents or bytes are out of range"),
-    (PIECE, [[6, 0, 1, 1, 1, 1], [0, 2, 1, 1, 1, 1], [True, 0, 1, 1, 1, 1], [0, 0, 1.5, 1, 1, 1]], NO_PIECE),
-    (PIECE, [[], [0] * 8, "x"], NO_PIECE),
+    (("shards", 1, "bytes"), [-1, LARGE], "shard 1: tokens, documents, bytes, first or n_pieces are out of range"),
+    (("shards", 1, "first"), [6, 10**9], "shard 1: first and n_pieces are no numbers of sources"),
+    (("shards", 1, "n_pieces"), [3, 0], "pieces: begin is no list of "),
+    (("pieces", "tokens"), [*NO_COLUMN, HUGE_PIECES.replace("3", "4")], "pieces: tokens is no list of "),
+    (("pieces", "end"), [ZERO_PIECES], "pieces: one ends before it begins, or its gaps are none"),
+    (("pieces", "gaps"), NO_GAPS, "pieces: one ends before it begins, or its gaps are none"),
     (("n_documents",), [99], "n_documents is 99, the shards have 16"),
-    ((*PIECE, 3), [7], "shard 0: its pieces do not add up to its tokens and documents"),
+    (("pieces", "tokens"), [ZERO_PIECES, HUGE_PIECES], "shard 0: its pieces do not add up to its tokens and documents"),
     (("options", "separator"), ["none"], "shard 2: its pieces do not add up to its tokens and documents"),
     (("splits",), [{"train": [0]}, {"train": 5}, {"train": ["a", 9]}, {"a": [-9, 20]}], "splits are no [first token,"),
     (("splits",), [{"train": [0, 10**6]}, {"train": [20, 10]}], "splits are not within the "),
@@ -48,20 +64,40 @@ def test_a_manifest_that_does_not_hold_is_named(place: Place, wrong: list[Any], 
 
 
 RECEIPTS: dict[Place, list[Any]] = {
-    ("pieces",): [[], [[0, 0, 0, 0, 0]] * 9, [7], {"a": 1}, [[]]],
-    ("pieces", 0): [[0, 1], [5, 1, 1, 1, 1], [0, 1, -1, 1, 1], [0, 1, LARGE, 1, 1], [0.5] * 5],
+    ("pieces",): [[], {}, {"a": 1}],
+    ("pieces", "tokens"): NO_COLUMN,
+    ("pieces", "end"): ["0"],
+    ("pieces", "gaps"): NO_GAPS,
     ("tokens",): [-1, True, LARGE, 1, None],
     ("documents",): [-1, 99],
     ("special",): [-1],
     ("empty",): [-1, LARGE],
-    ("content", 0): [[], [1, 2, 3, "x"]],
+    ("stamps",): [{}, 7],
+    ("stamps", "sizes"): NO_COLUMN,
+    ("stamps", "times"): ["", "0" * 15, "A" * 16, "0" * 15 + " ", 7],
+    ("hashes",): ["", "0" * 63, 7],
     ("file",): ["../x.pt"],
     ("plan_sha256",): ["\ud800"],
 }
 PLANS: dict[Place, list[Any]] = {
-    ("shards",): [[], [[]], [7], [[7]], [[[0, 0]]], {"a": 1}],
-    ("shards", 0, 0): [[99, 0, None], [-1, 0, None], [0, 5, 1], [0, -1, 1], [True, 0, 1], [0.0, 0, 1]],
-    ("corpus",): [[], [7], [["a", -1, 0, "x"]], [["a", 1, 0, "x"]]],
+    ("shards",): [[], [[]], [7], [[0, 0]], {"a": 1}],
+    ("shards", 0): [
+        [99, 1, 0, -1, -1],
+        [-1, 1, 0, -1, -1],
+        [0, 99, 0, -1, -1],
+        [0, 0, 0, -1, -1],
+        [0, -1, 0, -1, -1],
+        [0, 1, 5, 1, -1],
+        [0, 1, -1, 1, -1],
+        [0, 1, 0, 9, 9],
+        [True, 1, 0, 9, -1],
+        [0.0, 1, 0, 9, -1],
+        [0, 1, 0, LARGE, -1],
+    ],
+    ("names",): ["", "a", 7],
+    ("stamps",): [{}, []],
+    ("stamps", "sizes"): NO_COLUMN,
+    ("stamps", "samples"): ["", "x" * 96, "0" * 95, 7],
     ("n_vocab",): [-1, 0, LARGE, 7],
     ("options",): [{}],
     ("options", "encoding"): [7, "\x1b[2J"],

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from itertools import chain
@@ -20,8 +21,8 @@ from support.strategies import adversarial_text
 from llmprep.choices import Effort, Sharding, Special, TextOptions
 from llmprep.documents.finding import find_sources
 from llmprep.documents.source import BOM, Source
-from llmprep.errors import EmptyError
-from llmprep.store.plan import PlannedCorpus, choose_shard_bytes, plan_corpus
+from llmprep.errors import EmptyError, UsageError
+from llmprep.store.plan import PlannedCorpus, choose_shard_bytes, count_shards, fill_shards, plan_corpus
 from llmprep.store.schema import Span
 from llmprep.store.shards import make_jobs
 from llmprep.tokens.backends import Encoder
@@ -44,7 +45,12 @@ def plan_of(paths: Sequence[str], shard_bytes: int, options: TextOptions = PLAIN
     return plan_corpus(find_sources(paths), SMALL, options, Sharding(shard_bytes))
 
 
-def read(sources: list[Source], options: TextOptions = PLAIN, *, continues: bool = False) -> list[int]:
+def spans_of(planned: PlannedCorpus) -> list[list[Span]]:
+    """The spans of each shard."""
+    return [[*planned.plan.shards.of(number)] for number in range(len(planned.plan.shards))]
+
+
+def read(sources: Sequence[Source], options: TextOptions = PLAIN, *, continues: bool = False) -> list[int]:
     """The ids of sources as one stream."""
     stream = stream_part(sources, options, EFFORT, ENCODERS[options.special], continues=continues)
     ids: list[int] = np.concatenate([*stream, []]).tolist()
@@ -112,12 +118,12 @@ PACKED = gzip.compress(os.urandom(300).hex().encode(), mtime=0)
 def test_files_are_taken_in_order(tmp_path: Path) -> None:
     """Together as long as there is room, in spans where one is larger than a shard and can be entered."""
     texts = write(tmp_path / "texts", *((".txt", b"a" * size) for size in (10, 10, 45, 12, 8, 1, 20)))
-    assert plan_of(texts, 20).plan.shards == [
+    assert spans_of(plan_of(texts, 20)) == [
         [Span(0, 0, None), Span(1, 0, None)], [Span(2, 0, 20)], [Span(2, 20, 40)], [Span(2, 40, 45), Span(3, 0, None)],
         [Span(4, 0, None), Span(5, 0, None)], [Span(6, 0, None)],
     ]  # fmt: skip
     whole = [(".txt", PACKED), (".jsonl", PACKED), (".parquet", b"PAR1" + bytes(300)), (".txt", b"x")]
-    shards = plan_of(write(tmp_path / "whole", *whole), 100).plan.shards
+    shards = spans_of(plan_of(write(tmp_path / "whole", *whole), 100))
     assert shards == [[Span(number, 0, None)] for number in range(4)]
 
 
@@ -130,6 +136,28 @@ def test_the_default_size_makes_few_shards_of_any_corpus(tmp_path: Path) -> None
     assert plan_corpus(sources, SMALL, TextOptions(), Sharding()).plan.options["shard_bytes"] == 16 * mebibyte
 
 
+sizes = st.lists(st.integers(0, 40), min_size=1, max_size=12)
+
+
+@settings(max_examples=40)
+@given(sizes, st.integers(1, 20))
+def test_shards_are_counted_as_they_are_filled(sizes: list[int], shard_bytes: int) -> None:
+    """The count that is made before any shard is planned is theirs, for files of any sizes."""
+    with tempfile.TemporaryDirectory() as folder:
+        sources = find_sources(write(Path(folder), *((".txt", b"a" * size) for size in sizes)))
+        assert count_shards(sources, shard_bytes) == len(fill_shards(sources, shard_bytes))
+
+
+def test_a_size_that_makes_too_many_shards_asks_for_its_unit(tmp_path: Path) -> None:
+    """More than 100,000 shards of a chosen size are refused, with a size that makes fewer; by default they are made."""
+    paths = write(tmp_path, (".txt", b"one two " * 40_000), (".txt", b"end"))
+    line = "--shard-bytes 3: is in bytes, and would make 106668 shards; at most 100000 are made: "
+    line += "--shard-bytes 6 makes 53334"
+    with pytest.raises(UsageError, match=f"^{re.escape(line)}$"):
+        plan_of(paths, 3)
+    assert len(plan_of(paths, 6).plan.shards) == 53_334
+
+
 def test_the_plan_does_not_depend_on_where_the_corpus_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A corpus that was copied elsewhere, or is named by another path, has the same plan, by the same stable hash."""
     for place in ("here", "there/and/deeper"):
@@ -137,7 +165,7 @@ def test_the_plan_does_not_depend_on_where_the_corpus_lies(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path / "there")
     plan, other = (plan_of([str(path)], 30).plan for path in (tmp_path / "here", "and/deeper/"))
     corpus = [["0.txt", 72, "text"], ["1\u00e9.txt", 5, "text"]]
-    assert plan.names == ["0.txt", "1\u00e9.txt"]
+    assert [*plan.names] == ["0.txt", "1\u00e9.txt"]
     assert plan.sha256 == hashlib.sha256(json.dumps([plan.options, corpus], sort_keys=True).encode()).hexdigest()
     assert (other.sha256, other.shards, other.names) == (plan.sha256, plan.shards, plan.names)
 

@@ -19,10 +19,11 @@ from support.strategies import adversarial_text
 
 from llmprep.choices import Effort, TextOptions
 from llmprep.documents.finding import find_sources
+from llmprep.documents.names import Names
 from llmprep.formats.meta import make_meta
-from llmprep.store.provenance import Place, Stretch, find_places, stretches_of_file, stretches_of_store
+from llmprep.store.columns import Piece, Pieces
+from llmprep.store.provenance import Place, Stretch, Stretches, find_places, stretches_of_file, stretches_of_store
 from llmprep.store.reading import TokenStore
-from llmprep.store.schema import Manifest, Piece, Shard
 from llmprep.tokens.decoding import token_table
 from llmprep.tokens.stream import stream_text
 from llmprep.vocabulary.vocabulary import END_OF_TEXT
@@ -35,12 +36,13 @@ class Streamed:
     """A corpus as one stream, and what is stated of where its parts are from."""
 
     ids: npt.NDArray[np.uint32]
-    stretches: list[Stretch]
+    stretches: Stretches
 
     def places(self, first: int, count: int) -> list[Place]:
         """Where these tokens are from."""
         table = {token_id: TABLE[token_id] for token_id in {*self.ids.tolist()}}  # all of it would take its time
-        return find_places(lambda at, n: self.ids[at : at + n], self.stretches, first, count, table, EOT)
+        stretches = self.stretches.within(first, first + count)
+        return find_places(lambda at, n: self.ids[at : at + n], stretches, first, count, table, EOT)
 
     def text(self, first: int, count: int) -> bytes:
         """The text of these tokens, as bytes."""
@@ -148,10 +150,8 @@ def test_documents_that_cannot_be_told_apart_are_not_numbered(tmp_path: Path) ->
 def test_documents_after_gaps_that_are_not_known_are_not_numbered() -> None:
     """Where a piece has too many runs of lines without text, it and those of its file after it have no numbers."""
     pieces = [Piece(source, 0, 9, 2, 1, 0, gaps) for source, gaps in ((0, ()), (0, None), (0, ()), (1, [[1, 4]]))]
-    shard = Shard("", 0, 0, 0, "", pieces)
-    sources = [("a", 27), ("b", 9)]
-    manifest = Manifest("", "", "", 0, "", {}, "", 0, 0, 0, 0, "", sources, [], [shard], {})
-    corpus = Streamed(np.full(8, 64, np.uint32), stretches_of_store(manifest))
+    stretches = Stretches(Pieces.of(pieces), Names.of("ab"), {}, np.arange(0, 9, 2))
+    corpus = Streamed(np.full(8, 64, np.uint32), stretches)
     assert [corpus.places(2 * n, 1)[0].document for n in range(4)] == [1, None, None, 5]
 
 

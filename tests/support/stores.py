@@ -15,9 +15,11 @@ import numpy as np
 import torch
 
 from llmprep.choices import Building, Effort, Reading, Sharding, TextOptions
+from llmprep.documents.names import Names
 from llmprep.ptfile.reading import read_pt
 from llmprep.store.build import BuiltStore, build_store
-from llmprep.store.schema import Manifest, Piece, Shard, shard_name
+from llmprep.store.columns import Piece, Pieces
+from llmprep.store.schema import Manifest, Shard, shard_name
 from llmprep.store.sealed import file_sha256, seal, write_sealed
 from llmprep.vocabulary.loading import load_vocabulary
 from llmprep.vocabulary.vocabulary import END_OF_TEXT
@@ -109,17 +111,19 @@ def make_store(folder: Path, shards: Sequence[Sequence[int]], val_fraction: floa
     """Write a store with exactly these ids in its shards."""
     folder.mkdir(parents=True, exist_ok=True)
     stated: list[Shard] = []
+    pieces: list[Piece] = []
     for number, ids in enumerate(shards):
         path, n_documents = folder / shard_name(number), int(number == 0)
         torch.save({"token_ids": torch.tensor(ids, dtype=torch.uint16)}, path)
-        pieces = [Piece(0, 0, 0, len(ids), n_documents, 0)]
-        stated.append(Shard(path.name, len(ids), n_documents, path.stat().st_size, file_sha256(path), pieces))
+        pieces.append(Piece(0, 0, 0, len(ids), n_documents, 0))
+        stated.append(Shard(path.name, len(ids), n_documents, path.stat().st_size, file_sha256(path), 0, 1))
     ids = [token_id for shard in shards for token_id in shard]
     cut = len(ids) - int(len(ids) * (val_fraction or 0))
     splits = {} if val_fraction is None else {"train": (0, cut), "val": (cut, len(ids))}
     content = hashlib.sha256(np.array(ids, "<u4").tobytes()).hexdigest()
     manifest = Manifest(
-        "0", "gpt2", ZEROS, N_VOCAB, "uint16", {}, ZEROS, len(ids), 1, 0, 0, content, [("a", 0)], [], stated, splits
+        "0", "gpt2", ZEROS, N_VOCAB, "uint16", {}, ZEROS, len(ids), 1, 0, 0, content, Names.of("a"),
+        np.zeros(1, np.int64), np.empty(0, np.int64), stated, Pieces.of(pieces), splits,
     )  # fmt: skip
     write_sealed(folder / "manifest.json", manifest.to_json())
     return folder

@@ -39,7 +39,7 @@ efforts = st.builds(Effort, st.sampled_from(BACKENDS), st.sampled_from(JOBS), st
 choices = st.builds(TextOptions, *map(st.sampled_from, (get_args(Newlines), get_args(Separator), get_args(Special))))
 
 
-def write_texts(folder: Path, documents: Sequence[str | bytes]) -> list[Source]:
+def write_texts(folder: Path, documents: Sequence[str | bytes]) -> Sequence[Source]:
     """Write each document to a file of its own: 0.txt, 1.txt, ..."""
     paths = [save(folder, document, f"{number}.txt") for number, document in enumerate(documents)]
     return find_sources(list(map(str, paths)))
