@@ -11,6 +11,7 @@ import sys
 def main() -> None:
     """Run the command line and exit."""
     _leave_out_current_folder()
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # pyarrow's own keeps what it has freed
     from llmprep.cli.main import main
 
     main()

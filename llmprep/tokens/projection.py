@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 from llmprep.choices import Effort
 from llmprep.documents.json_lines import MAX_LINE_BYTES
@@ -34,7 +35,7 @@ PARQUET_BYTES = 100 * MEGABYTE
 """pyarrow, and a page of a column."""
 XZ_BYTES = 66 * MEGABYTE
 """The dictionary of xz at its highest preset."""
-SMALLEST_BLOCK = 1 << 16
+SMALLER_BLOCKS = (1 << 18, 1 << 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +50,11 @@ class Projection:
 def project_memory(
     sources: Sequence[Source], vocabulary: Vocabulary, effort: Effort, *, processes: bool = False
 ) -> Projection:
-    """Return what encoding these sources takes: ``effort.jobs`` threads in one process, or as many ``processes``."""
-    needed, number = max(((_of_source(source), -number) for number, source in enumerate(sources)), default=(0, 0))
-    n_bytes = sum(LARGE_BYTES if source.size is None else source.size for source in sources)
-    is_small = n_bytes < LARGE_BYTES and not any(map(is_packed, sources))
-    threads = 1 if processes else effort.jobs
-    tokenizer = TOKENIZER_BYTES + TOKENIZER_PER_ID * vocabulary.n_vocab + CACHE_BYTES
-    tokenizers = 0 if is_small or effort.backend == "tiktoken" else max(1, threads - 1) * tokenizer
-    ahead = (1 + BLOCKS_AHEAD * threads) * effort.block_bytes
-    alone = PROCESS_BYTES + PROCESS_PER_ID * vocabulary.n_vocab
-    one = alone + tokenizers + (min(ahead, n_bytes) if is_small else ahead) * PER_BLOCK_BYTE + needed
-    total = one if not processes or effort.jobs == 1 else alone + effort.jobs * one
-    return Projection(total, effort.jobs, sources[-number].path if sources else "")
+    """Return what encoding these sources takes: ``effort.jobs`` threads in one process, or as many ``processes``.
+
+    A text of which a long stretch cannot be cut takes more: see `MAX_UNCUT_BYTES`.
+    """
+    return _Needs.of(sources, vocabulary).project(effort, processes=processes)
 
 
 def fit_effort(sources: Sequence[Source], vocabulary: Vocabulary, effort: Effort, *, processes: bool = False) -> Effort:
@@ -70,19 +64,49 @@ def fit_effort(sources: Sequence[Source], vocabulary: Vocabulary, effort: Effort
     """
     if effort.memory is None:
         return effort
+    needs = _Needs.of(sources, vocabulary)
     for jobs in range(effort.jobs, 0, -1):
-        size = effort.block_bytes
-        while size >= SMALLEST_BLOCK:
-            chosen = replace(effort, jobs=jobs, block_bytes=size)
-            projection = project_memory(sources, vocabulary, chosen, processes=processes)
-            if projection.n_bytes <= effort.memory:
+        for block_bytes in (effort.block_bytes, *SMALLER_BLOCKS):
+            chosen = replace(effort, jobs=jobs, block_bytes=block_bytes)
+            if needs.project(chosen, processes=processes).n_bytes <= effort.memory:
                 return chosen
-            size //= 4
-    least = -(-projection.n_bytes // MEGABYTE)
+    least = -(-needs.project(chosen, processes=processes).n_bytes // MEGABYTE)
     raise UsageError(
-        f"--memory {effort.memory}: too little; with one job {projection.needs_most} may need {least} MB: "
-        f"--memory {least}MB"
+        f"--memory {effort.memory}: too little: {needs.needs_most} takes up to {least} MB with one job; give at least "
+        f"{least}MB"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What decides the memory of a run, beside its effort: ``largest`` is of the input that needs most."""
+
+    largest: int
+    needs_most: str
+    n_vocab: int
+    n_bytes: int
+    is_small: bool
+
+    @classmethod
+    def of(cls, sources: Sequence[Source], vocabulary: Vocabulary) -> Self:
+        largest, needs_most, n_bytes, packed = -1, "", 0, False
+        for source in sources:
+            needed = _of_source(source)
+            if needed > largest:
+                largest, needs_most = needed, source.path
+            n_bytes += LARGE_BYTES if source.size is None else source.size
+            packed = packed or (n_bytes < LARGE_BYTES and is_packed(source))
+        return cls(max(0, largest), needs_most, vocabulary.n_vocab, n_bytes, n_bytes < LARGE_BYTES and not packed)
+
+    def project(self, effort: Effort, *, processes: bool) -> Projection:
+        threads = 1 if processes else effort.jobs
+        alone = PROCESS_BYTES + PROCESS_PER_ID * self.n_vocab
+        blocks = (1 + BLOCKS_AHEAD * threads) * effort.block_bytes
+        one = alone + self.largest + PER_BLOCK_BYTE * (min(blocks, self.n_bytes) if self.is_small else blocks)
+        if effort.backend != "tiktoken" and not self.is_small:
+            one += max(1, threads - 1) * (TOKENIZER_BYTES + TOKENIZER_PER_ID * self.n_vocab + CACHE_BYTES)
+        total = one if threads == effort.jobs else alone + effort.jobs * one
+        return Projection(total, effort.jobs, self.needs_most)
 
 
 def _of_source(source: Source) -> int:
