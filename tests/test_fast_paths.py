@@ -1,17 +1,30 @@
 """Promises of every fast path: it gives what the general path gives, which is the slow, obvious one, with less work."""
 
+import io
+import itertools
 import json
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
+import numpy as np
+import pytest
+import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support import reference
 from support.reference import encode
-from support.strategies import adversarial_text
+from support.stores import SMALL
+from support.strategies import adversarial_text, window_shapes
 from support.streams import text_block
 
+from llmprep.choices import Effort, IdDtype, TextOptions
 from llmprep.documents.blocks import find_safe_cut
+from llmprep.documents.finding import find_sources
 from llmprep.documents.quick_json import find_text
+from llmprep.formats.windows import KEYS, WindowOptions, write_windows
 from llmprep.tokens.backends import Encoder, split_at_new
+from llmprep.tokens.figures import Figures
+from llmprep.tokens.stream import Origin, TokenStream, count_tokens, stream_part
 from llmprep.tokens.unicode17 import NEW_CODE_POINTS, find_new_code_points
 from llmprep.vocabulary.loading import load_vocabulary
 
@@ -83,7 +96,7 @@ def text_by_json(line: bytes) -> str | None:
         return None
 
 
-@settings(max_examples=1000)
+@settings(max_examples=300)
 @given(lines_of_json())
 @example(b'{"text": "a", "te\\u0078t": "b"}')
 @example(b'{"a": "text", "text": "b"}')
@@ -99,3 +112,38 @@ def test_usual_lines_are_read_by_orjson() -> None:
         text = json.loads(line)["text"]
         assert find_text(line.encode(), "text") == (text.encode(), len(text))
     assert find_text(b'{"a\\/b": "one", "a/b": "two"}', "a/b") is None
+
+
+@given(shape=window_shapes, dtype=st.sampled_from(get_args(IdDtype)))
+def test_views_and_dense_windows(shape: tuple[int, int, int], dtype: str) -> None:
+    """Windows that share one storage, and those written row by row, are the textbook loop's."""
+    n_tokens, max_length, stride = shape
+    ids = np.arange(n_tokens, dtype=np.uint32) * 31 % 50_257
+    expected = reference.window_rows(ids.tolist(), max_length, stride)
+    for dense in (False, True) if expected[0] else ():
+        figures = Figures(records=[])
+        stream = TokenStream(
+            Origin("t", "gpt2", "", 50_257, {}), count_tokens(iter([ids[:7], ids[7:]]), figures), figures
+        )
+        write_windows(sink := io.BytesIO(), stream, WindowOptions(max_length, stride, dtype, dense))
+        held = torch.load(io.BytesIO(sink.getvalue()), weights_only=True)
+        assert [held[key].tolist() for key in KEYS] == [*expected]
+
+
+@settings(max_examples=40)
+@given(text=adversarial_text.filter(lambda text: "\x00" not in text), cuts=st.lists(st.integers(0, 400), max_size=4))
+def test_spans_and_whole_files(text: str, cuts: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The spans of a file, each read alone, wherever their nominal ends are, give the ids of the whole file."""
+    path = tmp_path_factory.getbasetemp() / "spans.txt"
+    path.write_bytes(text.encode())
+    (whole,) = find_sources([str(path)])
+    size = len(text.encode())
+    ends = sorted({min(cut, size) for cut in cuts} | {size})
+    spans = [replace(whole, span=(start, end)) for start, end in zip([0, *ends], ends, strict=False)]
+    encoder, options, effort = Encoder(SMALL, "allow", "tiktoken"), TextOptions("keep"), Effort("tiktoken", 1, 50)
+    streams = [stream_part([span], options, effort, encoder, continues=True) for span in spans if text]
+    found = [block.tolist() for stream in streams for block in stream]
+    apart = list(itertools.chain.from_iterable(found))
+    assert apart == [
+        i for block in stream_part([whole], options, effort, encoder, continues=True) for i in block.tolist()
+    ]
