@@ -48,13 +48,15 @@ class TextOptions:
 class Effort:
     """How to encode; nothing here changes a byte of the output. ``jobs`` threads encode; 1 means no threads at all.
 
-    ``memory`` is how many bytes the run may take: jobs and blocks are made fewer and smaller where that is needed.
+    ``memory`` is how many bytes the run may take: jobs and blocks are made fewer and smaller where that is needed. It
+    holds ``beside``, what the process has in memory for another end.
     """
 
     backend: BackendName = "auto"
     jobs: int = 1
     block_bytes: int = BLOCK_BYTES
     memory: int | None = None
+    beside: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def embed(
     from llmprep.pytorch.embedded import embed_batches
 
     printer, paths = words.printer(target.output, tables.save_weights), texts.paths()
-    reading = texts.reading(printer)
+    reading = texts.reading(printer, beside=embedding.TORCH_BYTES)
     read_too = [tables.weights] if tables.weights else []
     (output,) = check_outputs(paths, [name_output(paths, target.output, "embeddings")], target, read_too)
     outputs = [output, *_check_weights_output(paths, output, tables, target)]
@@ -121,6 +121,7 @@ def embed(
         source = open_windows(paths, batching.max_length, batching.stride, reading, progress.watch)
     weights = read_pt(Path(tables.weights)) if tables.weights else None
     sizes = _find_sizes(source, weights, batching, tables, computing)
+    sizes.check_memory(texts.memory)
     _check_sizes(printer, source, sizes, output)
     drawing = embedding.Drawing(tables.seed, order, batching.shuffle)
     drawn, batches = embedding.create_tables(sizes, _load(source, batching), drawing, weights)

@@ -107,8 +107,11 @@ class Inputs:
             raise UsageError("Missing argument 'FILE...'; name a text, or - for standard input")
         return paths
 
-    def reading(self, printer: Printer) -> choices.Reading:
-        """Return how the inputs are read, with the printer to be told what a person should know meanwhile."""
+    def reading(self, printer: Printer, beside: int = 0) -> choices.Reading:
+        """Return how the inputs are read, with the printer to be told what a person should know meanwhile.
+
+        ``beside`` is how many bytes the command has in memory for another end.
+        """
         given = {"newlines": self.newlines, "separator": self.separator, "special": self.special}
         chosen: dict[str, Any] = {name: choice for name, choice in given.items() if choice is not None}
         return choices.Reading(
@@ -116,7 +119,7 @@ class Inputs:
             choices.TextOptions(**chosen) if chosen else None,
             self.vocab_dir,
             self.field,
-            choices.Effort(self.backend, count_jobs(self.jobs), memory=self.memory),
+            choices.Effort(self.backend, count_jobs(self.jobs), memory=self.memory, beside=beside),
             printer.note,
         )
 

@@ -29,6 +29,8 @@ from llmprep.ptfile.reading import PtFile
 from llmprep.pytorch.embedded import Tables
 
 DIM = 256
+TORCH_BYTES, BLOCKS_BYTES = 180 * 10**6, 100 * 10**6
+"""What torch takes of memory as soon as it is imported, and all else but the tables; measured, with some to spare."""
 CONTEXT_LENGTH = 1024
 ORDER: DrawOrder = "dataloader"
 CH02_EXAMPLE = (6, 3)
@@ -66,6 +68,15 @@ class EmbeddingSizes:
     def shape(self) -> tuple[int, int, int]:
         """Shape of the result, (N, L, D)."""
         return self.n_windows, self.max_length, self.dim
+
+    def check_memory(self, limit: int | None) -> None:
+        """Raise `UsageError` if the tables, with torch and the blocks under way, take more than a limit in bytes."""
+        need = TORCH_BYTES + BLOCKS_BYTES + (self.n_vocab + self.context_length) * self.dim * 4
+        if limit is not None and need > limit:
+            least = -(-need // 10**6)
+            raise UsageError(
+                f"--memory {limit}: too little: torch and the tables take up to {least} MB; give {least}MB"
+            )
 
     @property
     def n_bytes(self) -> int:

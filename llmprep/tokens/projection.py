@@ -100,7 +100,7 @@ class _Needs:
 
     def project(self, effort: Effort, *, processes: bool) -> Projection:
         threads = 1 if processes else effort.jobs
-        alone = PROCESS_BYTES + PROCESS_PER_ID * self.n_vocab
+        alone = PROCESS_BYTES + PROCESS_PER_ID * self.n_vocab + effort.beside
         blocks = (1 + BLOCKS_AHEAD * threads) * effort.block_bytes
         one = alone + self.largest + PER_BLOCK_BYTE * (min(blocks, self.n_bytes) if self.is_small else blocks)
         if effort.backend != "tiktoken" and not self.is_small:
