@@ -91,6 +91,9 @@ def test_what_needs_most_is_named(call: Call, tmp_path: Path) -> None:
     for line in ("tokenize -o o.pt", "tokenize -o o/", "window -o o.pt"):
         ended = call(*line.split(), "a.txt", "b.jsonl", "--memory", "100MB")
         check_error(ended, 2, "--memory 100000000: too little: b.jsonl takes up to ...")
+    for dim, memory in ((4, "250MB"), (8192, "900MB")):
+        ended = call("embed", "a.txt", "--dim", dim, "--batches", 1, "-o", "e.pt", "--memory", memory)
+        check_error(ended, 2, f"--memory {memory[:3]}000000: too little: {'a.txt' if dim == 4 else 'torch'} ...")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.jsonl"]
     check_error(call("tokenize", "a.txt", "--memory", "1XB"), 2, "...1XB is no size, such as 500MB or 4GiB...")
 
