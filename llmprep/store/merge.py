@@ -107,12 +107,17 @@ def write_manifest(folder: Path, plan: Plan, receipts: Receipts, content_sha256:
         n_empty=sum(receipt.n_empty for receipt in ordered),
     )
     del ordered
+    _write_checked(folder, manifest)
+    return manifest
+
+
+def _write_checked(folder: Path, manifest: Manifest) -> None:
+    """Write a manifest. Raises `FileFormatError` if plan or receipts were sealed anew after a change."""
     stated = manifest.to_json()
     wrong = find_faults(stated)
-    if wrong:  # plan or receipts were sealed anew after a change
+    if wrong:
         raise FileFormatError(f"{folder}: plan and receipts do not fit together: {wrong[0]}; {ANEW}")
     write_sealed(folder / MANIFEST, stated)
-    return manifest
 
 
 def _require_all(folder: Path, count: int, receipts: Receipts) -> None:
