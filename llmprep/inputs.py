@@ -118,7 +118,7 @@ def open_tokens(paths: PathName | Sequence[PathName], reading: Reading | None = 
 
 
 def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
-    """Open each input as a stream of its own, as `open_tokens` does, a small one without threads; all are found first."""
+    """Open each input as its own stream, as `open_tokens` does, small ones without threads; all are found first."""
     if any(map(is_store, paths)):
         yield open_tokens(paths, reading)
         return
