@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from llmprep.choices import MAX_LENGTH, Reading, TextOptions
+from llmprep.choices import BLOCK_BYTES, MAX_LENGTH, Reading, TextOptions
 from llmprep.documents.finding import PathName, find_sources, path_names
 from llmprep.documents.opening import ByteStream, open_pipe, peek
 from llmprep.documents.source import Counts, Source
@@ -118,7 +118,7 @@ def open_tokens(paths: PathName | Sequence[PathName], reading: Reading | None = 
 
 
 def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
-    """Open each input as a stream of its own, as `open_tokens` does; all are found before any is opened."""
+    """Open each input as its own stream, as `open_tokens` does, small ones without threads; all are found first."""
     if any(map(is_store, paths)):
         yield open_tokens(paths, reading)
         return
@@ -133,7 +133,8 @@ def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
     for source in sources:
         match _recognise([source]):
             case Texts() as texts:
-                yield stream_text(texts.sources, encoder().vocabulary, chosen.options, chosen.effort, encoder())
+                effort = replace(chosen.effort, jobs=1) if 0 < (source.size or 0) < BLOCK_BYTES else chosen.effort
+                yield stream_text(texts.sources, encoder().vocabulary, chosen.options, effort, encoder())
             case PtFile() as file:
                 yield stream_file(file, reading)
 
@@ -153,9 +154,8 @@ def stream_input(found: Input, reading: Reading) -> TokenStream:
 
 def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
     """Stream the ids of a token store."""
-    name = str(store.folder)
+    name, manifest, text_options = str(store.folder), store.manifest, TextOptions().content()
     _refuse_text_choices(name, reading)
-    manifest, text_options = store.manifest, TextOptions().content()
     origin = Origin(
         name=name,
         encoding=check_encoding(name, manifest.encoding, reading.encoding),

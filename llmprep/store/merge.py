@@ -73,16 +73,16 @@ def merge_store(folder: str | os.PathLike[str], n_threads: int = 1, announce: An
 
 
 def write_manifest(folder: Path, plan: Plan, receipts: Receipts, content_sha256: str) -> Manifest:
-    """Write the manifest of a store whose shards are all finished.
+    """Write the manifest of a store whose shards are all finished, and take their receipts, which may be large.
 
     Raises `FileFormatError` that names the shards still missing, `EmptyError` if there is no token.
     """
     _require_all(folder, len(plan.shards), receipts)
-    ordered = [receipts[number] for number in range(len(plan.shards))]
+    ordered = [receipts.pop(number) for number in range(len(plan.shards))]
     n_tokens = sum(receipt.tokens for receipt in ordered)
     if not n_tokens:
         raise EmptyError(f"{folder}: empty: 0 tokens")
-    firsts = plan.shards.rows[:, 0].tolist()
+    firsts: list[int] = plan.shards.rows[:, 0].tolist()
     shards = [_shard(receipt, first) for receipt, first in zip(ordered, firsts, strict=True)]
     pieces = Pieces.joined([receipt.pieces for receipt in ordered], firsts)
     manifest = Manifest(
@@ -106,12 +106,18 @@ def write_manifest(folder: Path, plan: Plan, receipts: Receipts, content_sha256:
         splits=_splits(n_tokens, plan.val_fraction),
         n_empty=sum(receipt.n_empty for receipt in ordered),
     )
+    del ordered
+    _write_checked(folder, manifest)
+    return manifest
+
+
+def _write_checked(folder: Path, manifest: Manifest) -> None:
+    """Write a manifest. Raises `FileFormatError` if plan or receipts were sealed anew after a change."""
     stated = manifest.to_json()
     wrong = find_faults(stated)
-    if wrong:  # plan or receipts were sealed anew after a change
+    if wrong:
         raise FileFormatError(f"{folder}: plan and receipts do not fit together: {wrong[0]}; {ANEW}")
     write_sealed(folder / MANIFEST, stated)
-    return manifest
 
 
 def _require_all(folder: Path, count: int, receipts: Receipts) -> None:

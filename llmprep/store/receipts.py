@@ -35,18 +35,19 @@ def sound_receipts(folder: Path, plan: Plan, n_threads: int = 1) -> Iterator[tup
     from had the size and the sample of the plan's.
     """
 
-    def sound(number: int) -> Receipt | None:
-        first, count, *_ = plan.shards.rows[number].tolist()
-        receipt = read_receipt(folder, number, count)
-        if receipt is None or receipt.plan_sha256 != plan.sha256:
-            return None
-        if plan.stamps.part(first, first + count).differ(receipt.stamps).any():
-            return None
-        return receipt if _has_shard(folder, receipt) else None
+    def planned() -> Iterator[tuple[int, Receipt]]:
+        for number, (first, count, *_) in enumerate(plan.shards.rows.tolist()):
+            receipt = read_receipt(folder, number, count)
+            if receipt is None or receipt.plan_sha256 != plan.sha256:
+                continue
+            if not plan.stamps.part(first, first + count).differ(receipt.stamps).any():
+                yield number, receipt.without_content()
 
-    numbers = range(len(plan.shards))
-    found = map_in_order(sound, numbers, n_threads)
-    yield from ((number, receipt) for number, receipt in zip(numbers, found, strict=True) if receipt is not None)
+    yield from (found for found in map_in_order(lambda found: _if_whole(folder, *found), planned(), n_threads) if found)
+
+
+def _if_whole(folder: Path, number: int, receipt: Receipt) -> tuple[int, Receipt] | None:
+    return (number, receipt) if _has_shard(folder, receipt) else None
 
 
 def done_receipts(
@@ -66,7 +67,8 @@ def done_receipts(
     """
     done: Receipts = {}
     changed: set[str] = set()
-    for number, receipt, name in map_in_order(lambda number: _look_at(folder, jobs[number]), numbers, n_threads):
+    found = _receipts_of(folder, jobs, numbers)
+    for number, receipt, name in map_in_order(lambda each: _look_at(folder, *each), found, n_threads):
         changed |= {name} if name is not None else set()
         if receipt is not None:
             done[number] = receipt
@@ -77,21 +79,34 @@ def done_receipts(
     return done
 
 
-def _look_at(folder: Path, job: ShardJob) -> tuple[int, Receipt | None, str | None]:
-    """Return a job's number, its receipt if it is done, and the name of a source that has changed, if one has."""
-    nothing = job.number, None, None
-    receipt = read_receipt(folder, job.number, len(job.sources))
-    if receipt is None or (receipt.plan_sha256, receipt.recipe) != (job.plan_sha256, job.recipe):
-        return nothing
+def _receipts_of(folder: Path, jobs: Jobs, numbers: Iterable[int]) -> Iterator[tuple[int, Receipt, ShardJob | None]]:
+    """Yield the receipts of jobs that would be made the same way, with the job where a source is of another time.
+
+    The others have no content any more: only so many of those that do are held as there are threads.
+    """
+    for number in numbers:
+        job = jobs[number]
+        receipt = read_receipt(folder, number, len(job.sources))
+        if receipt is None or (receipt.plan_sha256, receipt.recipe) != (job.plan_sha256, job.recipe):
+            continue
+        is_same = receipt.stamps == job.stamps
+        yield number, *((receipt.without_content(), None) if is_same else (receipt, job))
+
+
+def _look_at(
+    folder: Path, shard: int, receipt: Receipt, job: ShardJob | None
+) -> tuple[int, Receipt | None, str | None]:
+    """Return a shard's number, its receipt if it is done, and the name of a source that has changed, if one has."""
     if not _has_shard(folder, receipt):
-        return nothing
+        return shard, None, None
+    if job is None:
+        return shard, receipt, None
     others = job.stamps.differ(receipt.stamps) | (job.stamps.times != receipt.stamps.times)
     for number in np.flatnonzero(others).tolist():
         if not _is_same(job, number, receipt):
-            return job.number, None, job.sources[number].name
-    if others.any():
-        write_sealed(receipt_path(folder, job.number), replace(receipt, stamps=job.stamps).to_json())
-    return job.number, receipt.without_content(), None
+            return shard, None, job.sources[number].name
+    write_sealed(receipt_path(folder, shard), replace(receipt, stamps=job.stamps).to_json())
+    return shard, receipt.without_content(), None
 
 
 def _is_same(job: ShardJob, number: int, receipt: Receipt) -> bool:
