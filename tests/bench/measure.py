@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from gpt2 import OUT, SCRATCH
@@ -102,15 +103,16 @@ def race(results: Iterable[Result], rounds: int, slow: float = inf) -> None:
 def measure(command: tuple[str, ...]) -> Run:
     """Run a command once; what it wrote to `OUT` is removed."""
     shutil.rmtree(SCRATCH, ignore_errors=True)
-    (SCRATCH / "tmp").mkdir(parents=True)
+    SCRATCH.mkdir(parents=True)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(DROPPED)}
     os.sync()  # no contestant waits for another one's bytes
     said, complained = SCRATCH / "stdout", SCRATCH / "stderr"
-    with said.open("wb") as out, complained.open("wb") as err:
+    # The folder for temporary files has a short name, or torch's workers have no room for the names of their sockets.
+    with said.open("wb") as out, complained.open("wb") as err, TemporaryDirectory() as temporary:
         started = time.perf_counter()
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-            env={**kept, "TMPDIR": str(SCRATCH / "tmp")}, start_new_session=True,
+            env={**kept, "TMPDIR": temporary}, start_new_session=True,
         )  # fmt: skip
         limit = threading.Timer(LIMIT_SECONDS, os.killpg, (process.pid, signal.SIGKILL))
         limit.start()
