@@ -68,21 +68,19 @@ class Limit:
 
     def figures(self) -> dict[str, Any]:
         """Return what is shown."""
-        found: dict[str, Any] = {
-            "name": self.ours.name,
-            "error": self.ours.error or (self.start.error if self.start else ""),
-        }
+        found: dict[str, Any] = {"name": self.ours.name, "cpu_seconds": self.ours.runs[-1].cpu}
+        if error := self.ours.error or (self.start.error if self.start else ""):
+            return {**found, "error": error}
+        seconds = self.ours.wall - (self.start.wall if self.start else 0)
+        found |= {"error": "" if seconds > 0 else "too fast beside its start-up", "peak_bytes": self.ours.peak}
         if found["error"]:
             return found
-        seconds = self.ours.wall - (self.start.wall if self.start else 0)
-        if seconds <= 0:
-            return {**found, "error": "too fast beside its start-up"}
         found |= {"seconds": seconds, "a_second": self.amount / seconds, "unit": self.unit}
         if self.bound and not self.bound.error:
             found["share"] = self.bound.timed(*self.parts) / seconds
         if self.alone and not self.alone.error:
             found["share_a_core"] = self.alone.timed() / seconds / self.cores
-        return {**found, "cpu_seconds": self.ours.runs[-1].cpu, "peak_bytes": self.ours.peak}
+        return found
 
 
 def main() -> int:
@@ -106,7 +104,7 @@ def main() -> int:
     (BUILD / "limits.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     (BUILD / "limits.svg").write_text(chart(rows), encoding="utf-8")
     failed = [f"failed: {limit.ours.name}: {limit.failure()}" for limit in limits if limit.failure()]
-    say("\n".join(failed))
+    say("\n".join(failed) or "all have run")
     return int(bool(failed))
 
 
@@ -118,9 +116,7 @@ def path_of(kind: str, megabytes: int, ending: str = ".txt") -> Path:
 def prepare(size: int, small: Path, n_windows: str) -> None:
     """Write the texts, and what some commands take, or would write."""
     say("making texts, files and stores")
-    paths = [
-        path_of(kind, 1 if kind == "line" else size, ending) for kind, ending in product((*KINDS, "line"), ENDINGS)
-    ]
+    paths = [path_of(*names) for names in (*product(KINDS, [size], ENDINGS), *product(["line"], [1], ENDINGS))]
     maker = str(Path(__file__).with_name("texts.py"))
     subprocess.run([sys.executable, maker, *map(str, paths), str(small)], check=True)
     shutil.rmtree(MADE, ignore_errors=True)
@@ -193,18 +189,9 @@ def cells(row: dict[str, Any]) -> list[str]:
         return [f"{row['name']}: {row['error']}"]
     unit, share, a_core = row["unit"], row.get("share"), row.get("share_a_core")
     rate = f"{row['a_second']:,.{1 if unit == 'MB' else 0}f} {unit}" if unit else ""
-    shares = [f"{share:.0%}" if unit else f"1/{share:.1f} of it"] if share else [""]
-    shares += [f"{a_core:.0%}" if a_core else ""]
-    peak = row["peak_bytes"]
-    return [
-        row["name"],
-        f"{row['seconds']:.2f}",
-        rate,
-        *shares,
-        f"{row['cpu_seconds']:.2f}",
-        f"{peak / 1e6:.0f}",
-        MET[peak <= 250e6],
-    ]
+    bound = "" if share is None else f"{share:.0%}" if unit else f"1/{share:.1f} of it"
+    shown = [row["name"], f"{row['seconds']:.2f}", rate, bound, f"{a_core:.0%}" if a_core else ""]
+    return [*shown, f"{row['cpu_seconds']:.2f}", f"{row['peak_bytes'] / 1e6:.0f}", MET[row["peak_bytes"] <= 250e6]]
 
 
 def chart(rows: list[dict[str, Any]]) -> str:
