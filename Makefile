@@ -27,7 +27,7 @@ install: .venv/installed  ## make .venv and install llmprep into it
 	@touch $@
 
 .venv/installed-bench: .venv/installed
-	$(PIP) -e '.[bench]' || $(PIP) -e '.[fast]'  # what is not installed is listed as such
+	$(PIP) -e '.[bench]' || $(PIP) -e '.[fast,parquet,zstd]'  # what is not installed is listed as such
 	@touch $@
 
 demo: install  ## install, then window a short story and show it
@@ -63,9 +63,10 @@ coverage: .venv/installed-dev  ## run all tests, the slow ones too; fail where t
 
 check: lint types test  ## what must pass before a commit
 
-bench: .venv/installed-bench  ## compare speed and memory with other tools; SIZES="1 10" are megabytes
+bench: .venv/installed-bench  ## compare speed and memory with other tools, and with what bounds them; SIZES="1 10" are megabytes
 	$(BIN)/python tests/bench/run.py $(SIZES)
 	$(BIN)/python tests/bench/loaders.py $(LOADERS_MB)
+	$(BIN)/python tests/bench/limits.py $(SIZES)
 
 # The Makefile way to build a data set: one pattern rule; only what changed is built again.
 samples-dataset: $(SAMPLE_WINDOWS)  ## build the windows of every sample text

@@ -2,20 +2,17 @@
 
 llmprep is run as the command that it is; any other way is a function from a text and an output path to the number of
 tokens, run in a process of its own. Either prints one line of JSON with `n_tokens`. Libraries are imported inside the
-functions, so each pays for its own.
+functions, so each pays for its own. Windows are of 256 tokens, with a stride of 128.
 """
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
 
 import gpt2
 
 MAX_LENGTH, STRIDE = 256, 128
-PIECE_BYTES = 1 << 18
 
 Way = Callable[[Path, Path], int]
 
@@ -33,33 +30,6 @@ def textbook(text: Path, out: Path) -> int:
     return len(token_ids)
 
 
-def pieces(text: Path) -> Iterator[bytes]:
-    """Yield a file's bytes in pieces of about 256 KiB, cut before a space."""
-    rest = b""
-    with text.open("rb", buffering=0) as file:
-        while data := file.read(PIECE_BYTES):
-            data = rest + data
-            cut = max(0, data.rfind(b" "))
-            rest = data[cut:]
-            yield data[:cut]
-    yield rest
-
-
-def bare_tiktoken(text: Path, _: Path) -> int:
-    """Call `encode_to_numpy` piece by piece."""
-    encoding = gpt2.encoding()
-    return sum(len(encoding.encode_to_numpy(piece.decode(), disallowed_special=())) for piece in pieces(text))
-
-
-def bare_gigatoken(text: Path, _: Path) -> int:
-    """Call `Tokenizer.encode` piece by piece."""
-    from gigatoken import Tokenizer
-
-    special = {gpt2.END_OF_TEXT: 50256}
-    tokenizer = Tokenizer.from_tiktoken(gpt2.RANKS, pretokenizer="gpt2", special_tokens=special)
-    return sum(len(tokenizer.encode(piece)) for piece in pieces(text))
-
-
 def nanogpt(text: Path, out: Path) -> int:
     """Do what nanoGPT's data scripts do: encode the whole text to a list, write uint16 into a memory-mapped file."""
     import numpy as np
@@ -71,50 +41,28 @@ def nanogpt(text: Path, out: Path) -> int:
     return len(ids)
 
 
-@dataclass(frozen=True, slots=True)
-class Contestant:
-    """One way, and what to know of it.
-
-    ``run`` is a function, or options of `llmprep window`; ``needs``: a package that llmprep does without; ``writes``:
-    it leaves a result on disk.
-    """
-
-    run: Way | tuple[str, ...]
-    what: str
-    needs: str = ""
-    writes: bool = True
-
-    @property
-    def missing(self) -> bool:
-        """Whether it needs a package that is not installed."""
-        return bool(self.needs) and find_spec(self.needs) is None
-
-
-CONTESTANTS = {
-    "textbook": Contestant(textbook, "tiktoken to a list, a loop of slices, torch.save; windows of 256, stride 128"),
-    "llmprep": Contestant((), "llmprep window --max-length 256 --stride 128"),
-    "llmprep uint16": Contestant(("--dtype", "uint16"), "--dtype uint16"),
-    "llmprep one job": Contestant(("--jobs", "1"), "--jobs 1"),
-    "llmprep tiktoken": Contestant(("--backend", "tiktoken"), "--backend tiktoken"),
-    "bare tiktoken": Contestant(
-        bare_tiktoken, "encode_to_numpy on pieces of 256 KiB, one thread, nothing written", writes=False
-    ),
-    "bare gigatoken": Contestant(
-        bare_gigatoken, "Tokenizer.encode on pieces of 256 KiB, one thread, nothing written", "gigatoken", writes=False
-    ),
-    "nanoGPT": Contestant(nanogpt, "tiktoken to a list, uint16 memmap; ids, no windows"),
+CONTESTANTS: dict[str, Way | tuple[str, ...]] = {
+    "textbook": textbook,
+    "llmprep": (),
+    "llmprep uint16": ("--dtype", "uint16"),
+    "llmprep one job": ("--jobs", "1"),
+    "llmprep tiktoken": ("--backend", "tiktoken"),
+    "nanoGPT, ids only": nanogpt,
 }
+"""Functions, or options of `llmprep window`."""
 
 
-def command_of(name: str, text: Path, out: Path) -> list[str]:
+def command_of(name: str, text: Path) -> tuple[str, ...]:
     """Return the command that runs a contestant."""
-    run = CONTESTANTS[name].run
+    run = CONTESTANTS[name]
     if callable(run):
-        return [sys.executable, __file__, name, str(text), str(out)]
-    window = [sys.executable, "-m", "llmprep", "window", str(text), "-o", str(out), "--preview", "0", "--json"]
-    return [*window, "--max-length", str(MAX_LENGTH), "--stride", str(STRIDE), *run]
+        return (sys.executable, __file__, name, str(text), str(gpt2.OUT))
+    window = (sys.executable, "-m", "llmprep", "window", str(text), "-o", str(gpt2.OUT), "--preview", "0", "--json")
+    return (*window, "--max-length", str(MAX_LENGTH), "--stride", str(STRIDE), *run)
 
 
 if __name__ == "__main__":
-    name, source, target = sys.argv[1:]
-    print(json.dumps({"n_tokens": CONTESTANTS[name].run(Path(source), Path(target))}), flush=True)
+    _, name, source, target = sys.argv
+    way = CONTESTANTS[name]
+    if callable(way):
+        print(json.dumps({"n_tokens": way(Path(source), Path(target))}), flush=True)

@@ -8,6 +8,8 @@ ROOT = Path(__file__).parents[2]
 RANKS = next((ROOT / "llmprep").rglob("r50k_base.tiktoken"))
 BUILD = Path.cwd() / "build"
 FOLDER = BUILD / "bench"
+SCRATCH = FOLDER / "scratch"
+OUT = SCRATCH / "out"
 END_OF_TEXT = "<|endoftext|>"
 
 
@@ -21,3 +23,10 @@ def encoding() -> Any:
     ranks = load_tiktoken_bpe(str(RANKS))
     special = {END_OF_TEXT: len(ranks)}
     return tiktoken.Encoding("gpt2", pat_str=r50k_pat_str, mergeable_ranks=ranks, special_tokens=special)
+
+
+def gigatoken() -> Any:
+    """Return gigatoken's `Tokenizer`."""
+    from gigatoken import Tokenizer
+
+    return Tokenizer.from_tiktoken(RANKS, pretokenizer="gpt2", special_tokens={END_OF_TEXT: 50256})

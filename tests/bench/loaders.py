@@ -10,7 +10,6 @@ import argparse
 import json
 import mmap
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2 import BUILD, FOLDER
+from measure import Result, Run, race
 
 STORE, FLAT, CHUNKS = FOLDER / "store", FOLDER / "flat.bin", FOLDER / "litdata"
 BATCH_SIZE, MAX_LENGTH = 32, 1024
@@ -89,21 +89,16 @@ def main() -> int:
     parser.add_argument("--run", metavar="LOADER", help="measure this one only, on what is there")
     arguments = parser.parse_args()
     if arguments.run:
-        print(json.dumps(run(arguments.run)), flush=True)
+        print(json.dumps({"parts": {"a window": run(arguments.run)}}), flush=True)
         return 0
     prepare(arguments.megabytes)
-    rates: dict[str, list[float]] = {name: [] for name in LOADERS}
-    failed = {name: "not installed" for name in LOADERS if name.startswith("litdata") and not LITDATA}
-    for number in range(arguments.rounds):
-        for name in (name for name in LOADERS if name not in failed):
-            command = [sys.executable, __file__, "--run", name]
-            ended = subprocess.run(command, capture_output=True, text=True, check=False)
-            if ended.returncode:
-                failed[name] = "failed: " + (ended.stderr.strip().splitlines() or ["no message"])[-1][:160]
-            else:
-                rates[name].append(json.loads(ended.stdout.splitlines()[-1]))
-            print(f"round {number + 1}, {name}: {failed.get(name) or rates[name][-1]}", file=sys.stderr)
-    show(arguments.megabytes, {name: statistics.median(found) for name, found in rates.items() if found}, failed)
+    results = [Result(name, 0, (sys.executable, __file__, "--run", name)) for name in LOADERS]
+    for result in results:
+        if result.name.startswith("litdata") and not LITDATA:
+            result.runs.append(Run(error="not installed"))
+    race(results, arguments.rounds)
+    failed = {result.name: result.error for result in results if result.error}
+    show(arguments.megabytes, {result.name: 1 / result.timed() for result in results if not result.error}, failed)
     return int(any(not name.startswith("litdata") for name in failed))
 
 
@@ -137,7 +132,7 @@ def litdata_ids(start: int) -> Iterator[Any]:
 
 
 def run(name: str) -> float:
-    """Take batches from one loader, and return its windows a second; each is looked at, so that it is really there."""
+    """Take batches from one loader, and return its seconds a window; each is looked at, so that it is really there."""
     import torch
 
     torch.set_num_threads(1)
@@ -153,7 +148,7 @@ def run(name: str) -> float:
         total += int(inputs[0, 0]) + int(targets[-1, -1])
     if not total:
         raise ValueError("the store is too small for a batch")
-    return taken * BATCH_SIZE / (time.perf_counter() - began)
+    return (time.perf_counter() - began) / (taken * BATCH_SIZE)
 
 
 def check(inputs: Any, targets: Any) -> None:

@@ -1,10 +1,12 @@
-"""English-like text, the same bytes wherever Python is the same: `python texts.py FOLDER/english-MB.txt ...`.
+"""Texts to measure with: `python texts.py FOLDER/english-MB.txt ...`; the same bytes wherever Python is the same.
 
-Words are those of Python's own documentation (`pydoc_data.topics`) and of `sample_texts/story.txt`, drawn with Zipf's
-weights over their ranks there; 2 % are invented, 1 % numbers; sentences have punctuation, paragraphs an empty line
-between them, and some have typographic quotes and dashes. Each megabyte has a seed of its own, so a text is the
-beginning of every longer one, and ten times the text has ten times the invented words.
-`english-MB.jsonl` is the same text as JSON Lines.
+`english`: words are those of Python's own documentation (`pydoc_data.topics`) and of `sample_texts/story.txt`, drawn
+with Zipf's weights over their ranks there; 2 % are invented, 1 % numbers; sentences have punctuation, paragraphs an
+empty line between them, and some have typographic quotes and dashes. Each megabyte has a seed of its own, so a text is
+the beginning of every longer one, and ten times the text has ten times the invented words.
+`chinese`: clauses of ideographs, drawn with Zipf's weights, without spaces. `code`: source files of this Python and its
+packages, none twice, as far as they go. `line`: one line.
+`.jsonl.zst` and `.parquet` are the same text as records of about 1,000 bytes, cut where that changes no id.
 """
 
 import functools
@@ -14,11 +16,14 @@ import pydoc_data.topics
 import random
 import re
 import sys
+import sysconfig
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+SAFE_CUT = re.compile(rb"[A-Za-z](?=[ \n])|[\xe5-\xe8][\x80-\xbf]{2}(?=\xef\xbc\x8c|\xe3\x80\x82)")
+"""Behind a letter and before a space, comma or full stop: GPT-2's pattern parts these two wherever they stand."""
 STORY = Path(__file__).parents[2] / "sample_texts" / "story.txt"
 MEGABYTE = 1_000_000
 RECORD_BYTES = 1_000
@@ -104,43 +109,78 @@ def megabyte(seed: int) -> bytes:
     return b"".join(parts)
 
 
+def chinese_megabyte(seed: int) -> bytes:
+    """Return a megabyte of clauses of 3 to 15 ideographs, some of which end a paragraph."""
+    rng = random.Random(seed)
+    signs = [chr(sign) for sign in random.Random(0).sample(range(0x4E00, 0x9FA6), 6000)]
+    weights = list(itertools.accumulate(1 / (rank + 2.7) for rank in range(len(signs))))
+    ends = ["\uff0c"] * 12 + ["\u3002"] * 6 + ["\u3001", "\uff1f", "\uff01", "\u3002\n"]
+    text: list[str] = []
+    while len(text) < MEGABYTE // 3:
+        text += [*rng.choices(signs, cum_weights=weights, k=rng.randint(3, 15)), rng.choice(ends)]
+    return "".join(text).encode()
+
+
+def code(n_bytes: int) -> Iterator[bytes]:
+    """Yield source files of this Python, until they have so many bytes together."""
+    seen: set[str] = set()
+    folders = dict.fromkeys(map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
+    for path in itertools.chain.from_iterable(sorted(Path(folder).rglob("*.py")) for folder in folders):
+        source = path.read_text(encoding="utf-8", errors="replace")
+        if n_bytes > 0 and source not in seen:
+            seen.add(source)
+            n_bytes -= len(source)
+            yield source.encode()
+
+
+def parts_of(data: bytes, n_bytes: int) -> Iterator[bytes]:
+    """Cut a text behind every so many bytes, at the next place where the parts have the ids of the whole."""
+    start = 0
+    while start < len(data):
+        found = SAFE_CUT.search(data, start + n_bytes)
+        end = found.end() if found else len(data)
+        yield data[start:end]
+        start = end
+
+
 def write_text(path: Path, megabytes: int) -> None:
     """Write a text, computing its megabytes on all cores; the file appears when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     with part.open("wb") as file, ProcessPoolExecutor() as pool:
-        file.writelines(pool.map(megabyte, range(megabytes), chunksize=1))
+        match path.stem.partition("-")[0]:
+            case "line":
+                file.write(b"One line of text, by which the time to start is measured.\n")
+            case "code":
+                file.writelines(code(megabytes * MEGABYTE))
+            case kind:
+                make = {"english": megabyte, "chinese": chinese_megabyte}[kind]
+                file.writelines(pool.map(make, range(megabytes), chunksize=1))
     part.replace(path)
 
 
 def write_records(text: Path, path: Path) -> None:
-    """Write a text's paragraphs as JSON Lines, a record for each 1,000 bytes: about as many as kilobytes."""
-    part = path.with_suffix(".part")
-    with text.open("rb") as source, part.open("w", encoding="utf-8") as file:
-        end = count = 0
-        while held := list(taken(source, (count + 1) * RECORD_BYTES - end)):
-            record = {"id": count, "text": b"".join(held).decode().rstrip("\n")}
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-            end, count = end + sum(map(len, held)), count + 1
+    """Write a text as records."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    records = [{"text": part.decode()} for part in parts_of(text.read_bytes(), RECORD_BYTES)]
+    part = path.with_name(f"{path.name}.part")
+    if path.suffix == ".parquet":
+        parquet.write_table(pa.Table.from_pylist(records), part)
+    else:
+        with pa.CompressedOutputStream(str(part), "zstd") as file:
+            file.writelines(f"{json.dumps(record, ensure_ascii=False)}\n".encode() for record in records)
     part.replace(path)
-
-
-def taken(lines: Iterable[bytes], n_bytes: int) -> Iterator[bytes]:
-    """Yield lines up to the empty one that ends a paragraph behind so many bytes."""
-    for line in lines:
-        yield line
-        n_bytes -= len(line)
-        if line == b"\n" and n_bytes <= 0:
-            return
 
 
 def main() -> None:
     """Write the files named that are not there yet."""
     for path in map(Path, sys.argv[1:]):
-        text = path.with_suffix(".txt")
+        text = path.with_name(path.name.partition(".")[0] + ".txt")
         if not text.exists():
             write_text(text, int(text.stem.rpartition("-")[2]))
-        if path.suffix == ".jsonl" and not path.exists():
+        if not path.exists():
             write_records(text, path)
 
 

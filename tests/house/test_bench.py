@@ -23,7 +23,7 @@ def bench(script: str, folder: Path, **variables: str) -> tuple[subprocess.Compl
         [sys.executable, str(BENCH / script), "1", "--rounds", "1"],
         cwd=folder, env=clean_environment(variables), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    (written,) = (folder / "build").glob("bench*.json")
+    (written,) = (folder / "build").glob("*.json")
     return done, json.loads(written.read_text(encoding="utf-8"))
 
 
@@ -45,13 +45,11 @@ def test_only_public_names_are_used() -> None:
 
 @pytest.mark.slow
 def test_every_contestant_runs(tmp_path: Path) -> None:
-    """All give the textbook way's number of tokens; gigatoken is listed where it is not installed."""
+    """All give the textbook way's number of tokens."""
     done, written = bench("run.py", tmp_path)
     assert done.returncode == 0, done.stderr
     found = {result["name"]: result for result in written["megabytes"]["1"]}
     assert sum(name.startswith("llmprep") for name in found) >= 4
-    if find_spec("gigatoken") is None:
-        assert found.pop("bare gigatoken")["error"] == "not installed: gigatoken"
     for name, result in found.items():
         assert (name, result["error"], len(result["runs"])) == (name, "", 1)
         assert result["runs"][0]["tokens"] == found["textbook"]["runs"][0]["tokens"] > 200_000
@@ -70,6 +68,17 @@ def test_every_loader_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(None in map(find_spec, ("gigatoken", "pyarrow")), reason="takes gigatoken and pyarrow")
+def test_every_limit_is_measured(tmp_path: Path) -> None:
+    """Each command that reads texts has the floor's tokens, and all are in the table and in the picture."""
+    done, written = bench("limits.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(written["limits"]) > 40
+    assert {row["error"] for row in written["limits"]} <= {"", "too fast beside its start-up"}
+    assert (tmp_path / "build" / "limits.svg").read_text(encoding="utf-8").count("<text") > 10
+
+
+@pytest.mark.slow
 def test_a_contestant_of_ours_that_fails_fails_the_bench(tmp_path: Path) -> None:
     """Where llmprep is broken the others are measured, the reason is shown, and the exit code is 1; so for loaders."""
     break_llmprep(tmp_path / "race")  # `python -m` looks in the current folder first
@@ -82,5 +91,5 @@ def test_a_contestant_of_ours_that_fails_fails_the_bench(tmp_path: Path) -> None
     errors = {result["name"]: result["error"] for result in results["megabytes"]["1"]}
     assert (raced.returncode, errors["textbook"], errors["llmprep uint16"]) == (1, "", "broken on purpose")
     assert "failed: llmprep: broken on purpose" in raced.stderr
-    assert (loaded.returncode, loaders["failed"]["llmprep"]) == (1, "failed: broken on purpose")
+    assert (loaded.returncode, loaders["failed"]["llmprep"]) == (1, "broken on purpose")
     assert loaders["windows_per_second"]["memmap loop"] > 0
