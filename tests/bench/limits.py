@@ -12,6 +12,7 @@ another number of tokens than the floor.
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -88,12 +89,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("sizes", metavar="MB", type=int, nargs="*", default=[100])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", metavar="REGEX", default="", help="measure what has such a name")
     arguments = parser.parse_args()
     size = max(arguments.sizes)
     small = max(1, size // 20)  # embeddings take 256 times the space of a text
     prepare(size, path_of("english", small), str(3000 * small))
-    limits = [*of_texts(size)]
-    limits += others(limits[0], path_of("english", small), 3000 * small)
+    first, *more = of_texts(size)
+    limits = [first, *more, *others(first, path_of("english", small), 3000 * small)]
+    limits = [limit for limit in limits if re.search(arguments.only, limit.ours.name)]
     results = [result for limit in limits for result in (limit.alone, limit.bound, limit.start, limit.ours) if result]
     results = list({id(result): result for result in results}.values())
     race(results, arguments.rounds)
