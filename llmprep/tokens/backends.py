@@ -48,16 +48,16 @@ class Encoder:
 
     Only the end-of-text string can become a special id, and only with ``special="allow"`` or at the seams of a batch;
     all others stay text, which is what the reference's ``allowed_special={"<|endoftext|>"}`` does. ``expected_bytes``
-    is how much is to come, as far as that is known; ``auto`` takes the backend that will finish first. Of ``jobs``
-    threads, all but one encode with gigatoken: writing and hashing what it yields keeps a core busy. Raises
-    `UsageError` if gigatoken is asked for and not installed.
+    is how much is to come, as far as that is known; ``auto`` takes the backend that will finish first. Of the threads
+    that call it, ``n_tokenizers`` encode with gigatoken at the same time. Raises `UsageError` if gigatoken is asked for
+    and not installed.
     """
 
     vocabulary: Vocabulary
     special: Special = "allow"
     backend: BackendName = "auto"
     expected_bytes: int = 0
-    jobs: int = 1
+    n_tokenizers: int = 1
     used: Counter[str] = field(default_factory=Counter)
     _seen_bytes: int = 0
     _tiktoken: Encoding = field(init=False, repr=False)
@@ -68,7 +68,7 @@ class Encoder:
             raise UsageError("--backend gigatoken: needs an extra: pip install 'llmprep[fast]'")
         self._tiktoken = tiktoken_encoding(self.vocabulary)
         if self.backend != "tiktoken" and self.vocabulary.name in SCHEMES and has_gigatoken():
-            self._gigatoken = Gigatoken(self.vocabulary, n_threads=max(1, self.jobs - 1))
+            self._gigatoken = Gigatoken(self.vocabulary, self.n_tokenizers)
 
     def encode(self, block: Block) -> Ids:
         """Return the ids of one block, (n,) uint32. Raises `DataError` for what tiktoken cannot encode."""

@@ -20,6 +20,8 @@ CACHE_BYTES = 48 << 20
 """Growth of resident memory at which a tokenizer is dropped, and with it its cache of words."""
 FREED_BYTES = 24 << 20
 """Growth of resident memory at which what was freed is given back: of most texts, more than the cache takes."""
+LARGE_VOCAB = 1 << 16
+"""Ids from which on another tokenizer would bring a process with two jobs above 250 MB."""
 LOOK_BYTES = 1 << 18
 """How much text is encoded between two readings of resident memory: one takes longer than a small text."""
 SCHEMES = {"gpt2": "gpt2", "r50k_base": "gpt2", "cl100k_base": "gpt4", "o200k_base": "o200k", "o200k_harmony": "o200k"}
@@ -29,6 +31,17 @@ SCHEMES = {"gpt2": "gpt2", "r50k_base": "gpt2", "cl100k_base": "gpt4", "o200k_ba
 def has_gigatoken() -> bool:
     """Tell whether the ``fast`` extra is installed."""
     return importlib.util.find_spec("gigatoken") is not None
+
+
+def count_tokenizers(jobs: int, n_vocab: int, *, only_texts: bool) -> int:
+    """Return how many tokenizers ``jobs`` threads share.
+
+    That is one less where another thread parses records meanwhile, or where each holds a large vocabulary.
+
+    >>> count_tokenizers(2, 50_257, only_texts=True), count_tokenizers(2, 200_019, only_texts=True)
+    (2, 1)
+    """
+    return jobs if only_texts and n_vocab <= LARGE_VOCAB else max(1, jobs - 1)
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from llmprep.documents.source import Source
 from llmprep.documents.zstandard import window_bytes
 from llmprep.errors import UsageError
 from llmprep.tokens.backends import LARGE_BYTES
-from llmprep.tokens.gigatoken import CACHE_BYTES
+from llmprep.tokens.gigatoken import CACHE_BYTES, count_tokenizers
 from llmprep.vocabulary.vocabulary import Vocabulary
 
 MEGABYTE = 10**6
@@ -86,17 +86,20 @@ class _Needs:
     n_vocab: int
     n_bytes: int
     is_small: bool
+    only_texts: bool
 
     @classmethod
     def of(cls, sources: Sequence[Source], vocabulary: Vocabulary) -> Self:
-        largest, needs_most, n_bytes, packed = -1, "", 0, False
+        largest, needs_most, n_bytes, packed, only_texts = -1, "", 0, False, True
         for source in sources:
             needed = _of_source(source)
             if needed > largest:
                 largest, needs_most = needed, source.path
+            only_texts = only_texts and source.format == "text"
             n_bytes += LARGE_BYTES if source.size is None else source.size
             packed = packed or (n_bytes < LARGE_BYTES and is_packed(source))
-        return cls(max(0, largest), needs_most, vocabulary.n_vocab, n_bytes, n_bytes < LARGE_BYTES and not packed)
+        is_small = n_bytes < LARGE_BYTES and not packed
+        return cls(max(0, largest), needs_most, vocabulary.n_vocab, n_bytes, is_small, only_texts)
 
     def project(self, effort: Effort, *, processes: bool) -> Projection:
         threads = 1 if processes else effort.jobs
@@ -104,7 +107,8 @@ class _Needs:
         blocks = (1 + BLOCKS_AHEAD * threads) * effort.block_bytes
         one = alone + self.largest + PER_BLOCK_BYTE * (min(blocks, self.n_bytes) if self.is_small else blocks)
         if effort.backend != "tiktoken" and not self.is_small:
-            one += max(1, threads - 1) * (TOKENIZER_BYTES + TOKENIZER_PER_ID * self.n_vocab + CACHE_BYTES)
+            n_tokenizers = count_tokenizers(threads, self.n_vocab, only_texts=self.only_texts)
+            one += n_tokenizers * (TOKENIZER_BYTES + TOKENIZER_PER_ID * self.n_vocab + CACHE_BYTES)
         total = one if threads == effort.jobs else alone + effort.jobs * one
         return Projection(total, effort.jobs, self.needs_most)
 

@@ -26,6 +26,7 @@ from llmprep.errors import EmptyError
 from llmprep.tokens.backends import Encoder, Ids
 from llmprep.tokens.content import ContentHash, open_pool
 from llmprep.tokens.figures import Figures
+from llmprep.tokens.gigatoken import count_tokenizers
 from llmprep.tokens.projection import fit_effort
 from llmprep.tokens.special import count_special, special_pattern
 from llmprep.tokens.threads import PART_BYTES, Hashing, in_parts, map_in_order
@@ -178,7 +179,9 @@ def create_encoder(
     """Return an encoder for these sources, whose sizes tell it how much is to come."""
     options, effort = options or TextOptions(), effort or Effort()
     expected = sum(source.size or 0 for source in sources)
-    return Encoder(vocabulary, options.special, effort.backend, expected, effort.jobs)
+    only_texts = all(source.format == "text" for source in sources)
+    n_tokenizers = count_tokenizers(effort.jobs, vocabulary.n_vocab, only_texts=only_texts)
+    return Encoder(vocabulary, options.special, effort.backend, expected, n_tokenizers)
 
 
 def _encode(
