@@ -1,29 +1,47 @@
 """Promises of every fast path: it gives what the general path gives, which is the slow, obvious one, with less work."""
 
 import functools
+import gzip
 import io
 import itertools
 import json
-from dataclasses import replace
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import reference
 from support.reference import encode
-from support.stores import SMALL
+from support.stores import SMALL, write_files
 from support.strategies import adversarial_text, window_shapes
-from support.streams import text_block
+from support.streams import sha256, text_block
+from torch import Tensor
+from torch.nn import Embedding
+from torch.utils.data import DataLoader, TensorDataset
 
-from llmprep.choices import Effort, IdDtype, TextOptions
-from llmprep.documents.blocks import find_safe_cut
+from llmprep.choices import DrawOrder, Effort, FloatDtype, IdDtype, TextOptions
+from llmprep.documents.blocks import SMALL_BYTES, find_safe_cut
 from llmprep.documents.finding import find_sources
+from llmprep.documents.parquet import cell_texts
 from llmprep.documents.quick_json import find_text
+from llmprep.documents.source import BOM, Source
+from llmprep.errors import DataError, LlmprepError
+from llmprep.formats.ids import Array
 from llmprep.formats.windows import KEYS, WindowOptions, write_windows
+from llmprep.pytorch import embedded
+from llmprep.pytorch.embedding import Drawing, EmbeddingOptions, create_tables, find_sizes
+from llmprep.pytorch.loaders import create_row_loader
+from llmprep.tokens import content
 from llmprep.tokens.backends import Encoder, split_at_new
+from llmprep.tokens.content import ContentHash, open_pool
 from llmprep.tokens.figures import Figures
 from llmprep.tokens.stream import Origin, TokenStream, count_tokens, stream_part
 from llmprep.tokens.unicode17 import NEW_CODE_POINTS, find_new_code_points
@@ -152,3 +170,166 @@ def test_spans_and_whole_files(text: str, cuts: list[int], tmp_path_factory: pyt
     assert apart == [
         i for block in stream_part([whole], options, effort, encoder, continues=True) for i in block.tolist()
     ]
+
+
+@given(st.data(), st.lists(st.integers(0, 12), max_size=12), st.sampled_from([1, 3]))
+def test_the_hash_is_of_the_ids_alone(data: st.DataObject, lengths: list[int], n_threads: int) -> None:
+    """Blocks of any sizes and dtypes, hashed by any number of threads, have the hash of the leaves one by one."""
+    ids = np.arange(sum(lengths), dtype=np.int64) * 7 % 65_536
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(content, "LEAF_IDS", 5)
+        with open_pool(n_threads) as pool:
+            hashed = ContentHash(pool)
+            for end, length in zip(np.cumsum(lengths).tolist(), lengths, strict=True):
+                hashed.update(ids[end - length : end].astype(data.draw(st.sampled_from(["u2", "<u4", "i4", "i8"]))))
+            found = hashed.hexdigest()
+    leaves = [sha256(ids[k : k + 5].astype("<u4").tobytes()) for k in range(0, len(ids), 5)]
+    assert found == sha256(b"".join(map(bytes.fromhex, leaves)))
+
+
+ENCODER = Encoder(SMALL, "allow", "tiktoken")
+
+
+ODD = [
+    b"", BOM, BOM + b"marked", b"a\r\nb\r", b"an <|endoftext|> in it", b"<|", b'{"a": 1}\n', b' {"a": 1, "b"',
+    b"caf\xe9", b"a\0b", b"\0\0", b"\xff\xfea\0", b"BZh91AY&SY", b"\x1f\x8b\x08", b"PK\x03\x04",
+    b"%PDF-1.4\n%\xe2\xe3\xcf\xd3",
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", b"/annex/objects/MD5-s0--a\n", b"7z",
+    gzip.compress(b"packed", mtime=0), "\u00e9\u4e2d\n".encode() * 99,
+]  # fmt: skip
+
+
+LARGE = [b"xy " * (SMALL_BYTES // 3), b"xy " * SMALL_BYTES]
+
+
+contents = st.sampled_from(ODD) | st.tuples(st.sampled_from(ODD), st.sampled_from(ODD)).map(b"".join)
+
+
+files = st.tuples(contents | adversarial_text.map(str.encode), st.sampled_from([".txt", ".txt.gz", ".pt", ".md"]))
+
+
+def outcome(groups: list[list[Source]], options: TextOptions, effort: Effort) -> tuple[list[int], list[object], str]:
+    """The ids, counts and error of sources as one stream, a group read at a time."""
+    ids: list[int] = []
+    counted: list[object] = []
+    try:
+        for group in groups:
+            stream = stream_part(group, options, effort, ENCODER, continues=bool(ids))
+            for block in stream:
+                ids += block.tolist()
+            counted += map(asdict, stream.figures.counts)
+    except LlmprepError as error:
+        return ids, [], str(error)
+    return ids, counted, ""
+
+
+@settings(max_examples=50, deadline=None)
+@given(files=st.lists(files, min_size=2, max_size=6), block_bytes=st.sampled_from([1, 40, 1 << 20]), keep=st.booleans())
+@example(files=[(each, ".txt") for each in (*LARGE, b"end")], block_bytes=1 << 20, keep=True)
+@example(files=[(each, ".txt") for each in ODD], block_bytes=1 << 20, keep=True)
+def test_files_give_together_what_each_gives_alone(
+    files: list[tuple[bytes, str]], block_bytes: int, keep: bool
+) -> None:
+    """Ids, counts, hashes, remarks and the first error are those of the files one by one, in blocks of any size."""
+    with tempfile.TemporaryDirectory() as folder:
+        named = {f"{number}{suffix}": data for number, (data, suffix) in enumerate([(b"begin", ".txt"), *files])}
+        paths = write_files(Path(folder), named)
+        sources = [Source(path, name, len(named[name])) for path, name in zip(paths, named, strict=True)]
+        options, effort = TextOptions("keep" if keep else "universal"), Effort("tiktoken", 1, block_bytes)
+        assert outcome([sources], options, effort) == outcome([[each] for each in sources], options, effort)
+
+
+SPECIAL = torch.tensor([0.0, -0.0, 1e-45, -1e-40, 65519.0, 65520.0, 3.4e38, -3.4e38, float("inf"), float("nan"), 1 / 3])
+
+
+OPTIONS = st.fixed_dictionaries(
+    {
+        "dim": st.integers(1, 70),
+        "context_length": st.integers(9, 12),
+        "batch_size": st.integers(1, 7),
+        "batches": st.none() | st.integers(1, 9),
+        "drop_last": st.booleans(),
+        "dtype": st.sampled_from(get_args(FloatDtype)),
+    }
+)
+
+
+def make_special(table: Embedding) -> None:
+    """Put numbers that are hard to add or to round into a table, the same for the same sizes."""
+    flat = table.weight.data.view(-1)
+    flat[::3] = SPECIAL.repeat(len(flat))[: len(flat[::3])]
+
+
+def by_the_course(rows: Array, n_vocab: int, options: dict[str, Any], drawing: Drawing) -> Iterator[Tensor]:
+    """Each batch by the notebooks' lines, in either order, with torch's own loader of single rows."""
+    torch.manual_seed(drawing.seed)
+    dim, context_length, dtype = options["dim"], options["context_length"], getattr(torch, options["dtype"])
+    if drawing.order == "ch02":
+        Embedding(6, 3)
+    token, position = Embedding(n_vocab, dim), None
+    if drawing.order == "dataloader":
+        position = Embedding(context_length, dim)
+    loader = DataLoader(
+        TensorDataset(torch.from_numpy(rows)),
+        options["batch_size"],
+        shuffle=drawing.shuffle,
+        drop_last=options["drop_last"],
+    )
+    for (batch,) in itertools.islice(loader, options["batches"]):
+        position = position or Embedding(context_length, dim)
+        make_special(token)
+        make_special(position)
+        yield (token(batch) + position(torch.arange(batch.shape[1]))).to(dtype).detach()
+
+
+@pytest.mark.parametrize("compute", [embedded.embed_on_cpu, embedded.embed_on_device])
+@settings(max_examples=30)
+@given(
+    shape=st.tuples(st.integers(7, 40), st.integers(1, 9)),
+    options=OPTIONS,
+    drawing=st.builds(Drawing, st.integers(0, 9), st.sampled_from(get_args(DrawOrder)), st.booleans()),
+    block=st.tuples(st.integers(1, 9000), st.integers(3, 99)),
+)
+def test_blocks_are_the_courses_batches(
+    compute: Any, shape: tuple[int, int], options: dict[str, Any], drawing: Drawing, block: tuple[int, int]
+) -> None:
+    """For random sizes, dtypes, orders and blocks all bits are as torch's, zeros' signs, NaN and overflow included."""
+    rows = np.random.default_rng(drawing.seed).integers(0, 50, shape)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(embedded, "BLOCK_BYTES", block[0])
+        patched.setattr(embedded, "IDS_AT_ONCE", block[1])
+        patched.setattr(embedded, "SERIAL", 64)
+        sizes = find_sizes(shape, 50, options=EmbeddingOptions(**options))
+        at_once = embedded.windows_at_once(shape[1])
+        loader = create_row_loader(rows, batch_size=at_once, shuffle=drawing.shuffle)
+        tables, batches = create_tables(sizes, loader, drawing)
+        make_special(tables.token)
+        make_special(tables.position)
+        pieces = embedded.cut_batches(batches, options["dim"])
+        ours = [bytes(part) for part in compute(pieces, tables, getattr(torch, options["dtype"]))]
+    theirs = torch.cat(list(by_the_course(rows, 50, options, drawing)))
+    assert b"".join(ours) == theirs.view(torch.uint8).numpy().tobytes()
+    assert max(map(len, ours)) <= max(block[0], 4 * options["dim"])
+    assert sizes.shape == theirs.shape
+
+
+TYPES = [pa.string(), pa.large_string(), pa.binary(), pa.large_binary(), pa.string_view(), pa.binary_view()]
+TYPES += [pa.dictionary(pa.int8(), type_) for type_ in TYPES[:3]]
+
+
+@given(
+    texts=st.lists(adversarial_text, max_size=12),
+    type_=st.sampled_from(TYPES),
+    cut=st.tuples(*[st.integers(0, 12)] * 2),
+)
+def test_cells_are_what_arrow_says(texts: list[str], type_: Any, cut: tuple[int, int]) -> None:
+    """Of an array of any type of text, or a slice of one, each cell is as pyarrow's own way to Python gives it."""
+    held = [text if "string" in str(type_) else text.encode() for text in texts]
+    column = pa.array(held, type_).slice(*cut) if "dict" not in str(type_) else pa.array(held).cast(type_).slice(*cut)
+    source = Source("a", "a")
+    values = [value if isinstance(value, str) else value.decode() for value in column.to_pylist()]
+    assert list(cell_texts(source, column, 1)) == [(text.encode(), len(text)) for text in values]
+    for bad in (None, b"\xff") if "binary" in str(type_) and "dict" not in str(type_) else ():
+        broken = pa.concat_arrays([column, pa.array([bad], type_)])
+        with pytest.raises(DataError, match=f"^a: row {len(column) + 7}: column text is n"):
+            list(cell_texts(source, broken, 7))

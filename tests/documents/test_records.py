@@ -21,9 +21,9 @@ from support.streams import EOT, all_ids, expected_ids, sha256, stream_paths
 from llmprep.choices import Newlines, TextOptions
 from llmprep.documents import records
 from llmprep.documents.blocks import SMALL_BYTES
-from llmprep.documents.parquet import cell_texts, count_rows
+from llmprep.documents.parquet import count_rows
 from llmprep.documents.reading import read_blocks
-from llmprep.documents.source import Counts, Source
+from llmprep.documents.source import Counts
 from llmprep.errors import DataError, EmptyError, InputError, UsageError
 from llmprep.vocabulary.loading import load_vocabulary
 
@@ -216,28 +216,6 @@ def test_columns_of_text_in_any_form(type_: Any, tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UsageError, match=r"a\.parquet: Parquet files need an extra: pip install 'llmprep\[parquet\]'"):
         read(path)
-
-
-TYPES = [pa.string(), pa.large_string(), pa.binary(), pa.large_binary(), pa.string_view(), pa.binary_view()]
-TYPES += [pa.dictionary(pa.int8(), type_) for type_ in TYPES[:3]]
-
-
-@given(
-    texts=st.lists(adversarial_text, max_size=12),
-    type_=st.sampled_from(TYPES),
-    cut=st.tuples(*[st.integers(0, 12)] * 2),
-)
-def test_cells_are_what_arrow_says(texts: list[str], type_: Any, cut: tuple[int, int]) -> None:
-    """Of an array of any type of text, or a slice of one, each cell is as pyarrow's own way to Python gives it."""
-    held = [text if "string" in str(type_) else text.encode() for text in texts]
-    column = pa.array(held, type_).slice(*cut) if "dict" not in str(type_) else pa.array(held).cast(type_).slice(*cut)
-    source = Source("a", "a")
-    values = [value if isinstance(value, str) else value.decode() for value in column.to_pylist()]
-    assert list(cell_texts(source, column, 1)) == [(text.encode(), len(text)) for text in values]
-    for bad in (None, b"\xff") if "binary" in str(type_) and "dict" not in str(type_) else ():
-        broken = pa.concat_arrays([column, pa.array([bad], type_)])
-        with pytest.raises(DataError, match=f"^a: row {len(column) + 7}: column text is n"):
-            list(cell_texts(source, broken, 7))
 
 
 def test_a_table_that_changes_is_never_a_mixture(tmp_path: Path) -> None:
