@@ -14,7 +14,7 @@ Special: TypeAlias = Literal["allow", "text", "error"]
 """What an end-of-text string in a text becomes: its id, plain text, or an error."""
 IdDtype: TypeAlias = Literal["int64", "int32", "uint16"]
 FloatDtype: TypeAlias = Literal["float32", "float16", "bfloat16"]
-BackendName: TypeAlias = Literal["auto", "tiktoken", "gigatoken"]
+BackendName: TypeAlias = Literal["auto", "tiktoken", "gigatoken", "fastokens"]
 """Which tokenizer encodes; the ids are the same. ``auto`` takes the one that will finish first."""
 ExecutorName: TypeAlias = Literal["local", "ray"]
 """Where the shards of a token store are built."""

@@ -3,7 +3,7 @@
     LlmprepError            1   input/output or runtime
     |-- InputError          1   a file is missing, unreadable, or changed while it was read
     |-- OutputError         1   the result cannot be written
-    |-- BackendsDifferError 1   gigatoken gave other ids than tiktoken
+    |-- BackendsDifferError 1   a fast backend gave other ids than tiktoken
     |-- WorkerDiedError     1   a process that built a shard was killed, or ran out of memory
     |-- UsageError          2   the options make no sense, alone or together
     |-- DataError           3   the text itself is unusable

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from support import reference
 from support.reference import encode
 from support.stores import SMALL, write_files
-from support.strategies import adversarial_text, window_shapes
+from support.strategies import PIECES, adversarial_text, window_shapes
 from support.streams import sha256, text_block
 from torch import Tensor
 from torch.nn import Embedding
 from torch.utils.data import DataLoader, TensorDataset
 
-from llmprep.choices import DrawOrder, Effort, FloatDtype, IdDtype, TextOptions
+from llmprep.choices import BackendName, DrawOrder, Effort, FloatDtype, IdDtype, TextOptions
 from llmprep.documents.blocks import SMALL_BYTES, find_safe_cut
 from llmprep.documents.finding import find_sources
 from llmprep.documents.parquet import cell_texts
@@ -69,16 +69,18 @@ def test_only_what_is_near_a_new_code_point_is_left_to_tiktoken(text: str) -> No
         assert find_safe_cut(data, place) == place
 
 
+@given(text=text_with_new | st.lists(st.sampled_from([*PIECES, "'\u017f", "e"])).map("".join))
+@pytest.mark.parametrize(("encoding", "backend"), [("gpt2", "gigatoken"), ("cl100k_base", "fastokens")])
+def test_backends_and_tiktoken(encoding: str, backend: BackendName, vocab_dir: Path, text: str) -> None:
+    """A fast backend, with tiktoken for what it is not given, gives the ids that tiktoken gives for the whole text."""
+    encoder = fast_encoder(encoding, backend, vocab_dir)
+    assert encoder.encode(text_block(text)).tolist() == encode(text, encoding)
+
+
 @functools.cache
-def both_backends() -> Encoder:
-    """An encoder that takes gigatoken wherever it can."""
-    return Encoder(load_vocabulary("gpt2"), "allow", "gigatoken")
-
-
-@given(text=text_with_new)
-def test_backends_and_tiktoken(text: str) -> None:
-    """Both backends together give the ids that tiktoken gives for the whole text."""
-    assert both_backends().encode(text_block(text)).tolist() == encode(text)
+def fast_encoder(encoding: str, backend: BackendName, vocab_dir: Path) -> Encoder:
+    """An encoder that takes long to build."""
+    return Encoder(load_vocabulary(encoding, vocab_dir), "allow", backend)
 
 
 names = st.sampled_from(["text", "te", "\u4e2d", 'te"xt', "te\\xt"])
@@ -153,7 +155,6 @@ def test_views_and_dense_windows(shape: tuple[int, int, int], dtype: str) -> Non
         assert [held[key].tolist() for key in KEYS] == [*expected]
 
 
-@settings(max_examples=40)
 @given(text=adversarial_text.filter(lambda text: "\x00" not in text), cuts=st.lists(st.integers(0, 400), max_size=4))
 def test_spans_and_whole_files(text: str, cuts: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
     """The spans of a file, each read alone, wherever their nominal ends are, give the ids of the whole file."""

@@ -179,7 +179,8 @@ def _build(run: _Run, workers: Workers) -> BuiltStore:
     chosen, folder, task = run.reading.for_text(), run.folder, run.building.task
     vocabulary = load_vocabulary(chosen.encoding, run.reading.vocab_dir, run.reading.announce or announce_by_warning)
     planned = plan_corpus(run.sources, vocabulary, chosen.options, run.sharding)
-    jobs = make_jobs(planned, folder, vocabulary, chosen.options, chosen.effort)
+    effort = replace(chosen.effort, jobs=run.building.jobs * (task[1] if task else 1))
+    jobs = make_jobs(planned, folder, vocabulary, chosen.options, effort)
     with locked(folder, shared=task is not None, announce=run.announce) as hold:
         prepare(folder, planned, restart=run.building.restart, hold=hold, announce=run.announce)
         if task is not None:

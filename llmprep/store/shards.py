@@ -62,7 +62,7 @@ class ShardJob:
     effort: Effort
     encoding: str
     ranks: bytes | None
-    corpus_bytes: int
+    expected_bytes: int
     dtype: str
     plan_sha256: str
 
@@ -85,7 +85,7 @@ class Jobs:
     vocabulary: Vocabulary
     options: TextOptions
     effort: Effort
-    corpus_bytes: int
+    expected_bytes: int
 
     def __len__(self) -> int:
         return len(self.planned.plan.shards)
@@ -112,7 +112,7 @@ class Jobs:
             effort=replace(self.effort, jobs=1),
             encoding=vocabulary.name,
             ranks=None if vocabulary.is_embedded else vocabulary.rank_file,
-            corpus_bytes=self.corpus_bytes,
+            expected_bytes=self.expected_bytes,
             dtype=store_dtype(vocabulary.n_vocab),
             plan_sha256=plan.sha256,
         )
@@ -121,9 +121,9 @@ class Jobs:
 def make_jobs(
     planned: PlannedCorpus, folder: Path, vocabulary: Vocabulary, options: TextOptions, effort: Effort
 ) -> Jobs:
-    """Return one job for every shard of the plan."""
-    corpus_bytes = int(planned.plan.stamps.sizes.sum())
-    return Jobs(planned, _current_folder(), str(folder), vocabulary, options, effort, corpus_bytes)
+    """Return one job for every shard of the plan; ``effort.jobs`` processes share them."""
+    expected_bytes = int(planned.plan.stamps.sizes.sum()) // effort.jobs
+    return Jobs(planned, _current_folder(), str(folder), vocabulary, options, effort, expected_bytes)
 
 
 def _current_folder() -> str | None:
@@ -144,7 +144,7 @@ def build_shard(job: ShardJob) -> BuiltShard:
     """
     _enter_folder(job.cwd)
     stamps = _as_planned(job.sources, job.stamps)
-    encoder = _make_encoder(job.encoding, job.ranks, job.options.special, job.effort.backend, job.corpus_bytes)
+    encoder = _make_encoder(job.encoding, job.ranks, job.options.special, job.effort.backend, job.expected_bytes)
     stream = stream_part(job.sources, job.options, job.effort, encoder, continues=job.continues)
     path = Path(job.folder) / shard_name(job.number)
     with open_own(path) as sink:

@@ -1,9 +1,10 @@
 """Blocks of text -> ids, exactly as tiktoken encodes the whole text.
 
 stream.py      sources -> a `TokenStream`: blocks of ids, its origin before, its figures after; and its stages
-backends.py    a block -> its ids, by tiktoken, which defines them, or by gigatoken, which is faster
+backends.py    a block -> its ids, by tiktoken, which defines them, or by one that is faster
 gigatoken.py   the fast backend: a pool of tokenizers whose memory is bounded
-unicode17.py   the code points on which the two backends differ
+fastokens.py   the backend that is fastest on Chinese and Japanese
+unicode17.py   the code points on which tiktoken and gigatoken differ
 special.py     special tokens that stand in the text itself: counted, or refused
 threads.py     work done ahead by several threads, its results in order
 figures.py     what is counted while a stream passes, and the records of its sources for ``meta``

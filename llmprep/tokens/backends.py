@@ -1,12 +1,14 @@
-"""Blocks of text -> ids, by two backends that give one answer.
+"""Blocks of text -> ids, by three backends that give one answer.
 
 tiktoken is the definition. gigatoken gives the same ids many times faster, but carries a newer Unicode table: it
-differs where a text holds a code point that Unicode 17 added, and blocks with one go to tiktoken. A small sample of
-what gigatoken encodes is encoded again by tiktoken, and a difference ends the run.
+differs where a text holds a code point that Unicode 17 added, and blocks with one go to tiktoken. fastokens is faster
+still on Chinese and Japanese, once it is loaded, and knows fewer encodings. A small sample of what the two encode is
+encoded again by tiktoken, and a difference ends the run.
 """
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ import numpy.typing as npt
 from llmprep.choices import BackendName, Special
 from llmprep.documents.blocks import SECOND_CUT, Block, find_safe_cut, last_safe_cut
 from llmprep.errors import BackendsDifferError, DataError, UsageError
+from llmprep.tokens.fastokens import ENCODINGS, Fastokens, has_fastokens, is_exact, is_mostly_chinese
 from llmprep.tokens.gigatoken import SCHEMES, Gigatoken, has_gigatoken
 from llmprep.tokens.memory import require_memory
 from llmprep.tokens.unicode17 import find_new_code_points, has_new_code_point
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 Ids: TypeAlias = npt.NDArray[np.uint32]
 LARGE_BYTES = 4 << 20
 """The size from which on gigatoken, which takes longer to start, finishes first."""
+CHINESE_BYTES = {"cl100k_base": 20 << 20}
+"""The size from which on fastokens, which takes longest to start, finishes a Chinese text first, by encoding. With
+o200k_base it takes some 300 MB of memory, and so is used only where it is asked for."""
 SAMPLE_EVERY = 16
 """One block in this many, on average, is encoded by both backends."""
 SAMPLE_BYTES = 4096
@@ -48,9 +54,9 @@ class Encoder:
 
     Only the end-of-text string can become a special id, and only with ``special="allow"`` or at the seams of a batch;
     all others stay text, which is what the reference's ``allowed_special={"<|endoftext|>"}`` does. ``expected_bytes``
-    is how much is to come, as far as that is known; ``auto`` takes the backend that will finish first. Of the threads
-    that call it, ``n_tokenizers`` encode with gigatoken at the same time. Raises `UsageError` if gigatoken is asked for
-    and not installed.
+    is how much is to come, as far as that is known; ``auto`` takes the backend that will finish first, fastokens if the
+    first block is Chinese or Japanese. Of the threads that call it, ``n_tokenizers`` encode at the same time with a
+    fast one. Raises `UsageError` if a backend is asked for and not installed.
     """
 
     vocabulary: Vocabulary
@@ -62,19 +68,31 @@ class Encoder:
     _seen_bytes: int = 0
     _tiktoken: Encoding = field(init=False, repr=False)
     _gigatoken: Gigatoken | None = field(init=False, repr=False, default=None)
+    _fastokens: Fastokens | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
-        if self.backend == "gigatoken" and not has_gigatoken():
-            raise UsageError("--backend gigatoken: needs an extra: pip install 'llmprep[fast]'")
+        installed = {"gigatoken": has_gigatoken, "fastokens": has_fastokens}.get(self.backend)
+        if installed and not installed():
+            raise UsageError(f"--backend {self.backend}: needs an extra: pip install 'llmprep[fast]'")
         self._tiktoken = tiktoken_encoding(self.vocabulary)
-        if self.backend != "tiktoken" and self.vocabulary.name in SCHEMES and has_gigatoken():
+        if may_use_fastokens(self.vocabulary.name, self.backend, self.expected_bytes):
+            self._fastokens = Fastokens(self.vocabulary, self.n_tokenizers)
+        if self.backend in ("auto", "gigatoken") and self.vocabulary.name in SCHEMES and has_gigatoken():
             self._gigatoken = Gigatoken(self.vocabulary, self.n_tokenizers)
 
     def encode(self, block: Block) -> Ids:
         """Return the ids of one block, (n,) uint32. Raises `DataError` for what tiktoken cannot encode."""
         require_memory(SPARE_BYTES + SPARE_PER_BYTE * len(block.data))
         special = block.seams > 0 or self.special == "allow"
+        if self.backend == "auto" and not self._seen_bytes and not is_mostly_chinese(block.data):
+            self._fastokens = None
         self._seen_bytes += len(block.data)
+        fastokens = self._fastokens if is_exact(block.data) else None
+        if fastokens:
+            ids = fastokens.encode(block.data, special=special)
+            self._compare(block, ids, "fastokens", special=special)
+            self.used["fastokens"] += 1
+            return ids
         large = max(self.expected_bytes, self._seen_bytes) >= LARGE_BYTES
         if not self._gigatoken or not (large or self.backend == "gigatoken"):
             return self._encode_exactly(block, special=special)
@@ -86,7 +104,7 @@ class Encoder:
         except ValueError:
             return self._encode_exactly(block, special=special)  # which says what is wrong
         ids = encoded[0] if len(encoded) == 1 else np.concatenate(encoded)
-        self._compare(block, ids, special=special)
+        self._compare(block, ids, "gigatoken", special=special)
         self.used["gigatoken"] += 1
         if len(parts) > 1:
             self.used["tiktoken"] += 1
@@ -115,12 +133,12 @@ class Encoder:
         self.used["tiktoken"] += 1
         return ids
 
-    def _compare(self, block: Block, ids: Ids, *, special: bool) -> None:
+    def _compare(self, block: Block, ids: Ids, backend: str, *, special: bool) -> None:
         """Encode the first block, and others chosen by their place, with tiktoken too: a small one whole, or its start.
 
         Raises `BackendsDifferError`.
         """
-        if zlib.crc32(f"{block.counts.source.name} {block.where}".encode()) % SAMPLE_EVERY and self.used["gigatoken"]:
+        if zlib.crc32(f"{block.counts.source.name} {block.where}".encode()) % SAMPLE_EVERY and self.used[backend]:
             return
         whole = len(block.data) <= SAMPLE_BYTES
         head = block.data[:SAMPLE_BYTES]
@@ -128,9 +146,16 @@ class Encoder:
         expected = self._by_tiktoken(part.decode(), special=special)
         if not np.array_equal(expected, ids if whole else ids[: len(expected)]):
             raise BackendsDifferError(
-                f"{block.counts.source.path}: gigatoken and tiktoken differ in the {len(part)} bytes from "
+                f"{block.counts.source.path}: {backend} and tiktoken differ in the {len(part)} bytes from "
                 f"{block.where} on; use --backend tiktoken, and please report this"
             )
+
+
+def may_use_fastokens(encoding: str, backend: BackendName, expected_bytes: int) -> bool:
+    """Tell whether fastokens encodes what suits it, with an encoding, of a text of so many bytes."""
+    if backend == "auto" and expected_bytes < CHINESE_BYTES.get(encoding, sys.maxsize):
+        return False
+    return backend in ("auto", "fastokens") and encoding in ENCODINGS and has_fastokens()
 
 
 def split_at_new(data: bytes) -> Iterator[tuple[bytes, bool]]:

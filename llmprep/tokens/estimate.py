@@ -20,7 +20,7 @@ from llmprep.documents.opening import HEAD_BYTES, ByteStream
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.recognising import is_packed
 from llmprep.documents.source import Counts, Source
-from llmprep.tokens.backends import Encoder
+from llmprep.tokens.backends import LARGE_BYTES, Encoder
 from llmprep.tokens.stream import stream_text
 from llmprep.vocabulary.vocabulary import Vocabulary
 
@@ -75,7 +75,9 @@ def estimate_tokens(
         tokens = n_encoded = _count(sources, vocabulary, options, effort)
         spread = 0.0
     else:
-        samples = list(_sample(sized, Encoder(vocabulary, options.special, effort.backend, n_bytes), options))
+        samples = list(
+            _sample(sized, Encoder(vocabulary, options.special, effort.backend, min(n_bytes, LARGE_BYTES)), options)
+        )
         n_encoded = sum(sample.n_tokens for sample in samples)
         tokens, spread = _extrapolate(samples, n_bytes)
     seconds = time.perf_counter() - started

@@ -17,8 +17,13 @@ from llmprep.documents.recognising import MAGIC_BYTES, compression, is_packed
 from llmprep.documents.source import Source
 from llmprep.documents.zstandard import window_bytes
 from llmprep.errors import UsageError
+<<<<<<< HEAD
 from llmprep.tokens.backends import LARGE_BYTES
 from llmprep.tokens.gigatoken import CACHE_BYTES, count_tokenizers
+=======
+from llmprep.tokens.backends import LARGE_BYTES, may_use_fastokens
+from llmprep.tokens.gigatoken import CACHE_BYTES
+>>>>>>> fastok
 from llmprep.vocabulary.vocabulary import Vocabulary
 
 MEGABYTE = 10**6
@@ -26,6 +31,8 @@ PROCESS_BYTES, PROCESS_PER_ID = 46 * MEGABYTE, 420
 """The interpreter with numpy and tiktoken, and what these hold for each id of a vocabulary."""
 TOKENIZER_BYTES, TOKENIZER_PER_ID = 25 * MEGABYTE, 250
 """A tokenizer that has seen no word, and what it holds for each id."""
+FASTOKENS_BYTES, FASTOKENS_PER_ID, FASTOKENS_PER_THREAD = 30 * MEGABYTE, 480, 45 * MEGABYTE
+"""The tokenizer that all threads share, and what each of them remembers of words."""
 BLOCKS_AHEAD = 3
 """Blocks of text, with their ids, that wait before and after each thread."""
 PER_BLOCK_BYTE = 6
@@ -83,7 +90,7 @@ class _Needs:
 
     largest: int
     needs_most: str
-    n_vocab: int
+    vocabulary: Vocabulary
     n_bytes: int
     is_small: bool
     only_texts: bool
@@ -99,16 +106,19 @@ class _Needs:
             n_bytes += LARGE_BYTES if source.size is None else source.size
             packed = packed or (n_bytes < LARGE_BYTES and is_packed(source))
         is_small = n_bytes < LARGE_BYTES and not packed
-        return cls(max(0, largest), needs_most, vocabulary.n_vocab, n_bytes, is_small, only_texts)
+        return cls(max(0, largest), needs_most, vocabulary, n_bytes, is_small, only_texts)
 
     def project(self, effort: Effort, *, processes: bool) -> Projection:
         threads = 1 if processes else effort.jobs
-        alone = PROCESS_BYTES + PROCESS_PER_ID * self.n_vocab + effort.beside
+        n_vocab = self.vocabulary.n_vocab
+        n_tokenizers = count_tokenizers(threads, n_vocab, only_texts=self.only_texts)
+        alone = PROCESS_BYTES + PROCESS_PER_ID * n_vocab + effort.beside
         blocks = (1 + BLOCKS_AHEAD * threads) * effort.block_bytes
         one = alone + self.largest + PER_BLOCK_BYTE * (min(blocks, self.n_bytes) if self.is_small else blocks)
-        if effort.backend != "tiktoken" and not self.is_small:
-            n_tokenizers = count_tokenizers(threads, self.n_vocab, only_texts=self.only_texts)
-            one += n_tokenizers * (TOKENIZER_BYTES + TOKENIZER_PER_ID * self.n_vocab + CACHE_BYTES)
+        if effort.backend == "gigatoken" or (effort.backend == "auto" and not self.is_small):
+            one += n_tokenizers * (TOKENIZER_BYTES + TOKENIZER_PER_ID * n_vocab + CACHE_BYTES)
+        if may_use_fastokens(self.vocabulary.name, effort.backend, self.n_bytes):
+            one += FASTOKENS_BYTES + FASTOKENS_PER_ID * n_vocab + n_tokenizers * FASTOKENS_PER_THREAD
         total = one if threads == effort.jobs else alone + effort.jobs * one
         return Projection(total, effort.jobs, self.needs_most)
 

@@ -11,7 +11,7 @@ import pytest
 from support.app import COMMANDS
 from support.commands import ROOT, clean_environment
 
-HEAVY = {"torch", "numpy", "tiktoken", "gigatoken", "rich"}
+HEAVY = {"torch", "numpy", "tiktoken", "gigatoken", "fastokens", "rich"}
 LOADED = f"print(*sorted({HEAVY} & set(sys.modules)), file=sys.stderr)"
 RUN = "import sys; from llmprep.cli.main import run\n"
 HERE = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
@@ -74,7 +74,7 @@ def test_a_small_file_costs_a_part_of_importing_torch(story: Path, tmp_path: Pat
     assert all(ratios[line] <= limit for line, limit in LIMITS.items()), ratios
 
 
-OTHERS = {"llmprep", "numpy", "tiktoken", "regex", "rich", "typer", "click", "gigatoken", "torch", "pyarrow", "ray"}
+OTHERS = {*HEAVY, "llmprep", "regex", "typer", "click", "pyarrow", "ray"}
 MODULE, COMMAND = (PYTHON, "-m", "llmprep"), (str(Path(PYTHON).parent / "llmprep"),)
 
 

@@ -28,6 +28,7 @@ IN_USE = {
     "numpy": "cli.*",
     "tiktoken": "tokens.backends vocabulary.names",
     "gigatoken": "tokens.gigatoken",
+    "fastokens": "tokens.fastokens",
     "orjson": "documents.quick_json",
     "pyarrow": "documents.parquet",
     "ray": "store.ray_cluster",

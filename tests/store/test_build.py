@@ -138,6 +138,15 @@ def test_choices_are_checked_before_anything_is_read(line: str, here: Path) -> N
     assert not list(here.iterdir())
 
 
+def test_each_process_expects_its_part(mine: Path) -> None:
+    """Its backend is chosen by what one of ``jobs`` processes is to encode."""
+    planned = plan_corpus(find_sources([str(mine)]), GPT2, TextOptions(), Sharding(SHARD_BYTES))
+    n_bytes = sum(path.stat().st_size for path in mine.rglob("*.*"))
+    for jobs in (1, 4):
+        job, *_ = make_jobs(planned, Path("s"), GPT2, TextOptions(), replace(READING.effort, jobs=jobs))
+        assert job.expected_bytes == n_bytes // jobs
+
+
 def test_a_worker_finds_what_was_planned(mine: Path) -> None:
     """One that finds a file of another size names it, one without the folder names the machine; no shard is written."""
     planned = plan_corpus(find_sources([str(mine)]), GPT2, TextOptions(), Sharding(SHARD_BYTES))

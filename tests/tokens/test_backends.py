@@ -1,4 +1,4 @@
-"""Promises of backends: one answer from both, the right one chosen, a difference noticed."""
+"""Promises of backends: one answer from all, the right one chosen, a difference noticed."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +14,12 @@ from support.streams import Build, Load, all_ids, piped, stream_paths, text_bloc
 from llmprep.choices import BackendName, Effort, Special
 from llmprep.errors import BackendsDifferError, DataError
 from llmprep.tokens import backends
-from llmprep.tokens.backends import LARGE_BYTES, Encoder, tiktoken_encoding
+from llmprep.tokens.backends import CHINESE_BYTES, LARGE_BYTES, Encoder, tiktoken_encoding
 from llmprep.vocabulary.vocabulary import Vocabulary
 
 
 @pytest.mark.parametrize("encoding", ["gpt2", "cl100k_base", pytest.param("o200k_base", marks=pytest.mark.slow)])
-def test_both_backends_give_tiktokens_ids(encoding: str, build: Build) -> None:
+def test_all_backends_give_tiktokens_ids(encoding: str, build: Build) -> None:
     """Every sample text, of prose, code, twelve scripts and records, gives tiktoken's ids; threads share an encoder."""
     texts = [path.read_text(encoding="utf-8") for path in sorted(SAMPLES.iterdir())]
     for special in get_args(Special)[:2]:
@@ -40,6 +40,9 @@ def test_an_encoding_is_built_once(load: Load, gpt2: Vocabulary, monkeypatch: py
     assert tiktoken_encoding(gpt2) is not built
 
 
+CHINESE, HAN = CHINESE_BYTES["cl100k_base"], "\u4e2d\u6587\u5b57"
+
+
 @pytest.mark.parametrize(
     ("encoding", "backend", "n_bytes", "text", "used"),
     [
@@ -49,6 +52,14 @@ def test_an_encoding_is_built_once(load: Load, gpt2: Vocabulary, monkeypatch: py
         ("cl100k_base", "gigatoken", 0, "caf\u00e9 \u4e2d\u6587 \U0001f600", "gigatoken"),
         ("cl100k_base", "gigatoken", LARGE_BYTES, "a\u088f've", "tiktoken"),  # which Unicode 17 added
         ("p50k_base", "gigatoken", LARGE_BYTES, "words", "tiktoken"),  # whose pattern gigatoken does not know
+        ("cl100k_base", "auto", CHINESE, HAN, "fastokens"),
+        ("cl100k_base", "auto", CHINESE - 1, HAN, "gigatoken"),  # which starts sooner
+        ("cl100k_base", "auto", CHINESE, "words", "gigatoken"),
+        ("cl100k_base", "auto", CHINESE, f"{HAN}'\u017f", "gigatoken"),  # which is no contraction to fastokens
+        ("cl100k_base", "fastokens", 0, "words", "fastokens"),
+        ("gpt2", "auto", CHINESE, HAN, "gigatoken"),
+        ("gpt2", "fastokens", CHINESE, HAN, "tiktoken"),  # whose pattern fastokens does not know
+        ("o200k_base", "auto", CHINESE << 4, HAN, "gigatoken"),  # with which fastokens takes much memory
     ],
 )
 def test_which_one_encodes(encoding: str, backend: BackendName, n_bytes: int, text: str, used: str, load: Load) -> None:
@@ -71,17 +82,17 @@ def test_a_pipe_changes_over_too(
 
 
 def test_the_extra_is_asked_for_only_by_name(
-    call: Call, story: Path, tmp_path: Path, gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch
+    call: Call, story: Path, tmp_path: Path, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without gigatoken ``auto`` is tiktoken, and nothing is said; ``--backend gigatoken`` says what to install."""
-    monkeypatch.setitem(sys.modules, "gigatoken", None)
-    encoder = Encoder(gpt2, "allow", "auto", LARGE_BYTES)
-    encoder.encode(text_block("plain words"))
+    """Without the extra ``auto`` is tiktoken, and nothing is said; ``--backend gigatoken`` says what to install."""
+    for backend in get_args(BackendName)[2:]:
+        monkeypatch.setitem(sys.modules, backend, None)
+        ended = call("tokenize", story, "-o", "x.pt", "--backend", backend)
+        assert (ended.code, ended.stdout, list(tmp_path.iterdir())) == (2, b"", [])
+        assert ended.notes == [f"llmprep: error: --backend {backend}: needs an extra: pip install 'llmprep[fast]'"]
+    encoder = Encoder(load("cl100k_base"), "allow", "auto", CHINESE)
+    encoder.encode(text_block(HAN))
     assert encoder.used == {"tiktoken": 1}
-
-    ended = call("tokenize", story, "-o", "x.pt", "--backend", "gigatoken")
-    assert (ended.code, ended.stdout, list(tmp_path.iterdir())) == (2, b"", [])
-    assert ended.notes == ["llmprep: error: --backend gigatoken: needs an extra: pip install 'llmprep[fast]'"]
 
 
 @pytest.mark.parametrize("space", " \n")
