@@ -17,13 +17,8 @@ from llmprep.documents.recognising import MAGIC_BYTES, compression, is_packed
 from llmprep.documents.source import Source
 from llmprep.documents.zstandard import window_bytes
 from llmprep.errors import UsageError
-<<<<<<< HEAD
-from llmprep.tokens.backends import LARGE_BYTES
-from llmprep.tokens.gigatoken import CACHE_BYTES, count_tokenizers
-=======
 from llmprep.tokens.backends import LARGE_BYTES, may_use_fastokens
-from llmprep.tokens.gigatoken import CACHE_BYTES
->>>>>>> fastok
+from llmprep.tokens.gigatoken import CACHE_BYTES, count_tokenizers
 from llmprep.vocabulary.vocabulary import Vocabulary
 
 MEGABYTE = 10**6
