@@ -32,7 +32,7 @@ class Names:
 
     def append(self, name: str) -> None:
         """Add one at the end."""
-        self.text += name.encode("utf-8", "surrogateescape")
+        self.text += name.encode("utf-8", "surrogatepass")
         self.ends.append(len(self.text))
 
     def __len__(self) -> int:
@@ -41,12 +41,12 @@ class Names:
     def __getitem__(self, number: int) -> str:
         if number < 0:
             number += len(self)
-        return self.text[self.ends[number] : self.ends[number + 1]].decode("utf-8", "surrogateescape")
+        return self.text[self.ends[number] : self.ends[number + 1]].decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:
         begin = 0
         for end in self.ends[1:]:
-            yield self.text[begin:end].decode("utf-8", "surrogateescape")
+            yield self.text[begin:end].decode("utf-8", "surrogatepass")
             begin = end
 
     def part(self, first: int, end: int) -> Self:
