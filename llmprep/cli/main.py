@@ -19,6 +19,10 @@ def main() -> NoReturn:
     """Run the command line and exit."""
     _buffer_stdout()
     code = run(sys.argv[1:])
+    if "llmprep.output.temporary" in sys.modules:  # a thread that is still at work may have a file
+        from llmprep.output.temporary import remove_temporaries
+
+        remove_temporaries()
     # Threads and tables of torch take tenths of a second to tear down, and all that matters is written.
     sys.stdout and sys.stdout.flush()
     sys.stderr and sys.stderr.flush()

@@ -99,7 +99,13 @@ def temporary_file(folder: Path | None = None, *, suffix: str | None = None, hel
             if suffix is None
             else tempfile.NamedTemporaryFile(dir=folder, suffix=suffix)
         ) as file:
-            yield file
+            named = None if suffix is None else Path(file.name)
+            if named is not None:
+                _creating.add(named)
+            try:
+                yield file
+            finally:
+                _creating.discard(named)
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         place = folder or tempfile.tempdir or "any temporary folder"

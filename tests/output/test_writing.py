@@ -219,3 +219,28 @@ def test_a_system_that_is_not_posix_serves(tmp_path: Path, monkeypatch: pytest.M
         shown, mine = map_file(file), map_file(file, private=True)
     assert (bytes(shown), bytes(mine), shown.readonly, mine.readonly) == (whole, whole, True, False)
     assert names(tmp_path) == {left.name, "x.pt"}  # what nobody locks might be somebody's
+
+
+HELD = """
+import sys, threading, time
+from pathlib import Path
+from llmprep.cli.main import main
+from llmprep.output.temporary import temporary_file
+
+def hold():
+    with temporary_file(Path(), suffix=".tiktoken"):
+        begun.set()
+        time.sleep(60)
+
+begun = threading.Event()
+threading.Thread(target=hold, daemon=True).start()
+begun.wait()
+sys.argv = ["llmprep", "--version"]
+main()
+"""
+
+
+def test_a_command_ends_without_the_files_of_its_threads(tmp_path: Path) -> None:
+    """A temporary file that has a name goes with the process, whatever thread has it when a command ends."""
+    subprocess.run([sys.executable, "-c", HELD], cwd=tmp_path, check=True, capture_output=True)
+    assert list(tmp_path.iterdir()) == []
