@@ -87,8 +87,8 @@ class Encoder:
         if self.backend == "auto" and not self._seen_bytes and not is_mostly_chinese(block.data):
             self._fastokens = None
         self._seen_bytes += len(block.data)
-        fastokens = self._fastokens if is_exact(block.data) else None
-        if fastokens:
+        fastokens = self._fastokens  # another thread may take it away
+        if fastokens and is_exact(block.data):
             ids = fastokens.encode(block.data, special=special)
             self._compare(block, ids, "fastokens", special=special)
             self.used["fastokens"] += 1
