@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,9 @@ import numpy.typing as npt
 from llmprep.errors import FileFormatError, InputError
 from llmprep.formats.ids import check_ids
 from llmprep.ptfile.reading import FileState, PtFile, file_state, read_pt
-from llmprep.store.manifest import check_files, read_manifest
-from llmprep.store.schema import Manifest
+
+if TYPE_CHECKING:
+    from llmprep.store.schema import Manifest
 
 Array = npt.NDArray[Any]
 
@@ -63,6 +64,8 @@ class TokenStore:
     """
 
     def __init__(self, folder: str | os.PathLike[str], split: str | None = None, *, check: bool = True) -> None:
+        from llmprep.store.manifest import check_files, read_manifest  # of which texts need nothing
+
         self.folder = folder = Path(folder)
         """As it was named, for messages; files are opened where it was then, whatever folder is current."""
         self._place = absolute(folder)

@@ -27,7 +27,6 @@ from llmprep.tokens.backends import Encoder, Ids
 from llmprep.tokens.content import ContentHash, open_pool
 from llmprep.tokens.figures import Figures
 from llmprep.tokens.gigatoken import count_tokenizers
-from llmprep.tokens.projection import fit_effort
 from llmprep.tokens.special import count_special, special_pattern
 from llmprep.tokens.threads import PART_BYTES, Hashing, in_parts, map_in_order
 from llmprep.vocabulary.loading import load_vocabulary
@@ -148,7 +147,11 @@ def stream_text(
     ``encoder``, if there is one already, was made with the same options. Reading the stream raises `EmptyError` at its
     end if it has no token, `InputError` and `DataError` as `read_blocks` and `Encoder.encode` do.
     """
-    options, effort = options or TextOptions(), fit_effort(sources, vocabulary, effort or Effort())
+    options, effort = options or TextOptions(), effort or Effort()
+    if effort.memory is not None:
+        from llmprep.tokens.projection import fit_effort
+
+        effort = fit_effort(sources, vocabulary, effort)
     encoder = encoder or create_encoder(sources, vocabulary, options, effort)
     part = stream_part(sources, options, effort, encoder, continues=False)
     return part.through(lambda blocks: _hash(blocks, part.figures, effort.jobs))
