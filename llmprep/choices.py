@@ -49,7 +49,7 @@ class Effort:
     """How to encode; nothing here changes a byte of the output. ``jobs`` threads encode; 1 means no threads at all.
 
     ``memory`` is how many bytes the run may take: jobs and blocks are made fewer and smaller where that is needed. It
-    holds ``beside``, what the process has in memory for another end.
+    holds ``beside``, the bytes that the process has in memory for anything but encoding.
     """
 
     backend: BackendName = "auto"

@@ -110,7 +110,7 @@ class Inputs:
     def reading(self, printer: Printer, beside: int = 0) -> choices.Reading:
         """Return how the inputs are read, with the printer to be told what a person should know meanwhile.
 
-        ``beside`` is how many bytes the command has in memory for another end.
+        ``beside`` is how many bytes the command has in memory for anything but encoding.
         """
         given = {"newlines": self.newlines, "separator": self.separator, "special": self.special}
         chosen: dict[str, Any] = {name: choice for name, choice in given.items() if choice is not None}

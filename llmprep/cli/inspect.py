@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 ITEMS_SHOWN = 24
 CHARS_SHOWN = 200
 """Of what a file says of itself; ``--json`` has all of it."""
-
-
 COMMON = ("encoding", "n_tokens", "options", "content_sha256")
 """What ``meta`` says of any file; a store's shard has no content hash."""
 

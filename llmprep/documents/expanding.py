@@ -43,7 +43,7 @@ def _walk(folder: str, announce: Announce | None) -> Iterator[tuple[str, str]]:
     """Yield every file below a folder; links to folders are not followed, so a loop cannot trap us."""
     looked = _Looked()
     n_files = 0
-    for found in _files_below(os.path.join(folder, ""), "", looked):  # noqa: PTH118
+    for found in _files_below(os.path.join(folder, ""), looked):  # noqa: PTH118
         n_files += 1
         yield found
     if looked.n_hidden and announce is not None:
@@ -66,17 +66,22 @@ class _Looked:
     notes: set[str] = field(default_factory=set)
 
 
-def _files_below(root: str, inner: str, looked: _Looked) -> Iterator[tuple[str, str]]:
-    """Yield (path, name in ``root``) of the files in its folder ``inner``, in byte order of the name.
+def _files_below(root: str, looked: _Looked) -> Iterator[tuple[str, str]]:
+    """Yield (path, name in ``root``, which ends with a slash) of its files, in byte order of the name.
 
-    ``root`` and ``inner`` end with a slash, or are empty. Of a folder the slash decides where it comes.
+    Of a folder the slash decides where it comes. However deep folders lie in each other, none is a call of its own.
     """
-    for name, is_folder in sorted(_entries(root, inner, looked)):
-        if is_folder:
-            yield from _files_below(root, inner + os.fsdecode(name), looked)
+    begun = [("", iter(sorted(_entries(root, "", looked))))]
+    while begun:
+        inner, entries = begun[-1]
+        name, is_folder = next(entries, (b"", False))
+        place = inner + os.fsdecode(name)
+        if not name:
+            begun.pop()
+        elif is_folder:
+            begun.append((place, iter(sorted(_entries(root, place, looked)))))
         else:
-            plain = inner + os.fsdecode(name)
-            yield root + plain, plain.replace(os.sep, "/")
+            yield root + place, place.replace(os.sep, "/")
 
 
 def _entries(root: str, inner: str, looked: _Looked) -> Iterator[tuple[bytes, bool]]:

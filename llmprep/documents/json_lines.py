@@ -78,8 +78,8 @@ def _check_length(source: Source, n_bytes: int, where: int) -> None:
         raise _error(
             source,
             where,
-            f"longer than {MAX_LINE_BYTES} bytes, the most that is parsed at once; split the record, or give its text "
-            f"as a plain file, if it is JSON Lines",
+            f"longer than {MAX_LINE_BYTES} bytes, the most that is parsed at once; if it is JSON Lines, split the "
+            f"record, or give its text as a plain file",
         )
 
 

@@ -41,8 +41,12 @@ def checked_meta(file: PtFile) -> dict[str, Any]:
         raise FileFormatError(f"{name}: has no meta: llmprep did not write it; its keys: {keys}")
     if "format" in meta and meta["format"] not in (FORMAT, FORMAT_1):
         raise FileFormatError(f"{name}: format is {meta['format']!r:.40}, this llmprep reads {FORMAT!r}")
-    wanted = META | ({"content_sha256": str} if "content_sha256" in meta or meta.get("kind") != "tokens" else {})
-    wrong = wrong_keys(meta, wanted) or _wrong_sources(meta["sources"]) or _wrong_numbers(meta)
+    may_be_shard = [*file.tensors] == ["token_ids"] and meta.get("format") == FORMAT and "content_sha256" not in meta
+    wrong = (
+        wrong_keys(meta, META if may_be_shard else META | {"content_sha256": str})
+        or _wrong_sources(meta["sources"])
+        or _wrong_numbers(meta)
+    )
     if not wrong and "input_ids" in file.tensors:
         wrong = _wrong_window_options(meta["options"])
     if wrong:

@@ -58,7 +58,7 @@ def verify_tokens(file: PtFile, meta: Mapping[str, Any]) -> Iterator[str]:
     yield f"{len(ids)} ids, each in the vocabulary of {meta['n_vocab']}"
     require_stated(file.name, "n_tokens", len(ids), meta["n_tokens"])
     if "content_sha256" not in meta:
-        yield "no content_sha256 is stated: it is a shard, and its store has the hash of all ids"
+        yield "no content_sha256 is stated, as in a shard of a store, whose manifest has the hash of all ids"
         return
     found = hash_ids(ids, chained=is_chained(meta), n_threads=default_jobs())
     require_stated(file.name, "content_sha256", found, meta["content_sha256"])

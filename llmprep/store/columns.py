@@ -24,6 +24,11 @@ _DIGITS, _HEX_DIGITS = frozenset("0123456789 "), frozenset("0123456789abcdef")
 FIGURES = ("begin", "end", "tokens", "documents", "text")
 
 
+def is_count(value: object) -> bool:
+    """Tell a number that a column may hold from any other value of JSON."""
+    return type(value) is int and 0 <= value < MAX_INT
+
+
 def join_numbers(numbers: Numbers) -> str:
     """Return a column of decimals.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmprep.documents.names import SEPARATOR
 from llmprep.formats.meta import wrong_keys
-from llmprep.store.columns import FIGURES, MAX_INT, Pieces, Stamps, exact_sum, split_numbers
+from llmprep.store.columns import FIGURES, MAX_INT, Pieces, Stamps, exact_sum, is_count, split_numbers
 from llmprep.store.format_1 import find_row_faults, in_columns
 from llmprep.store.schema import FORMAT, FORMAT_1, WHOLE, Receipt, count_separators, shard_name, sources_of, store_dtype
 
@@ -111,7 +111,7 @@ def is_receipt(stated: object, n_pieces: int | None = None) -> bool:
     if not isinstance(stated, dict) or wrong_keys(stated, RECEIPT_KEYS):
         return False
     figures = [stated[key] for key in ("bytes", "tokens", "documents", "special", "boms")]
-    if not all(map(_is_count, [*figures, stated.get("empty", 0)])):
+    if not all(map(is_count, [*figures, stated.get("empty", 0)])):
         return False
     receipt = Receipt.from_json(stated)
     return receipt is not None and n_pieces in (None, len(receipt.pieces))
@@ -120,10 +120,6 @@ def is_receipt(stated: object, n_pieces: int | None = None) -> bool:
 def n_names(joined: str) -> int:
     """Return how many names `split_names` makes of some that were joined."""
     return joined.count(SEPARATOR) + 1
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value < MAX_INT
 
 
 # --- the manifest ---------------------------------------------------------------------------------
@@ -150,8 +146,8 @@ def find_faults(stated: object) -> list[str]:
 
 def _figures(stated: Mapping[str, Any]) -> Iterator[str]:
     counts = ("n_tokens", "n_documents", "n_special", "n_boms")
-    yield from (f"{key} is out of range" for key in counts if not _is_count(stated[key]))
-    if not _is_count(stated.get("n_empty", 0)):
+    yield from (f"{key} is out of range" for key in counts if not is_count(stated[key]))
+    if not is_count(stated.get("n_empty", 0)):
         yield "n_empty is out of range"
     if not 1 <= stated["n_vocab"] <= MAX_VOCAB:
         yield "n_vocab is out of range"
@@ -175,7 +171,7 @@ def _shards(stated: Mapping[str, Any]) -> Iterator[str]:
     for number, shard in enumerate(stated["shards"]):
         if shard["file"] != shard_name(number):
             yield f"shard {number}: file is {shard['file'][:40]!r}, should be {shard_name(number)!r}"
-        if not all(_is_count(shard[key]) for key in ("tokens", "documents", "bytes", "first", "n_pieces")):
+        if not all(is_count(shard[key]) for key in ("tokens", "documents", "bytes", "first", "n_pieces")):
             yield f"shard {number}: tokens, documents, bytes, first or n_pieces are out of range"
         elif shard["first"] + shard["n_pieces"] > n_sources:
             yield f"shard {number}: first and n_pieces are no numbers of sources"
@@ -205,7 +201,7 @@ def _pieces(stated: Mapping[str, Any]) -> Iterator[str]:
 
 def _splits(stated: Mapping[str, Any]) -> Iterator[str]:
     spans = list(stated["splits"].values())
-    if not all(type(span) is list and len(span) == 2 and all(map(_is_count, span)) for span in spans):
+    if not all(type(span) is list and len(span) == 2 and all(map(is_count, span)) for span in spans):
         yield "splits are no [first token, end]"
         return
     ordered = sorted(spans)

@@ -9,7 +9,7 @@ import numpy as np
 
 from llmprep.documents.names import Names
 from llmprep.formats.meta import wrong_keys
-from llmprep.store.columns import MAX_INT, Piece, Pieces, join_hex, join_numbers
+from llmprep.store.columns import Piece, Pieces, is_count, join_hex, join_numbers
 from llmprep.store.schema import WHOLE
 from llmprep.tokens.figures import are_gaps
 
@@ -27,7 +27,7 @@ def find_row_faults(stated: Mapping[str, Any]) -> list[str]:
     wrong = [
         f"source {number} is no [name, bytes]" for number, each in enumerate(stated["sources"]) if not _is_sized(each)
     ]
-    if not all(map(_is_count, stated["empty"])):
+    if not all(map(is_count, stated["empty"])):
         wrong.append("empty does not list numbers of sources")
     for number, shard in enumerate(stated["shards"]):
         if not all(map(_is_piece, shard["pieces"])):
@@ -59,7 +59,7 @@ def plan_in_columns(stated: object) -> object:
     if not isinstance(stated, dict) or wrong_keys(stated, {"corpus": list, "shards": list}):
         return stated
     corpus, shards = stated["corpus"], stated["shards"]
-    if not all(_are(entry, [str, int, int, str]) and all(map(_is_count, entry[1:3])) for entry in corpus):
+    if not all(_are(entry, [str, int, int, str]) and all(map(is_count, entry[1:3])) for entry in corpus):
         return stated
     if not all(type(shard) is list and shard and all(map(_is_span, shard)) for shard in shards):
         return stated
@@ -79,7 +79,7 @@ def receipt_in_columns(stated: object) -> object:
     if len(pieces) != len(stated["pieces"]) or not all(map(_is_piece, pieces)):
         return stated
     if not all(
-        _are(each, [int, int, str, str]) and all(map(_is_count, each[:2])) and len(each[3]) == 64 for each in content
+        _are(each, [int, int, str, str]) and all(map(is_count, each[:2])) and len(each[3]) == 64 for each in content
     ):
         return stated
     return {
@@ -116,21 +116,17 @@ def _are(value: object, kinds: Sequence[type]) -> bool:
 
 def _is_sized(source: object) -> bool:
     """Tell [name, bytes]."""
-    return type(source) is list and _are(source, [str, int]) and _is_count(source[1])
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value < MAX_INT
+    return type(source) is list and _are(source, [str, int]) and is_count(source[1])
 
 
 def _is_span(span: object) -> bool:
     """Tell [source, start, end or None]."""
-    return type(span) is list and len(span) == 3 and all(map(_is_count, [*span[:2], span[2] or 0]))
+    return type(span) is list and len(span) == 3 and all(map(is_count, [*span[:2], span[2] or 0]))
 
 
 def _is_piece(piece: object) -> bool:
     """Tell [source, begin, end, tokens, documents, text], and gaps if there are any."""
-    if type(piece) is not list or not all(map(_is_count, piece[:PIECE_LENGTH])):
+    if type(piece) is not list or not all(map(is_count, piece[:PIECE_LENGTH])):
         return False
     if len(piece) != PIECE_LENGTH and not (len(piece) == PIECE_LENGTH + 1 and are_gaps(piece[-1])):
         return False

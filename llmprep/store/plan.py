@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 LEAST_SHARD, LARGEST_SHARD = 16 << 20, 1 << 30
 MANY_SHARDS = 1024
-
-
 MAX_SHARDS = 100_000
 """More are made only where nobody has chosen their size."""
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
-Array = npt.NDArray[Any]
+AnyIds = npt.NDArray[Any]
 LEAF_IDS = 1 << 20
 MAX_AHEAD = 4
 """Leaves that wait for threads: 4 MiB each where ids come as uint32."""
@@ -31,11 +31,11 @@ class ContentHash:
     def __init__(self, pool: Executor | None = None) -> None:
         self._pool = pool
         self._top = hashlib.sha256()
-        self._parts: list[Array] = []
+        self._parts: list[AnyIds] = []
         self._room = LEAF_IDS
         self._ahead: deque[Future[bytes]] = deque()
 
-    def update(self, ids: Array) -> None:
+    def update(self, ids: AnyIds) -> None:
         """Take the next ids, which must not change before they are hashed."""
         while len(ids):
             part, ids = ids[: self._room], ids[self._room :]
@@ -68,7 +68,7 @@ class ChainHash:
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
-    def update(self, ids: Array) -> None:
+    def update(self, ids: AnyIds) -> None:
         """Take the next ids."""
         step = max(1, LEAF_IDS // max(1, ids[:1].size))
         for start in range(0, len(ids), step):
@@ -79,7 +79,7 @@ class ChainHash:
         return self._digest.hexdigest()
 
 
-def hash_ids(ids: Array, *, chained: bool = False, n_threads: int = 1) -> str:
+def hash_ids(ids: AnyIds, *, chained: bool = False, n_threads: int = 1) -> str:
     """Return the content hash of ids (n,); ``chained`` is that of the format before."""
     with open_pool(n_threads) as pool:
         content = ChainHash() if chained else ContentHash(pool)
@@ -96,7 +96,7 @@ def open_pool(n_threads: int) -> AbstractContextManager[Executor | None]:
     return ThreadPoolExecutor(n_threads)
 
 
-def _hash_leaf(parts: Sequence[Array]) -> bytes:
+def _hash_leaf(parts: Sequence[AnyIds]) -> bytes:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(np.ascontiguousarray(part, "<u4").data)

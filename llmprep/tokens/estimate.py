@@ -75,9 +75,8 @@ def estimate_tokens(
         tokens = n_encoded = _count(sources, vocabulary, options, effort)
         spread = 0.0
     else:
-        samples = list(
-            _sample(sized, Encoder(vocabulary, options.special, effort.backend, min(n_bytes, LARGE_BYTES)), options)
-        )
+        expected = min(n_bytes, LARGE_BYTES)  # a sample is not worth loading what only much text is worth
+        samples = list(_sample(sized, Encoder(vocabulary, options.special, effort.backend, expected), options))
         n_encoded = sum(sample.n_tokens for sample in samples)
         tokens, spread = _extrapolate(samples, n_bytes)
     seconds = time.perf_counter() - started

@@ -66,6 +66,19 @@ def test_a_folder_is_walked_in_byte_order(tmp_path: Path) -> None:
     assert find_sources(["odd/a\udcff"])[0].path == "odd/a\udcff"
 
 
+def test_folders_may_lie_deep_in_each_other(tmp_path: Path) -> None:
+    """A thousand folders, one in the other, are walked as few are."""
+    deep = [tmp_path / "/".join("d" * depth) for depth in range(1, sys.getrecursionlimit() + 2)]
+    for folder in deep:
+        folder.mkdir()
+    file = deep[-1] / "a.txt"
+    file.write_text("deep")
+    assert [source.path for source in find_sources([str(deep[0])])] == [str(file)]
+    file.unlink()
+    for folder in reversed(deep):  # shutil.rmtree calls itself for each
+        folder.rmdir()
+
+
 def test_what_a_folder_holds_besides_plain_files() -> None:
     """Hidden files are left out, links to folders not followed, so a loop ends; that is said. Named, all is taken."""
     links = {"in/l.txt": "sub/b.txt", "in/loop": ".", "in/sub/other": "../..", "named": "in/sub"}

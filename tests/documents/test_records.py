@@ -169,7 +169,8 @@ def test_the_length_of_a_line_is_limited(tmp_path: Path, monkeypatch: pytest.Mon
     for too_low in (limit - 1, 1 << 19):
         monkeypatch.setattr("llmprep.documents.json_lines.MAX_LINE_BYTES", too_low)
         with pytest.raises(
-            DataError, match=rf"a\.jsonl: line 2: longer than {too_low} bytes, .*; split the record, or"
+            DataError,
+            match=rf"a\.jsonl: line 2: longer than {too_low} bytes, .*; if it is JSON Lines, split the record, or",
         ):
             read(path)
 

@@ -69,3 +69,16 @@ def test_an_old_store_is_not_gone_on_with(call: Call, tmp_path: Path) -> None:
     ended = call("tokenize", "a.txt", "-o", "store/", "--shard-bytes", 900)
     assert ended.code == 6
     assert b"format was llmprep-store/1, is llmprep-store/2" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "code"),
+    [("tokens.pt", "llmprep/2", 0), ("tokens.pt", "llmprep/1", 4), ("windows.pt", "llmprep/2", 4)],
+)
+def test_only_a_shard_may_state_no_hash(name: str, said: str, code: int, call: Call) -> None:
+    """Without a hash a file of the new format with nothing but ``token_ids`` is a shard, and any other is wrong."""
+    held = torch.load(OLD / name)
+    meta = {key: value for key, value in held["meta"].items() if key != "content_sha256"}
+    torch.save(held | {"meta": meta | {"format": said, "kind": "tokens"}}, "x.pt")
+    ended = call("inspect", "x.pt", "--verify")
+    assert (ended.code, b"content_sha256 is missing" in ended.stderr) == (code, code == 4)
