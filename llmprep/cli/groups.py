@@ -89,7 +89,7 @@ class Inputs:
             "--memory",
             metavar="SIZE",
             parser=size_in_bytes,
-            help="Memory that the run may take, such as 4GiB. Default: no limit.",
+            help="Memory that encoding may take, such as 4GiB. Default: no limit.",
         ),
     ] = None
 

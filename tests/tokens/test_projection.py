@@ -31,6 +31,13 @@ sys.exit(status != 0)
 # In a small process between, as a child counts the memory of the process that started it.
 
 
+def peak(arguments: list[str], folder: Path) -> int:
+    """The most memory that a command line takes, in bytes, without what measures coverage."""
+    kept = {key: value for key, value in clean_environment().items() if not key.startswith("COV")}
+    command = [sys.executable, "-c", PEAK, *arguments]
+    return int(subprocess.run(command, cwd=folder, env=kept, capture_output=True, check=True).stdout)
+
+
 def words(n_bytes: int) -> str:
     """A text in which no word comes twice, which is the hardest on what remembers words."""
     rng = random.Random(7)  # noqa: S311 - it must be the same each time
@@ -67,10 +74,7 @@ def test_a_run_stays_below_its_projection(line: str, name: str, inputs: Path, tm
     folder = ["-o", "o/"] if "o/" in options else []
     planned = call("tokenize", inputs / name, "--dry-run", "--json", "-j", 2, *folder).value["memory"]
     arguments = [command, str(inputs / name), "-q", "-j", "2", *options]
-    command_line = [sys.executable, "-c", PEAK, *arguments]
-    uncovered = {key: value for key, value in clean_environment().items() if not key.startswith("COV")}
-    ended = subprocess.run(command_line, cwd=tmp_path, env=uncovered, capture_output=True, check=True)
-    assert int(ended.stdout) <= min(planned["bytes"], 250 * MEGABYTE)
+    assert peak(arguments, tmp_path) <= min(planned["bytes"], 250 * MEGABYTE)
 
 
 @pytest.mark.slow
@@ -84,11 +88,7 @@ def test_a_chinese_run_stays_below_its_projection(backend: str, vocab_dir: Path,
     line = ["tokenize", "a.txt", "--encoding", "cl100k_base", "--vocab-dir", str(vocab_dir), "--backend", backend]
     planned = call(*line, "--dry-run", "--json", "-j", 2).value["memory"]
     arguments = [*line, "-o", "o.pt", "-q", "-j", "2"]
-    command_line, uncovered = [sys.executable, "-c", PEAK, *arguments], clean_environment({})
-    for name in [name for name in uncovered if name.startswith("COV")]:  # which takes memory too
-        del uncovered[name]
-    ended = subprocess.run(command_line, cwd=tmp_path, env=uncovered, capture_output=True, check=True)
-    assert int(ended.stdout) <= min(planned["bytes"], 250 * MEGABYTE)
+    assert peak(arguments, tmp_path) <= min(planned["bytes"], 250 * MEGABYTE)
 
 
 def test_a_limit_makes_jobs_and_blocks_fewer(tmp_path: Path, gpt2: Vocabulary) -> None:
