@@ -43,8 +43,11 @@ def say_notes(printer: Printer, origin: Origin, figures: Figures) -> None:
             printer.note(f"{each.source.path}: byte order mark dropped")
     say_remarks(printer, count_remarks(figures.counts))
     if figures.n_special:
-        taken = {"allow": "taken as its id", "text": "taken as plain text"}[origin.options["special"]]
-        printer.note(f"<|endoftext|> stands {figures.n_special} times in the text itself, {taken} (--special)")
+        taken = (
+            "encoded as its token, as between documents" if origin.options["special"] == "allow" else "taken as text"
+        )
+        found = "once" if figures.n_special == 1 else f"{plain.number(figures.n_special)} times"
+        printer.note(f"<|endoftext|> found {found} in the text itself; {taken} (see --special)")
 
 
 def say_empty_inputs(printer: Printer, names: list[str]) -> None:
@@ -66,20 +69,13 @@ def say_remarks(printer: Printer, remarks: Mapping[str, tuple[str, int]]) -> Non
         printer.note(f"{name}{f' (and {count - 1} more)' if count > 1 else ''}: {remark}")
 
 
-def special_lines(figures: Figures) -> list[str]:
-    """Say, on every run over texts, how many end-of-text strings they hold: a text can forge a boundary."""
-    if not figures.counts:
-        return []
-    backends = " and ".join(name for name in sorted(figures.used) if figures.used[name])
-    return [f"<|endoftext|> in the text itself: {plain.number(figures.n_special)}; encoded by {backends}"]
-
-
 def stream_values(origin: Origin, figures: Figures) -> dict[str, Any]:
     """Return the keys that the JSON object of every command has."""
     return {
         "n_tokens": figures.n_tokens,
         "n_special": figures.n_special,
         "encoding": origin.encoding,
+        "encoded_by": sorted(name for name, n_blocks in figures.used.items() if n_blocks),
         "sources": figures.sources,
         "content_sha256": figures.content_sha256,
     }

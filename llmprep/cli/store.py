@@ -157,7 +157,7 @@ def show_store(printer: Printer, folder: Path, manifest: Manifest) -> None:
     printer.lines(
         [
             f"{n_tokens} ({manifest.encoding}) of {plain.plural(manifest.n_documents, 'document')}",
-            f"<|endoftext|> in the text itself: {plain.number(manifest.n_special)}",
+            *([f"<|endoftext|> in the text itself: {plain.number(manifest.n_special)}"] if manifest.n_special else []),
             f"content_sha256 {manifest.content_sha256}",
             f"{plain.visible(str(folder))}: {size}",
         ]

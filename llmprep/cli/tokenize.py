@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llmprep.choices import Reading
 from llmprep.cli.groups import IdFile, Inputs, Target, Words
 from llmprep.cli.listing import Listing, print_counts, print_ids
-from llmprep.cli.notes import find_decoder, say_notes, special_lines, stream_values
+from llmprep.cli.notes import find_decoder, say_notes, stream_values
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.cli.store import Shards, make_store, plan_store
@@ -89,7 +89,7 @@ def _show(printer: Printer, stream: TokenStream, head: list[int], made: dict[str
     encoding, distinct = plain.visible(shorten(stream.origin.encoding)), plain.number(made["n_distinct"])
     tokens = f"{plain.plural(figures.n_tokens, 'token')} ({encoding}), {distinct} distinct"
     text = f", {plain.plural(n_chars, 'character')} ({per_token:.2f} per token)" if n_chars else ""
-    printer.lines([f"{tokens}{text}, {plain.plural(n_read, 'byte')}", *special_lines(figures)])
+    printer.lines([f"{tokens}{text}, {plain.plural(n_read, 'byte')}"])
     _preview(printer, find_decoder(printer, stream.origin), head)
     size = plain.size(made["output_bytes"])
     printer.lines([f"{plain.visible(made['output'])}: token_ids [{figures.n_tokens}], {size}"])

@@ -9,7 +9,7 @@ import typer
 
 from llmprep import choices
 from llmprep.cli.groups import IdFile, Inputs, Target, Words
-from llmprep.cli.notes import find_decoder, say_notes, special_lines, stream_values
+from llmprep.cli.notes import find_decoder, say_notes, stream_values
 from llmprep.cli.options import Stride, ValFraction, window_number
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
@@ -93,8 +93,11 @@ class Preview:
     @property
     def n_ids(self) -> int:
         """How many of a stream's first ids are needed to show its first windows."""
+        from llmprep.preview.explain import MAX_WORDS
+
         needed = (self.look.preview - 1) * self.options.stride + self._length + 1
-        return min(MAX_HEAD, needed) if self.look.preview else 0
+        explained = MAX_WORDS if self.look.explain else 0
+        return max(explained, min(MAX_HEAD, needed) if self.look.preview else 0)
 
     @property
     def _length(self) -> int:
@@ -112,7 +115,7 @@ class Preview:
             limit = f"{len(rows)} shown; a preview reads the first {MAX_HEAD:,} tokens"
             self.printer.note(f"--preview {self.look.preview}: {limit}")
         if self.printer.words:
-            self._say(stream, coverage, rows)
+            self._say(stream, coverage, rows, head)
             shape = f"[{coverage.n_windows}, {self.options.max_length}]"
             made = f"input_ids and target_ids {shape}, {plain.size(n_bytes)}"
             self.printer.lines([f"{plain.visible(output)}: {made}"])
@@ -135,14 +138,11 @@ class Preview:
         rows = (head[start : start + self._length + 1] for start in starts)
         return [row for row in rows if len(row) == self._length + 1]
 
-    def _say(self, stream: TokenStream, coverage: Coverage, rows: list[list[int]]) -> None:
-        from llmprep.preview.explain import coverage_lines, explain_lines
+    def _say(self, stream: TokenStream, coverage: Coverage, rows: list[list[int]], head: list[int]) -> None:
+        """Show the first windows, then say in a sentence, or explain, what became of all tokens."""
+        from llmprep.preview.explain import summary
 
-        shape = self.options.max_length, self.options.stride
-        self.printer.lines([*coverage_lines(coverage, *shape), *special_lines(stream.figures)])
-        if self.look.explain:
-            self.printer.lines(["", *explain_lines(coverage, *shape), ""])
-        decode = find_decoder(self.printer, stream.origin) if rows else None
+        decode = find_decoder(self.printer, stream.origin) if rows or self.look.explain else None
         for number, row in enumerate(rows):
             pairs = [(row[:k], row[k]) for k in range(1, len(row))]
             if self.printer.on_terminal:
@@ -153,4 +153,21 @@ class Preview:
                 self.printer.lines(plain.pair_lines(pairs, decode))
             if self.options.max_length > CONTEXTS_SHOWN:
                 longer = self.options.max_length - CONTEXTS_SHOWN
-                self.printer.lines([f"... and {longer} longer contexts in this window"])
+                self.printer.lines([f"... and {plain.plural(longer, 'longer context')} in this window"])
+        self.printer.lines([summary(coverage, self.options.max_length, self.options.stride)])
+        if self.look.explain:
+            self._explain(coverage, head, decode)
+
+    def _explain(self, coverage: Coverage, head: list[int], decode: plain.Decode | None) -> None:
+        """Draw what max_length and stride do to this text."""
+        from llmprep.preview.explain import explain_lines, find_drawn
+
+        drawn = find_drawn(coverage.n_tokens, self.options.max_length, self.options.stride)
+        if self.printer.on_terminal:
+            from llmprep.preview.screen import in_colour
+
+            lines = explain_lines(coverage, drawn, head, decode, width=self.printer.width())
+            self.printer.render(in_colour(lines))
+            return
+        lines = explain_lines(coverage, drawn, head, decode)
+        self.printer.lines(["", *("".join(text for text, _ in line).rstrip() for line in lines), ""])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from llmprep.preview.explain import Line
     from llmprep.windows.pairs import Pairs
 
 _COLOURS = ("black on bright_cyan", "black on bright_yellow", "black on bright_green", "black on bright_magenta")
@@ -43,6 +44,19 @@ def token_strip(ids: Sequence[int], decode: Decode, width: int) -> Text:
         lower.append(str(token_id).ljust(cell + _CELL_GAP), style="dim")
         used += cell + _CELL_GAP
     return strip.append_text(upper).append("\n").append_text(lower)
+
+
+def in_colour(lines: Iterable[Line]) -> Text:
+    """Return the lines of an explanation, each part in the colour of what it is; no line is broken."""
+    from rich.text import Text
+
+    styles = {"input": "cyan", "target": "bold yellow", "label": "dim", "text": "bold"}
+    shown = Text("\n")
+    for line in lines:
+        for text, kind in line:
+            shown.append(text, style=styles.get(kind, ""))
+        shown.append("\n")
+    return shown
 
 
 def pair_table(pairs: Iterable[tuple[list[int], int]], decode: Decode | None, title: str = "") -> Table:

@@ -23,7 +23,6 @@ def test_a_store_says_what_it_holds(call: Call) -> None:
     n_shards = len(manifest.shards)
     assert [line.partition(" ")[2] for line in words.lines] == [
         "tokens (gpt2) of 16 documents",
-        "in the text itself: 0",
         manifest.content_sha256,
         f"{n_shards} shards, uint16, {sum(shard.bytes for shard in manifest.shards) / 1e3:.1f} kB",
     ]

@@ -32,7 +32,7 @@ IN_USE = {
     "orjson": "documents.quick_json",
     "pyarrow": "documents.parquet",
     "ray": "store.ray_cluster",
-    "rich": "preview.screen cli.printer cli.progress",
+    "rich": "preview.explain preview.screen cli.printer cli.progress",
 }
 # Modules that others import only where they are used: plain text needs none of them.
 LATE = {"documents.records", "store.ray_cluster"}

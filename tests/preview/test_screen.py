@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -19,7 +19,7 @@ from support.golden import check_golden
 from support.reference import encode, pair_rows, tiktoken_encoding
 from support.strategies import adversarial_text
 
-from llmprep.preview.explain import coverage_lines, explain_lines
+from llmprep.preview.explain import explain_lines, find_drawn, summary
 from llmprep.preview.plain import number, pair_lines, plural, size, visible
 from llmprep.preview.screen import pair_table, shape_story, table_parts, token_strip
 from llmprep.windows.coverage import cover
@@ -149,34 +149,68 @@ def test_a_long_table_is_drawn_in_parts(text: str, width: int, rows: int, with_t
 SHAPES = {"4_4": (4, 4), "4_1": (4, 1), "256_128": (256, 128), "4_9": (4, 9)}
 
 
+def explained(n_tokens: int, length: int, stride: int, ids: Sequence[int] = (), width: int = 80) -> list[str]:
+    """The lines of an explanation, without their colours; with the text's own words if there are ids."""
+    drawn = find_drawn(n_tokens, length, stride)
+    lines = explain_lines(cover(n_tokens, length, stride), drawn, ids, decode if ids else None, width=width)
+    return ["".join(text for text, _ in line).rstrip() for line in lines]
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_explanations_are_as_they_were(name: str) -> None:
-    """The account and the explanation of a max_length and a stride, for a text of 5,145 tokens, are a golden file."""
-    coverage = cover(5145, *SHAPES[name])
-    lines = [*coverage_lines(coverage, *SHAPES[name]), "", *explain_lines(coverage, *SHAPES[name])]
+    """The account and the explanation of a max_length and a stride, in words and to scale, are a golden file."""
+    text = explained(5145, *SHAPES[name], story(0, 64))
+    lines = [summary(cover(5145, *SHAPES[name]), *SHAPES[name]), *text, "", *explained(5145, *SHAPES[name])[6:12]]
     check_golden(f"explain_{name}.txt", "\n".join(lines) + "\n")
 
 
-@given(length=st.integers(1, 30), stride=st.integers(1, 9))
-def test_the_drawing_is_a_brute_force_drawing(length: int, stride: int) -> None:
-    """Where a column is one token, each window's marks and each target's count stand where a loop puts them."""
-    starts = range(0, 4 * stride, stride)
-    counts = [sum(i + 1 <= t <= i + length for i in starts) for t in range(3 * stride + length + 1)]
+@given(n_tokens=st.integers(2, 90), length=st.integers(1, 30), stride=st.integers(1, 9))
+def test_the_drawing_is_a_brute_force_drawing(n_tokens: int, length: int, stride: int) -> None:
+    """Only windows that exist are drawn; their marks, and each target's count, stand where a loop puts them."""
+    starts = list(range(0, n_tokens - length, stride))[:4]
+    assume(starts and starts[-1] + length < 60)
+    counts = [sum(i + 1 <= t <= i + length for i in starts) for t in range(starts[-1] + length + 1)]
 
-    lines = list(explain_lines(cover(1000, length, stride), length, stride))
+    lines = explained(n_tokens, length, stride)
 
-    assert lines[3:7] == [f"window {k} {' ' * i}{'#' * length}>" for k, i in enumerate(starts)]
-    assert lines[7] == f"target   {''.join(map(str, counts))}"
+    assert lines[7 : 8 + len(starts)] == [
+        *(f"window {k} {' ' * i}{'#' * length}>" for k, i in enumerate(starts)),
+        f"target   {''.join(map(str, counts))}",
+    ]
+
+
+@settings(max_examples=50)
+@given(text=adversarial_text, length=st.integers(1, 12), stride=st.integers(1, 9), width=st.integers(40, 120))
+def test_a_drawing_in_words_has_each_mark_under_its_token(text: str, length: int, stride: int, width: int) -> None:
+    """Any text's tokens stand in columns that fit the width; under each are its marks and its count, as of a loop."""
+    ids = encode(text)
+    starts = list(range(0, len(ids) - length, stride))[:4]
+    assume(starts and starts[-1] + length < 64)
+    lines = explained(len(ids), length, stride, ids, width)
+    assume(lines[7].startswith("  "))  # in words, where that fits
+
+    assert all(cell_len(line) <= width for line in lines[6 : lines.index(next(x for x in lines if "(target" in x))])
+    rows: dict[str, list[str]] = {}
+    for line in lines[6:]:
+        if line.startswith(("token", "target", "window")) and "=" not in line:
+            rows.setdefault(line[:9].strip(), []).extend(line[9:].split())
+    assert [int(place) for place in rows["token"]] == list(range(starts[-1] + length + 1))
+    assert [int(count) for count in rows["target"]] == [
+        sum(i + 1 <= t <= i + length for i in starts) for t in range(starts[-1] + length + 1)
+    ]
+    assert [[mark[0] for mark in rows[f"window {k}"]] for k in range(len(starts))] == [["#"] * length + [">"]] * len(
+        starts
+    )
 
 
 @given(length=st.integers(1, 2000), stride=st.integers(1, 2000))
 def test_a_drawing_fits_and_is_true_to_scale(length: int, stride: int) -> None:
     """Any shape is drawn in at most 60 columns and a label, its windows and the numbers above them to scale."""
-    lines = list(explain_lines(cover(100_000, length, stride), length, stride))
+    lines = explained(100_000, length, stride)
 
-    ruler, _, scale = lines[2].removeprefix("token    ").partition("   (each column is ")
+    ruler, _, scale = lines[6].removeprefix("token    ").partition("   (each column is ")
     unit = int("0" + re.sub(r"\D", "", scale)) or 1
-    drawn = [line[9:] for line in lines[3:7]]
+    drawn = [line[9:] for line in lines[7:11]]
     assert all(len(line) <= 62 for line in drawn)
     assert [len(line) - len(line.lstrip(" ")) for line in drawn] == [k * stride // unit for k in range(4)]
     assert all(int(number[0]) == number.start() * unit for number in re.finditer(r"\d+", ruler))
