@@ -4,6 +4,7 @@ main.py       runs a command line: exit codes, one line for an error
 app.py        the commands, gathered into one Typer app
 spread.py     groups of options -> the signature that Typer reads
 groups.py     groups of options that several commands share
+help.py       the help of a command, its options in sections
 options.py    values of options, and what is refused
 stopping.py   the signals that end a run
 printer.py    the only printing of results, notes and errors

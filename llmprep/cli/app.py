@@ -9,6 +9,7 @@ import typer
 
 from llmprep import __version__
 from llmprep.cli.embed import embed
+from llmprep.cli.help import GroupedCommand
 from llmprep.cli.inspect import inspect
 from llmprep.cli.merge import merge
 from llmprep.cli.pairs import pairs
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    add_completion=False,
+    epilog="llmprep help COMMAND names the options of a command, with examples.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -37,7 +38,7 @@ def _print_version(value: bool) -> None:
 def llmprep(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
     """Turn text into next-token training windows."""
@@ -45,4 +46,6 @@ def llmprep(
 
 for command in (tokenize, pairs, window, embed, inspect, merge):
     words, _, examples = cleandoc(command.__doc__ or "").partition("\n\nExamples:\n")
-    app.command(help=words, epilog=f"\b\nExamples:\n{examples}")(command)
+    app.command(
+        cls=GroupedCommand, short_help=words.partition("\n\n")[0], help=words, epilog=f"\b\nExamples:\n{examples}"
+    )(command)

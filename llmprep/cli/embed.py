@@ -34,7 +34,8 @@ class TableOptions:
     """The two tables: how large they are, how they are drawn, or where they are read from."""
 
     dim: Annotated[
-        int | None, typer.Option("--dim", metavar="INT", min=1, max=65536, help="Numbers per token. Default: 256.")
+        int | None,
+        typer.Option("--dim", metavar="INT", min=1, max=65536, help="Give each token so many numbers. Default: 256."),
     ] = None
     context_length: Annotated[
         int | None,
@@ -43,10 +44,12 @@ class TableOptions:
             metavar="INT",
             min=1,
             max=2**31 - 1,
-            help="Rows of the positional table. Default: 1024.",
+            help="Give the positional table so many rows. Default: 1024.",
         ),
     ] = None
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**64 - 1, metavar="INT", help="Random seed.")] = 123
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**64 - 1, metavar="INT", help="Draw random numbers from this seed.")
+    ] = 123
     order: Annotated[
         choices.DrawOrder | None,
         typer.Option(
@@ -73,10 +76,11 @@ class Batching:
     max_length: MaxLengthOfText = None
     stride: Stride = None
     batch_size: Annotated[
-        int, typer.Option("--batch-size", metavar="INT", min=1, max=2**31 - 1, help="Windows in a batch.")
+        int,
+        typer.Option("--batch-size", metavar="INT", min=1, max=2**31 - 1, help="Take so many windows into a batch."),
     ] = 8
     batches: Annotated[
-        int | None, typer.Option("--batches", metavar="N", min=1, help="Batches to embed. Default: all.")
+        int | None, typer.Option("--batches", metavar="N", min=1, help="Embed so many batches. Default: all.")
     ] = None
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Take windows in a random order.")] = False
     drop_last: Annotated[bool, typer.Option("--drop-last", help="Leave out an incomplete last batch.")] = False
@@ -86,11 +90,9 @@ class Batching:
 class Computing:
     """How the embeddings are computed and written."""
 
-    dtype: Annotated[choices.FloatDtype, typer.Option("--dtype", help="Dtype of the embeddings in the file.")] = (
-        "float32"
-    )
+    dtype: Annotated[choices.FloatDtype, typer.Option("--dtype", help="Write embeddings of this dtype.")] = "float32"
     device: Annotated[
-        str, typer.Option("--device", metavar="NAME", parser=filled, help="Where to compute: cpu, cuda, ...")
+        str, typer.Option("--device", metavar="NAME", parser=filled, help="Compute on this device: cpu, cuda, ...")
     ] = "cpu"
 
 

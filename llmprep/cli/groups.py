@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmprep import choices
-from llmprep.cli.options import VocabDir, filled, output_name, size_in_bytes
+from llmprep.cli.options import VocabDir, complete_encoding, filled, output_name, size_in_bytes
 from llmprep.cli.printer import Printer
 from llmprep.cli.progress import Progress
 from llmprep.errors import UsageError
@@ -27,18 +27,25 @@ class Inputs:
         typer.Argument(
             metavar="FILE...",
             parser=filled,
-            help="Texts, JSON Lines or Parquet files, folders, patterns; or one .pt file. - is standard input.",
+            help="Texts, JSON Lines or Parquet files, folders or patterns; or one .pt file or store. "
+            "- is standard input.",
             show_default=False,
         ),
     ] = None
     files_from: Annotated[
         str | None,
         typer.Option(
-            "--files-from", metavar="PATH", parser=filled, help="Read names of inputs, one a line, from PATH or -."
+            "--files-from",
+            metavar="PATH",
+            parser=filled,
+            help="Read the names of inputs, one on a line, from PATH or -.",
         ),
     ] = None
     null: Annotated[
-        bool, typer.Option("--null", "-0", help="Names in --files-from end with NUL, as find -print0 writes.")
+        bool,
+        typer.Option(
+            "--null", "-0", help="Take it that the names in --files-from end with NUL, as find -print0 writes them."
+        ),
     ] = False
     field: Annotated[
         str | None,
@@ -46,7 +53,7 @@ class Inputs:
             "--field",
             metavar="NAME",
             parser=filled,
-            help="Field or column of records that holds the text. Default: text.",
+            help="Take the text from this field or column of records. Default: text.",
         ),
     ] = None
     encoding: Annotated[
@@ -55,32 +62,39 @@ class Inputs:
             "--encoding",
             metavar="NAME",
             parser=filled,
-            help="Encoding or model, such as gpt2 or gpt-4o. Default: gpt2.",
+            autocompletion=complete_encoding,
+            help="Encode as this encoding or model does, such as gpt2 or gpt-4o. Default: gpt2.",
         ),
     ] = None
     vocab_dir: VocabDir = None
     newlines: Annotated[
         choices.Newlines | None,
-        typer.Option("--newlines", help="universal: CRLF and CR become LF; keep: they stay. Default: universal."),
+        typer.Option("--newlines", help="Turn CRLF and CR into LF (universal), or keep them. Default: universal."),
     ] = None
     separator: Annotated[
         choices.Separator | None,
-        typer.Option("--separator", help="Between documents: the end-of-text id, or none. Default: eot."),
+        typer.Option("--separator", help="Put the end-of-text id between documents (eot), or nothing. Default: eot."),
     ] = None
     special: Annotated[
         choices.Special | None,
         typer.Option(
             "--special",
-            help="<|endoftext|> in a text: allow it as its id, take it as text, or error. Default: allow.",
+            help="Encode an <|endoftext|> in a text as its id (allow) or as plain text (text), or stop (error). "
+            "Default: allow.",
         ),
     ] = None
     backend: Annotated[
-        choices.BackendName, typer.Option("--backend", help="Which tokenizer encodes; the ids are the same.")
+        choices.BackendName, typer.Option("--backend", help="Encode with this tokenizer; the ids are the same.")
     ] = "auto"
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs", "-j", metavar="N", min=1, max=256, help="Threads that encode. Default: all cores it may use."
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            max=256,
+            help="Encode with so many threads. Default: one for each core that may be used.",
         ),
     ] = None
     memory: Annotated[
@@ -89,7 +103,7 @@ class Inputs:
             "--memory",
             metavar="SIZE",
             parser=size_in_bytes,
-            help="Memory that encoding may take, such as 4GiB. Default: no limit.",
+            help="Let encoding take up to so much memory, such as 4GiB. Default: no limit.",
         ),
     ] = None
 
@@ -137,7 +151,9 @@ class Target:
 
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="PATH", parser=output_name, help="File to write; - is standard output."),
+        typer.Option(
+            "--output", "-o", metavar="PATH", parser=output_name, help="Write to this file; - is standard output."
+        ),
     ] = None
     force: Annotated[
         bool,
@@ -152,10 +168,10 @@ class IdFile:
     """How ids are written, or whether that is only planned."""
 
     dtype: Annotated[
-        choices.IdDtype | None, typer.Option("--dtype", help="Dtype of the ids in the file. Default: int64.")
+        choices.IdDtype | None, typer.Option("--dtype", help="Write ids of this dtype. Default: int64.")
     ] = None
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be read and written, and estimate; write nothing.")
+        bool, typer.Option("--dry-run", help="Say what would be read and written, with an estimate; write nothing.")
     ] = False
 
     def resolved_dtype(self) -> choices.IdDtype:

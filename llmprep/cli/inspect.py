@@ -37,7 +37,7 @@ class Subject:
     path: Annotated[
         str,
         typer.Argument(
-            metavar="PATH", parser=filled, help="A token store or a .pt file of llmprep's.", show_default=False
+            metavar="PATH", parser=filled, help="A token store, or a .pt file that llmprep wrote.", show_default=False
         ),
     ]
     max_length: MaxLengthOfText = None

@@ -25,14 +25,18 @@ if TYPE_CHECKING:
 class Listing:
     """What is printed for each input, instead of one file being written."""
 
-    count: Annotated[bool, typer.Option("--count", help="Print tokens per file and a total; write nothing.")] = False
-    ids: Annotated[bool, typer.Option("--ids", help="Print ids, a line per file; write nothing.")] = False
+    count: Annotated[
+        bool, typer.Option("--count", help="Print how many tokens each file has, and a total; write nothing.")
+    ] = False
+    ids: Annotated[bool, typer.Option("--ids", help="Print the ids, a line for each file; write nothing.")] = False
 
     def refuse_rest(self, target: Target, file: IdFile, shards: Shards) -> None:
         """Raise `UsageError` for options that only what is written heeds."""
         rest = (target.output, target.force, file.dtype, file.dry_run, shards.shard_bytes, shards.shard_tokens)
         if (self.count and self.ids) or any(rest):
-            raise UsageError("--count and --ids write no file and exclude each other; leave out the rest")
+            raise UsageError(
+                "--count and --ids write no file, and cannot be combined with each other or with options of a file"
+            )
 
 
 def print_counts(printer: Printer, paths: list[str], reading: Reading) -> None:

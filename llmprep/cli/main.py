@@ -48,9 +48,20 @@ def _run(arguments: Sequence[str]) -> object:
         raise OutputError("standard output is closed; redirect it to /dev/null if it is not wanted")
     from llmprep.cli.app import app  # after signals are caught: the import takes as long as a key stroke
 
-    code = app(list(arguments) or ["--help"], prog_name="llmprep", standalone_mode=False)
+    code = app(_as_options(arguments), prog_name="llmprep", standalone_mode=False)
     finish_stdout()
     return code
+
+
+def _as_options(arguments: Sequence[str]) -> list[str]:
+    """Return ``help COMMAND``, and no word at all, in the form that Typer knows."""
+    match arguments:
+        case [] | ["help"]:
+            return ["--help"]
+        case ["help", str(command)]:
+            return [command, "--help"]
+        case _:
+            return list(arguments)
 
 
 def _report(error: BaseException) -> int:
@@ -77,7 +88,10 @@ def _report_own(error: BaseException) -> int:
             return _abandon_stdout(error.exit_code) if isinstance(error, OutputError) else error.exit_code
         case typer.TyperException():
             command = getattr(getattr(error, "ctx", None), "command_path", "llmprep")
-            print_error(f"{error.format_message().strip().rstrip('.')}; see {command} --help")
+            from llmprep.cli.help import explain_unknown
+
+            said = explain_unknown(error) or error.format_message().strip().rstrip(".")
+            print_error(f"{said}; see {command} --help")
             return error.exit_code
         case _ if _is_memory(error):
             print_error(

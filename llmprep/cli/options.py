@@ -51,9 +51,18 @@ def _is_stdout(name: str) -> bool:
         return False
 
 
+def complete_encoding(incomplete: str) -> list[str]:
+    """Return the encodings and models whose names begin so, for a shell that completes a word."""
+    from llmprep.vocabulary.names import known_names
+
+    return [name for name in known_names() if name.startswith(incomplete)]
+
+
 ValFraction: TypeAlias = Annotated[
     float | None,
-    typer.Option("--val-fraction", metavar="F", help="Keep the last part of the tokens apart, for validation."),
+    typer.Option(
+        "--val-fraction", metavar="F", help="Keep this fraction of the tokens, the last ones, apart for validation."
+    ),
 ]
 MaxLengthOfText: TypeAlias = Annotated[
     int | None,
@@ -61,7 +70,7 @@ MaxLengthOfText: TypeAlias = Annotated[
         "--max-length",
         metavar="INT",
         parser=window_number,
-        help="Tokens in a window. Default: 256, or what the windows file has.",
+        help="Take so many tokens into a window. Default: 256, or what the windows file has.",
     ),
 ]
 Stride: TypeAlias = Annotated[
@@ -70,12 +79,16 @@ Stride: TypeAlias = Annotated[
         "--stride",
         metavar="INT",
         parser=window_number,
-        help="Tokens from one window's start to the next. Default: max-length.",
+        help="Start a window every so many tokens. Default: the max-length, so that windows touch.",
     ),
 ]
 VocabDir: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--vocab-dir", metavar="DIR", parser=filled, envvar="LLMPREP_VOCAB_DIR", help="Folder with vocabulary files."
+        "--vocab-dir",
+        metavar="DIR",
+        parser=filled,
+        envvar="LLMPREP_VOCAB_DIR",
+        help="Look for vocabulary files in this folder first.",
     ),
 ]

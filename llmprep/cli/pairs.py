@@ -27,11 +27,19 @@ class Contexts:
     """Which contexts are grown."""
 
     context_size: Annotated[
-        int, typer.Option("--context-size", metavar="INT", parser=window_number, help="Longest context, 1 or more.")
+        int,
+        typer.Option(
+            "--context-size", metavar="INT", parser=window_number, help="Grow contexts of up to so many tokens."
+        ),
     ] = 4
-    start: Annotated[int, typer.Option("--start", min=0, metavar="INT", help="Token to start at.")] = 0
+    start: Annotated[
+        int, typer.Option("--start", min=0, metavar="INT", help="Start at this token, counted from 0.")
+    ] = 0
     windows: Annotated[
-        int, typer.Option("--windows", metavar="N", min=1, max=1_000_000, help="Neighbouring windows to grow.")
+        int,
+        typer.Option(
+            "--windows", metavar="N", min=1, max=1_000_000, help="Grow the contexts of so many neighbouring windows."
+        ),
     ] = 1
 
 

@@ -33,24 +33,34 @@ class Shards:
             "--shard-bytes",
             min=1,
             metavar="N",
-            help="Text per shard of a store. Default: from 16 MiB to 1 GiB, by the corpus.",
+            help="Put so many bytes of text into a shard. Default: from 16 MiB to 1 GiB, by the corpus.",
         ),
     ] = None
     shard_tokens: Annotated[
         int | None,
-        typer.Option("--shard-tokens", min=1, metavar="N", help="The same, at 4 bytes a token; about N tokens."),
+        typer.Option(
+            "--shard-tokens", min=1, metavar="N", help="Put about so many tokens into a shard, at 4 bytes a token."
+        ),
     ] = None
-    executor: Annotated[choices.ExecutorName, typer.Option("--executor", help="Where shards are built.")] = "local"
+    executor: Annotated[
+        choices.ExecutorName, typer.Option("--executor", help="Build the shards here, or on a Ray cluster.")
+    ] = "local"
     address: Annotated[
         str | None,
         typer.Option(
-            "--address", metavar="ADDR", parser=filled, help="Ray cluster to use, as auto. Default: start one here."
+            "--address",
+            metavar="ADDR",
+            parser=filled,
+            help="Use the Ray cluster at this address; auto finds one. Default: start one here.",
         ),
     ] = None
     task: Annotated[
         str | None,
         typer.Option(
-            "--task", metavar="I/N", parser=filled, help="Build only share I of N of the shards; then llmprep merge."
+            "--task",
+            metavar="I/N",
+            parser=filled,
+            help="Build only share I of N of the shards; llmprep merge then finishes the store.",
         ),
     ] = None
     restart: Annotated[bool, typer.Option("--restart", help="Start a begun store over.")] = False

@@ -29,19 +29,22 @@ class Shape:
     """Which windows are cut, and how they are stored."""
 
     max_length: Annotated[
-        int, typer.Option("--max-length", metavar="INT", parser=window_number, help="Tokens in a window, 1 or more.")
+        int,
+        typer.Option("--max-length", metavar="INT", parser=window_number, help="Take so many tokens into a window."),
     ] = choices.MAX_LENGTH
     stride: Stride = None
     val_fraction: ValFraction = None
-    dense: Annotated[bool, typer.Option("--dense", help="Write contiguous tensors, not views of one storage.")] = False
+    dense: Annotated[
+        bool, typer.Option("--dense", help="Write each window's tokens anew, not views of one storage.")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """What is shown of the windows."""
 
-    explain: Annotated[bool, typer.Option("--explain", help="Draw what max-length and stride do.")] = False
-    preview: Annotated[int, typer.Option("--preview", min=0, metavar="N", help="Windows to show.")] = 2
+    explain: Annotated[bool, typer.Option("--explain", help="Draw what max-length and stride do to this text.")] = False
+    preview: Annotated[int, typer.Option("--preview", min=0, metavar="N", help="Show so many windows.")] = 2
 
 
 @spread

@@ -8,6 +8,13 @@ from llmprep.errors import VocabularyError, shorten
 from llmprep.vocabulary.definitions import encoding_names
 
 
+def known_names() -> list[str]:
+    """Return the names of all encodings and of the models that tiktoken knows."""
+    from tiktoken.model import MODEL_TO_ENCODING
+
+    return sorted({*encoding_names(), *MODEL_TO_ENCODING})
+
+
 def resolve_encoding(name: str) -> str:
     """Return the encoding for an encoding's or a model's name; `VocabularyError` suggests near misses.
 

@@ -13,6 +13,7 @@ from support.commands import ROOT, Call, Ended, Run
 from support.refusals import Refusal, check_refusal, each_row
 
 from llmprep import __version__
+from llmprep.cli.help import SECTIONS, option_name
 
 
 def test_help_lists_every_command(call: Call) -> None:
@@ -21,7 +22,36 @@ def test_help_lists_every_command(call: Call) -> None:
     assert (shown.code, shown.notes) == (0, [])
     assert re.findall(r"^  (\w+) +[A-Z].{20,}", shown.stdout.decode(), re.MULTILINE) == COMMANDS
     assert (call().code, call().stdout, call("-h").stdout) == (2, shown.stdout, shown.stdout)
-    assert call("--version") == Ended(0, f"llmprep {__version__}\n".encode(), b"")
+    assert call("--version") == call("-V") == Ended(0, f"llmprep {__version__}\n".encode(), b"")
+    assert "..." not in shown.stdout.decode().partition("Commands:")[2]  # nothing of a sentence is cut
+    assert call("help") == shown
+    assert [call("help", command) for command in COMMANDS] == [call(command, "--help") for command in COMMANDS]
+
+
+def test_options_stand_in_one_section_each() -> None:
+    """Each option of each command stands in one section of the help."""
+    listed = [name for names in SECTIONS.values() for name in names.split()]
+    options = {option_name(each) for name in COMMANDS for each in parameters(name) if each.param_type_name == "option"}
+    assert options <= set(listed)
+    assert len(listed) == len(set(listed))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_options_and_encodings(llmprep: Run, shell: str) -> None:
+    """Each shell gets a script that asks llmprep, which answers with commands, options, choices and encodings."""
+
+    def complete(line: str) -> set[str]:
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+        asked = {"_TYPER_COMPLETE_ARGS": line, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+        ended = llmprep(env={**words, **asked, "_LLMPREP_COMPLETE": f"complete_{shell}"})
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        return set(re.findall(r"[\w-]+", ended.stdout.decode()))
+
+    assert f"complete_{shell}" in llmprep(env={"_LLMPREP_COMPLETE": f"source_{shell}"}).stdout.decode()
+    assert set(COMMANDS) <= complete("llmprep ")
+    assert {"--max-length", "--stride"} <= complete("llmprep window --")
+    assert {"cl100k_base", "o200k_base"} <= complete("llmprep window --encoding ")
+    assert "gpt-4o" in complete("llmprep window --encoding gpt-4") - complete("llmprep window --encoding o")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -61,7 +91,7 @@ def test_an_empty_value_is_refused(call: Call, name: str, words: str) -> None:
 
 FILES = ["tokenize", "window", "embed"]
 TEXT = {"a.txt": "one two three four five six seven"}
-NO_FILE = "--count and --ids write no file and exclude each other; leave out the rest"
+NO_FILE = "--count and --ids write no file, and cannot be combined with each other or with options of a file"
 FOLDER = "new/: is the name of a folder, and this writes a file; name a file in it"
 WRONG = "Invalid value for"
 
@@ -69,7 +99,11 @@ WRONG = "Invalid value for"
 USAGE = {
     "frobnicate": "No such command 'frobnicate'; see llmprep --help",
     "window": "Missing argument 'FILE...'; name a text, or - for standard input",
-    "window a.txt --max 4": "No such option: --max...",  # so that a later version's options cannot change its meaning
+    # An option's name is never completed, so that a later version's options cannot change what it means.
+    "window a.txt --max-leng 4": "No such option: --max-leng; did you mean --max-length?; see llmprep window --help",
+    "pairs a.txt --dense": "No such option: --dense; window has it; see llmprep pairs --help",
+    "tokenize a.txt --stride 4": "No such option: --stride; window, embed and inspect have it; see llmprep ...",
+    "--stride 4": "No such option: --stride; options stand after the command: llmprep window --stride ...",
     "window a.txt --special maybe": f"{WRONG} '--special': 'maybe' is not one of 'allow', 'text', 'error'; see ...",
     "window a.txt --val-fraction nan": "--val-fraction nan: must be larger than 0 and smaller than 1",
     "window a.txt --val-fraction 0.5 -o -": "--val-fraction writes two files; name them with -o, not -",
