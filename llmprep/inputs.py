@@ -69,7 +69,7 @@ def open_input(
     reading, names = reading or Reading(), path_names(paths)
     stores = [name for name in names if is_store(name)]
     if stores and len(names) > 1:
-        raise UsageError(f"{stores[0]}: is a token store; give it alone")
+        raise UsageError(f"{stores[0]}: is a token store, which cannot be combined with other inputs")
     if stores:
         return TokenStore(Path(stores[0]), split, check=check)
     sources = find_sources(names, reading.text_field, reading.announce)
@@ -210,7 +210,7 @@ def _stated_by(file: PtFile, reading: Reading) -> tuple[Origin, Figures]:
 
 def _refuse_text_choices(name: str, reading: Reading) -> None:
     if reading.options is not None or reading.text_field is not None:
-        raise UsageError(f"{name}: its tokens are made already; options for text do not apply")
+        raise UsageError(f"{name}: already holds tokens, so options for text do not apply")
 
 
 # --- windows --------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_choices_come_too_late_for_ids(name: str, made: Path) -> None:
     with pytest.raises(UsageError, match=f"^--encoding cl100k_base: {name} was made with gpt2"):
         open_tokens([name], Reading("cl100k_base"))
     for reading in (Reading(options=TextOptions()), Reading(text_field="text")):
-        with pytest.raises(UsageError, match=f"^{name}: its tokens are made already; options for text do not apply"):
+        with pytest.raises(UsageError, match=f"^{name}: already holds tokens, so options for text do not apply"):
             open_tokens([name], reading)
 
 
@@ -113,7 +113,7 @@ def test_each_input_is_a_stream_of_its_own(made: Path) -> None:
     assert [all_ids(stream) for stream in open_each(["store"], Reading())] == [IDS]
     with pytest.raises(InputError, match="missing: no such file or directory"):
         next(open_each(["b.txt", "missing"], Reading()))
-    with pytest.raises(UsageError, match="store: is a token store; give it alone"):
+    with pytest.raises(UsageError, match="store: is a token store, which cannot be combined with other inputs"):
         next(open_each(["b.txt", "store"], Reading()))
 
 

@@ -52,7 +52,7 @@ def show_plan(printer: Printer, paths: list[str], reading: Reading, planned: Pla
 
     found = open_input(paths, reading, check=False, pipes="unread")
     if not isinstance(found, Texts):
-        raise UsageError(f"--dry-run: {paths[0]}: its tokens are made already; there is nothing to estimate")
+        raise UsageError(f"--dry-run: {paths[0]}: already holds tokens; there is nothing to estimate")
     chosen = reading.for_text()
     vocabulary: Vocabulary = load_vocabulary(chosen.encoding, reading.vocab_dir, reading.announce)
     dtype = planned.dtype or store_dtype(vocabulary.n_vocab)

@@ -113,7 +113,7 @@ class Inputs:
 
         listed = read_names(self.files_from, nul_separated=self.null) if self.files_from else []
         if self.null and not self.files_from:
-            raise UsageError("--null: goes with --files-from")
+            raise UsageError("--null: is only used with --files-from")
         paths = [*(self.inputs or []), *listed]
         if self.files_from == "-" and "-" in paths:
             raise UsageError("-: standard input can be read only once")

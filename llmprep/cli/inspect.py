@@ -75,7 +75,7 @@ def inspect(
     opened = _describe(found, subject)
     if look.inside and not opened.n_tokens:
         raise UsageError(
-            f"{subject.path}: holds no continuous token ids to look into; leave out --window, --around and --where"
+            f"{subject.path}: holds no continuous token ids, so --window, --around and --where do not apply"
         )
     report: dict[str, Any] = {"command": "inspect", "path": subject.path, **opened.facts}
     printer.lines(

@@ -125,7 +125,7 @@ def _find_window(printer: Printer, opened: Opened, wanted: str, text: Text, coun
         raise UsageError("--around: needs a text to look for")
     found = find_text(opened.read, opened.n_tokens, needle, text.table)
     if found is None:
-        raise DataError(f"{opened.path}: holds no {wanted!r}")
+        raise DataError(f"{opened.path}: does not contain {wanted!r}")
     first, last = found
     number = max(0, -(-(last + 1 - opened.max_length) // opened.stride))
     if number * opened.stride <= first and number < count:

@@ -15,7 +15,7 @@ WINDOW_RANGE = (1, 2**31 - 1)
 def filled(given: str) -> str:
     """Refuse an empty value, as that of a variable which is not set: nobody means the default by it."""
     if not given:
-        raise typer.BadParameter("it is empty; give a value, or leave it out")
+        raise typer.BadParameter("it is empty; give a value or leave the option out")
     return given
 
 
@@ -31,7 +31,7 @@ def size_in_bytes(given: str | int) -> int:
     """Parse a size such as 500MB or 4GiB into bytes."""
     found = re.fullmatch(r"([0-9]{1,15})(?:([kKMGT])(i?)B)?", filled(str(given)))
     if found is None or not int(found[1]):
-        raise typer.BadParameter(f"{given} is no size, such as 500MB or 4GiB")
+        raise typer.BadParameter(f"{given} is not a size such as 500MB or 4GiB")
     power = " kMGT".index(found[2].replace("K", "k")) if found[2] else 0
     base = 1024 if found[3] else 1000
     return int(found[1]) * int(base**power)

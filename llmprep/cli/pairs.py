@@ -63,7 +63,7 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
     printer, paths = words.printer(target.output), texts.paths()
     output = check_output(target.output, files_of(paths), force=target.force) if target.output else None
     if target.force and output is None:
-        raise UsageError("--force: goes with -o")
+        raise UsageError("--force: is only used with -o")
     stream, size = open_tokens(paths, texts.reading(printer)), contexts.context_size
     n_ids = size * contexts.windows + 1
     span = take_span(stream, contexts.start, n_ids, name=stream.origin.name, to_the_end=output is not None)

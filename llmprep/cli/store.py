@@ -94,7 +94,7 @@ class Shards:
         if target.force:
             raise UsageError("--force: a token store is not replaced; --restart starts a begun one over")
         if self.shard_bytes is not None and self.shard_tokens is not None:
-            raise UsageError("--shard-bytes and --shard-tokens: choose one")
+            raise UsageError("--shard-bytes and --shard-tokens: cannot be combined")
         if target.output in (None, "-"):
             raise UsageError("--shard-bytes, --shard-tokens: name the store's folder with -o FOLDER/")
 

@@ -50,8 +50,8 @@ def _walk(folder: str, announce: Announce | None) -> Iterator[tuple[str, str]]:
         announce(f"{folder}: {looked.n_hidden} hidden files or folders in it are left out; name them to take them")
     if looked.n_links and announce is not None:
         announce(f"{folder}: {looked.n_links} links to folders in it are not followed; name them to follow them")
-    _announce_left_out(folder, looked.endless, "as no regular file", announce)
-    _announce_left_out(folder, looked.notes, "as it is about other files", announce)
+    _announce_left_out(folder, looked.endless, "because it is not a regular file", announce)
+    _announce_left_out(folder, looked.notes, "because it only describes other files", announce)
     if not n_files:
         raise UsageError(f"{folder}: there is no file in this folder")
 
@@ -123,7 +123,7 @@ def _expand(pattern: str, announce: Announce | None) -> list[tuple[str, str]]:
     if not found:
         raise InputError(f"{pattern}: no file matches")
     if "**" not in pattern.split("/"):
-        _announce_left_out(pattern, folders, "as a folder", announce)
+        _announce_left_out(pattern, folders, "because it is a folder", announce)
     return [(path, Path(path).name) for path in sorted(found, key=os.fsencode)]
 
 
@@ -131,13 +131,13 @@ def _leave_out(where: str, paths: list[str], announce: Announce | None) -> list[
     """Return the paths without pipes, devices and Parquet's notes on its files; what is left out is announced."""
     endless = {*filter(_is_endless, paths)}
     notes = {path for path in paths if path.endswith(PARQUET_NOTES) and Path(path).name in PARQUET_NOTES}
-    _announce_left_out(where, endless, "as no regular file", announce)
-    _announce_left_out(where, notes, "as it is about other files", announce)
+    _announce_left_out(where, endless, "because it is not a regular file", announce)
+    _announce_left_out(where, notes, "because it only describes other files", announce)
     return [path for path in paths if path not in endless and path not in notes]
 
 
 def _is_endless(path: str) -> bool:
-    """Tell whether a path is there and is no regular file. One that is missing gets its own error later."""
+    """Tell whether a path is there and is not a regular file. One that is missing gets its own error later."""
     try:
         return not stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - there may be many
     except (OSError, ValueError):

@@ -14,7 +14,7 @@ from llmprep.errors import DataError
 def read_names(path: str, *, nul_separated: bool) -> list[str]:
     """Read file names, one a line or separated by NUL bytes, from a file or standard input.
 
-    Raises `InputError` for a list that cannot be read, `DataError` for one that names no file or is UTF-16.
+    Raises `InputError` for a list that cannot be read, `DataError` for one that lists no files or is UTF-16.
     """
     if path == STDIN:
         require_stdin()
@@ -27,7 +27,7 @@ def read_names(path: str, *, nul_separated: bool) -> list[str]:
     parts = data.split(b"\0") if nul_separated else map(_without_return, data.removeprefix(BOM).split(b"\n"))
     names = [os.fsdecode(name) for name in parts if name]
     if not names:
-        raise DataError(f"{path}: names no file")
+        raise DataError(f"{path}: lists no files")
     return names
 
 

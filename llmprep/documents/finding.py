@@ -125,10 +125,10 @@ def _announce_repeated(sources: Sources, identities: Sequence[Identity], announc
             repeated += [(source, before)] if before is not source else []
     for source, before in repeated[:MAX_NAMED]:
         same = "was named before" if source.path == before.path else f"is the same file as {before.path}"
-        announce(f"{source.path}: {same}; its tokens are taken each time")
+        announce(f"{source.path}: {same}; its tokens are included each time")
     if len(repeated) > MAX_NAMED:
         more = len(repeated) - MAX_NAMED
-        announce(f"{more} more inputs are files that came before; their tokens are taken each time")
+        announce(f"{more} more inputs repeat earlier files; their tokens are included each time")
 
 
 def _is_utf8(text: str) -> bool:

@@ -36,7 +36,7 @@ class Output:
 def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = False) -> Output:
     """Check, before any work, that ``name`` can be written and that nothing would be lost.
 
-    What is no regular file, such as the pipe of ``/dev/fd/63``, is opened under the very name that is given.
+    What is not a regular file, such as the pipe of ``/dev/fd/63``, is opened under the very name that is given.
     Raises `UsageError` if it is a folder, a terminal or one of ``inputs`` (also through links),
     `RefusedError` if it is a file that is not a .pt, or read-only, and ``force`` is not given, `OutputError` if its
     folder is missing or read-only.

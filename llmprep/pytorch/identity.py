@@ -46,4 +46,6 @@ def compare_identities(stated: object, own: Identity | None) -> None:
 def compare_values(name: str, stated: object, own: object) -> None:
     """Raise `UsageError` if a state's value is not the sampler's own."""
     if stated != own:
-        raise UsageError(f"{name} {shorten(str(stated))}: this sampler has {shorten(str(own))}; the state is another's")
+        raise UsageError(
+            f"{name} {shorten(str(stated))}: this sampler has {shorten(str(own))}; the state is of another data set"
+        )

@@ -144,7 +144,7 @@ class WindowSampler(Sampler[int]):
         """
         for key in NUMBERS:
             if not _is_whole(state.get(key)):
-                raise UsageError(f"state: {key} is missing or no whole number; it is no state of a WindowSampler")
+                raise UsageError(f"state: {key} is missing or no whole number; it is not the state of a WindowSampler")
         for key in ("n_windows", "world_size"):
             compare_values(key, state[key], getattr(self, key))
         compare_identities(state.get("dataset"), self.identity)

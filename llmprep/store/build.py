@@ -94,7 +94,7 @@ def _check_building(building: Building) -> None:
     if building.executor not in ("local", "ray"):
         raise UsageError(f"--executor {building.executor}: must be local or ray")
     if building.address and building.executor != "ray":
-        raise UsageError("--address: goes with --executor ray")
+        raise UsageError("--address: is only used with --executor ray")
     if building.executor == "ray":
         from llmprep.store.ray_cluster import require_ray
 
@@ -113,7 +113,9 @@ def _fit(sources: Sources, reading: Reading, building: Building) -> tuple[Readin
     if reading.effort.memory is None:
         return reading, building
     if building.executor == "ray":
-        raise UsageError("--memory: is of this machine, where --executor ray builds nothing; tell Ray instead")
+        raise UsageError(
+            "--memory: limits this machine only, and --executor ray builds on others; set the limit in Ray"
+        )
     from llmprep.tokens.projection import fit_effort
 
     vocabulary = load_vocabulary(reading.for_text().encoding, reading.vocab_dir, reading.announce)

@@ -95,7 +95,7 @@ def _refuse_inputs(folder: Path, paths: Sequence[str], sources: Sources) -> None
     """
     for path in paths:
         if is_store(path):
-            raise UsageError(f"{path}: is a token store; its tokens are made already")
+            raise UsageError(f"{path}: is a token store, which already holds tokens")
         if Path(path).is_dir() and folder.resolve().is_relative_to(Path(path).resolve()):
             raise UsageError(f"{folder}: lies inside the input {path}; name a folder elsewhere")
     own = os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118 - there may be many
@@ -135,7 +135,7 @@ def _require_files(folder: Path, names: re.Pattern[str]) -> None:
         raise OutputError(f"{folder}: {error.strerror}") from error
     for name in wrong:
         if kind_of(folder / name) not in ("nothing", "a file"):  # another task's temporary file may be gone by now
-            raise OutputError(f"{folder / name}: is no regular file; remove it")
+            raise OutputError(f"{folder / name}: is not a regular file; remove it")
 
 
 def kind_of(path: Path) -> str:

@@ -121,7 +121,7 @@ def _open_lock(folder: Path) -> FileIO:
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         file.close()
-        raise OutputError(f"{path}: is no regular file; remove it")
+        raise OutputError(f"{path}: is not a regular file; remove it")
     if not status.st_size:
         with suppress(OSError, AttributeError):  # another user's, who has let us write; a system without such rights
             os.fchmod(file.fileno(), stat.S_IMODE(status.st_mode) | _write_rights(folder))

@@ -52,7 +52,7 @@ def read_plan(folder: Path) -> Plan:
     except FileNotFoundError as error:
         if not folder.exists():
             raise InputError(f"{folder}: no such file or directory") from error
-        raise FileFormatError(f"{folder}: has no {PLAN}; it is no token store") from error
+        raise FileFormatError(f"{folder}: has no {PLAN}; so it is not a token store") from error
     except NotADirectoryError as error:
         raise FileFormatError(f"{folder}: is a file; a token store is a folder") from error
     except OSError as error:

@@ -65,7 +65,9 @@ def require_same(folder: Path, old: Plan, new: Plan, hold: Hold = ALONE, *, may_
         waits = not (found or hold.alone or (folder / MANIFEST).exists())
         remedy = "other tasks are at work: run this one again when they are done" if waits else hold.remedy
         more = "; ..." if len(differences) > 8 else ""
-        raise RefusedError(f"{folder}: was begun differently: {'; '.join(differences[:8])}{more}; {remedy}")
+        raise RefusedError(
+            f"{folder}: was built from other inputs or options: {'; '.join(differences[:8])}{more}; {remedy}"
+        )
     return []
 
 
@@ -81,7 +83,7 @@ def _differences(old: Plan, new: Plan) -> tuple[list[str], list[str]]:
         changed = [new.names[number] for number in np.flatnonzero(old.stamps.differ(new.stamps)).tolist()]
         return options or _another_order(old, new, changed), changed
     was, are = _by_name(old), _by_name(new)
-    gone = [f"{name} is gone" for name, nth in was if (name, nth) not in are]
+    gone = [f"{name} is no longer listed" for name, nth in was if (name, nth) not in are]
     added = [f"{name} is new" for name, nth in are if (name, nth) not in was]
     found = [*options, *gone, *added]
     changed = [key[0] for key in are if key in was and was[key] != are[key]]

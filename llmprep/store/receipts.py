@@ -73,7 +73,8 @@ def done_receipts(
         if receipt is not None:
             done[number] = receipt
     if changed and (folder / MANIFEST).exists():
-        raise RefusedError(f"{folder}: was begun differently: {list_names(sorted(changed))} has changed; {hold.remedy}")
+        names = list_names(sorted(changed))
+        raise RefusedError(f"{folder}: was built from other inputs or options: {names} has changed; {hold.remedy}")
     if changed and announce is not None:
         announce(f"{folder}: {list_names(sorted(changed))} has changed: shards made from it are built again")
     return done

@@ -62,7 +62,7 @@ def read_sealed(path: Path, find_faults: Callable[[object], list[str]] = lambda 
     since they were written.
     """
     if not is_regular(path):
-        raise FileFormatError(f"{path}: is no regular file")
+        raise FileFormatError(f"{path}: is not a regular file")
     data = path.read_bytes()
     at = data.rfind(b',"seal_sha256":"')
     is_whole = data[at:] == _end(hashlib.sha256(memoryview(data)[:at]).hexdigest())
@@ -90,7 +90,7 @@ def open_own(path: Path) -> AbstractContextManager[Sink]:
     Raises `OutputError` if a link or a device is in its place: what that leads to is not the store's.
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise OutputError(f"{path}: is no regular file; remove it")
+        raise OutputError(f"{path}: is not a regular file; remove it")
     return open_output(check_output(str(path), force=True))
 
 

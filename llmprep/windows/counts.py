@@ -52,7 +52,8 @@ def require_windows(n_tokens: int, max_length: int, stride: int, name: str) -> i
         largest = (
             f"the largest max_length that works is {n_tokens - 1}"
             if n_tokens > 1
-            else "a window needs at least 2 tokens"
+            else "a window needs 2 tokens or more"
         )
-        raise DataError(f"{name}: {n_tokens} tokens give no window of max_length {max_length}; {largest}")
+        given = "1 token gives" if n_tokens == 1 else f"{n_tokens} tokens give"
+        raise DataError(f"{name}: {given} no window of max_length {max_length}; {largest}")
     return count

@@ -69,7 +69,7 @@ REFUSED = {
     "- -o s/": "-: a token store is planned from files that tell their size; copy it into one",
     "t.txt -o in": "in: is a folder; name a file in it, or in/ for a token store",
     "t.txt --shard-bytes 9": "--shard-bytes, --shard-tokens: name the store's folder with -o FOLDER/",
-    "t.txt -o s/ --shard-bytes 9 --shard-tokens 9": "--shard-bytes and --shard-tokens: choose one",
+    "t.txt -o s/ --shard-bytes 9 --shard-tokens 9": "--shard-bytes and --shard-tokens: cannot be combined",
     "t.txt -o s/ --dtype int32": "--dtype: a token store has the smallest that fits...",
     "t.txt -o s/ --shard-bytes 0": "Invalid value for '--shard-bytes'...",
     "in -o in/s/": "in/s: lies inside the input in; name a folder elsewhere",
@@ -98,7 +98,9 @@ def test_a_folder_begun_otherwise_is_refused(call: Call) -> None:
     Path("s/receipts").rename("receipts")
     Path("s/receipts").symlink_to("nothing")
     dry = call("tokenize", "t.txt", "-o", "s/", "--dry-run")
-    check_error(other, 6, "s: was begun differently: newlines was universal, is keep; --restart starts over")
+    check_error(
+        other, 6, "s: was built from other inputs or options: newlines was universal, is keep; --restart starts over"
+    )
     check_error(merged, 4, "s: 1 of 1 shards are missing or damaged (0); run the command...")
     check_error(dry, 1, "s/receipts: is a link, where the store has a folder; remove it")
 

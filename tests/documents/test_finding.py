@@ -88,7 +88,7 @@ def test_what_a_folder_holds_besides_plain_files() -> None:
     assert said == [
         "in: 3 hidden files or folders in it are left out; name them to take them",
         "in: 2 links to folders in it are not followed; name them to follow them",
-        "in/sub/b.txt: is the same file as in/l.txt; its tokens are taken each time",
+        "in/sub/b.txt: is the same file as in/l.txt; its tokens are included each time",
     ]
     assert names("in/.hidden", "in/.git", "named") == [".hidden", "config", "x/y", "b.txt"]
 
@@ -116,7 +116,7 @@ def test_what_a_pattern_matches_besides_files() -> None:
     assert expanded("again/*.txt", said) == ["again/[a].txt", "again/a.txt"]
     assert (names("[a].txt", "b*"), names("[x]"), said) == (["[a].txt", "b*"], ["*.txt", "y.txt"], [])
     assert expanded("[as]*", said) == ["a.txt"]
-    assert said == ["[as]*: left out, as a folder: again, sub; name one to read it"]
+    assert said == ["[as]*: left out, because it is a folder: again, sub; name one to read it"]
 
 
 def test_a_mistake_among_many_is_found_before_any_is_read() -> None:
@@ -178,8 +178,8 @@ def test_what_is_no_file_is_left_out_and_named(below: str) -> None:
     assert expanded(f"in{below}", said) == ["in/a.txt", "in/deep/b.txt", "in/my_metadata"]
     endless = "in/0, in/1, in/deep/pipe.txt, in/link, in/socket and 1 more"
     assert said == [
-        f"in{below}: left out, as no regular file: {endless}; name one to read it",
-        f"in{below}: left out, as it is about other files: {', '.join(notes)}; name one to read it",
+        f"in{below}: left out, because it is not a regular file: {endless}; name one to read it",
+        f"in{below}: left out, because it only describes other files: {', '.join(notes)}; name one to read it",
     ]
     assert (find_sources(["in/link"])[0].size, names("in/_metadata")) == (None, ["_metadata"])
 
@@ -212,9 +212,9 @@ def test_a_file_that_is_read_twice_is_said(other: str) -> None:
     said: list[str] = []
 
     assert len(find_sources(["m/a.txt", "b.txt", other, "empty", "empty"], announce=said.append)) == 5
-    assert said == [f"{'m/a.txt' if other == 'm' else other}: {same}; its tokens are taken each time"]
+    assert said == [f"{'m/a.txt' if other == 'm' else other}: {same}; its tokens are included each time"]
     find_sources(["b.txt"] * 8, announce=said.append)
-    assert said[6:] == ["2 more inputs are files that came before; their tokens are taken each time"]
+    assert said[6:] == ["2 more inputs repeat earlier files; their tokens are included each time"]
 
 
 def test_the_name_tells_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +251,7 @@ def test_a_list_of_files(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("wide").write_bytes("a.txt\r\n".encode("utf-16"))
     monkeypatch.setattr("sys.stdin", None)
     for line in (
-        "blank: names no file", "wide: is UTF-16 text; write the list as UTF-8", "none: no such file or directory",
+        "blank: lists no files", "wide: is UTF-16 text; write the list as UTF-8", "none: no such file or directory",
         ".: is a directory", "-: standard input is closed",
     ):  # fmt: skip
         with pytest.raises(LlmprepError, match=f"^{line}$"):
@@ -267,4 +267,4 @@ def test_a_list_of_files(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
         assert call("tokenize", *options, "--files-from", "-", "-o", "x.pt").notes == [f"llmprep: error: {said}"]
-    assert call("tokenize", "a.txt", "-0").notes == ["llmprep: error: --null: goes with --files-from"]
+    assert call("tokenize", "a.txt", "-0").notes == ["llmprep: error: --null: is only used with --files-from"]

@@ -21,7 +21,7 @@ SHORT = {
     "nothing in several": Refusal({"a": "", "b": ""}, "a b -o o.pt", 3, "2 inputs: empty: 0 tokens", commands=COMMANDS),
     "one token, no window": Refusal(
         ONE, "a.txt --max-length 4", 3,
-        "a.txt: 1 tokens give no window of max_length 4; a window needs at least 2 tokens", commands=COMMANDS[2:],
+        "a.txt: 1 token gives no window of max_length 4; a window needs 2 tokens or more", commands=COMMANDS[2:],
     ),
     "one token, no pair": Refusal(ONE, "pairs a.txt", 3, "a.txt: 1 tokens; ... lower --start, --context-size or ..."),
     "as many tokens as max_length": Refusal(

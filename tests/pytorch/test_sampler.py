@@ -136,7 +136,7 @@ def test_a_state_tells_what_differs() -> None:
     before = sampler.state_dict()
     old = {key: value for key, value in state.items() if key != "dataset"}
     for of, message in (
-        (state, r"^stride 10: this sampler has 11; the state is another's"),
+        (state, r"^stride 10: this sampler has 11; the state is of another data set"),
         (old, "does not tell which data set it is of"),
         ({"seed": 1, "epoch": 0}, "^state: start is missing or no whole number"),
         (WindowSampler(range(100), start=5).state_dict(), "^n_windows 100: this"),

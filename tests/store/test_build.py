@@ -123,7 +123,7 @@ REFUSED: dict[str, tuple[Sharding | None, Building | None]] = {
     "--val-fraction nan: must be ": (Sharding(None, float("nan")), None),
     "--jobs 0: must be at least 1": (None, Building(jobs=0)),
     "--executor dask: must be local or ray": (None, Building(executor="dask")),  # type: ignore[arg-type]
-    "--address: goes with --executor ray": (None, Building(address="auto")),
+    "--address: is only used with --executor ray": (None, Building(address="auto")),
     "--task 0/3: must be i/N with i from 1 to N, as 3/7": (None, Building(task=(0, 3))),
     "--task 4/3: must be ": (None, Building(task=(4, 3))),
     "--restart: not with --task": (None, Building(task=(1, 3), restart=True)),

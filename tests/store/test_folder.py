@@ -99,7 +99,7 @@ REFUSED: dict[str, tuple[str, str, type[Exception], str]] = {
         "in/**", "in/old", UsageError, "in/old/manifest.json: lies inside the store's folder in/old; name a folder els"
     ),
     "a name for no file": ("t.txt", "s\0", OutputError, "s\0: no name holds a NUL character"),
-    "a store for a text": ("in/old", "s", UsageError, "in/old: is a token store; its tokens are made already"),
+    "a store for a text": ("in/old", "s", UsageError, "in/old: is a token store, which already holds tokens"),
 }  # fmt: skip
 
 

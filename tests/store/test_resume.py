@@ -24,7 +24,7 @@ from llmprep.store.merge import merge_store
 
 def refused(differences: str, folder: str | Path = "s", remedy: str = "--restart starts over") -> Any:
     """Expect that a folder is refused, as it was begun differently."""
-    line = re.escape(f"{folder}: was begun differently: {differences}")
+    line = re.escape(f"{folder}: was built from other inputs or options: {differences}")
     return pytest.raises(RefusedError, match=f"^{line}.*; {re.escape(remedy)}$")
 
 
@@ -74,7 +74,7 @@ def test_merging_what_is_not_complete_names_what_is_missing(store: Path) -> None
     before = {*map(str, Path().rglob("*"))}
     for folder, line in {
         "store": f"{len(receipts_of(store))} shards are missing or damaged (1, 3); run the command",
-        "bare": "bare: has no plan.json; it is no token store",
+        "bare": "bare: has no plan.json; so it is not a token store",
         "absent": "absent: no such file or directory",
         "store/tokens-00000.pt": "store/tokens-00000.pt: is a file; a token store is a folder",
     }.items():
@@ -96,7 +96,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "g.txt is new": lambda c: (c / "g.txt").write_text("new"),
     "a_long.txt has changed": lambda c: (c / "a_long.txt").write_text("longer" * 9000),
     "c_marked.txt has changed": lambda c: stores.edit_keeping_stamp(c / "c_marked.txt"),
-    "sub/f_uncut.txt is gone; sub/z.txt is new": lambda c: (c / "sub/f_uncut.txt").rename(c / "sub/z.txt"),
+    "sub/f_uncut.txt is no longer listed; sub/z.txt is new": lambda c: (c / "sub/f_uncut.txt").rename(c / "sub/z.txt"),
 }
 
 

@@ -117,7 +117,7 @@ def test_what_needs_most_is_named(call: Call, tmp_path: Path) -> None:
         ended = call("embed", "a.txt", "--dim", dim, "--batches", 1, "-o", "e.pt", "--memory", memory)
         check_error(ended, 2, f"--memory {memory[:3]}000000: too little: {'a.txt' if dim == 4 else 'torch'} ...")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.jsonl"]
-    check_error(call("tokenize", "a.txt", "--memory", "1XB"), 2, "...1XB is no size, such as 500MB or 4GiB...")
+    check_error(call("tokenize", "a.txt", "--memory", "1XB"), 2, "...1XB is not a size such as 500MB or 4GiB...")
 
 
 def test_the_bytes_do_not_depend_on_the_limit(call: Call, tmp_path: Path) -> None:

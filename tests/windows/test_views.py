@@ -35,8 +35,9 @@ def test_a_window_is_required_or_explained(shape: tuple[int, int, int]) -> None:
     with pytest.raises(DataError) as raised:
         require_windows(n_tokens, max_length, stride, "story")
     works = [size for size in range(1, n_tokens + 1) if reference.window_rows(range(n_tokens), size, stride)[0]]
-    explained = f"the largest max_length that works is {max(works)}" if works else "a window needs at least 2 tokens"
-    assert str(raised.value) == f"story: {n_tokens} tokens give no window of max_length {max_length}; {explained}"
+    explained = f"the largest max_length that works is {max(works)}" if works else "a window needs 2 tokens or more"
+    given = "1 token gives" if n_tokens == 1 else f"{n_tokens} tokens give"
+    assert str(raised.value) == f"story: {given} no window of max_length {max_length}; {explained}"
 
 
 def test_sizes_pass_as_int_or_are_named() -> None:
