@@ -12,7 +12,16 @@ from support.rooms import DRAWN, MAP, PACKAGE, draw, modules
 from llmprep.cli.app import app
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / ".github" / "CONTRIBUTING.md", MAP]
+PAGES = [
+    ROOT / name
+    for name in (
+        "README.md",
+        "CHANGELOG.md",
+        ".github/CONTRIBUTING.md",
+        "llmprep/README.md",
+        "llmprep/pytorch/README.md",
+    )
+]
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
@@ -29,7 +38,7 @@ def missing(text: str, folder: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_names_is_there(page: Path) -> None:
     """Every file, test, link and make target that a page names exists; README links to each other page."""
     assert missing(page.read_text(encoding="utf-8"), page.parent) == set()

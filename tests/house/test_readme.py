@@ -26,7 +26,6 @@ BLOCKS: list[tuple[str, str]] = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", README,
 NOT_RUN = {
     "make test ": "runs these tests",
     "--executor ray": "takes a Ray cluster; tests/store/test_processes.py builds on Ray here",
-    "LightningDataModule": "takes Lightning; tests/pytorch/test_trainers.py trains with this very block",
     "sbatch --parsable": "takes Slurm; the array's tasks and the merge that it wraps are run here by hand",
 }
 """Words that stand in one block each, which is not run, and why."""

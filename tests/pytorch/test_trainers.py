@@ -151,11 +151,11 @@ def test_a_stateful_loader_goes_on_from_odd_places(loading: Loading) -> None:
 
 @pytest.fixture(scope="module")
 def windows_module() -> Any:
-    """The DataModule that README shows."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    """The DataModule that the page for trainers shows."""
+    readme = (ROOT / "llmprep" / "pytorch" / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
-    exec(next(block for block in blocks if "LightningDataModule" in block), names)  # noqa: S102 - our own README
+    exec(next(block for block in blocks if "LightningDataModule" in block), names)  # noqa: S102 - our own page
     return names["Windows"]
 
 
@@ -199,19 +199,19 @@ def fit(data: Any, save: tuple[str, int] | None = None, *, resume: bool = False)
     return model.seen
 
 
-@pytest.mark.parametrize("kind", ["the module of README", "a stateful loader"])
+@pytest.mark.parametrize("kind", ["the module of the page", "a stateful loader"])
 @pytest.mark.parametrize("loading", [DROPPED, READER, {**STAYING, **DROPPED}], ids=str)
 def test_lightning_goes_on(loading: Loading, kind: str, windows_module: Any) -> None:
     """A checkpoint goes on exactly, and once more, though Lightning sets the epoch after workers have begun to read."""
     expected = dict(enumerate(epochs(PARTIAL, 3, **loading)))
     last = len(expected[0])
     saves = {("step", 7): (0, 7), ("step", last + 7): (1, 7)}
-    if kind == "the module of README":
+    if kind == "the module of the page":
         saves |= {("step", last): (1, 0), ("epoch", 0): (1, 0)}
 
     def data() -> Any:
         module = windows_module(numbered(PARTIAL), BATCH, seed=SEED, **loading)
-        return module if kind == "the module of README" else stateful(**loading)
+        return module if kind == "the module of the page" else stateful(**loading)
 
     def coming(epoch: int, done: int) -> Seen:
         return {epoch: expected[epoch][done:], **{later: expected[later] for later in range(epoch + 1, 3)}}
