@@ -34,6 +34,9 @@ NO_IDS: Array = np.empty(0, np.int64)
 class WindowDataset(Dataset[Batch]):
     """Windows of one token stream; item k is (input, target), each (max_length,) int64.
 
+    A slice, such as ``dataset[2:5]`` or ``dataset[-3:]``, is (inputs, targets), each (n, max_length) int64: copies, as
+    a batch is.
+
     ``source`` is a path (str or `Path`) or ids: a 1-d array, Tensor or list. A path names a text, a folder of texts, a
     tokens .pt, a windows .pt or a token store, and is never a pattern; what is left out of a folder, as hidden files
     are, is said by a warning. ``split`` chooses a part of a store that has them. A windows file has its own max_length
@@ -89,14 +92,44 @@ class WindowDataset(Dataset[Batch]):
         """What the windows are cut from: ``ids``, ``texts``, ``tokens`` or ``windows`` (.pt files), or a ``store``."""
         return self._opened.kind
 
+    @property
+    def max_length(self) -> int:
+        """Tokens of an input, and of a target."""
+        return self._rows.max_length
+
+    @property
+    def stride(self) -> int | None:
+        """Tokens from a window to the next; None for a windows file that does not tell."""
+        return self._rows.stride
+
+    @property
+    def n_windows(self) -> int:
+        """How many windows there are: the length."""
+        return len(self._rows)
+
+    @property
+    def n_tokens(self) -> int | None:
+        """Tokens of the stream that the windows are cut from; None for a windows file that does not tell."""
+        return self._rows.n_tokens
+
+    @property
+    def encoding(self) -> str | None:
+        """The encoding of the ids; None where neither the source nor the caller names it."""
+        return self._opened.encoding
+
+    @property
+    def split(self) -> str | None:
+        """The part of a store that the windows are of; None for all of it, and for what has no parts."""
+        return self._opened.recipe.split
+
     def __repr__(self) -> str:
         recipe, rows = self._opened.recipe, self._rows
         parts = [
             repr(recipe.name) if isinstance(recipe.source, Path) or recipe.name else f"{len(recipe.source):,} ids",
-            f"split {recipe.split}" if recipe.split is not None else "",
+            f"split {self.split}" if self.split is not None else "",
             f"{len(rows):,} window{'s' * (len(rows) != 1)} of {rows.max_length}",
             f"stride {rows.stride}" if rows.stride is not None else "",
-            _visible(self._opened.encoding or ""),
+            _visible(self.encoding or ""),
         ]
         return f"{type(self).__name__}({', '.join(filter(None, parts))})"
 
@@ -137,7 +170,12 @@ class WindowDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]  # torch's classes add noise
+
+    def __getitem__(self, index: int | slice) -> Batch:
+        if isinstance(index, slice):
+            return self._rows.gather(np.arange(*index.indices(len(self)), dtype=np.int64))
         inputs, targets = self._rows.gather(find_places([index], len(self)))
         return inputs[0], targets[0]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from llmprep.choices import ENCODING
+from llmprep.choices import ENCODING, MAX_LENGTH
 from llmprep.errors import UsageError
 from llmprep.formats.ids import Array
 from llmprep.formats.windows import read_windows
@@ -23,7 +23,9 @@ from llmprep.pytorch.rows import Batch, as_int64
 from llmprep.pytorch.sampler import WindowSampler
 from llmprep.store.reading import absolute
 from llmprep.tokens.encoding import encode_text
+from llmprep.windows.counts import DefaultSize
 
+DEFAULT_LENGTH, DEFAULT_STRIDE = DefaultSize(MAX_LENGTH), DefaultSize(128)
 MAX_NAME = 4096
 NAME_ENDINGS = (
     ".txt", ".md", ".pt", ".json", ".jsonl", ".ndjson", ".parquet", ".gz", ".bz2", ".xz", ".zst", ".py", ".csv", "/",
@@ -50,8 +52,8 @@ def load_windows(path: str | os.PathLike[str], *, dense: bool = False) -> Batch:
 def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     txt: str | os.PathLike[str] | Array | Tensor | Sequence[int],
     batch_size: int = 4,
-    max_length: int = 256,
-    stride: int = 128,
+    max_length: int = DEFAULT_LENGTH,
+    stride: int = DEFAULT_STRIDE,
     shuffle: bool = True,
     drop_last: bool = True,
     num_workers: int = 0,
@@ -66,10 +68,12 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     same ``torch.manual_seed`` it yields the same batches, and, but for a store, draws from torch's generator what that
     loader draws, so tables made before or after it begins are the same too. A str is the text itself; a `Path` names
     what `WindowDataset` takes (a text, a folder of texts, a tokens or windows .pt, a token store); an array, Tensor or
-    list holds ids. The windows of a store are shuffled by a `WindowSampler`, which needs no memory for them, under a
+    list holds ids. A windows file has its own max_length and stride: the defaults give way to them, and others than
+    these are refused. The windows of a store are shuffled by a `WindowSampler`, which needs no memory for them, under a
     seed drawn from torch's generator.
 
-    Raises `UsageError` for a str that is a path rather than a text. Warns if there is no batch at all.
+    Raises `UsageError` for a str that is a path rather than a text, and for a max_length or stride, given, that is not
+    the windows file's. Warns if there is no batch at all.
     """
     source: os.PathLike[str] | Array | Tensor | Sequence[int]
     if isinstance(txt, str):
@@ -92,8 +96,8 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     if not len(loader):
         n_windows = f"{len(dataset)} window{'s' * (len(dataset) != 1)}"
         warnings.warn(
-            f"no batch: {n_windows} of {max_length}, batch_size {batch_size}, and drop_last leaves out what fills no "
-            f"batch; lower batch_size or stride, or give drop_last=False",
+            f"no batch: {n_windows} of {dataset.max_length}, batch_size {batch_size}, and drop_last leaves out what "
+            f"fills no batch; lower batch_size or stride, or give drop_last=False",
             stacklevel=2,
         )
     return loader

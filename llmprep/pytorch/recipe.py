@@ -22,7 +22,7 @@ from llmprep.tokens.spooling import spool
 from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary
 from llmprep.vocabulary.names import resolve_encoding
 from llmprep.vocabulary.vocabulary import Vocabulary
-from llmprep.windows.counts import require_windows
+from llmprep.windows.counts import DefaultSize, require_windows
 
 Kind: TypeAlias = Literal["ids", "texts", "tokens", "windows", "store"]
 
@@ -31,9 +31,9 @@ Kind: TypeAlias = Literal["ids", "texts", "tokens", "windows", "store"]
 class Recipe:
     """All that is needed to make a data set, also in another process.
 
-    ``source`` is an absolute path or ids (n,), ``name`` the path as it was given. ``contents`` says, once a path was
-    opened, what was found there: the kind of source and a hash. ``state`` is that of a .pt file: while it stays, the
-    file need not be checked again.
+    ``source`` is an absolute path or ids (n,), ``name`` the path as it was given. A max_length or stride that is a
+    `DefaultSize` gives way to a windows file's own. ``contents`` says, once a path was opened, what was found there:
+    the kind of source and a hash. ``state`` is that of a .pt file: while it stays, the file need not be checked again.
     """
 
     source: Path | Array
@@ -115,8 +115,9 @@ def _open_file(file: PtFile, recipe: Recipe) -> Opened:
     encoding = _stated(file, "encoding") or _resolved(recipe)
     if "input_ids" not in file.tensors:
         return Opened(recipe, _cut(read_tokens(file), recipe, stated), "tokens", encoding)
-    rows = read_windows(file, recipe.max_length, recipe.stride)
-    return Opened(recipe, FileRows(*rows, stated, _own_stride(file)), "windows", encoding)
+    rows = read_windows(file, _given(recipe.max_length), _given(recipe.stride))
+    n_tokens = _whole(file.meta.get("n_tokens"))
+    return Opened(recipe, FileRows(*rows, stated, _own_stride(file), n_tokens), "windows", encoding)
 
 
 def _open_texts(texts: Texts, recipe: Recipe, reading: Reading) -> Opened:
@@ -147,15 +148,20 @@ def _with_contents(recipe: Recipe, contents: str) -> Recipe:
 def _require_length(recipe: Recipe) -> int:
     if recipe.max_length is None:
         raise UsageError("max_length: needed, as the source is not a windows file")
-    return recipe.max_length
+    return int(recipe.max_length)
 
 
 def _cut(ids: TokenStore | Array, recipe: Recipe, stated: str = "") -> StreamRows:
     max_length = _require_length(recipe)
-    stride = max_length if recipe.stride is None else recipe.stride
+    stride = max_length if recipe.stride is None else int(recipe.stride)
     name = str(recipe.source) if isinstance(recipe.source, Path) else "ids"
     count = require_windows(len(ids), max_length, stride, name)
     return StreamRows(ids, max_length, stride, count, stated)
+
+
+def _given(size: int | None) -> int | None:
+    """Return a size that the caller chose, or None for a default."""
+    return None if isinstance(size, DefaultSize) else size
 
 
 def _resolved(recipe: Recipe) -> str | None:
@@ -170,5 +176,8 @@ def _stated(file: PtFile, key: str) -> str | None:
 
 def _own_stride(file: PtFile) -> int | None:
     options = file.meta.get("options")
-    stride = options.get("stride") if isinstance(options, dict) else None
-    return stride if isinstance(stride, int) else None
+    return _whole(options.get("stride")) if isinstance(options, dict) else None
+
+
+def _whole(stated: object) -> int | None:
+    return stated if isinstance(stated, int) else None

@@ -40,6 +40,10 @@ class Rows(Protocol):
     def stride(self) -> int | None:
         """Tokens from a window to the next, where that is known."""
 
+    @property
+    def n_tokens(self) -> int | None:
+        """Tokens of the stream, where that is known."""
+
     def __len__(self) -> int: ...
 
     def gather(self, places: Places) -> Batch:
@@ -57,6 +61,7 @@ class FileRows:
     targets: Array
     stated: str
     stride: int | None
+    n_tokens: int | None
 
     @property
     def first(self) -> int:
@@ -97,6 +102,11 @@ class StreamRows:
     def first(self) -> int:
         """The first token of a split, in its store."""
         return self.ids.first if isinstance(self.ids, TokenStore) else 0
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the stream."""
+        return len(self.ids)
 
     def content_sha256(self) -> str:
         """Return the hash of the stream."""

@@ -78,6 +78,9 @@ class WindowSampler(Sampler[int]):
         place = f"epoch {self.epoch}, start {self.start:,}, rank {self.rank} of {self.world_size}"
         return f"{type(self).__name__}({windows}, seed {self.seed}, {place})"
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]  # torch's classes add noise
+
     def __len__(self) -> int:
         return len(range(self.rank, self.n_windows, self.world_size))
 

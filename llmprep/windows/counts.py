@@ -12,6 +12,13 @@ MAX_WINDOW = 2**31 - 1
 """Largest max_length and stride."""
 
 
+class DefaultSize(int):
+    """A max_length or stride that nobody gave: for what has none of its own, as texts; a windows file keeps its own.
+
+    It is shown, and reckoned with, as the number it is: signatures tell the default, and the type that it is one.
+    """
+
+
 def check_window(max_length: int, stride: int) -> None:
     """Raise `UsageError` unless both are in 1..`MAX_WINDOW`."""
     check_size("max_length", max_length)
@@ -24,7 +31,7 @@ def check_size(name: str, value: object) -> int:
         raise UsageError(f"{name} {value!r:.40}: must be a whole number")
     if not 1 <= value <= MAX_WINDOW:
         raise UsageError(f"{name} {value}: must be from 1 to {MAX_WINDOW}")
-    return int(value)
+    return value if isinstance(value, DefaultSize) else int(value)
 
 
 def split_place(n_tokens: int, val_fraction: float) -> int:

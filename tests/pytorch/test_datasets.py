@@ -39,6 +39,30 @@ def test_items_are_the_loops_windows(name: str, files: Path, text: str) -> None:
     assert dataset[0][0].dtype == dataset[0][1].dtype == torch.int64
 
 
+@pytest.mark.parametrize("name", ["uint16.tokens.pt", "apart.windows.pt", "store"])
+def test_slices_and_sizes(name: str, files: Path, text: str) -> None:
+    """A slice is what Python's is of the items, stacked, to be written to; the sizes can be read, and not be set."""
+    length, stride = (16, 21) if name.startswith("apart") else (16, 8)
+    dataset: Any = WindowDataset(files / name, length, stride)
+    items = list(dataset)
+    for part in (slice(2, 5), slice(-3, None), slice(None, None, -97), slice(9, 2), slice(5, 10**30)):
+        rows = dataset[part]
+        for side in (0, 1):
+            assert rows[side].tolist() == [item[side].tolist() for item in items[part]]
+            assert (rows[side].shape, rows[side].dtype) == ((len(items[part]), 16), torch.int64)
+            rows[side].zero_()
+    assert same_items(items, WindowDataset(files / name, length, stride))
+    sizes = {
+        "max_length": 16, "stride": stride, "n_tokens": len(encode_text(text)), "n_windows": len(items),
+        "encoding": "gpt2", "split": None, "kind": name.split(".")[-2] if "." in name else "store",
+    }  # fmt: skip
+    for public, value in sizes.items():
+        assert getattr(dataset, public) == value
+        with pytest.raises(AttributeError):
+            setattr(dataset, public, value)
+    assert set(dir(dataset)) == {*sizes, "identity"}
+
+
 def test_a_file_of_windows_has_its_sizes(files: Path, tmp_path: Path) -> None:
     """It needs neither max_length nor stride, and no others are taken; also one that torch.save wrote."""
     inputs = torch.arange(12).reshape(3, 4)
@@ -47,6 +71,7 @@ def test_a_file_of_windows_has_its_sizes(files: Path, tmp_path: Path) -> None:
     theirs = WindowDataset(tmp_path / "theirs.pt")
     assert theirs.__getitems__([0, 1, 2]).inputs.equal(inputs)
     assert repr(theirs).endswith("theirs.pt', 3 windows of 4)")
+    assert (theirs.max_length, theirs.stride, theirs.n_tokens, theirs.encoding) == (4, None, None, None)
     for sizes, wrong in (((LENGTH + 1, STRIDE), "max_length 17"), ((LENGTH, STRIDE + 1), "stride 9")):
         with pytest.raises(UsageError, match=f"{wrong}: .* was made with"):
             WindowDataset(files / "int64.windows.pt", *sizes)
@@ -68,10 +93,12 @@ def test_a_windows_number_is_a_whole_number() -> None:
     dataset: Any = WindowDataset(np.arange(99), 8)
     for number in (2, np.uint8(2), torch.tensor(2), -10):
         assert dataset[number][0][0] == dataset.__getitems__([number])[0][0][0] == 16
-    for wrong in (1.0, "1", True, None, np.float32(1), np.True_, slice(2)):
+    for wrong in (1.0, "1", True, None, np.float32(1), np.True_):
         for take, given in ((dataset.__getitem__, wrong), (dataset.__getitems__, [0, wrong])):
             with pytest.raises(TypeError, match="a window's number is a whole number, not a"):
                 take(given)
+    with pytest.raises(TypeError, match="a window's number is a whole number, not a slice"):
+        dataset.__getitems__([0, slice(2)])
     for far in (12, -13, 10**30, -(10**30)):
         with pytest.raises(IndexError, match=f"window {far} of 12"):
             dataset[far]

@@ -1,7 +1,10 @@
 """Promises of loaders: the course's batches under the course's seed, from any source; windows files as tensors."""
 
+import inspect
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support import reference
@@ -27,6 +30,26 @@ def test_defaults_are_the_courses(text: str) -> None:
     """With nothing but a text, batches equal those of the course's loader with nothing but a text."""
     assert create_dataloader(text, num_workers=2).num_workers == 2
     assert_same_batches(create_dataloader(text), reference.dataloader(text))
+
+
+def test_defaults_give_way_to_a_windows_files_own_sizes(files: Path) -> None:
+    """Its own max_length and stride hold unless others are given, which are refused; elsewhere the course's hold."""
+    apart, tokens, store = (files / name for name in ("apart.windows.pt", "uint16.tokens.pt", "store"))
+    for given in ((), (8, 16), (8, 16, 21, False, False), (4, np.int64(16))):
+        loader: Any = create_dataloader(apart, *given)
+        assert (loader.dataset.max_length, loader.dataset.stride) == (16, 21)
+        whole = WindowDataset(apart, 16, 21)
+        assert_same_batches(loader, DataLoader(whole, loader.batch_size, len(given) < 5, drop_last=len(given) < 5))
+    for sizes, wrong in (((256, 21), "max_length 256"), ((16, 128), "stride 128"), ((16, 8), "stride 8")):
+        with pytest.raises(UsageError, match=f"{wrong}: .* was made with"):
+            create_dataloader(apart, 4, *sizes)
+    for source in (tokens, store, list(range(999))):
+        for chosen in ((1,), (1, 256), (1, 32), (1, 32, 16)):
+            loader = create_dataloader(source, *chosen)
+            assert (loader.dataset.max_length, loader.dataset.stride) == (*chosen[1:], *(256, 128)[len(chosen) - 1 :])
+            assert {type(size) for size in (loader.dataset.max_length, loader.dataset.stride)} == {int}
+    ours, theirs = (inspect.signature(each).parameters for each in (create_dataloader, reference.dataloader))
+    assert [repr(each.default) for each in ours.values()][1:7] == [repr(each.default) for each in theirs.values()][1:]
 
 
 def test_a_store_is_shuffled_epoch_by_epoch(files: Path) -> None:
