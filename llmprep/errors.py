@@ -103,6 +103,15 @@ def shorten(text: str, length: int = NAME_LENGTH) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}..."
 
 
+def visible_name(text: str) -> str:
+    r"""Return a name that a file states, fit for a repr: short, and with nothing that acts on a terminal.
+
+    >>> visible_name("gpt2"), visible_name("\x1b[31m")
+    ('gpt2', "'\\x1b[31m'")
+    """
+    return shorten(text if text.isprintable() else repr(text))
+
+
 def list_names(names: list[str]) -> str:
     """Return names from a file, fit for a message: the first `NAMES_SHOWN`, each cut to `NAME_LENGTH`.
 

@@ -1,5 +1,6 @@
 """Promises of inputs: what a name is is told in one place; a file or store keeps the choices it was made with."""
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ def test_any_input_is_one_stream_and_has_windows(name: str, made: Path) -> None:
     """Texts, a tokens file, a windows file and a store give the same ids, origin, figures and windows."""
     stream = open_tokens([name])
 
+    assert repr(stream) == f"TokenStream('{name}', gpt2, blocks of ids, to be read once)"
+    assert stream._repr_html_() == f"<code>{escape(repr(stream))}</code>"
     assert all_ids(stream) == IDS
     origin, figures = stream.origin, stream.figures
     assert (origin.name, origin.encoding, origin.n_vocab) == (name, "gpt2", 50257)

@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from llmprep.errors import UsageError, shorten
+from llmprep.errors import UsageError, visible_name
 from llmprep.formats.ids import Array, to_ids
 from llmprep.pytorch.batches import WindowBatch
 from llmprep.pytorch.mapped import Mapped, find_map
@@ -129,7 +129,7 @@ class WindowDataset(Dataset[Batch]):
             f"split {self.split}" if self.split is not None else "",
             f"{len(rows):,} window{'s' * (len(rows) != 1)} of {rows.max_length}",
             f"stride {rows.stride}" if rows.stride is not None else "",
-            _visible(self.encoding or ""),
+            visible_name(self.encoding or ""),
         ]
         return f"{type(self).__name__}({', '.join(filter(None, parts))})"
 
@@ -186,11 +186,6 @@ class WindowDataset(Dataset[Batch]):
 
 def _is_path(source: object) -> TypeGuard[str | os.PathLike[str]]:
     return isinstance(source, str | os.PathLike)
-
-
-def _visible(stated: str) -> str:
-    """Return what a file states of itself so that it can be shown: short, and with nothing that acts on a terminal."""
-    return shorten(stated if stated.isprintable() else repr(stated))
 
 
 def _named(path: str | os.PathLike[str]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +52,7 @@ def absolute(path: str | os.PathLike[str]) -> Path:
 
 
 class TokenStore:
-    """The ids of a store, or of a split of it, as one sequence of length n.
+    """The ids of a store, or of a split of it, as one sequence of length n: ``store[7]``, ``store[10:20]``.
 
     Shards are mapped when first touched, and never copied. Each is then read through once, to see that its sha256 is
     the one in the manifest *as it was opened*, and its ids are in the vocabulary. ``check=False`` leaves that out for a
@@ -108,6 +108,36 @@ class TokenStore:
     def __len__(self) -> int:
         return self._end - self.first
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens there are: the length."""
+        return len(self)
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of the ids."""
+        return self.manifest.encoding
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> npt.NDArray[np.int64]: ...
+    def __getitem__(self, index: int | slice) -> int | npt.NDArray[np.int64]:
+        """Return an id, or those of a slice, (n,) int64: a copy. A slice with a step reads one id at a time."""
+        places = range(len(self))[index]
+        if isinstance(places, int):
+            return int(self.read(places, 1)[0])
+        if places.step == 1:
+            return self.read(places.start, len(places)).astype(np.int64)
+        return np.fromiter((self.read(place, 1)[0] for place in places), np.int64, len(places))
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the ids, one by one; `blocks` is the quick way."""
+        return (token_id for block in self.blocks() for token_id in block.tolist())
+
     def shard(self, number: int) -> Array:
         """Return the ids of one shard, mapped. Raises `FileFormatError` if it is damaged."""
         held = self._mapped.get(number)
@@ -147,17 +177,31 @@ class TokenStore:
         """
         if not 0 <= position <= position + count <= len(self):
             raise IndexError(f"tokens {position} to {position + count} of {len(self)}")
+        return self._take(position, count, self.shard)
+
+    def peek(self, position: int, count: int) -> Array:
+        """Return the ids that `read` would, up to ``count``, as their files hold them now: to be shown, not used.
+
+        Only what is returned is read: nothing is checked.
+        """
+        return self._take(position, min(count, len(self) - position), self._unchecked)
+
+    def _unchecked(self, number: int) -> Array:
+        held, shard = self._mapped.get(number), self.manifest.shards[number]
+        return shard_ids(self._place / shard.file, shard.tokens) if held is None else held
+
+    def _take(self, position: int, count: int, shard: Callable[[int], Array]) -> Array:
         if not count:
             return np.empty(0, self.manifest.dtype)
         number, place = self.locate(position)
-        held = self.shard(number)[place : place + count]
+        held = shard(number)[place : place + count]
         if len(held) == count:
             return held
         parts = [held]
         missing = count - len(held)
         while missing:
             number += 1
-            parts.append(self.shard(number)[:missing])
+            parts.append(shard(number)[:missing])
             missing -= len(parts[-1])
         return np.concatenate(parts)
 

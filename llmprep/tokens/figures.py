@@ -24,8 +24,8 @@ class Figures:
     each backend encoded. ``chained`` tells a ``content_sha256`` that a file of the format before states.
     """
 
-    counts: Sequence[Counts] = ()
-    records: Sequence[dict[str, Any]] = ()
+    counts: Sequence[Counts] = field(default=(), repr=False)
+    records: Sequence[dict[str, Any]] = field(default=(), repr=False)
     n_tokens: int = 0
     n_special: int = 0
     content_sha256: str = ""

@@ -22,7 +22,7 @@ from llmprep.choices import Announce, Effort, TextOptions
 from llmprep.documents.blocks import Block
 from llmprep.documents.joining import read_sources
 from llmprep.documents.source import Counts, Source
-from llmprep.errors import EmptyError
+from llmprep.errors import EmptyError, visible_name
 from llmprep.tokens.backends import Encoder, Ids
 from llmprep.tokens.content import ContentHash, open_pool
 from llmprep.tokens.figures import Figures
@@ -57,13 +57,23 @@ class Origin:
         return self.vocabulary or load_vocabulary(self.encoding, self.vocab_dir, announce, download=download)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TokenStream:
-    """Ids in blocks of uint32, each (n,), to be read once."""
+    """Ids in blocks of uint32, each (n,), to be read once. Showing one reads nothing."""
 
     origin: Origin
-    blocks: Iterator[Ids] = field(repr=False)
+    blocks: Iterator[Ids]
     figures: Figures
+
+    def __repr__(self) -> str:
+        return (
+            f"TokenStream({self.origin.name!r}, {visible_name(self.origin.encoding)}, blocks of ids, to be read once)"
+        )
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<code>{escape(repr(self))}</code>"
 
     def __iter__(self) -> Iterator[Ids]:
         """Yield the blocks."""

@@ -21,15 +21,18 @@ class Parts(Protocol):
         """Return the ids of a part, an array (n,)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Pairs:
     """n_windows * context_size pairs: for each window in turn, its contexts of 1 to context_size tokens, with targets.
 
     ``ids`` hold n_windows * context_size + 1 tokens; window k begins at k * context_size. Nothing is grown until it is
     asked for, and then in parts: all together take context_size times the memory of the ids.
 
-    >>> list(Pairs(np.array([290, 4920, 2241]), context_size=2))
+    >>> pairs = Pairs(np.array([290, 4920, 2241]), context_size=2)
+    >>> list(pairs)
     [([290], 4920), ([290, 4920], 2241)]
+    >>> pairs
+    Pairs(2 pairs, contexts of up to 2 tokens, 1 window)
     """
 
     ids: Parts
@@ -40,6 +43,10 @@ class Pairs:
     def __len__(self) -> int:
         """Return the number of pairs."""
         return self.n_windows * self.context_size
+
+    def __repr__(self) -> str:
+        pairs, windows = _counted(len(self), "pair"), _counted(self.n_windows, "window")
+        return f"Pairs({pairs}, contexts of up to {_counted(self.context_size, 'token')}, {windows})"
 
     def __iter__(self) -> Iterator[tuple[list[int], int]]:
         """Yield each context without padding, and its target."""
@@ -76,3 +83,7 @@ class Pairs:
     def _numbers(self, step: int) -> Iterator[Ids]:
         """Yield the numbers of the pairs, ``step`` at a time."""
         return (np.arange(k, min(k + step, len(self)), dtype=np.int64) for k in range(0, len(self), step))
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"

@@ -33,7 +33,7 @@ def test_the_lists_of_public_names_agree() -> None:
     (checked,) = (node for node in MODULES["__init__"].body if isinstance(node, ast.If))
     seen = {alias.name for node in checked.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert sorted(llmprep.__all__) == sorted(seen) == sorted(llmprep._ROOMS)
-    assert set(llmprep.__all__) <= set(dir(llmprep))
+    assert {*llmprep.__all__, "__version__"} == set(dir(llmprep))
     assert all(inspect.getdoc(getattr(llmprep, name)) for name in llmprep.__all__)
     with pytest.raises(AttributeError, match="module 'llmprep' has no attribute 'create_dataloder'"):
         _ = llmprep.create_dataloder

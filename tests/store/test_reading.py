@@ -21,6 +21,7 @@ from llmprep.store.verify import verify_store
 
 shard_lists = st.lists(st.lists(st.integers(0, N_VOCAB - 1), max_size=25), min_size=1, max_size=8).filter(any)
 """The ids of each shard; some are empty, not all."""
+edges = st.none() | st.integers(-99, 99)
 OLD, NEW = [range(40), range(40, 80), range(80, 120)], [range(200, 240), range(240, 280), range(280, 320)]
 both = pytest.mark.parametrize("check", [True, False])
 
@@ -47,9 +48,15 @@ def test_any_run_of_tokens_is_the_streams(shards: list[list[int]], fraction: flo
         blocks = list(store.blocks(size))
         assert [token_id for block in blocks for token_id in block.tolist()] == expected
         assert all(block.dtype == np.uint32 and len(block) <= size for block in blocks)
+        assert store.peek(position, count + 99).tolist() == expected[position : position + count + 99]
+        part_of = slice(*data.draw(st.tuples(edges, edges, st.none() | st.sampled_from([-7, -1, 1, 3]))))
+        assert (store[part_of].tolist(), str(store[part_of].dtype)) == (expected[part_of], "int64")
+        assert (list(store), store.n_tokens, store.encoding) == (expected, len(expected), "gpt2")
         if position < len(expected):
             number, place = store.locate(position)
-            assert store.shard(number)[place] == expected[position]
+            assert store.shard(number)[place] == expected[position] == store[position] == store[position - len(store)]
+        with pytest.raises(IndexError):
+            store[len(expected)]
         for first, length in ((position, len(expected) + 1 - position), (-1, 2)):
             with pytest.raises(IndexError, match=f"tokens {first} to {first + length} of {len(expected)}"):
                 store.read(first, length)
@@ -59,6 +66,7 @@ def test_a_store_says_what_it_is(tmp_path: Path) -> None:
     """Its folder, tokens, shards, encoding and part; an unknown part is refused with those there are."""
     split = make_store(tmp_path / "split", [range(1000), range(200)], val_fraction=0.25)
     assert repr(TokenStore(str(split), "val")) == f"TokenStore('{split}', 300 tokens in 2 shards, gpt2, split val)"
+    assert not [name for name in dir(TokenStore(split)) if name.startswith("_")]
     for folder, has in ((make_store(tmp_path / "whole", [[1]]), "none"), (split, "train, val")):
         with pytest.raises(InputError, match=f"^split test: this store has {has}; build it with --val-fraction$"):
             TokenStore(folder, "test")
@@ -78,6 +86,7 @@ def test_a_damaged_shard_is_refused_when_it_is_touched(tmp_path: Path) -> None:
     assert (held.tolist(), str(held.dtype), held.flags.writeable) == ([*range(30)], "uint16", False)
     assert np.shares_memory(held, store.read(20, 20))
     damage(store.folder / shard_name(0), 30)
+    assert store.peek(45, 1).tolist() == [44]
     assert store.read(0, 3).tolist() == [0, 1, 2]
     for opened in (store, store, sent(store)):
         with pytest.raises(FileFormatError, match=r"tokens-00001\.pt: checksum"):

@@ -167,6 +167,7 @@ def test_pairs_grow_as_in_the_loop(context_size: int, n_windows: int, pad_id: in
     pairs = Pairs(ids, context_size, n_windows, pad_id)
 
     assert list(pairs) == expected
+    assert re.fullmatch(r"Pairs\(\d+ pairs?, contexts of up to \d+ tokens?, \d windows?\)", repr(pairs))
     assert len(pairs) == len(expected)
     rows = [context + [pad_id] * (context_size - len(context)) for context, _ in expected]
     flat = [token for row in rows for token in row]
