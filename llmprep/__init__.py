@@ -4,6 +4,7 @@ r"""llmprep turns text into training windows for language models.
                          vocabulary --^                  \--preview--> what a person sees
     a name --inputs--> texts, a .pt file or a store      corpus --store--> shards, read as one stream
     ids, files, stores --pytorch--> Dataset, sampler, batches, embeddings
+    ids, windows, pairs --showing--> what a notebook shows of them
 
 The public names below are imported on first use, so that ``import llmprep`` costs nothing. This module itself imports
 nothing: with ``python -m llmprep`` it runs while the current folder is still searched first.
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from llmprep.pytorch.datasets import WindowDataset
     from llmprep.pytorch.loaders import create_dataloader, load_windows
     from llmprep.pytorch.sampler import WindowSampler
+    from llmprep.showing import Tokens
     from llmprep.store.build import build_store
     from llmprep.store.reading import TokenStore
     from llmprep.tokens.encoding import encode_text
@@ -32,6 +34,7 @@ __all__ = [
     "Sharding",
     "TextOptions",
     "TokenStore",
+    "Tokens",
     "WindowDataset",
     "WindowSampler",
     "build_store",
@@ -50,6 +53,7 @@ _ROOMS = {
     "Sharding": "choices",
     "TextOptions": "choices",
     "TokenStore": "store.reading",
+    "Tokens": "showing",
     "WindowDataset": "pytorch.datasets",
     "WindowSampler": "pytorch.sampler",
     "build_store": "store.build",

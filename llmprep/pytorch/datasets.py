@@ -23,6 +23,7 @@ from llmprep.pytorch.batches import WindowBatch
 from llmprep.pytorch.mapped import Mapped, find_map
 from llmprep.pytorch.recipe import Kind, Opened, Recipe, open_rows
 from llmprep.pytorch.rows import Batch, find_places
+from llmprep.showing import draw_windows
 from llmprep.store.reading import absolute
 from llmprep.vocabulary.loading import resolve_vocab_dir
 from llmprep.vocabulary.names import resolve_encoding
@@ -132,6 +133,10 @@ class WindowDataset(Dataset[Batch]):
             visible_name(self.encoding or ""),
         ]
         return f"{type(self).__name__}({', '.join(filter(None, parts))})"
+
+    def _repr_html_(self) -> str:
+        shape, folder = (len(self), self.max_length), self._opened.recipe.vocab_dir
+        return draw_windows(repr(self), self._rows.peek, shape, self.encoding, folder)
 
     def __getstate__(self) -> dict[str, Any]:
         recipe = self._opened.recipe

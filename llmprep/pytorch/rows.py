@@ -49,6 +49,9 @@ class Rows(Protocol):
     def gather(self, places: Places) -> Batch:
         """Return inputs and targets of the windows at these places, each (B, max_length) int64, as copies."""
 
+    def peek(self, count: int, length: int) -> list[tuple[list[int], list[int]]]:
+        """Return the first ``count`` windows, each cut to ``length`` tokens: to be shown, without a check."""
+
     def content_sha256(self) -> str:
         """Work the hash of the ids out."""
 
@@ -86,6 +89,10 @@ class FileRows:
     def gather(self, places: Places) -> Batch:
         """Return the rows at these places."""
         return as_int64(self.inputs[places]), as_int64(self.targets[places])
+
+    def peek(self, count: int, length: int) -> list[tuple[list[int], list[int]]]:
+        """Return the first windows, each cut."""
+        return [(self.inputs[k, :length].tolist(), self.targets[k, :length].tolist()) for k in range(len(self))[:count]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +133,16 @@ class StreamRows:
                 row[:] = self.ids[start : start + self.max_length + 1]
         both = torch.from_numpy(rows)
         return both[:, :-1].contiguous(), both[:, 1:].contiguous()
+
+    def peek(self, count: int, length: int) -> list[tuple[list[int], list[int]]]:
+        """Return the first windows, each cut."""
+        width = min(length, self.max_length) + 1
+        starts = range(0, self.count * self.stride, self.stride)[:count]
+        if isinstance(self.ids, TokenStore):
+            rows = [self.ids.peek(start, width).tolist() for start in starts]
+        else:
+            rows = [self.ids[start : start + width].tolist() for start in starts]
+        return [(row[:-1], row[1:]) for row in rows]
 
 
 def as_int64(ids: Array) -> Tensor:

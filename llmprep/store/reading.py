@@ -105,6 +105,11 @@ class TokenStore:
         part = f", split {self.split}" if self.split is not None else ""
         return f"TokenStore({str(self.folder)!r}, {len(self):,} tokens in {whole}, {self.manifest.encoding}{part})"
 
+    def _repr_html_(self) -> str:
+        from llmprep.showing import draw_ids
+
+        return draw_ids(repr(self), lambda count: self.peek(0, count), len(self), self.encoding)
+
     def __len__(self) -> int:
         return self._end - self.first
 

@@ -22,7 +22,7 @@ ENTRANCES = {"__init__", "__main__"}  # the public names, each imported on first
 AT_START = {
     "torch": "pytorch.*",
     "typer": "cli.*",
-    "numpy": "tokens.* windows.* ptfile.* formats.* store.* pytorch.*",
+    "numpy": "tokens.* windows.* ptfile.* formats.* showing store.* pytorch.*",
 }
 IN_USE = {
     "numpy": "cli.*",
