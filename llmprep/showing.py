@@ -124,7 +124,9 @@ class Tokens:
         return int(self._ids[range(len(self))[index]])
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        return np.array(self._ids, dtype, copy=copy)
+        return np.array(
+            self._ids, dtype, copy=copy is not False
+        )  # torch warns of an array that is not to be written to
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if not name.startswith("_")]

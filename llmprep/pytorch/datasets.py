@@ -19,11 +19,12 @@ from torch.utils.data import Dataset
 
 from llmprep.errors import UsageError, visible_name
 from llmprep.formats.ids import Array, to_ids
+from llmprep.inputs import check_encoding
 from llmprep.pytorch.batches import WindowBatch
 from llmprep.pytorch.mapped import Mapped, find_map
-from llmprep.pytorch.recipe import Kind, Opened, Recipe, open_rows
+from llmprep.pytorch.recipe import Opened, Recipe, open_rows
 from llmprep.pytorch.rows import Batch, find_places
-from llmprep.showing import draw_windows
+from llmprep.showing import Tokens, draw_windows
 from llmprep.store.reading import absolute
 from llmprep.vocabulary.loading import resolve_vocab_dir
 from llmprep.vocabulary.names import resolve_encoding
@@ -38,13 +39,13 @@ class WindowDataset(Dataset[Batch]):
     A slice, such as ``dataset[2:5]`` or ``dataset[-3:]``, is (inputs, targets), each (n, max_length) int64: copies, as
     a batch is.
 
-    ``source`` is a path (str or `Path`) or ids: a 1-d array, Tensor or list. A path names a text, a folder of texts, a
-    tokens .pt, a windows .pt or a token store, and is never a pattern; what is left out of a folder, as hidden files
-    are, is said by a warning. ``split`` chooses a part of a store that has them. A windows file has its own max_length
-    and stride; for all others they are chosen here, so nothing is rebuilt to try another. ``encoding`` is that of texts
-    (gpt2 unless given); ids are checked against it where it is given, and those of a file against the file's own. Its
-    vocabulary is looked for in ``vocab_dir`` first, or else in the folder that LLMPREP_VOCAB_DIR names; a download is
-    announced by a warning.
+    ``source`` is a path (str or `Path`) or ids: a 1-d array, Tensor, list or `Tokens`. A path names a text, a folder of
+    texts, a tokens .pt, a windows .pt or a token store, and is never a pattern; what is left out of a folder, as hidden
+    files are, is said by a warning. ``split`` chooses a part of a store that has them. A windows file has its own
+    max_length and stride; for all others they are chosen here, so nothing is rebuilt to try another. ``encoding`` is
+    that of texts (gpt2 unless given); ids are checked against it where it is given, and those of a file against the
+    file's own. Its vocabulary is looked for in ``vocab_dir`` first, or else in the folder that LLMPREP_VOCAB_DIR names;
+    a download is announced by a warning.
 
     The ids of texts go into a temporary file. Checksums and ids are checked: of a file at once, of a store's shards
     when first touched, in each process. That reads every byte once; ``check=False`` leaves it out. Pickles by path,
@@ -61,7 +62,7 @@ class WindowDataset(Dataset[Batch]):
 
     def __init__(  # noqa: PLR0913 - as the course's Dataset, whose callers name them
         self,
-        source: str | os.PathLike[str] | Array | Tensor | Sequence[int],
+        source: str | os.PathLike[str] | Array | Tensor | Tokens | Sequence[int],
         max_length: int | None = None,
         stride: int | None = None,
         *,
@@ -72,7 +73,9 @@ class WindowDataset(Dataset[Batch]):
     ) -> None:
         max_length = None if max_length is None else check_size("max_length", max_length)
         stride = None if stride is None else check_size("stride", stride)
-        if encoding is not None:
+        if isinstance(source, Tokens):
+            encoding = check_encoding("source", source.encoding, encoding)
+        elif encoding is not None:
             resolve_encoding(encoding)
         chosen = resolve_vocab_dir(vocab_dir)
         folder = None if chosen is None else str(absolute(chosen))
@@ -89,7 +92,7 @@ class WindowDataset(Dataset[Batch]):
         self._rows = self._opened.rows
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> str:  # of `Kind`; jedi, which completes names in notebooks, fails on a Literal here
         """What the windows are cut from: ``ids``, ``texts``, ``tokens`` or ``windows`` (.pt files), or a ``store``."""
         return self._opened.kind
 

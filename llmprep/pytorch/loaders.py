@@ -21,6 +21,7 @@ from llmprep.pytorch.batches import collate_windows
 from llmprep.pytorch.datasets import WindowDataset
 from llmprep.pytorch.rows import Batch, as_int64
 from llmprep.pytorch.sampler import WindowSampler
+from llmprep.showing import Tokens
 from llmprep.store.reading import absolute
 from llmprep.tokens.encoding import encode_text
 from llmprep.windows.counts import DefaultSize
@@ -50,7 +51,7 @@ def load_windows(path: str | os.PathLike[str], *, dense: bool = False) -> Batch:
 
 
 def create_dataloader(  # noqa: PLR0913 - the reference's parameters
-    txt: str | os.PathLike[str] | Array | Tensor | Sequence[int],
+    txt: str | os.PathLike[str] | Array | Tensor | Tokens | Sequence[int],
     batch_size: int = 4,
     max_length: int = DEFAULT_LENGTH,
     stride: int = DEFAULT_STRIDE,
@@ -67,15 +68,15 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     Parameters, defaults and batches are those of ``create_dataloader_v1`` in rasbt/LLMs-from-scratch: under the
     same ``torch.manual_seed`` it yields the same batches, and, but for a store, draws from torch's generator what that
     loader draws, so tables made before or after it begins are the same too. A str is the text itself; a `Path` names
-    what `WindowDataset` takes (a text, a folder of texts, a tokens or windows .pt, a token store); an array, Tensor or
-    list holds ids. A windows file has its own max_length and stride: the defaults give way to them, and others than
-    these are refused. The windows of a store are shuffled by a `WindowSampler`, which needs no memory for them, under a
-    seed drawn from torch's generator.
+    what `WindowDataset` takes (a text, a folder of texts, a tokens or windows .pt, a token store); an array, Tensor,
+    list or `Tokens` holds ids. A windows file has its own max_length and stride: the defaults give way to them, and
+    others than these are refused. The windows of a store are shuffled by a `WindowSampler`, which needs no memory for
+    them, under a seed drawn from torch's generator.
 
     Raises `UsageError` for a str that is a path rather than a text, and for a max_length or stride, given, that is not
     the windows file's. Warns if there is no batch at all.
     """
-    source: os.PathLike[str] | Array | Tensor | Sequence[int]
+    source: os.PathLike[str] | Array | Tensor | Tokens | Sequence[int]
     if isinstance(txt, str):
         _refuse_path(txt)
         source = encode_text(txt, ENCODING if encoding is None else encoding, vocab_dir=vocab_dir)
