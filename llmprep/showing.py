@@ -219,7 +219,7 @@ def _draw(
         drawn, note = "", f"its tokens cannot be shown: {error}"
     if drawn and not table:
         note = f"{note}{'; ' if note else ''}without text: {_missing(encoding)}"
-    below = f'<div style="opacity:.7">{escape(visible(note))}</div>' if note else ""
+    below = f'<div style="font-size:13px;opacity:.7">{escape(visible(note))}</div>' if note else ""
     return f"<div><code>{escape(visible(said))}</code>{drawn}{below}</div>"
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -63,11 +63,11 @@ class Manifest:
     n_special: int
     n_boms: int
     content_sha256: str
-    names: Names
-    sizes: Numbers
-    empty: Numbers
-    shards: list[Shard]
-    pieces: Pieces
+    names: Names = field(repr=False)
+    sizes: Numbers = field(repr=False)
+    empty: Numbers = field(repr=False)
+    shards: list[Shard] = field(repr=False)
+    pieces: Pieces = field(repr=False)
     splits: dict[str, tuple[int, int]]
     n_empty: int = 0
     format: str = FORMAT

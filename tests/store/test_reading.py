@@ -66,6 +66,7 @@ def test_a_store_says_what_it_is(tmp_path: Path) -> None:
     """Its folder, tokens, shards, encoding and part; an unknown part is refused with those there are."""
     split = make_store(tmp_path / "split", [range(1000), range(200)], val_fraction=0.25)
     assert repr(TokenStore(str(split), "val")) == f"TokenStore('{split}', 300 tokens in 2 shards, gpt2, split val)"
+    assert len(repr(TokenStore(split).manifest)) < 1000
     assert not [name for name in dir(TokenStore(split)) if name.startswith("_")]
     for folder, has in ((make_store(tmp_path / "whole", [[1]]), "none"), (split, "train, val")):
         with pytest.raises(InputError, match=f"^split test: this store has {has}; build it with --val-fraction$"):
