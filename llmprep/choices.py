@@ -18,6 +18,8 @@ BackendName: TypeAlias = Literal["auto", "tiktoken", "gigatoken", "fastokens"]
 """Which tokenizer encodes; the ids are the same. ``auto`` takes the one that will finish first."""
 ExecutorName: TypeAlias = Literal["local", "ray"]
 """Where the shards of a token store are built."""
+OnBad: TypeAlias = Literal["stop", "skip"]
+"""What a file that cannot be read as text does: it ends the run, or is left out whole."""
 DrawOrder: TypeAlias = Literal["dataloader", "ch02"]
 """The order in which random numbers are drawn: that of the course's notebook of this name."""
 
@@ -64,7 +66,9 @@ class Reading:
     """How inputs are read. None stands for what was not chosen: a .pt file or a store has made those choices already.
 
     ``encoding`` is the name of an encoding or a model, ``vocab_dir`` a folder with vocabulary files, ``text_field`` the
-    field of JSON Lines records, or the column of Parquet rows, that holds the text.
+    field of JSON Lines records, or the column of Parquet rows, that holds the text. ``on_bad`` "skip" leaves out whole
+    each file that is no text, is damaged or cannot be read; ``skip_binary`` leaves out those of folders and patterns
+    whose first bytes are no text's.
     """
 
     encoding: str | None = None
@@ -73,6 +77,8 @@ class Reading:
     text_field: str | None = None
     effort: Effort = Effort()
     announce: Announce | None = None
+    on_bad: OnBad | None = None
+    skip_binary: bool = False
 
     def for_text(self) -> TextReading:
         """Return every choice that texts need, with the defaults for what was not chosen."""

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from llmprep.choices import BLOCK_BYTES, MAX_LENGTH, Reading, TextOptions
-from llmprep.documents.finding import PathName, find_sources, path_names
+from llmprep.documents.finding import PathName, path_names
+from llmprep.documents.leaving_out import find_readable
 from llmprep.documents.opening import ByteStream, open_pipe, peek
-from llmprep.documents.source import Counts, Source
+from llmprep.documents.source import Counts, LeftOut, Source
 from llmprep.errors import UsageError, shorten
 from llmprep.formats.ids import MAX_ID, Array, check_ids, id_blocks
 from llmprep.formats.meta import checked_meta, is_chained
@@ -26,7 +27,7 @@ from llmprep.ptfile.reading import FileState, PtFile, is_zip, read_pt
 from llmprep.store.folder import is_store
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.backends import Encoder
-from llmprep.tokens.figures import Figures
+from llmprep.tokens.figures import Figures, left_out_of
 from llmprep.tokens.spooling import spool
 from llmprep.tokens.stream import Origin, TokenStream, count_tokens, create_encoder, stream_text
 from llmprep.vocabulary.loading import load_vocabulary
@@ -43,6 +44,7 @@ class Texts:
     """Texts that are still to be encoded: one source a file, in order."""
 
     sources: Sequence[Source]
+    left_out: Sequence[LeftOut] = ()
 
 
 Input: TypeAlias = Texts | PtFile | TokenStore
@@ -63,30 +65,29 @@ def open_input(
 
     ``split`` names a part of a store. Without ``check``, the checksums of a .pt file or a store are not verified, nor
     are those of a .pt file whose state is ``known``. With ``pipes`` "texts", a .pt file that comes through a pipe is a
-    `UsageError`; with "unread", what comes through one is taken for text, and nothing of it is read. Raises
-    `UsageError` for a store beside other inputs, and as `find_sources`, `read_pt` and `TokenStore` do.
+    `UsageError`; with "unread", it is taken for text, and nothing of it is read. Raises `UsageError` for a store beside
+    other inputs, and as `find_readable`, `read_pt` and `TokenStore` do.
     """
     reading, names = reading or Reading(), path_names(paths)
     stores = [name for name in names if is_store(name)]
-    if stores and len(names) > 1:
-        raise UsageError(f"{stores[0]}: is a token store, which cannot be combined with other inputs")
     if stores:
+        if len(names) > 1:
+            raise UsageError(f"{stores[0]}: is a token store, which cannot be combined with other inputs")
         return TokenStore(Path(stores[0]), split, check=check)
-    sources = find_sources(names, reading.text_field, reading.announce)
+    sources = find_readable(names, reading)
     if split is not None:
         raise UsageError(f"split {split}: only a token store has splits")
-    if pipes == "unread" and any(source.size is None for source in sources):
-        return Texts(sources)
-    return _recognise(sources, check=check, known=known, spooled=pipes == "any")
+    unread = pipes == "unread" and any(source.size is None for source in sources)
+    if unread or len(sources) > 1 or sources.left_out:
+        return Texts(sources, sources.left_out)
+    return _recognise(sources[0], check=check, known=known, spooled=pipes == "any")
 
 
 def _recognise(
-    sources: Sequence[Source], *, check: bool = True, known: FileState | None = None, spooled: bool = True
+    source: Source, *, check: bool = True, known: FileState | None = None, spooled: bool = True
 ) -> Texts | PtFile:
-    """Tell one .pt file from texts; one that comes through a pipe goes into a temporary file first."""
-    if len(sources) != 1:
-        return Texts(sources)
-    source = open_pipe(sources[0])
+    """Tell a .pt file from a text; one that comes through a pipe goes into a temporary file first."""
+    source = open_pipe(source)
     if not is_zip(peek(source, 4)):
         return Texts([source])
     if source.size is not None:
@@ -96,8 +97,7 @@ def _recognise(
             source.pipe.file.close()
         raise UsageError(f"{source.path}: a .pt file is mapped, which a pipe cannot be; save it first")
     with temporary_file() as file, closing(ByteStream(Counts(source))) as stream:
-        while data := stream.read(READ_BYTES):
-            file.write(data)
+        file.writelines(iter(functools.partial(stream.read, READ_BYTES), b""))
         file.flush()
         file.seek(0)
         return read_pt(file, source.path, check_crc=check)
@@ -122,7 +122,7 @@ def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
     if any(map(is_store, paths)):
         yield open_tokens(paths, reading)
         return
-    sources = find_sources(paths, reading.text_field, reading.announce)
+    sources = find_readable(paths, reading)
     chosen = reading.for_text()
 
     @functools.cache
@@ -131,10 +131,11 @@ def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
         return create_encoder(sources, vocabulary, chosen.options, chosen.effort)
 
     for source in sources:
-        match _recognise([source]):
+        match _recognise(source):
             case Texts() as texts:
                 effort = replace(chosen.effort, jobs=1) if 0 < (source.size or 0) < BLOCK_BYTES else chosen.effort
-                yield stream_text(texts.sources, encoder().vocabulary, chosen.options, effort, encoder())
+                shared = encoder()
+                yield stream_text(texts.sources, shared.vocabulary, chosen.options, effort, shared, sources.left_out)
             case PtFile() as file:
                 yield stream_file(file, reading)
 
@@ -149,7 +150,7 @@ def stream_input(found: Input, reading: Reading) -> TokenStream:
         case Texts():
             chosen = reading.for_text()
             vocabulary = load_vocabulary(chosen.encoding, reading.vocab_dir, reading.announce)
-            return stream_text(found.sources, vocabulary, chosen.options, chosen.effort)
+            return stream_text(found.sources, vocabulary, chosen.options, chosen.effort, left_out=found.left_out)
 
 
 def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
@@ -171,7 +172,7 @@ def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
         "bytes": manifest.n_bytes,
         "sha256": manifest.plan_sha256,
     }
-    figures = Figures(records=[record])
+    figures = Figures(records=[record], left_out=manifest.left_out)
     return TokenStream(origin, count_tokens(store.blocks(), figures), figures)
 
 
@@ -181,8 +182,7 @@ def stream_file(file: PtFile, reading: Reading) -> TokenStream:
     origin, figures = _stated_by(file, reading)
     text_options = TextOptions().content()
     origin = replace(origin, options={key: value for key, value in origin.options.items() if key in text_options})
-    ids = read_stream(file, origin.n_vocab)
-    return TokenStream(origin, count_tokens(id_blocks(ids), figures), figures)
+    return TokenStream(origin, count_tokens(id_blocks(read_stream(file, origin.n_vocab)), figures), figures)
 
 
 def _stated_by(file: PtFile, reading: Reading) -> tuple[Origin, Figures]:
@@ -202,6 +202,7 @@ def _stated_by(file: PtFile, reading: Reading) -> tuple[Origin, Figures]:
     )
     return origin, Figures(
         records=meta.get("sources", []),
+        left_out=left_out_of(meta),
         n_tokens=meta.get("n_tokens", 0),
         content_sha256=meta.get("content_sha256", ""),
         chained=is_chained(meta),
@@ -209,7 +210,7 @@ def _stated_by(file: PtFile, reading: Reading) -> tuple[Origin, Figures]:
 
 
 def _refuse_text_choices(name: str, reading: Reading) -> None:
-    if reading.options is not None or reading.text_field is not None:
+    if (reading.options, reading.text_field, reading.on_bad, reading.skip_binary) != (None, None, None, False):
         raise UsageError(f"{name}: already holds tokens, so options for text do not apply")
 
 
@@ -265,8 +266,7 @@ def encoding_of(file: PtFile, encoding: str | None = None) -> str:
 
     Raises `UsageError` for another one than the file's, and if neither names one.
     """
-    own = file.meta.get("encoding")
-    if isinstance(own, str):
+    if isinstance(own := file.meta.get("encoding"), str):
         return check_encoding(file.name, own, encoding)
     if not encoding:
         raise UsageError(f"{file.name}: does not tell which vocabulary its ids are of; name it with --encoding")

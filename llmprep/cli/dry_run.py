@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmprep.choices import Reading
+from llmprep.cli.notes import left_out_values
 from llmprep.cli.printer import Printer
 from llmprep.errors import DataError, UsageError
 from llmprep.preview import plain
@@ -14,6 +15,7 @@ from llmprep.preview import plain
 if TYPE_CHECKING:
     from llmprep.documents.source import Source
     from llmprep.formats.windows import WindowOptions
+    from llmprep.inputs import Texts
     from llmprep.tokens.estimate import Estimate
     from llmprep.tokens.projection import Projection
     from llmprep.vocabulary.vocabulary import Vocabulary
@@ -62,7 +64,7 @@ def show_plan(printer: Printer, paths: list[str], reading: Reading, planned: Pla
     if planned.max_length is not None:
         _require_windows(estimate, found.sources, planned.max_length, planned.stride, planned.val_fraction)
     projection = project_memory(found.sources, vocabulary, effort, processes=planned.dtype is None)
-    _show(printer, found.sources, estimate, planned, dtype, projection)
+    _show(printer, found, estimate, planned, dtype, projection)
 
 
 def _require_windows(
@@ -86,7 +88,7 @@ def _require_windows(
 
 def _show(
     printer: Printer,
-    sources: Sequence[Source],
+    found: Texts,
     estimate: Estimate,
     planned: Planned,
     dtype: str,
@@ -99,7 +101,7 @@ def _show(
     printer.object(
         {
             "command": "dry-run",
-            "inputs": [{"name": plain.visible(source.path), "bytes": source.size} for source in sources],
+            "inputs": [{"name": plain.visible(source.path), "bytes": source.size} for source in found.sources],
             "output": planned.output,
             "estimate": {**asdict(estimate), "output_bytes": n_bytes, "minutes": round(minutes, 4)},
             "memory": {
@@ -107,16 +109,18 @@ def _show(
                 "jobs": projection.jobs,
                 "needs_most": plain.visible(projection.needs_most),
             },
+            **left_out_values(found.left_out),
         }
     )
-    sizes = ["?" if source.size is None else plain.size(source.size) for source in sources]
-    printer.lines(f"{size:>11} {plain.visible(source.path)}" for size, source in zip(sizes, sources, strict=True))
+    sizes = ["?" if source.size is None else plain.size(source.size) for source in found.sources]
+    printer.lines(f"{size:>11} {plain.visible(source.path)}" for size, source in zip(sizes, found.sources, strict=True))
     unsized = f", and {plain.plural(estimate.n_unsized, 'input')} of unknown size" if estimate.n_unsized else ""
+    unsized += f", {len(found.left_out):,} left out" if found.left_out else ""
     bounds = f"95 % between {plain.number(estimate.low)} and {plain.number(estimate.high)}"
     output = f"{plain.visible(planned.output)}, about {plain.size(n_bytes)}, in about {minutes:.1f} minutes"
     printer.lines(
         [
-            f"would read {plain.plural(len(sources), 'input')}, {plain.size(estimate.n_bytes)}{unsized}",
+            f"would read {plain.plural(len(found.sources), 'input')}, {plain.size(estimate.n_bytes)}{unsized}",
             f"would give about {plain.number(estimate.tokens)} tokens ({bounds})",
             f"would take up to {plain.size(projection.n_bytes)} of memory, with {plain.plural(projection.jobs, 'job')}",
             f"would write {output}; nothing was written",

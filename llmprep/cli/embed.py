@@ -11,7 +11,7 @@ import typer
 
 from llmprep import choices
 from llmprep.cli.groups import Inputs, Target, Words
-from llmprep.cli.notes import say_notes, stream_values
+from llmprep.cli.notes import left_out_words, say_notes, stream_values
 from llmprep.cli.options import MaxLengthOfText, Stride, filled, output_name
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
@@ -233,4 +233,6 @@ def _show(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, tables:
         printer.lines([f"[{rows}, {length}] -> token {batch} + position [{length}, {dim}] -> {batch}"])
         printer.lines([f"token table [{sizes.n_vocab}, {dim}], positional table [{sizes.context_length}, {dim}]"])
     printer.lines([f"token table begins {', '.join(f'{value:.5f}' for value in first)}"])
-    printer.lines([f"{plain.visible(output)}: input_embeddings {list(sizes.shape)}, {plain.size(sizes.n_bytes)}"])
+    made = f"input_embeddings {list(sizes.shape)}, {plain.size(sizes.n_bytes)}"
+    left_out = left_out_words(len(source.figures.counts), source.figures.left_out)
+    printer.lines([f"{plain.visible(output)}: {made}{left_out}"])

@@ -83,6 +83,18 @@ class Inputs:
             "Default: allow.",
         ),
     ] = None
+    on_bad: Annotated[
+        choices.OnBad | None,
+        typer.Option(
+            "--on-bad",
+            help="A file that is no text, is damaged or cannot be read: stop the run, or skip the file whole, for "
+            "which all of several inputs are read once more, before anything is encoded. Default: stop.",
+        ),
+    ] = None
+    skip_binary: Annotated[
+        bool,
+        typer.Option("--skip-binary", help="Leave out files of folders and patterns whose first bytes are no text's."),
+    ] = False
     backend: Annotated[
         choices.BackendName, typer.Option("--backend", help="Encode with this tokenizer; the ids are the same.")
     ] = "auto"
@@ -135,6 +147,8 @@ class Inputs:
             self.field,
             choices.Effort(self.backend, count_jobs(self.jobs), memory=self.memory, beside=beside),
             printer.note,
+            self.on_bad,
+            self.skip_binary,
         )
 
 

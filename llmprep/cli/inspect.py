@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from llmprep.errors import UsageError, shorten
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
+    from llmprep.documents.source import LeftOut
     from llmprep.inputs import Input
     from llmprep.ptfile.reading import PtFile
     from llmprep.store.reading import TokenStore
@@ -156,6 +157,7 @@ def _describe_store(store: TokenStore, subject: Subject) -> Opened:
         "content_sha256": manifest.content_sha256,
         "n_documents": manifest.n_documents,
         "n_sources": len(manifest.names),
+        **_left_out(manifest.left_out),
         "n_shards": len(manifest.shards),
         "dtype": manifest.dtype,
         "splits": {name: [*span] for name, span in manifest.splits.items()},
@@ -168,12 +170,14 @@ def _describe_store(store: TokenStore, subject: Subject) -> Opened:
 def _describe_file(file: PtFile, subject: Subject) -> Opened:
     from llmprep.formats.meta import checked_meta
     from llmprep.store.provenance import stretches_of_file
+    from llmprep.tokens.figures import left_out_of
 
     meta = checked_meta(file)
     options = meta["options"]
     shapes = {key: f"{list(array.shape)} {file.dtypes[key]}" for key, array in file.tensors.items()}
     common: dict[str, Any] = {key: meta[key] for key in COMMON if key in meta}
-    facts: dict[str, Any] = {"kind": meta["kind"], **common, "n_sources": len(meta["sources"]), **shapes}
+    facts: dict[str, Any] = {"kind": meta["kind"], **common, "n_sources": len(meta["sources"])}
+    facts |= _left_out(left_out_of(meta)) | shapes
     ids = _continuous_ids(file, meta)
     is_windows = "input_ids" in file.tensors
     max_length, stride = subject.shape(*((options["max_length"], options["stride"]) if is_windows else ()))
@@ -181,6 +185,11 @@ def _describe_file(file: PtFile, subject: Subject) -> Opened:
         facts |= _windows_facts(meta["n_tokens"], max_length, stride)
     stretches = stretches_of_file(meta) if len(ids) and options.get("part", "train") == "train" else None
     return Opened(subject.path, facts, len(ids), ids, stretches, meta["encoding"], max_length, stride)
+
+
+def _left_out(left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """Return what is said of inputs that were left out, if any were."""
+    return {"left_out": {each.name: each.reason for each in left_out}} if left_out else {}
 
 
 def _continuous_ids(file: PtFile, meta: Mapping[str, Any]) -> Any:

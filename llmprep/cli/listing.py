@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +10,14 @@ import typer
 
 from llmprep.choices import Reading
 from llmprep.cli.groups import IdFile, Target
-from llmprep.cli.notes import say_notes
+from llmprep.cli.notes import left_out_values, left_out_words, say_notes
 from llmprep.cli.printer import Printer
 from llmprep.cli.store import Shards
 from llmprep.errors import EmptyError, UsageError
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
+    from llmprep.documents.source import LeftOut
     from llmprep.tokens.backends import Ids
     from llmprep.tokens.stream import TokenStream
 
@@ -44,8 +45,10 @@ def print_counts(printer: Printer, paths: list[str], reading: Reading) -> None:
     from llmprep.inputs import open_each
 
     counts: list[tuple[int, str]] = []
+    left_out: Sequence[LeftOut] = ()
     for stream in open_each(paths, reading):
         counts.append((sum(map(len, _blocks(stream))), plain.visible(stream.origin.name)))
+        left_out = stream.figures.left_out
         if stream.figures.n_tokens:
             say_notes(printer, stream.origin, stream.figures)
     total = sum(count for count, _ in counts)
@@ -54,7 +57,10 @@ def print_counts(printer: Printer, paths: list[str], reading: Reading) -> None:
     width = len(str(total))
     rows = [*counts, (total, "total")] if len(counts) > 1 else counts
     printer.lines(f"{count:>{width}} {name}" for count, name in rows)
-    printer.object({"command": "tokenize", "counts": [{"name": n, "tokens": c} for c, n in counts], "n_tokens": total})
+    values = {"command": "tokenize", "counts": [{"name": n, "tokens": c} for c, n in counts], "n_tokens": total}
+    printer.object(values | left_out_values(left_out))
+    if left_out:
+        printer.note(left_out_words(len(counts), left_out).removeprefix("; "))
 
 
 def _blocks(stream: TokenStream) -> Iterator[Ids]:
@@ -74,6 +80,7 @@ def print_ids(printer: Printer, paths: list[str], reading: Reading) -> None:
     from llmprep.inputs import open_each
 
     rows: list[dict[str, Any]] = []
+    left_out: Sequence[LeftOut] = ()
     lines = _IdLines(printer)
     for stream in open_each(paths, reading):
         row: list[int] = []
@@ -82,12 +89,15 @@ def print_ids(printer: Printer, paths: list[str], reading: Reading) -> None:
             row += ids if printer.as_json else ()
             lines.add(ids)
         lines.end()
+        left_out = stream.figures.left_out
         rows.append({"name": plain.visible(stream.origin.name), "token_ids": row})
         if stream.figures.n_tokens:
             say_notes(printer, stream.origin, stream.figures)
     if not lines.begun:
         raise _all_empty(row["name"] for row in rows)
-    printer.object({"command": "tokenize", "ids": rows})
+    printer.object({"command": "tokenize", "ids": rows, **left_out_values(left_out)})
+    if left_out:
+        printer.note(left_out_words(len(rows), left_out).removeprefix("; "))
 
 
 @dataclass(slots=True)

@@ -92,13 +92,16 @@ def _refuse_other_origin(name: str, path: Path, given: str) -> None:
     Names of sources decide first. Where they are equal, an input that is newer than the file counts as edited, and an
     older one must hold what the file was made from. A newer folder may also have gained or lost files.
     """
+    from llmprep.formats.meta import wrong_left_out
     from llmprep.ptfile.reading import read_pt
+    from llmprep.tokens.figures import left_out_of
 
     try:
         meta = read_pt(path, check_crc=False).meta
     except FileFormatError:
         return  # damaged, or a part of a file
-    stated, origin = _records(meta.get("sources")), _origin_of(given)
+    left_out = {each.name for each in left_out_of(meta)} if not wrong_left_out(meta) else set()
+    stated, origin = _records(meta.get("sources")), _origin_of(given, left_out)
     names = [record[0] for record in stated]
     newer = origin.changed >= path.stat().st_mtime_ns
     if newer and Path(given).is_dir():
@@ -112,14 +115,18 @@ def _refuse_other_origin(name: str, path: Path, given: str) -> None:
     )
 
 
-def _origin_of(given: str) -> _Origin:
+def _origin_of(given: str, left_out: set[str]) -> _Origin:
+    """Return what is known of an input, of a folder of texts without the files that were left out before."""
     from llmprep.choices import Reading
-    from llmprep.documents.source import Counts
+    from llmprep.documents.finding import find_sources
     from llmprep.inputs import Texts, open_input, stream_store
     from llmprep.ptfile.reading import PtFile
+    from llmprep.store.folder import is_store
     from llmprep.store.reading import TokenStore
-    from llmprep.tokens.figures import sum_or_list
 
+    if left_out and Path(given).is_dir() and not is_store(given):
+        kept = [source for source in find_sources([given], on_bad="skip") if source.name not in left_out]
+        return _origin_of_texts(kept, given)
     match open_input([given], check=False, pipes="unread"):
         case TokenStore() as store:
             changed: float = (store.folder / "manifest.json").stat().st_mtime_ns
@@ -127,10 +134,17 @@ def _origin_of(given: str) -> _Origin:
         case PtFile() as file:
             changed, records = _last_change(Path(file.name), given), _records(file.meta.get("sources"))
         case Texts(sources):
-            changed = max(math.inf if s.size is None else _last_change(Path(s.path), given) for s in sources)
-            names = [record["name"] for record in sum_or_list(list(map(Counts, sources)))]
-            return _Origin(names, changed, lambda: _records(sum_or_list(list(map(_hashed, sources)))))
+            return _origin_of_texts(sources, given)
     return _Origin([record[0] for record in records], changed, lambda: records)
+
+
+def _origin_of_texts(sources: Sequence[Source], given: str) -> _Origin:
+    from llmprep.documents.source import Counts
+    from llmprep.tokens.figures import sum_or_list
+
+    changed = max((math.inf if s.size is None else _last_change(Path(s.path), given) for s in sources), default=0)
+    names = [record["name"] for record in sum_or_list(list(map(Counts, sources)))]
+    return _Origin(names, changed, lambda: _records(sum_or_list(list(map(_hashed, sources)))))
 
 
 def _records(sources: object) -> list[Record]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmprep.cli.printer import Printer
@@ -10,6 +10,7 @@ from llmprep.errors import VocabularyError
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
+    from llmprep.documents.source import LeftOut
     from llmprep.tokens.figures import Figures
     from llmprep.tokens.stream import Origin
     from llmprep.vocabulary.vocabulary import Vocabulary
@@ -69,6 +70,11 @@ def say_remarks(printer: Printer, remarks: Mapping[str, tuple[str, int]]) -> Non
         printer.note(f"{name}{f' (and {count - 1} more)' if count > 1 else ''}: {remark}")
 
 
+def left_out_words(n_inputs: int, left_out: Sequence[LeftOut]) -> str:
+    """Return what the last line says of inputs that were left out, if any were, beside those that were read."""
+    return f"; {plain.plural(n_inputs, 'input')}, {len(left_out):,} left out" if n_inputs and left_out else ""
+
+
 def stream_values(origin: Origin, figures: Figures) -> dict[str, Any]:
     """Return the keys that the JSON object of every command has."""
     return {
@@ -78,4 +84,11 @@ def stream_values(origin: Origin, figures: Figures) -> dict[str, Any]:
         "encoded_by": sorted(name for name, n_blocks in figures.used.items() if n_blocks),
         "sources": figures.sources,
         "content_sha256": figures.content_sha256,
+        **left_out_values(figures.left_out),
     }
+
+
+def left_out_values(left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """Return the key that a JSON object has where inputs were left out: all of them, each with the reason."""
+    shown = [{"name": plain.visible(each.name), "reason": plain.visible(each.reason)} for each in left_out]
+    return {"left_out": shown} if shown else {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmprep.cli.groups import Inputs, Target, Words
-from llmprep.cli.notes import decode_with, say_notes
+from llmprep.cli.notes import decode_with, left_out_values, say_notes
 from llmprep.cli.options import window_number
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
@@ -77,6 +77,7 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
                 write_pairs(sink, grown, _meta(stream, contexts))
         say_notes(printer, stream.origin, stream.figures)
         values = {"command": "pairs", "encoding": stream.origin.encoding, "output": output and output.name}
+        values |= left_out_values(stream.figures.left_out)
         _show(printer, values, grown, decode_with(vocabulary))
 
 

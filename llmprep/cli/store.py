@@ -11,7 +11,7 @@ import typer
 
 from llmprep import choices
 from llmprep.cli.groups import IdFile, Target
-from llmprep.cli.notes import say_empty_inputs, say_empty_records
+from llmprep.cli.notes import left_out_values, left_out_words, say_empty_inputs, say_empty_records
 from llmprep.cli.options import ValFraction, filled
 from llmprep.cli.printer import Printer
 from llmprep.errors import UsageError, shorten
@@ -126,7 +126,8 @@ def plan_store(
     from llmprep.store.folder import check_folder
 
     check_choices(shards.sharding(), shards.building(reading.effort.jobs))
-    folder = check_folder(output or "", paths, find_sources(paths, reading.text_field))
+    on_bad = reading.on_bad or "stop"
+    folder = check_folder(output or "", paths, find_sources(paths, reading.text_field, on_bad=on_bad))
     show_plan(printer, paths, reading, Planned(f"{folder}/"))
 
 
@@ -161,9 +162,11 @@ def show_store(printer: Printer, folder: Path, manifest: Manifest) -> None:
             printer.note(f"split {split} is empty: --val-fraction of {n_tokens} is less than one")
     names = ("n_tokens", "n_documents", "n_special", "encoding", "dtype", "content_sha256")
     kept = {name: getattr(manifest, name) for name in names}
-    printer.object({"command": "tokenize", "output": str(folder), "n_shards": len(manifest.shards), **kept})
+    made = {"command": "tokenize", "output": str(folder), "n_shards": len(manifest.shards)}
+    printer.object({**made, **kept, **left_out_values(manifest.left_out)})
     n_bytes = sum(shard.bytes for shard in manifest.shards)
     size = f"{plain.plural(len(manifest.shards), 'shard')}, {manifest.dtype}, {plain.size(n_bytes)}"
+    size += left_out_words(len(manifest.names), manifest.left_out)
     printer.lines(
         [
             f"{n_tokens} ({manifest.encoding}) of {plain.plural(manifest.n_documents, 'document')}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llmprep.choices import Reading
 from llmprep.cli.groups import IdFile, Inputs, Target, Words
 from llmprep.cli.listing import Listing, print_counts, print_ids
-from llmprep.cli.notes import find_decoder, say_notes, stream_values
+from llmprep.cli.notes import find_decoder, left_out_words, say_notes, stream_values
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.cli.store import Shards, make_store, plan_store
@@ -92,7 +92,8 @@ def _show(printer: Printer, stream: TokenStream, head: list[int], made: dict[str
     printer.lines([f"{tokens}{text}, {plain.plural(n_read, 'byte')}"])
     _preview(printer, find_decoder(printer, stream.origin), head)
     size = plain.size(made["output_bytes"])
-    printer.lines([f"{plain.visible(made['output'])}: token_ids [{figures.n_tokens}], {size}"])
+    left_out = left_out_words(len(figures.counts), figures.left_out)
+    printer.lines([f"{plain.visible(made['output'])}: token_ids [{figures.n_tokens}], {size}{left_out}"])
 
 
 def _preview(printer: Printer, decode: plain.Decode | None, head: list[int]) -> None:

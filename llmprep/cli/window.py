@@ -9,7 +9,7 @@ import typer
 
 from llmprep import choices
 from llmprep.cli.groups import IdFile, Inputs, Target, Words
-from llmprep.cli.notes import find_decoder, say_notes, stream_values
+from llmprep.cli.notes import find_decoder, left_out_words, say_notes, stream_values
 from llmprep.cli.options import Stride, ValFraction, window_number
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
@@ -121,7 +121,8 @@ class Preview:
             self._say(stream, coverage, rows, head)
             shape = f"[{coverage.n_windows}, {self.options.max_length}]"
             made = f"input_ids and target_ids {shape}, {plain.size(n_bytes)}"
-            self.printer.lines([f"{plain.visible(output)}: {made}"])
+            left_out = left_out_words(len(stream.figures.counts), stream.figures.left_out)
+            self.printer.lines([f"{plain.visible(output)}: {made}{left_out}"])
         return {
             **stream_values(stream.origin, stream.figures),
             "command": "window",

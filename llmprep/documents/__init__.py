@@ -12,10 +12,12 @@ Paths -> sources:
     sources         many of them, in columns
     names           many short strings in one
     pointers        small files that stand for large ones which were not fetched
+    leaving_out     sources -> those that can be read, and which cannot, and why
     source          one input as it is known before it is read, and what has been counted of it
 
 A source -> its content:
     opening         its bytes: opened once, hashed, watched for changes
+    kinds           what files that are no plain text are, and what to do with them
     recognising     what the first bytes say: compressed how, or not a text
     decompressing   the content of compressed bytes
     zstandard       what zstandard alone needs

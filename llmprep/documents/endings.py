@@ -18,10 +18,19 @@ def format_by_name(path: str) -> Format:
     >>> format_by_name("part-0.JSONL.gz"), format_by_name("notes.md")
     ('jsonl', 'text')
     """
+    return _FORMATS.get(plain_ending(path), "text")
+
+
+def plain_ending(path: str) -> str:
+    """Return a name's ending in small letters, that before an ending for compression.
+
+    >>> plain_ending("table.CSV.gz")
+    '.csv'
+    """
     name = path.lower()
     if promises_compression(name):
         name = os.path.splitext(name)[0]  # noqa: PTH122 - there may be many
-    return _FORMATS.get(os.path.splitext(name)[1], "text")  # noqa: PTH122
+    return os.path.splitext(name)[1]  # noqa: PTH122
 
 
 def promises_compression(path: str) -> bool:

@@ -6,17 +6,17 @@ import os
 import stat
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from llmprep.choices import TEXT_FIELD, Announce
+from llmprep.choices import TEXT_FIELD, Announce, OnBad
 from llmprep.documents.endings import format_by_name
 from llmprep.documents.expanding import MAX_NAMED, expand_paths
 from llmprep.documents.pointers import POINTER_BYTES, refuse_pointer
-from llmprep.documents.source import READ_BY_SEEKING, READ_ONLY, STDIN, Format, Source, input_error
+from llmprep.documents.source import READ_BY_SEEKING, READ_ONLY, STDIN, Format, Source, input_error, is_of_one_file
 from llmprep.documents.source_names import distinct_names, have_equals, printable_name
 from llmprep.documents.sources import Sources
-from llmprep.errors import InputError, UsageError
+from llmprep.errors import DataError, InputError, LlmprepError, UsageError
 
 Identity: TypeAlias = tuple[int, int]
 """Device and inode: the same for every path to one file."""
@@ -34,7 +34,12 @@ def path_names(paths: PathName | Sequence[PathName]) -> list[str]:
 
 
 def find_sources(
-    paths: Sequence[str], field_name: str | None = None, announce: Announce | None = None, *, look: bool = True
+    paths: Sequence[str],
+    field_name: str | None = None,
+    announce: Announce | None = None,
+    *,
+    look: bool = True,
+    on_bad: OnBad = "stop",
 ) -> Sources:
     """Return one source per file: ``-`` is standard input, folders are walked, patterns expanded.
 
@@ -43,20 +48,38 @@ def find_sources(
     Where several have one name, each gets as many of its folders as tell it from the others.
     Raises `InputError` for what is missing or unreadable, `UsageError` for a folder without files or a terminal,
     `DataError` for a pointer that stands for a file, which a caller that reads small files itself may ``look`` for.
+    With ``on_bad`` "skip", a file that is missing, unreadable or a pointer is left out, unless all are.
     """
     if list(paths).count(STDIN) > 1:
         raise UsageError("-: standard input can be read only once")
     if field_name is not None and not _is_utf8(field_name):
         raise UsageError(f"--field {field_name}: is not valid UTF-8, as the name of every field is")
     sources, devices, inodes = Sources(), array("Q"), array("Q")
+    bad: dict[int, LlmprepError] = {}
     for path, name in expand_paths(paths, announce):
-        source, (device, inode) = _check(path, name, field_name, look=look)
+        try:
+            source, (device, inode) = _check(path, name, field_name, look=look)
+        except (InputError, DataError) as error:
+            if on_bad == "stop" or path == STDIN or not is_of_one_file(error):
+                raise
+            bad[len(sources)] = error
+            source, (device, inode) = Source(path, printable_name(name), 0, text_field=field_name or TEXT_FIELD), NOBODY
         sources.append(source)
         devices.append(device)
         inodes.append(inode)
     if announce is not None and have_equals(inodes):
         _announce_repeated(sources, [*zip(devices, inodes, strict=True)], announce)
-    return distinct_names(sources)
+    return leave_out(distinct_names(sources), bad)
+
+
+def leave_out(sources: Sources, bad: Mapping[int, LlmprepError]) -> Sources:
+    """Return the sources without those that are bad. Raises the error of the first of these where none is left."""
+    if not bad:
+        return sources
+    if len(bad) == len(sources):
+        raise bad[0]
+    reasons = {number: str(error).removeprefix(f"{sources.paths[number]}: ") for number, error in bad.items()}
+    return sources.without({number: printable_name(reason) for number, reason in reasons.items()})
 
 
 def require_stdin() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Generator, Sequence
 
 from llmprep.choices import BLOCK_BYTES, Newlines
 from llmprep.documents.blocks import JOINT, SMALL_BYTES, SPECIAL, Block, normalise
+from llmprep.documents.kinds import markup_remark
 from llmprep.documents.opening import Run, run_now
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.recognising import is_plainly_text
@@ -28,7 +29,7 @@ def read_sources(
     """Yield the documents of several sources in order, as `read_blocks` does for one, small texts joined."""
     batch = _Batch()
     for counts in counted:
-        text = _read_small(counts, newlines) if len(counted) > 1 else None
+        text = read_small(counts, newlines) if len(counted) > 1 else None
         if text is None:
             yield from batch.take()
             yield from read_blocks(counts, newlines, block_bytes, run)
@@ -59,7 +60,7 @@ class _Batch:
             yield Block(counted[0], JOINT.join(texts), b"", 0, seams=len(texts) - 1, joined=counted)
 
 
-def _read_small(counts: Counts, newlines: Newlines) -> bytes | None:
+def read_small(counts: Counts, newlines: Newlines) -> bytes | None:
     """Return the text of a small file, counted, or None, and nothing counted, for what `read_blocks` must look at."""
     source = counts.source
     data = _bytes_of(source)
@@ -76,6 +77,8 @@ def _read_small(counts: Counts, newlines: Newlines) -> bytes | None:
     counts.n_bytes, counts.sha256 = len(data), hashlib.sha256(data).hexdigest()
     counts.n_chars, counts.n_text = n_chars - (len(data) - len(text)), len(text)
     counts.n_documents = 1 if text else 0
+    if text:
+        counts.remark(markup_remark(source.path))
     return text
 
 

@@ -92,6 +92,14 @@ class ByteStream:
         self.counts.sha256 = self._digest.hexdigest()
 
 
+def read_up_to(count: int, read: Read) -> bytes:
+    """Return the next ``count`` bytes that a function reads, fewer only if there are no more."""
+    data = b""
+    while len(data) < count and (more := read(count - len(data))):
+        data += more
+    return data
+
+
 def open_pipe(source: Source) -> Source:
     """Return the source, with its file open if it gives its bytes only once, so that `peek` loses none of them."""
     if source.size is not None or source.pipe is not None:

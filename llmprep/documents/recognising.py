@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from llmprep.documents.endings import promises_compression
+from llmprep.documents.kinds import CONVERT, SIGNATURES, markup_remark, name_of_nuls, signature_of
 from llmprep.documents.opening import HEAD_BYTES, ByteStream, peek
 from llmprep.documents.pointers import POINTER_BYTES, POINTERS, refuse_pointer
 from llmprep.documents.source import BOM, READ_BY_SEEKING, Source
@@ -20,49 +21,15 @@ _COMPRESSIONS = {
     "lzma": re.compile(rb"\x5d\x00\x00..(?:\xff{8}|.{5}\x00{3})", re.DOTALL),
     "zstandard": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),  # a frame, or one to be skipped first
 }
-_UNPACK = "unpack it first: {} | llmprep ... -"
-_CONVERT = "convert it first"
-_SIGNATURES = tuple(
-    (re.compile(pattern, re.DOTALL), what, advice)
-    for pattern, what, advice in (
-        (rb"\xff\xfe\x00\x00", "UTF-32 text (little-endian)", _CONVERT),
-        (rb"\x00\x00\xfe\xff", "UTF-32 text (big-endian)", _CONVERT),
-        (rb"\xff\xfe", "UTF-16 text (little-endian)", _CONVERT),
-        (rb"\xfe\xff", "UTF-16 text (big-endian)", _CONVERT),
-        (rb"\x89PNG\r\n", "a PNG image", _CONVERT),
-        (rb"\xff\xd8\xff", "a JPEG image", _CONVERT),
-        (rb"GIF8[79]a.{0,64}\x00", "a GIF image", _CONVERT),
-        (
-            rb"%PDF-[12]\.\d[ \t]*[\r\n]+(?:%[\x80-\xff]{4}|(?:%[^\r\n]*[\r\n]+)*\d+ \d+ obj)",
-            "a PDF document",
-            _CONVERT,
-        ),
-        (
-            rb"PK\x03\x04.{26}[^/]{1,120}/(?:data\.pkl|data/0|\.data|byteorder)",
-            "a .pt file",
-            "give one alone, or all the texts that they were made from",
-        ),
-        (rb"PK\x03\x04", "a zip archive", _UNPACK.format("unzip -p FILE")),
-        (rb"PAR1.{0,64}[\x00-\x08\x0e-\x1f]", "a Parquet file", "give it a name that ends in .parquet"),
-        (rb"\x1f\x9d", "data of compress (.Z)", _UNPACK.format("gzip -dc FILE")),
-        (rb"\x04\x22\x4d\x18", "lz4 data", _UNPACK.format("lz4 -dc FILE")),
-        (rb"LZIP\x01", "lzip data", _UNPACK.format("lzip -dc FILE")),
-        (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK.format("7z x -so FILE")),
-        (rb"Rar!\x1a\x07", "a RAR archive", _UNPACK.format("unrar p -inul FILE")),
-        (rb"\x7fELF", "a program", _CONVERT),
-        (rb"SQLite format 3\x00", "an SQLite database", _CONVERT),
-        (rb".{257}ustar(?:\x00|  \x00)", "a tar archive", _UNPACK.format("tar -xOf FILE")),
-    )
-)
-"""What is not a text, by its first bytes. More is asked for of a signature that a text, too, might begin with."""
 _RECORD = re.compile(rb'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:')
 """The first bytes of a JSON object."""
+_RECORDS = "begins with a JSON object and is read as plain text; --field NAME reads its records"
 _SPOKEN_OF = re.compile(
     b"|".join(
         b"(?:%b)" % pattern.pattern
         for pattern in (
             *_COMPRESSIONS.values(),
-            *(each[0] for each in _SIGNATURES),
+            *(each[0] for each in SIGNATURES),
             *POINTERS,
             _RECORD,
             re.compile(BOM),
@@ -109,23 +76,23 @@ def require_text(stream: ByteStream, head: bytes) -> None:
         raise FileFormatError(f"{source.path}: not a .pt file, by its first bytes; rename it if it is a text")
     if len(head) < POINTER_BYTES:
         refuse_pointer(source.path, head)  # one that comes through a pipe, or was compressed
-    what, advice = _looks_like(head)
+    what, advice = looks_like(source.path, head)
     if what:
         raise DataError(f"{source.path}: looks like {what}, not UTF-8 text; {advice}")
-    if source.format == "text" and _begins_with_record(head):
-        stream.counts.remark("begins with a JSON object and is read as plain text; --field NAME reads its records")
+    if source.format == "text":
+        stream.counts.remark(_RECORDS if _begins_with_record(head) else markup_remark(source.path))
 
 
-def _looks_like(head: bytes) -> tuple[str, str]:
+def looks_like(path: str, head: bytes) -> tuple[str, str]:
     """Return what a file with these first bytes is, and what to do with it; an empty name for a text."""
-    for signature, what, advice in _SIGNATURES:
-        if signature.match(head):
-            return what, advice
+    what, advice = signature_of(path, head)
     inner = compression(head)
-    if inner is not None:
-        return f"{inner} data inside compressed data", _CONVERT
     n_nuls = head.count(0)
-    return (_name_of_nuls(head) if n_nuls > 1 and n_nuls * 20 >= len(head) else ""), _CONVERT
+    if what:
+        return what, advice
+    if inner is not None:
+        return f"{inner} data inside compressed data", CONVERT
+    return (name_of_nuls(head) if n_nuls > 1 and n_nuls * 20 >= len(head) else ""), CONVERT
 
 
 def _begins_with_record(head: bytes) -> bool:
@@ -134,19 +101,3 @@ def _begins_with_record(head: bytes) -> bool:
     if not _RECORD.match(line):
         return False
     return line.rstrip().endswith(b"}") if end or len(head) < HEAD_BYTES else True
-
-
-def _name_of_nuls(head: bytes) -> str:
-    """Return what bytes with many NULs are: the places of the NULs show how many bytes a character has."""
-    empty = [head[k::4].count(0) * 4 > 0.7 * len(head) for k in range(4)]
-    match empty:
-        case [False, True, True, True]:
-            return "UTF-32 text (little-endian, without a mark)"
-        case [True, True, True, False]:
-            return "UTF-32 text (big-endian, without a mark)"
-        case [False, True, False, True]:
-            return "UTF-16 text (little-endian, without a mark)"
-        case [True, False, True, False]:
-            return "UTF-16 text (big-endian, without a mark)"
-        case _:
-            return f"binary data ({head.count(0)} NUL bytes near its start)"

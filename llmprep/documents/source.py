@@ -5,14 +5,15 @@ A `Source` never changes. What reading it finds out goes into its `Counts`.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import FileIO
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from llmprep.choices import TEXT_FIELD
-from llmprep.errors import InputError
+from llmprep.errors import InputError, LlmprepError
 
 STDIN = "-"
 READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0)
@@ -51,6 +52,14 @@ class Source:
     pipe: OpenFile | None = field(default=None, repr=False, compare=False)
 
 
+class LeftOut(NamedTuple):
+    """An input that was left out: its name, as a source has one, why, and its path, where it was found."""
+
+    name: str
+    reason: str
+    path: str = ""
+
+
 @dataclass(slots=True)
 class Counts:
     """What has been counted of one source so far; final when it has been read to its end.
@@ -76,9 +85,9 @@ class Counts:
     sha256: str = ""
     remarks: tuple[str, ...] = ()
 
-    def remark(self, text: str) -> None:
-        """Keep a remark, once."""
-        if text not in self.remarks:
+    def remark(self, text: str | None) -> None:
+        """Keep a remark, if there is one, once."""
+        if text is not None and text not in self.remarks:
             self.remarks += (text,)
 
 
@@ -90,6 +99,12 @@ def count_remarks(counted: Sequence[Counts]) -> dict[str, tuple[str, int]]:
             first, number = found.get(remark, (counts.source.path, 0))
             found[remark] = first, number + 1
     return found
+
+
+def is_of_one_file(error: LlmprepError) -> bool:
+    """Tell whether an error of reading is a fault of the file that was read, and not of the machine."""
+    cause = error.__cause__
+    return not (isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
 
 def input_error(path: str, error: OSError | ValueError) -> InputError:

@@ -10,7 +10,7 @@ from typing import Self, overload
 
 from llmprep.choices import TEXT_FIELD
 from llmprep.documents.names import Names
-from llmprep.documents.source import Format, Source
+from llmprep.documents.source import Format, LeftOut, Source
 
 FORMATS: tuple[Format, ...] = ("text", "jsonl", "parquet")
 UNKNOWN = -1
@@ -20,7 +20,8 @@ UNKNOWN = -1
 class Sources(Sequence[Source]):
     """Sources for which no pipe was opened, and that share a field of text; in 33 bytes each beside path and name.
 
-    ``spans`` are of some, by their number. A size is `UNKNOWN` of what does not tell it.
+    ``spans`` are of some, by their number. A size is `UNKNOWN` of what does not tell it. ``left_out`` are those that
+    were found among them and cannot be read.
     """
 
     paths: Names = field(default_factory=Names)
@@ -29,6 +30,7 @@ class Sources(Sequence[Source]):
     numbered_formats: array[int] = field(default_factory=lambda: array("b"))
     text_field: str = TEXT_FIELD
     spans: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    left_out: Sequence[LeftOut] = ()
 
     def append(self, source: Source) -> None:
         """Add one at the end."""
@@ -80,6 +82,19 @@ class Sources(Sequence[Source]):
             self.numbered_formats[first:end],
             self.text_field,
             spans or {},
+        )
+
+    def without(self, bad: Mapping[int, str]) -> Self:
+        """Return the sources without some, which are left out, by their number, each for a reason."""
+        left_out = [LeftOut(self.names[number], bad[number], self.paths[number]) for number in sorted(bad)]
+        kept = [number for number in range(len(self)) if number not in bad]
+        return type(self)(
+            Names.of(self.paths[number] for number in kept),
+            Names.of(self.names[number] for number in kept),
+            array("q", [self.sizes[number] for number in kept]),
+            array("b", [self.numbered_formats[number] for number in kept]),
+            self.text_field,
+            left_out=[*self.left_out, *left_out],
         )
 
     def renamed(self, names: Iterable[str]) -> Self:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from llmprep.choices import Newlines
 from llmprep.documents.blocks import Block, cut_blocks, find_safe_cut, normalise
 from llmprep.documents.decompressing import open_content
-from llmprep.documents.opening import HEAD_BYTES, ByteStream, Read
+from llmprep.documents.opening import HEAD_BYTES, ByteStream, Read, read_up_to
 from llmprep.documents.recognising import require_text
 from llmprep.documents.source import BOM
 from llmprep.documents.spans import FindBoundary, open_span
@@ -43,9 +43,7 @@ def open_text(stream: ByteStream, find: FindBoundary) -> tuple[int, Read]:
     if stream.source.span is not None:
         return open_span(stream, find)
     read = open_content(stream)
-    head = b""
-    while len(head) < HEAD_BYTES and (data := read(HEAD_BYTES - len(head))):
-        head += data
+    head = read_up_to(HEAD_BYTES, read)
     require_text(stream, head)
     kept = io.BytesIO(head)
     return 0, lambda count: kept.read(count) or read(count)

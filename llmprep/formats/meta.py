@@ -8,7 +8,7 @@ from typing import Any
 from llmprep import __version__
 from llmprep.errors import FileFormatError, UsageError, list_names, shorten
 from llmprep.ptfile.reading import PtFile
-from llmprep.tokens.figures import Figures, are_gaps
+from llmprep.tokens.figures import Figures, are_gaps, state_left_out
 from llmprep.tokens.stream import Origin
 
 FORMAT, FORMAT_1 = "llmprep/2", "llmprep/1"
@@ -27,6 +27,7 @@ META: dict[str, type] = {
     "sources": list,
 }
 SOURCE: dict[str, type] = {"name": str, "bytes": int, "sha256": str, "tokens": int, "documents": int}
+LEFT_OUT: dict[str, type] = {"name": str, "reason": str}
 WINDOW_OPTIONS: dict[str, type] = {"max_length": int, "stride": int, "dense": bool}
 
 
@@ -46,6 +47,7 @@ def checked_meta(file: PtFile) -> dict[str, Any]:
         wrong_keys(meta, META if may_be_shard else META | {"content_sha256": str})
         or _wrong_sources(meta["sources"])
         or _wrong_numbers(meta)
+        or wrong_left_out(meta)
     )
     if not wrong and "input_ids" in file.tensors:
         wrong = _wrong_window_options(meta["options"])
@@ -106,8 +108,17 @@ def make_meta(kind: str, origin: Origin, figures: Figures, **options: object) ->
         "n_tokens": figures.n_tokens,
         "options": {**origin.options, **options},
         "sources": figures.sources,
+        **state_left_out(figures.left_out),
         **({"content_sha256": figures.content_sha256} if figures.content_sha256 else {}),
     }
+
+
+def wrong_left_out(stated: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with what a file or store says was left out; [] if nothing, or if it says nothing."""
+    listed = stated.get("left_out", [])
+    if type(listed) is not list:
+        return ["left_out is no list"]
+    return [each for row in listed for each in wrong_keys(row, LEFT_OUT, "left_out: ")]
 
 
 def is_chained(meta: Mapping[str, Any]) -> bool:

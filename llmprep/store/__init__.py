@@ -19,6 +19,7 @@ Building:
 
 build.py        the way of a build from its inputs to its manifest: `build_store`
 content.py      whether a source is still the same
+vetting.py      which inputs cannot be read and are left out, found by the workers
 plan.py         corpus and options -> which bytes go into which shard; nothing of workers
 prepare.py      plan -> the folder that is built by it: new, or begun for the same
 receipts.py     the shards that are done already, and need not be built

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmprep.choices import Building, Reading, Sharding
-from llmprep.documents.finding import PathName, find_sources, path_names
+from llmprep.documents.finding import PathName, path_names
+from llmprep.documents.leaving_out import find_listed
 from llmprep.errors import UsageError
 from llmprep.store.executors import InProcess, Workers
 from llmprep.store.folder import PLAN, check_folder, clear_temporaries
@@ -70,7 +71,7 @@ def build_store(
     reading, sharding, building = reading or Reading(), sharding or Sharding(), building or Building()
     check_choices(sharding, building)
     names = path_names(paths)
-    sources = find_sources(names, reading.text_field, reading.announce, look=False)
+    sources = find_listed(names, reading, look=reading.on_bad == "skip")
     folder = check_folder(folder, names, sources)
     reading, building = _fit(sources, reading, building)
     run = _Run(folder, sources, reading, sharding, building, watch or (lambda _: None))
@@ -176,11 +177,13 @@ def _build(run: _Run, workers: Workers) -> BuiltStore:
     from llmprep.store.prepare import prepare, require_same
     from llmprep.store.sealed import states
     from llmprep.store.shards import make_jobs
+    from llmprep.store.vetting import vet
     from llmprep.tokens.content import open_pool
 
     chosen, folder, task = run.reading.for_text(), run.folder, run.building.task
     vocabulary = load_vocabulary(chosen.encoding, run.reading.vocab_dir, run.reading.announce or announce_by_warning)
-    planned = plan_corpus(run.sources, vocabulary, chosen.options, run.sharding)
+    sources = vet(run.sources, None if run.building.restart else folder, run.reading, workers)
+    planned = plan_corpus(sources, vocabulary, chosen.options, run.sharding, run.reading.on_bad or "stop")
     effort = replace(chosen.effort, jobs=run.building.jobs * (task[1] if task else 1))
     jobs = make_jobs(planned, folder, vocabulary, chosen.options, effort)
     with locked(folder, shared=task is not None, announce=run.announce) as hold:

@@ -68,6 +68,11 @@ def split_hex(text: object, dtype: str) -> npt.NDArray[Any] | None:
     return np.frombuffer(bytes.fromhex(text), np.dtype(dtype).newbyteorder(">")).astype(dtype, copy=False)
 
 
+def count_separators(n_documents: int, options: Mapping[str, Any], *, begun: bool) -> int:
+    """Return how many separators stand before documents that begin in a piece; the corpus's first has none."""
+    return max(0, n_documents - (not begun)) if options.get("separator") == "eot" else 0
+
+
 class Stamp(NamedTuple):
     """What a source is known by without reading it: two of one size and sample may still differ."""
 

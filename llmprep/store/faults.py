@@ -8,10 +8,10 @@ from itertools import pairwise
 from typing import Any
 
 from llmprep.documents.names import SEPARATOR
-from llmprep.formats.meta import wrong_keys
-from llmprep.store.columns import FIGURES, MAX_INT, Pieces, Stamps, exact_sum, is_count, split_numbers
+from llmprep.formats.meta import wrong_keys, wrong_left_out
+from llmprep.store.columns import FIGURES, MAX_INT, Pieces, Stamps, count_separators, exact_sum, is_count, split_numbers
 from llmprep.store.format_1 import find_row_faults, in_columns
-from llmprep.store.schema import FORMAT, FORMAT_1, WHOLE, Receipt, count_separators, shard_name, sources_of, store_dtype
+from llmprep.store.schema import FORMAT, FORMAT_1, WHOLE, Receipt, shard_name, sources_of, store_dtype
 
 MAX_VOCAB = 1 << 31
 MANIFEST_KEYS: dict[str, type] = {
@@ -86,6 +86,8 @@ def is_plan(stated: object) -> bool:
     """Tell the JSON of a plan from any other value."""
     if not isinstance(stated, dict) or wrong_keys(stated, PLAN_KEYS) or wrong_keys(stated["options"], OPTION_KEYS):
         return False
+    if wrong_left_out(stated):
+        return False
     fraction, stamps = stated.get("val_fraction", 0), Stamps.from_json(stated["stamps"])
     return (
         (fraction is None or (type(fraction) is float and 0 < fraction < 1))
@@ -136,7 +138,7 @@ def find_faults(stated: object) -> list[str]:
         if wrong:
             return wrong
         stated = in_columns(stated)
-    wrong = wrong_keys(stated, MANIFEST_KEYS)
+    wrong = wrong_keys(stated, MANIFEST_KEYS) or wrong_left_out(stated)
     for number, shard in enumerate(stated["shards"] if not wrong else ()):
         wrong += wrong_keys(shard, SHARD_KEYS, f"shard {number}: ")
     for look in (_figures, _sources, _shards, _pieces, _splits):

@@ -105,6 +105,7 @@ def write_manifest(folder: Path, plan: Plan, receipts: Receipts, content_sha256:
         pieces=pieces,
         splits=_splits(n_tokens, plan.val_fraction),
         n_empty=sum(receipt.n_empty for receipt in ordered),
+        left_out=plan.left_out,
     )
     del ordered
     _write_checked(folder, manifest)

@@ -29,7 +29,7 @@ from llmprep.store.content import stamps_of
 from llmprep.store.schema import FORMAT, WHOLE, Plan, ShardSpans
 
 if TYPE_CHECKING:
-    from llmprep.choices import TextOptions
+    from llmprep.choices import OnBad, TextOptions
     from llmprep.vocabulary.vocabulary import Vocabulary
 
 LEAST_SHARD, LARGEST_SHARD = 16 << 20, 1 << 30
@@ -64,8 +64,16 @@ class PlannedCorpus:
         return [self.continues(number), self.plan.shards.rows[number].tolist(), formats]
 
 
-def plan_corpus(sources: Sources, vocabulary: Vocabulary, options: TextOptions, sharding: Sharding) -> PlannedCorpus:
+def plan_corpus(
+    sources: Sources,
+    vocabulary: Vocabulary,
+    options: TextOptions,
+    sharding: Sharding,
+    on_bad: OnBad = "stop",
+) -> PlannedCorpus:
     """Plan a store of sources that tell their size, by default with shards of the size of `choose_shard_bytes`.
+
+    ``on_bad`` says how those that were left out came to be: a plan of one choice is not one of the other.
 
     Raises `EmptyError` for a corpus without text, and `UsageError` for a size that makes more than `MAX_SHARDS`.
     """
@@ -83,6 +91,7 @@ def plan_corpus(sources: Sources, vocabulary: Vocabulary, options: TextOptions, 
         **asdict(options),
         "text_field": sources[0].text_field,
         "shard_bytes": shard_bytes,
+        **({"on_bad": on_bad} if on_bad != "stop" else {}),
     }
     plan = Plan(
         sha256=_hash(decided, sources),
@@ -92,6 +101,7 @@ def plan_corpus(sources: Sources, vocabulary: Vocabulary, options: TextOptions, 
         shards=shards,
         n_vocab=vocabulary.n_vocab,
         val_fraction=sharding.val_fraction,
+        left_out=sources.left_out,
     )
     return PlannedCorpus(plan, sources, first)
 

@@ -73,7 +73,7 @@ def require_same(folder: Path, old: Plan, new: Plan, hold: Hold = ALONE, *, may_
 
 def _differences(old: Plan, new: Plan) -> tuple[list[str], list[str]]:
     """Return what differs, in words, and the names of files whose size or sample does: their time does not count."""
-    before, now = ({**plan.options, "val_fraction": plan.val_fraction} for plan in (old, new))
+    before, now = ({"on_bad": "stop", **plan.options, "val_fraction": plan.val_fraction} for plan in (old, new))
     options = [
         f"{key} was {before.get(key)}, is {now.get(key)}"
         for key in sorted({*before, *now})

@@ -1,7 +1,4 @@
-"""What the files of a token store state, as values and as JSON: its manifest, its plan, and a shard's receipt.
-
-`from_json` takes JSON in which `faults` has found nothing wrong.
-"""
+"""Manifest, plan and receipts, as values and as JSON; `from_json` takes JSON in which `faults` finds nothing wrong."""
 
 from __future__ import annotations
 
@@ -13,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from llmprep.documents.names import Names, split_names
+from llmprep.documents.source import LeftOut
 from llmprep.errors import InputError, list_names
 from llmprep.store.columns import Numbers, Pieces, Stamps, exact_sum, join_hex, join_numbers, split_hex, split_numbers
+from llmprep.tokens.figures import left_out_of, state_left_out
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -47,8 +46,8 @@ class Manifest:
     """What a finished store states of itself: `manifest.json`, written last. No manifest: not finished.
 
     ``names`` and ``sizes`` in bytes are of the sources, ``empty`` the numbers of those without a document, and
-    ``n_empty`` counts records without text. ``pieces`` are those of all shards, in order. ``splits`` name parts of the
-    stream as (first token, end).
+    ``n_empty`` counts records without text. ``left_out`` are inputs that could not be read. ``pieces`` are those of all
+    shards, in order. ``splits`` name parts of the stream as (first token, end).
     """
 
     llmprep_version: str
@@ -70,6 +69,7 @@ class Manifest:
     pieces: Pieces = field(repr=False)
     splits: dict[str, tuple[int, int]]
     n_empty: int = 0
+    left_out: Sequence[LeftOut] = ()
     format: str = FORMAT
 
     @property
@@ -98,9 +98,10 @@ class Manifest:
             "pieces": self.pieces.to_json(),
             "splits": {name: [*span] for name, span in self.splits.items()},
         }
+        del stated["left_out"]
         if not self.n_empty:
             del stated["n_empty"]
-        return stated
+        return stated | state_left_out(self.left_out)
 
     @classmethod
     def from_json(cls, stated: Mapping[str, Any]) -> Self:
@@ -115,6 +116,7 @@ class Manifest:
                 "shards": shards,
                 "pieces": Pieces.from_json(stated["pieces"], sources_of([(s.first, s.n_pieces) for s in shards])),
                 "splits": {name: (first, end) for name, (first, end) in stated["splits"].items()},
+                "left_out": left_out_of(stated),
             }
         )
 
@@ -185,6 +187,7 @@ class Plan:
     shards: ShardSpans
     n_vocab: int
     val_fraction: float | None
+    left_out: Sequence[LeftOut] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what stands in the file, without its seal."""
@@ -196,6 +199,7 @@ class Plan:
             "shards": self.shards.rows.tolist(),
             "n_vocab": self.n_vocab,
             "val_fraction": self.val_fraction,
+            **state_left_out(self.left_out),
         }
 
     @classmethod
@@ -209,6 +213,7 @@ class Plan:
             "shards": ShardSpans(np.array(stated["shards"], np.int64)),
             "n_vocab": stated["n_vocab"],
             "val_fraction": stated["val_fraction"],
+            "left_out": left_out_of(stated),
         }
         return cls(**values)
 
@@ -278,11 +283,6 @@ def _values(instance: DataclassInstance) -> dict[str, Any]:
 def _known(kind: type[DataclassInstance], stated: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is stated under the names of a dataclass's fields."""
     return {field.name: stated[field.name] for field in fields(kind) if field.name in stated}
-
-
-def count_separators(n_documents: int, options: Mapping[str, Any], *, begun: bool) -> int:
-    """Return how many separators stand before documents that begin in a piece; the corpus's first has none."""
-    return max(0, n_documents - (not begun)) if options.get("separator") == "eot" else 0
 
 
 def shard_name(number: int) -> str:

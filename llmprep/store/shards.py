@@ -123,10 +123,10 @@ def make_jobs(
 ) -> Jobs:
     """Return one job for every shard of the plan; ``effort.jobs`` processes share them."""
     expected_bytes = int(planned.plan.stamps.sizes.sum()) // effort.jobs
-    return Jobs(planned, _current_folder(), str(folder), vocabulary, options, effort, expected_bytes)
+    return Jobs(planned, current_folder(), str(folder), vocabulary, options, effort, expected_bytes)
 
 
-def _current_folder() -> str | None:
+def current_folder() -> str | None:
     """The folder that relative paths start from, None if it was deleted."""
     try:
         return os.getcwd()  # noqa: PTH109 - a str that travels
@@ -142,7 +142,7 @@ def build_shard(job: ShardJob) -> BuiltShard:
 
     Raises `InputError` for a source that has changed since it was planned.
     """
-    _enter_folder(job.cwd)
+    enter_folder(job.cwd)
     stamps = _as_planned(job.sources, job.stamps)
     encoder = _make_encoder(job.encoding, job.ranks, job.options.special, job.effort.backend, job.expected_bytes)
     stream = stream_part(job.sources, job.options, job.effort, encoder, continues=job.continues)
@@ -170,9 +170,9 @@ def build_shard(job: ShardJob) -> BuiltShard:
     return BuiltShard(receipt.without_content(), count_remarks(counts))
 
 
-def _enter_folder(cwd: str | None) -> None:
+def enter_folder(cwd: str | None) -> None:
     """Go to the folder that paths are relative to. Raises `InputError` where there is none of that name."""
-    if cwd is not None and cwd != _current_folder():
+    if cwd is not None and cwd != current_folder():
         try:
             os.chdir(cwd)  # a worker elsewhere: it runs nothing else
         except OSError as error:

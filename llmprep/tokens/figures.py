@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmprep.documents.source import Counts
+from llmprep.documents.source import Counts, LeftOut
 
 MAX_NUMBER = 1 << 62
 """The largest number that a record of a source can have."""
@@ -21,7 +21,8 @@ class Figures:
 
     ``counts`` are those of its sources, one by one, while texts are read; ``records`` is what a file or store says of
     its sources. ``n_special`` counts the end-of-text strings in the texts themselves. ``used`` says how many blocks
-    each backend encoded. ``chained`` tells a ``content_sha256`` that a file of the format before states.
+    each backend encoded. ``chained`` tells a ``content_sha256`` that a file of the format before states. ``left_out``
+    are the inputs that gave nothing, as they could not be read.
     """
 
     counts: Sequence[Counts] = field(default=(), repr=False)
@@ -30,6 +31,7 @@ class Figures:
     n_special: int = 0
     content_sha256: str = ""
     chained: bool = False
+    left_out: Sequence[LeftOut] = ()
     used: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -72,6 +74,16 @@ def _sum(counted: Sequence[Counts]) -> dict[str, Any]:
     }
     n_empty = sum(counts.n_empty for counts in counted)
     return record | ({"empty": n_empty} if n_empty else {})
+
+
+def state_left_out(left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """Return what a file or store says of inputs that were left out: nothing, where there were none."""
+    return {"left_out": [{"name": each.name, "reason": each.reason} for each in left_out]} if left_out else {}
+
+
+def left_out_of(stated: Mapping[str, Any]) -> list[LeftOut]:
+    """Return the inputs that a file or store says were left out."""
+    return [LeftOut(each["name"], each["reason"]) for each in stated.get("left_out", ())]
 
 
 def are_gaps(value: object) -> bool:

@@ -21,7 +21,7 @@ import numpy as np
 from llmprep.choices import Announce, Effort, TextOptions
 from llmprep.documents.blocks import Block
 from llmprep.documents.joining import read_sources
-from llmprep.documents.source import Counts, Source
+from llmprep.documents.source import Counts, LeftOut, Source
 from llmprep.errors import EmptyError, visible_name
 from llmprep.tokens.backends import Encoder, Ids
 from llmprep.tokens.content import ContentHash, open_pool
@@ -151,10 +151,12 @@ def stream_text(
     options: TextOptions | None = None,
     effort: Effort | None = None,
     encoder: Encoder | None = None,
+    left_out: Sequence[LeftOut] = (),
 ) -> TokenStream:
     """Encode documents in order into one stream; nothing is read before its first block is asked for.
 
-    ``encoder``, if there is one already, was made with the same options. Reading the stream raises `EmptyError` at its
+    ``encoder``, if there is one already, was made with the same options; ``left_out`` are inputs that are no sources,
+    for ``meta``. Reading the stream raises `EmptyError` at its
     end if it has no token, `InputError` and `DataError` as `read_blocks` and `Encoder.encode` do.
     """
     options, effort = options or TextOptions(), effort or Effort()
@@ -163,19 +165,25 @@ def stream_text(
 
         effort = fit_effort(sources, vocabulary, effort)
     encoder = encoder or create_encoder(sources, vocabulary, options, effort)
-    part = stream_part(sources, options, effort, encoder, continues=False)
+    part = stream_part(sources, options, effort, encoder, continues=False, left_out=left_out)
     return part.through(lambda blocks: _hash(blocks, part.figures, effort.jobs))
 
 
 def stream_part(
-    sources: Sequence[Source], options: TextOptions, effort: Effort, encoder: Encoder, *, continues: bool
+    sources: Sequence[Source],
+    options: TextOptions,
+    effort: Effort,
+    encoder: Encoder,
+    *,
+    continues: bool,
+    left_out: Sequence[LeftOut] = (),
 ) -> TokenStream:
     """Encode documents as `stream_text` does, without a hash of their ids: that is for the whole stream to have.
 
     A stream that ``continues`` another has a separator before its first document too, and may be empty.
     """
     hashing, vocabulary = Hashing(threaded=effort.jobs > 1), encoder.vocabulary
-    figures = Figures([Counts(source) for source in sources], used=encoder.used)
+    figures = Figures([Counts(source) for source in sources], used=encoder.used, left_out=left_out)
     name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
     origin = Origin(
         name, vocabulary.name, vocabulary.sha256, vocabulary.n_vocab, options.content(), vocabulary=vocabulary
