@@ -16,6 +16,7 @@ from llmprep.choices import BLOCK_BYTES, MAX_LENGTH, Reading, TextOptions
 from llmprep.documents.finding import PathName, path_names
 from llmprep.documents.leaving_out import find_readable
 from llmprep.documents.opening import ByteStream, open_pipe, peek
+from llmprep.documents.recognising import refuse_archive
 from llmprep.documents.source import Counts, LeftOut, Source
 from llmprep.errors import UsageError, shorten
 from llmprep.formats.ids import MAX_ID, Array, check_ids, id_blocks
@@ -83,13 +84,12 @@ def open_input(
     return _recognise(sources[0], check=check, known=known, spooled=pipes == "any")
 
 
-def _recognise(
-    source: Source, *, check: bool = True, known: FileState | None = None, spooled: bool = True
-) -> Texts | PtFile:
+def _recognise(source: Source, *, check: bool = True, known: FileState | None = None, spooled: bool = True) -> Input:
     """Tell a .pt file from a text; one that comes through a pipe goes into a temporary file first."""
     source = open_pipe(source)
     if not is_zip(peek(source, 4)):
         return Texts([source])
+    refuse_archive(source.path, peek(source))
     if source.size is not None:
         return read_pt(Path(source.path), check_crc=check, known=known)
     if not spooled:

@@ -134,12 +134,13 @@ def embed(
 
 
 def _check_weights_output(paths: list[str], output: Output, tables: TableOptions, target: Target) -> list[Output]:
-    from llmprep.cli.naming import files_of
+    from llmprep.cli.naming import files_of, refuse_promises
     from llmprep.output.checking import check_output
 
     if not tables.save_weights:
         return []
     read = [*files_of(paths), *([tables.weights] if tables.weights else [])]
+    refuse_promises(tables.save_weights, force=target.force)
     saved = check_output(tables.save_weights, read, force=target.force)
     if saved.path == output.path:
         raise UsageError(f"--save-weights {tables.save_weights}: is also the output; name another file")

@@ -87,13 +87,15 @@ class Inputs:
         choices.OnBad | None,
         typer.Option(
             "--on-bad",
-            help="A file that is no text, is damaged or cannot be read: stop the run, or skip the file whole, for "
-            "which all of several inputs are read once more, before anything is encoded. Default: stop.",
+            help="End the run at a file that is no text, is damaged or cannot be read (stop), or leave it out whole "
+            "(skip), which reads all of several inputs once more before anything is encoded. Default: stop.",
         ),
     ] = None
     skip_binary: Annotated[
         bool,
-        typer.Option("--skip-binary", help="Leave out files of folders and patterns whose first bytes are no text's."),
+        typer.Option(
+            "--skip-binary", help="Leave out, of folders and patterns, files that are no text by their first bytes."
+        ),
     ] = False
     backend: Annotated[
         choices.BackendName, typer.Option("--backend", help="Encode with this tokenizer; the ids are the same.")

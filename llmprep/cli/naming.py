@@ -32,15 +32,35 @@ def name_output(inputs: list[str], output: str | None, kind: str) -> str:
         return output
     if len(inputs) != 1:
         raise UsageError(f"{len(inputs)} inputs go into one file; name the output with -o")
+    from llmprep.missing import is_address
+
     path = Path(inputs[0])
     if inputs == ["-"]:
         raise UsageError("standard input has no name; name the output with -o")
-    if glob.has_magic(inputs[0]) and not os.path.lexists(path) and files_of(inputs):
+    is_pattern = glob.has_magic(inputs[0]) and not os.path.lexists(path) and not is_address(inputs[0])
+    if is_pattern and files_of(inputs):
         raise UsageError("a pattern has no name; name the output with -o")
     stem = (path.resolve() if path.name in ("", "..") else path).stem
     for made in (".tokens", ".windows"):
         stem = stem.removesuffix(made)
     return f"{stem}.{kind}.pt"
+
+
+PROMISES = (
+    ".json", ".jsonl", ".ndjson", ".txt", ".md", ".csv", ".tsv", ".html", ".npy", ".npz", ".bin", ".dat", ".parquet",
+    ".arrow", ".safetensors", ".pkl", ".h5", ".zip", ".gz", ".bz2", ".xz", ".zst",
+)  # fmt: skip
+"""Endings of names that promise another format than that of a .pt file."""
+
+
+def refuse_promises(name: str, *, force: bool) -> None:
+    """Raise `UsageError` for the name of a new output that promises another format, unless that is meant."""
+    path = Path(name)
+    if path.suffix.lower() in PROMISES and not force and not os.path.lexists(name):
+        lines = ", or --json for JSON on standard output" if "json" in path.suffix.lower() else ""
+        raise UsageError(
+            f"{name}: a .pt file is written, whatever its name; name it {path.with_suffix('.pt')}{lines}, or --force"
+        )
 
 
 def split_names(name: str, val_fraction: float | None) -> list[str]:
@@ -66,6 +86,8 @@ def check_outputs(paths: list[str], names: list[str], target: Target, read_too: 
     """
     from llmprep.output.checking import check_output
 
+    for name in names:
+        refuse_promises(name, force=target.force)
     outputs = [check_output(name, [*files_of(paths), *read_too], force=target.force) for name in names]
     for output in () if target.output is not None or target.force else outputs:
         if output.path is not None and not output.direct and output.path.exists():

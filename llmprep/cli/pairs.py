@@ -51,7 +51,7 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
       llmprep pairs story.txt --start 50
       llmprep pairs store/ --context-size 8 -o pairs.pt
     """
-    from llmprep.cli.naming import files_of
+    from llmprep.cli.naming import files_of, refuse_promises
     from llmprep.formats.pairs import write_pairs
     from llmprep.inputs import open_tokens
     from llmprep.output.checking import check_output
@@ -61,6 +61,8 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
     from llmprep.windows.views import take_span
 
     printer, paths = words.printer(target.output), texts.paths()
+    if target.output:
+        refuse_promises(target.output, force=target.force)
     output = check_output(target.output, files_of(paths), force=target.force) if target.output else None
     if target.force and output is None:
         raise UsageError("--force: is only used with -o")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmprep.choices import Reading
@@ -63,6 +64,8 @@ def _write_file(
         stream = stream.through(head).through(distinct)
     with open_output(output) as sink, words.progress(stream.figures.counts):
         n_bytes = write_tokens(sink, stream, dtype=dtype)
+    if target.output and not output.direct and not Path(output.name).suffix and len(stream.figures.counts) > 1:
+        printer.note(f"{output.name}: a .pt file of tokens; for a token store of many files write -o {output.name}/")
     made = {"output": output.name, "output_bytes": n_bytes, "n_distinct": distinct.count}
     _show(printer, stream, head.ids, made)
 

@@ -13,6 +13,7 @@ from llmprep.choices import Announce
 from llmprep.documents.patterns import match_pattern
 from llmprep.documents.source import STDIN, input_error
 from llmprep.errors import InputError, UsageError
+from llmprep.missing import is_address
 
 PARQUET_NOTES = ("_metadata", "_common_metadata", "_SUCCESS")
 """Files that Parquet's writers leave beside the data; they hold none."""
@@ -33,7 +34,7 @@ def expand_paths(paths: Sequence[str], announce: Announce | None = None) -> Iter
             yield path, path
         elif os.path.isdir(path):  # noqa: PTH112 - Path would drop a leading ./ and trailing slashes from messages
             yield from _walk(path, announce)
-        elif glob.has_magic(path) and not os.path.lexists(path):
+        elif glob.has_magic(path) and not os.path.lexists(path) and not is_address(path):
             yield from _expand(path, announce)
         else:
             yield path, Path(path).name

@@ -21,7 +21,7 @@ def read_names(path: str, *, nul_separated: bool) -> list[str]:
     try:
         data = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
     except OSError as error:
-        raise input_error(path, error) from error
+        raise input_error(path, error, advise=True) from error
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{path}: is UTF-16 text; write the list as UTF-8")
     parts = data.split(b"\0") if nul_separated else map(_without_return, data.removeprefix(BOM).split(b"\n"))

@@ -56,9 +56,10 @@ def find_sources(
         raise UsageError(f"--field {field_name}: is not valid UTF-8, as the name of every field is")
     sources, devices, inodes = Sources(), array("Q"), array("Q")
     bad: dict[int, LlmprepError] = {}
+    advise = on_bad == "stop" or len(paths) == 1  # of many that are missing, each would take a look at a folder
     for path, name in expand_paths(paths, announce):
         try:
-            source, (device, inode) = _check(path, name, field_name, look=look)
+            source, (device, inode) = _check(path, name, field_name, look=look, advise=advise)
         except (InputError, DataError) as error:
             if on_bad == "stop" or path == STDIN or not is_of_one_file(error):
                 raise
@@ -90,7 +91,7 @@ def require_stdin() -> None:
         raise UsageError("-: standard input is a terminal; pipe text into it or name a file")
 
 
-def _check(path: str, name: str, field_name: str | None, *, look: bool) -> tuple[Source, Identity]:
+def _check(path: str, name: str, field_name: str | None, *, look: bool, advise: bool) -> tuple[Source, Identity]:
     """Return a source, and what tells a regular file from others, `NOBODY` of what is none."""
     text_field = field_name or TEXT_FIELD
     if path == STDIN:
@@ -99,7 +100,7 @@ def _check(path: str, name: str, field_name: str | None, *, look: bool) -> tuple
     try:
         status = os.stat(path)  # noqa: PTH116 - there may be many
     except (OSError, ValueError) as error:
-        raise input_error(path, error) from error
+        raise input_error(path, error, advise=advise) from error
     is_opened = stat.S_ISREG(status.st_mode) and status.st_size < (POINTER_BYTES if look else 1)
     if not is_opened and not os.access(path, os.R_OK):
         raise InputError(f"{path}: permission denied")

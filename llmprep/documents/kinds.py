@@ -12,6 +12,7 @@ _EXTRACT = "take its text first: {} | llmprep ... -"
 _PLAIN = _EXTRACT.format("pandoc -t plain FILE")
 _IDS = "token ids in it go to WindowDataset from Python: {}"
 _LOAD = "save its texts as JSON Lines or Parquet first, for example with {}"
+PT_FILE = "a .pt file"
 SIGNATURES = tuple(
     (re.compile(pattern, re.DOTALL), what, advice)
     for pattern, what, advice in (
@@ -29,7 +30,7 @@ SIGNATURES = tuple(
         ),
         (
             rb"PK\x03\x04.{26}[^/]{1,120}/(?:data\.pkl|data/0|\.data|byteorder)",
-            "a .pt file",
+            PT_FILE,
             "give one alone, or all the texts that they were made from",
         ),
         (rb"PK\x03\x04.{26}mimetypeapplication/epub\+zip", "an EPUB book", _PLAIN),

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from llmprep.documents.opening import ByteStream
+from llmprep.documents.recognising import compression, looks_like
 from llmprep.documents.source import Record, Source
 from llmprep.errors import DataError, UsageError, list_names
 
@@ -28,6 +29,7 @@ def read_parquet(stream: ByteStream) -> Iterator[Record]:
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise UsageError(f"{source.path}: Parquet files need an extra: pip install 'llmprep[parquet]'") from error
+    _require_parquet(stream)
     _hash_whole(stream)
     row = 0
     try:
@@ -54,6 +56,18 @@ def count_rows(source: Source) -> int:
     from pyarrow.parquet import read_metadata
 
     return int(read_metadata(source.path).num_rows)
+
+
+def _require_parquet(stream: ByteStream) -> None:
+    """Raise `DataError` for what is compressed as a whole, or is something else, by its first bytes."""
+    path, head = stream.source.path, stream.peek()
+    kind = compression(head)
+    if kind is not None:
+        raise DataError(f"{path}: is {kind} data, and Parquet is read by seeking in it; unpack the file first")
+    if not (head.startswith((b"PAR1", b"PARE")) or b"PAR1".startswith(head)):
+        what, advice = looks_like(path, head)
+        found = f"but {what}; {advice}" if what else "rename it if it is a text"
+        raise DataError(f"{path}: is not a Parquet file, by its first bytes; {found}")
 
 
 def _hash_whole(stream: ByteStream) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from llmprep.documents.endings import promises_compression
-from llmprep.documents.kinds import CONVERT, SIGNATURES, markup_remark, name_of_nuls, signature_of
+from llmprep.documents.kinds import CONVERT, PT_FILE, SIGNATURES, markup_remark, name_of_nuls, signature_of
 from llmprep.documents.opening import HEAD_BYTES, ByteStream, peek
 from llmprep.documents.pointers import POINTER_BYTES, POINTERS, refuse_pointer
 from llmprep.documents.source import BOM, READ_BY_SEEKING, Source
@@ -81,6 +81,13 @@ def require_text(stream: ByteStream, head: bytes) -> None:
         raise DataError(f"{source.path}: looks like {what}, not UTF-8 text; {advice}")
     if source.format == "text":
         stream.counts.remark(_RECORDS if _begins_with_record(head) else markup_remark(source.path))
+
+
+def refuse_archive(path: str, head: bytes) -> None:
+    """Raise `DataError` for the first bytes of a zip that is plainly not a .pt file, which is one too."""
+    what, advice = looks_like(path, head)
+    if what != PT_FILE and not path.endswith(".pt"):
+        raise DataError(f"{path}: looks like {what}, not UTF-8 text; {advice}")
 
 
 def looks_like(path: str, head: bytes) -> tuple[str, str]:

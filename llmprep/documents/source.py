@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from llmprep.choices import TEXT_FIELD
 from llmprep.errors import InputError, LlmprepError
+from llmprep.missing import advise_missing
 
 STDIN = "-"
 READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0)
@@ -107,9 +108,13 @@ def is_of_one_file(error: LlmprepError) -> bool:
     return not (isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
 
-def input_error(path: str, error: OSError | ValueError) -> InputError:
-    """Return the error for a file that cannot be opened or read, in the operating system's words."""
+def input_error(path: str, error: OSError | ValueError, *, advise: bool = False) -> InputError:
+    """Return the error for a file that cannot be opened or read, in the operating system's words.
+
+    With ``advise`` it ends with what may have been meant by a name that is not there, which takes a look at a folder.
+    """
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     if "embedded null" in reason:  # each Python has other words for it
         reason = "no name holds a NUL character"
-    return InputError(f"{path}: {reason[:1].lower()}{reason[1:]}")
+    advice = advise_missing(path) if advise and isinstance(error, FileNotFoundError) else ""
+    return InputError(f"{path}: {reason[:1].lower()}{reason[1:]}{advice}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmprep.errors import OutputError, RefusedError, UsageError
+from llmprep.missing import is_address
 
 ZIP_MAGIC = b"PK\x03\x04"
 """The first bytes of a zip, and so of a .pt file."""
@@ -154,6 +155,8 @@ def _is_pt(name: str, path: Path) -> bool:
 
 def _check_folder(name: str, path: Path) -> None:
     folder = path.parent
+    if is_address(name):
+        raise OutputError(f"{name}: is an address, and llmprep writes files; write one here and copy it there")
     if not folder.is_dir():
         raise OutputError(f"{name}: there is no folder {folder.name or folder}; make it first")
     if not os.access(folder, os.W_OK | os.X_OK):

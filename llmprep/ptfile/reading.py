@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from llmprep.errors import FileFormatError, InputError
+from llmprep.missing import advise_missing
 from llmprep.output.checking import ZIP_MAGIC
 from llmprep.output.mapping import map_file
 from llmprep.ptfile.layout import Plain
@@ -102,7 +103,8 @@ def read_pt(
                 return _read_open(file, name, check_crc=check_crc, private=private, known=known)
         return _read_open(source, name, check_crc=check_crc, private=private, known=known)
     except OSError as error:
-        raise InputError(f"{name}: {error.strerror or error}") from error
+        advice = advise_missing(name) if isinstance(error, FileNotFoundError) else ""
+        raise InputError(f"{name}: {error.strerror or error}{advice}") from error
 
 
 def _read_open(file: BinaryIO, name: str, *, check_crc: bool, private: bool, known: FileState | None) -> PtFile:

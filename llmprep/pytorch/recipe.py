@@ -14,6 +14,7 @@ from llmprep.formats.ids import Array
 from llmprep.formats.tokens import read_tokens
 from llmprep.formats.windows import read_windows
 from llmprep.inputs import Texts, check_encoding, check_file_ids, open_input, stream_input
+from llmprep.missing import advise_missing
 from llmprep.ptfile.reading import FileState, PtFile
 from llmprep.pytorch.mapped import changed_error
 from llmprep.pytorch.rows import FileRows, Rows, StreamRows
@@ -85,7 +86,7 @@ def open_rows(recipe: Recipe) -> Opened:
 def _open_path(path: Path, recipe: Recipe) -> Opened:
     """Open a path, which is a name and never a pattern; what is left out of a folder is said the first time only."""
     if glob.has_magic(str(path)) and not os.path.lexists(path):
-        raise InputError(f"{path}: no such file or directory")
+        raise InputError(f"{path}: no such file or directory{advise_missing(str(path))}")
     reading = Reading(
         recipe.encoding, vocab_dir=recipe.vocab_dir, announce=None if recipe.contents else announce_by_warning
     )

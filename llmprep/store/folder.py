@@ -14,6 +14,7 @@ from pathlib import Path
 
 from llmprep.documents.sources import UNKNOWN, Sources
 from llmprep.errors import OutputError, UsageError
+from llmprep.missing import is_address
 from llmprep.store.sealed import is_regular
 
 MANIFEST = "manifest.json"
@@ -68,6 +69,8 @@ def check_folder(folder: str | os.PathLike[str], paths: Sequence[str], sources: 
     name = os.fsdecode(folder)
     if "\0" in name:
         raise OutputError(f"{name}: no name holds a NUL character")
+    if is_address(name):
+        raise OutputError(f"{name}: is an address, and llmprep writes files; build the store here and copy it there")
     folder = Path(name)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{name}: is a file; a token store is a folder")

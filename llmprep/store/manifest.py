@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmprep.errors import FileFormatError, InputError
+from llmprep.missing import advise_missing
 from llmprep.store.faults import find_faults, is_plan, is_receipt
 from llmprep.store.folder import MANIFEST, PLAN, receipt_path
 from llmprep.store.format_1 import in_columns, plan_in_columns, receipt_in_columns
@@ -51,7 +52,7 @@ def read_plan(folder: Path) -> Plan:
         stated = plan_in_columns(read_sealed(path))
     except FileNotFoundError as error:
         if not folder.exists():
-            raise InputError(f"{folder}: no such file or directory") from error
+            raise InputError(f"{folder}: no such file or directory{advise_missing(str(folder))}") from error
         raise FileFormatError(f"{folder}: has no {PLAN}; so it is not a token store") from error
     except NotADirectoryError as error:
         raise FileFormatError(f"{folder}: is a file; a token store is a folder") from error

@@ -1,0 +1,58 @@
+"""The name of a file that is not there -> what may have been meant by it. A leaf, like `errors`."""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import islice
+
+_ADDRESS = re.compile(r"(?:.*/)?(https?|ftp|s3|gs|gcs|hf|az|abfss?|hdfs|file):/+", re.IGNORECASE)
+"""A `Path` makes one slash of the two."""
+_FETCH = {
+    "http": "curl -sL ADDRESS | llmprep ... -",
+    "s3": "aws s3 cp ADDRESS - | llmprep ... -",
+    "gs": "gcloud storage cat ADDRESS | llmprep ... -",
+    "hf": "download it first, with hf download",
+}
+MAX_LISTED = 10_000
+"""How many names of a folder are compared with one that is not there."""
+LIKENESS = 0.65
+"""How like another a name is, from 0 to 1, that may be a slip of the pen."""
+
+
+def is_address(name: str) -> bool:
+    """Tell an address on some network from the name of a file."""
+    return _ADDRESS.match(name) is not None
+
+
+def advise_missing(path: str) -> str:
+    """Return what to do about a file that is not there, as the end of its error; empty where nothing is known."""
+    address = _ADDRESS.match(path)
+    if address is not None:
+        scheme = address[1].lower().removesuffix("s" if address[1].lower() == "https" else "")
+        if scheme == "file":
+            return "; leave out file://"
+        return f"; it is an address, and llmprep reads files: {_FETCH.get(scheme, 'download it first')}"
+    near = _near_name(path.rstrip(os.sep))
+    return f"; did you mean {near}?" if near else ""
+
+
+def _near_name(path: str) -> str | None:
+    """Return the path that is there and most like one that is not, with each folder of it that is misspelt mended."""
+    from difflib import get_close_matches
+
+    folder, name = os.path.split(path)
+    if folder and not os.path.isdir(folder):  # noqa: PTH112 - a Path would drop a leading ./
+        near = _near_name(folder) if folder != path else None
+        mended = os.path.join(near, name) if near else ""  # noqa: PTH118
+        return mended if mended and os.path.exists(mended) else None  # noqa: PTH110
+    wanted, ending = os.path.splitext(name.lower())  # noqa: PTH122
+    try:
+        with os.scandir(folder or ".") as entries:
+            listed = sorted(entry.name for entry in islice(entries, MAX_LISTED) if not entry.name.startswith("."))
+    except OSError:
+        return None
+    listed.sort(key=lambda other: other.lower().endswith(ending))  # of names that differ in their ending, the same wins
+    stems = {os.path.splitext(other.lower())[0]: other for other in listed}  # noqa: PTH122
+    found = get_close_matches(wanted, stems, 1, LIKENESS)
+    return os.path.join(folder, stems[found[0]]) if found else None  # noqa: PTH118
