@@ -37,22 +37,23 @@ def advise_missing(path: str) -> str:
     return f"; did you mean {near}?" if near else ""
 
 
-def _near_name(path: str) -> str | None:
+def _near_name(path: str, *, is_folder: bool = False) -> str | None:
     """Return the path that is there and most like one that is not, with each folder of it that is misspelt mended."""
     from difflib import get_close_matches
 
     folder, name = os.path.split(path)
     if folder and not os.path.isdir(folder):  # noqa: PTH112 - a Path would drop a leading ./
-        near = _near_name(folder) if folder != path else None
+        near = _near_name(folder, is_folder=True) if folder != path else None
         mended = os.path.join(near, name) if near else ""  # noqa: PTH118
         return mended if mended and os.path.exists(mended) else None  # noqa: PTH110
     wanted, ending = os.path.splitext(name.lower())  # noqa: PTH122
     try:
         with os.scandir(folder or ".") as entries:
-            listed = sorted(entry.name for entry in islice(entries, MAX_LISTED) if not entry.name.startswith("."))
+            listed = [e.name for e in islice(entries, MAX_LISTED) if e.name[0] != "." and (not is_folder or e.is_dir())]
     except OSError:
         return None
-    listed.sort(key=lambda other: other.lower().endswith(ending))  # of names that differ in their ending, the same wins
-    stems = {os.path.splitext(other.lower())[0]: other for other in listed}  # noqa: PTH122
-    found = get_close_matches(wanted, stems, 1, LIKENESS)
-    return os.path.join(folder, stems[found[0]]) if found else None  # noqa: PTH118
+    names = {os.path.splitext(other.lower()): other for other in sorted(listed)}  # noqa: PTH122
+    like = get_close_matches(wanted, {stem for stem, _ in names}, 8, LIKENESS)
+    found = [parts for stem in like for parts in names if parts[0] == stem]
+    best = min(found, key=lambda parts: (parts[0] != wanted, parts[1] != ending), default=None)
+    return os.path.join(folder, names[best]) if best else None  # noqa: PTH118

@@ -66,8 +66,8 @@ def _require_parquet(stream: ByteStream) -> None:
         raise DataError(f"{path}: is {kind} data, and Parquet is read by seeking in it; unpack the file first")
     if not (head.startswith((b"PAR1", b"PARE")) or b"PAR1".startswith(head)):
         what, advice = looks_like(path, head)
-        found = f"but {what}; {advice}" if what else "rename it if it is a text"
-        raise DataError(f"{path}: is not a Parquet file, by its first bytes; {found}")
+        found = f", but {what}; {advice}" if what else "; rename it if it is a text"
+        raise DataError(f"{path}: is not a Parquet file, by its first bytes{found}")
 
 
 def _hash_whole(stream: ByteStream) -> None:

@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 from support.documents import content, counts_of, piped, read, save
+from support.refusals import matches
 from support.streams import sha256
 
+from llmprep.documents.finding import find_sources
+from llmprep.documents.joining import read_sources
 from llmprep.documents.opening import HEAD_BYTES, ByteStream, open_pipe, peek
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.recognising import is_compressed
@@ -98,15 +101,22 @@ PROSE = "It is not UTF-8, though it is text. " * 40
 WIDE = {"UTF-16 text (little-endian": "utf-16-le", "UTF-16 text (big-endian": "utf-16-be",
         "UTF-32 text (little-endian": "utf-32-le", "UTF-32 text (big-endian": "utf-32-be"}  # fmt: skip
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+PNG = b"\x89PNG\r\n\x1a\n\x00"
 NOT_TEXT = {
     **{f"{what})": f"\ufeff{PROSE}".encode(name) for what, name in WIDE.items()},
     **{f"{what}, without a mark)": PROSE.encode(name) for what, name in WIDE.items()},
-    "a PNG image": b"\x89PNG\r\n\x1a\n\x00", "a JPEG image": b"\xff\xd8\xff\xe0\x00\x10JFIF",
+    "a PNG image": PNG, "a JPEG image": b"\xff\xd8\xff\xe0\x00\x10JFIF",
     "a GIF image": b"GIF89a\x10\x00\x10\x00\x80", "a PDF document": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj",
     "a zip archive": b"PK\x03\x04rest of a zip", "a Parquet file": b"PAR1\x15\x04",
     "data of compress (.Z)": b"\x1f\x9d\x90", "lz4 data": b"\x04\x22\x4d\x18", "lzip data": b"LZIP\x01",
     "a 7z archive": b"7z\xbc\xaf\x27\x1c", "a RAR archive": b"Rar!\x1a\x07", "a program": b"\x7fELF\x02\x01",
     "an SQLite database": b"SQLite format 3\x00", "a tar archive": b"\x00" * 257 + b"ustar\x0000",
+    "an Arrow file": b"ARROW1\x00\x00" + bytes(9), "a NumPy array": b"\x93NUMPY\x01\x00v\x00{'descr'",
+    "a safetensors file": b"\x40" + bytes(7) + b'{"ids":', "a Python pickle": b"\x80\x04\x95\x0b",
+    "an HDF5 file": b"\x89HDF\r\n\x1a\n", "an Avro file": b"Obj\x01\x04\x16avro.schema",
+    "sound or video": b"ID3\x04\x00",
+    "an Office document of the old kind": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a GGUF model": b"GGUF\x03\x00\x00\x00",
+    "an EPUB book": b"PK\x03\x04" + bytes(26) + b"mimetypeapplication/epub+zipPK",
     "a .pt file": b"PK\x03\x04" + bytes(26) + b"a.tokens/data.pkl",
     "binary data (2 NUL bytes near its start)": b"a\x00b\x00" + b"c" * 36,
 }  # fmt: skip
@@ -134,6 +144,33 @@ def test_what_is_not_a_text_is_named(what: str, tmp_path: Path) -> None:
 def test_a_text_that_begins_like_something_else_is_a_text(text: str, tmp_path: Path) -> None:
     """What a text may begin with too is not enough, nor is a NUL, or few in much text."""
     assert content(save(tmp_path, text)) == text.encode()
+
+
+BY_NAME = {
+    "a.docx": (b"PK\x03\x04[Content", "a Word document"), "a.XLSX": (b"PK\x03\x04[Content", "an Excel workbook"),
+    "a.npz": (b"PK\x03\x04", "NumPy arrays"), "train.bin": (b"\xff\x41" * 4000, "raw numbers or a model"),
+    "a.arrow": (b"\xff\xff\xff\xff\x10\x01\x00\x00", "an Arrow file"),
+    "b.parquet.gz": (gzip.compress(b"PAR1"), "gzip data"), "c.parquet": (b"some text", "not a Parquet file"),
+    "d.parquet": (PNG, "not a Parquet file, ..., but a PNG image"),
+}  # fmt: skip
+MARKUP = {"a.html": "its HTML", "A.HTM": "its HTML", "a.csv": "commas", "a.tsv.gz": "tabs", "a.ipynb": "is a notebook",
+          "a.json": "is JSON", "a.xml": "its XML"}  # fmt: skip
+
+
+def test_a_name_says_what_first_bytes_do_not(tmp_path: Path) -> None:
+    """Packed formats, raw numbers and tables that are none are named; markup is read as it is, with a remark."""
+    for name, (data, what) in BY_NAME.items():
+        with pytest.raises(DataError) as raised:
+            read(save(tmp_path, data, name))
+        assert matches(f"...{name}: ...{what}...", str(raised.value))
+    assert content(save(tmp_path, "caf\u00e9" * 2000 + "x", "a.bin"))[:3] == b"caf"
+    for name, words in MARKUP.items():
+        remarks = read(save(tmp_path, "one", name))[0].counts.remarks
+        assert words in remarks[-1]
+        (both, _) = counted = [Counts(source) for source in find_sources([str(tmp_path / name)] * 2)]
+        assert list(read_sources(counted))
+        assert both.remarks == remarks  # also where it is joined
+    assert read(save(tmp_path, "one", "a.md"))[0].counts.remarks == ()
 
 
 LONG = b'{"text": "' + b"word " * 1000
