@@ -23,7 +23,7 @@ ADDRESSES = {
 def test_what_may_be_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name like one that is there, also of a folder on the way; nothing where none is; what an address wants."""
     monkeypatch.chdir(tmp_path)
-    write_files(tmp_path, dict.fromkeys(("story.txt", "story.md", "stories/x.md", "toks.pt", "store/a"), ""))
+    write_files(tmp_path, dict.fromkeys(("story.txt", "stories/x.md", "toks.pt", "store/a"), ""))
     assert {name: advise_missing(name).removeprefix("; did you mean ").removesuffix("?") for name in NEAR} == NEAR
     assert {advise_missing(name) for name in FAR} == {""}
     assert all(words in advise_missing(address) for address, words in ADDRESSES.items())
