@@ -21,6 +21,8 @@ from llmprep.documents.source import READ_BY_SEEKING, Counts, LeftOut, Source, i
 from llmprep.documents.sources import Sources
 from llmprep.errors import DataError, FileFormatError, InputError, LlmprepError, UsageError
 
+MUCH = 1 << 30
+"""From how many bytes on it is said that all inputs are read once more."""
 MAX_SAID = 20
 """How many inputs that are left out are named one by one."""
 
@@ -33,7 +35,7 @@ def find_readable(paths: Sequence[str], reading: Reading) -> Sources:
     """
     sources = find_listed(paths, reading)
     if reading.on_bad == "skip" and len(sources) + len(sources.left_out) > 1:
-        require_files(sources)
+        prepare_check(sources, reading.announce)
         sources = leave_out(sources, find_bad(sources))
     announce_left_out(sources.left_out, reading.announce)
     return sources
@@ -57,14 +59,16 @@ def find_listed(paths: Sequence[str], reading: Reading, *, look: bool = True) ->
     return leave_out(sources, {number: refusal for number, refusal in found if refusal is not None})
 
 
-def require_files(sources: Sources) -> None:
-    """Raise `UsageError` for a source that can be read only once."""
+def prepare_check(sources: Sources, announce: Announce | None) -> None:
+    """Say that much will be read, if it is much. Raises `UsageError` for a source that can be read only once."""
     for source in sources:
         if source.size is None:
             raise UsageError(
                 f"{source.path}: comes through a pipe, and --on-bad skip reads each of several inputs twice; save it "
                 f"first"
             )
+    if sources.n_bytes > MUCH and announce is not None:
+        announce(f"--on-bad skip: reads {sources.n_bytes / 1e9:.1f} GB once, to find what is bad, before it is encoded")
 
 
 def find_bad(sources: Sequence[Source]) -> dict[int, LlmprepError]:

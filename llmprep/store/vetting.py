@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -10,9 +11,9 @@ from pathlib import Path
 from llmprep import __version__
 from llmprep.choices import Reading
 from llmprep.documents.finding import leave_out
-from llmprep.documents.leaving_out import announce_left_out, find_bad, require_files
+from llmprep.documents.leaving_out import announce_left_out, find_bad, prepare_check
 from llmprep.documents.sources import Sources
-from llmprep.errors import LlmprepError
+from llmprep.errors import LlmprepError, WorkerDiedError
 from llmprep.store.content import stamps_of
 from llmprep.store.executors import Workers
 from llmprep.store.folder import PLAN
@@ -40,14 +41,27 @@ def vet(sources: Sources, folder: Path | None, reading: Reading, workers: Worker
     size, time and sample. Raises the error of the first that is bad where all are.
     """
     if reading.on_bad == "skip" and len(sources) + len(sources.left_out) > 1:
-        require_files(sources)
+        prepare_check(sources, reading.announce)
         parts = _parts(sources, frozenset() if folder is None else _known(sources, folder))
         bad: dict[int, LlmprepError] = {}
-        for found in map_in_order(lambda part: workers.submit(_look, part).result(), parts, 2 * workers.slots):
+        for found in map_in_order(lambda part: _let_look(workers, part), parts, workers.slots):
             bad |= found
         sources = leave_out(sources, bad)
     announce_left_out(sources.left_out, reading.announce)
     return sources
+
+
+def _let_look(workers: Workers, part: _Part) -> dict[int, LlmprepError]:
+    """Have a worker look at a part, and another where that one dies. Raises `WorkerDiedError` where both do."""
+    with suppress(WorkerDiedError):
+        return workers.submit(_look, part).result()
+    try:
+        return workers.submit(_look, part).result()
+    except WorkerDiedError as error:
+        first, last = part.sources.paths[0], part.sources.paths[-1]
+        raise WorkerDiedError(
+            f"{first} to {last}: the worker that read them for --on-bad skip died twice (killed, or out of memory?)"
+        ) from error
 
 
 def _look(part: _Part) -> dict[int, LlmprepError]:
