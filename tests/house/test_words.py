@@ -41,5 +41,5 @@ def test_the_lists_of_public_names_agree() -> None:
 
 def test_the_docstring_of_the_package_names_every_stage() -> None:
     """The picture in the package's docstring shows each room that data goes through."""
-    stages = arrows().keys() - {"errors", "choices", "output", "cli"}
+    stages = arrows().keys() - {"errors", "choices", "missing", "output", "cli"}
     assert {stage for stage in stages if stage not in (llmprep.__doc__ or "")} == set()
