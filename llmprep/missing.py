@@ -52,7 +52,8 @@ def _near_name(path: str, *, is_folder: bool = False) -> str | None:
             listed = [e.name for e in islice(entries, MAX_LISTED) if e.name[0] != "." and (not is_folder or e.is_dir())]
     except OSError:
         return None
-    names = {os.path.splitext(other.lower()): other for other in sorted(listed)}  # noqa: PTH122
+    others = sorted({*listed} - {name})  # a link to nothing has the very name
+    names = {os.path.splitext(other.lower()): other for other in others}  # noqa: PTH122
     like = get_close_matches(wanted, {stem for stem, _ in names}, 8, LIKENESS)
     found = [parts for stem in like for parts in names if parts[0] == stem]
     best = min(found, key=lambda parts: (parts[0] != wanted, parts[1] != ending), default=None)

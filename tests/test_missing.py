@@ -25,7 +25,8 @@ def test_what_may_be_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path, dict.fromkeys(("story.txt", "stories/x.md", "toks.pt", "store/a"), ""))
     assert {name: advise_missing(name).removeprefix("; did you mean ").removesuffix("?") for name in NEAR} == NEAR
-    assert {advise_missing(name) for name in FAR} == {""}
+    (tmp_path / "dangling").symlink_to("nothing")
+    assert {advise_missing(name) for name in (*FAR, "dangling")} == {""}
     assert all(words in advise_missing(address) for address, words in ADDRESSES.items())
 
 
@@ -60,4 +61,5 @@ def test_an_output_is_what_its_name_says(call: Call) -> None:
     assert call("tokenize", "in", "-o", "x.bin", "--force").code == 0
     note = "llmprep: note: fresh: a .pt file of tokens; for a token store of many files write -o fresh/"
     assert call("tokenize", "in", "-o", "fresh").notes == [note]
+    assert call("tokenize", "in", "-o", "fresh", "--dry-run").notes == [note]
     assert call("tokenize", "in/a.txt", "-o", "plain").notes == []

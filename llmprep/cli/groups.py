@@ -149,8 +149,8 @@ class Inputs:
             self.field,
             choices.Effort(self.backend, count_jobs(self.jobs), memory=self.memory, beside=beside),
             printer.note,
-            self.on_bad,
-            self.skip_binary,
+            on_bad=self.on_bad,
+            skip_binary=self.skip_binary,
         )
 
 

@@ -16,6 +16,7 @@ from llmprep.errors import shorten
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
+    from llmprep.output.checking import Output
     from llmprep.tokens.stream import TokenStream
 
 TOKENS_SHOWN = 48
@@ -57,6 +58,7 @@ def _write_file(
     (output,) = check_outputs(paths, [name_output(paths, target.output, "tokens")], target)
     if file.dry_run:
         show_plan(printer, paths, reading, Planned(output.name, dtype))
+        _say_kind(printer, output, paths)
         return
     stream, head = open_tokens(paths, reading), Head(TOKENS_SHOWN)
     distinct = Distinct(stream.origin.n_vocab)
@@ -64,10 +66,16 @@ def _write_file(
         stream = stream.through(head).through(distinct)
     with open_output(output) as sink, words.progress(stream.figures.counts):
         n_bytes = write_tokens(sink, stream, dtype=dtype)
-    if target.output and not output.direct and not Path(output.name).suffix and len(stream.figures.counts) > 1:
-        printer.note(f"{output.name}: a .pt file of tokens; for a token store of many files write -o {output.name}/")
+    _say_kind(printer, output, paths)
     made = {"output": output.name, "output_bytes": n_bytes, "n_distinct": distinct.count}
     _show(printer, stream, head.ids, made)
+
+
+def _say_kind(printer: Printer, output: Output, paths: list[str]) -> None:
+    """Say that a name without an ending, given for a folder or many files, is a file's: a store's was meant, maybe."""
+    is_many = len(paths) > 1 or Path(paths[0]).is_dir()
+    if is_many and not output.direct and not Path(output.name).suffix:
+        printer.note(f"{output.name}: a .pt file of tokens; for a token store of many files write -o {output.name}/")
 
 
 def _show(printer: Printer, stream: TokenStream, head: list[int], made: dict[str, Any]) -> None:

@@ -56,8 +56,8 @@ def find_sources(
         raise UsageError(f"--field {field_name}: is not valid UTF-8, as the name of every field is")
     sources, devices, inodes = Sources(), array("Q"), array("Q")
     bad: dict[int, LlmprepError] = {}
-    advise = on_bad == "stop" or len(paths) == 1  # of many that are missing, each would take a look at a folder
     for path, name in expand_paths(paths, announce):
+        advise = on_bad == "stop" or (len(paths) == 1 and path == paths[0])  # not of many: each takes a look
         try:
             source, (device, inode) = _check(path, name, field_name, look=look, advise=advise)
         except (InputError, DataError) as error:

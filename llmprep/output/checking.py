@@ -155,9 +155,9 @@ def _is_pt(name: str, path: Path) -> bool:
 
 def _check_folder(name: str, path: Path) -> None:
     folder = path.parent
-    if is_address(name):
-        raise OutputError(f"{name}: is an address, and llmprep writes files; write one here and copy it there")
     if not folder.is_dir():
+        if is_address(name):
+            raise OutputError(f"{name}: is an address, and llmprep writes files; write one here and copy it there")
         raise OutputError(f"{name}: there is no folder {folder.name or folder}; make it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{name}: its folder is not writable")

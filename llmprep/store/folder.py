@@ -69,7 +69,7 @@ def check_folder(folder: str | os.PathLike[str], paths: Sequence[str], sources: 
     name = os.fsdecode(folder)
     if "\0" in name:
         raise OutputError(f"{name}: no name holds a NUL character")
-    if is_address(name):
+    if is_address(name) and not Path(name).parent.is_dir():
         raise OutputError(f"{name}: is an address, and llmprep writes files; build the store here and copy it there")
     folder = Path(name)
     if folder.exists() and not folder.is_dir():
