@@ -11,6 +11,7 @@ printer.py    the only printing of results, notes and errors
 progress.py   how far a run has come, on a terminal
 naming.py     names of outputs, and what they must not replace
 notes.py      what every command says of its inputs
+written.py    what is said of an output that stands in its place
 dry_run.py    what would be read and written
 
 tokenize.py   the command tokenize, with

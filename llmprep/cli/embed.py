@@ -130,7 +130,7 @@ def embed(
     blocks = embed_batches(batches, drawn, device=device, dtype=sizes.dtype)
     chosen = embedding.content_options(sizes, drawing, weights)
     _write(outputs, source, sizes, drawn, blocks, chosen)
-    _show(printer, source, sizes, drawn, output.name)
+    _show(printer, source, sizes, drawn, output)
 
 
 def _check_weights_output(paths: list[str], output: Output, tables: TableOptions, target: Target) -> list[Output]:
@@ -206,8 +206,11 @@ def _write(
             write_weights(weights_sink, weight_arrays(tables))
 
 
-def _show(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, tables: Tables, output: str) -> None:
+def _show(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, tables: Tables, output: Output) -> None:
     """Tell the story of the shapes, and show the first numbers, to compare with."""
+    from llmprep.cli.written import made_line
+    from llmprep.output.checking import is_unchanged
+
     say_notes(printer, source.origin, source.figures)
     rows, length, dim = min(sizes.batch_size, sizes.n_windows), sizes.max_length, sizes.dim
     batch = [rows, length, dim]
@@ -216,7 +219,8 @@ def _show(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, tables:
         {
             **stream_values(source.origin, source.figures),
             "command": "embed",
-            "output": output,
+            "output": output.name,
+            "unchanged": is_unchanged(output),
             "shape": list(sizes.shape),
             "first_batch": batch,
             "token_table": [sizes.n_vocab, dim],
@@ -234,6 +238,5 @@ def _show(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, tables:
         printer.lines([f"[{rows}, {length}] -> token {batch} + position [{length}, {dim}] -> {batch}"])
         printer.lines([f"token table [{sizes.n_vocab}, {dim}], positional table [{sizes.context_length}, {dim}]"])
     printer.lines([f"token table begins {', '.join(f'{value:.5f}' for value in first)}"])
-    made = f"input_embeddings {list(sizes.shape)}, {plain.size(sizes.n_bytes)}"
     left_out = left_out_words(len(source.figures.counts), source.figures.left_out)
-    printer.lines([f"{plain.visible(output)}: {made}{left_out}"])
+    printer.lines([made_line(output, f"input_embeddings {list(sizes.shape)}", sizes.n_bytes) + left_out])

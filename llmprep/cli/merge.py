@@ -28,9 +28,10 @@ def merge(
     from pathlib import Path
 
     from llmprep.documents.leaving_out import announce_left_out
+    from llmprep.store.folder import manifest_status
     from llmprep.store.merge import merge_store
 
-    printer = words.printer()
+    printer, before = words.printer(), manifest_status(folder)
     manifest = merge_store(Path(folder), count_jobs(None), printer.note)
     announce_left_out(manifest.left_out, printer.note)
-    show_store(printer, Path(folder), manifest)
+    show_store(printer, Path(folder), manifest, before)

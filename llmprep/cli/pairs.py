@@ -52,6 +52,7 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
       llmprep pairs store/ --context-size 8 -o pairs.pt
     """
     from llmprep.cli.naming import files_of, refuse_promises
+    from llmprep.cli.written import made_line, made_values
     from llmprep.formats.pairs import write_pairs
     from llmprep.inputs import open_tokens
     from llmprep.output.checking import check_output
@@ -74,13 +75,16 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
             ids.fill(span)
         vocabulary = stream.origin.load_vocabulary(printer.note)
         grown = Pairs(ids, size, contexts.windows, vocabulary.eot_id)
+        values: dict[str, object] = {"command": "pairs", "encoding": stream.origin.encoding, "output": None}
         if output is not None:
             with open_output(output) as sink:
-                write_pairs(sink, grown, _meta(stream, contexts))
+                n_bytes = write_pairs(sink, grown, _meta(stream, contexts))
+            values |= made_values(output, n_bytes)
         say_notes(printer, stream.origin, stream.figures)
-        values = {"command": "pairs", "encoding": stream.origin.encoding, "output": output and output.name}
         values |= left_out_values(stream.figures.left_out)
         _show(printer, values, grown, decode_with(vocabulary))
+        if output is not None:
+            printer.lines([made_line(output, f"contexts, lengths and targets [{len(grown)}]", n_bytes)])
 
 
 def _meta(stream: TokenStream, contexts: Contexts) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,12 +138,13 @@ def make_store(
     """Build a token store, or a task's share of it, and say so."""
     from llmprep.cli.progress import shard_bar
     from llmprep.store.build import build_store
+    from llmprep.store.folder import manifest_status
 
-    building = shards.building(reading.effort.jobs)
+    building, before = shards.building(reading.effort.jobs), manifest_status(output or "")
     with shard_bar(quiet=printer.quiet) as watch:
         built = build_store(paths, output or "", reading, shards.sharding(), building, watch)
     if built.manifest is not None:
-        show_store(printer, built.folder, built.manifest)
+        show_store(printer, built.folder, built.manifest, before)
         return
     share = {"n_done": built.n_done, "n_shards": built.n_shards}
     printer.object({"command": "tokenize", "output": str(built.folder), "task": shards.task, **share})
@@ -150,8 +152,12 @@ def make_store(
     printer.lines([f"{plain.visible(str(built.folder))}: {done}; when all tasks are done: llmprep merge"])
 
 
-def show_store(printer: Printer, folder: Path, manifest: Manifest) -> None:
-    """Say what a finished store holds."""
+def show_store(printer: Printer, folder: Path, manifest: Manifest, before: os.stat_result | None) -> None:
+    """Say what a finished store holds, and whether its manifest is what it was ``before``."""
+    from llmprep.output.checking import is_same_file
+    from llmprep.store.folder import MANIFEST
+
+    unchanged = is_same_file(before, folder / MANIFEST)
     say_empty_inputs(printer, [shorten(manifest.names[number], 200) for number in manifest.empty.tolist()])
     say_empty_records(printer, manifest.n_empty)
     if manifest.n_boms:
@@ -162,8 +168,8 @@ def show_store(printer: Printer, folder: Path, manifest: Manifest) -> None:
             printer.note(f"split {split} is empty: --val-fraction of {n_tokens} is less than one")
     names = ("n_tokens", "n_documents", "n_special", "encoding", "dtype", "content_sha256")
     kept = {name: getattr(manifest, name) for name in names}
-    made = {"command": "tokenize", "output": str(folder), "n_shards": len(manifest.shards)}
-    printer.object({**made, **kept, **left_out_values(manifest.left_out)})
+    made = {"output": str(folder), "unchanged": unchanged, "n_shards": len(manifest.shards)}
+    printer.object({"command": "tokenize", **made, **kept, **left_out_values(manifest.left_out)})
     n_bytes = sum(shard.bytes for shard in manifest.shards)
     size = f"{plain.plural(len(manifest.shards), 'shard')}, {manifest.dtype}, {plain.size(n_bytes)}"
     size += left_out_words(len(manifest.names), manifest.left_out)
@@ -172,6 +178,6 @@ def show_store(printer: Printer, folder: Path, manifest: Manifest) -> None:
             f"{n_tokens} ({manifest.encoding}) of {plain.plural(manifest.n_documents, 'document')}",
             *([f"<|endoftext|> in the text itself: {plain.number(manifest.n_special)}"] if manifest.n_special else []),
             f"content_sha256 {manifest.content_sha256}",
-            f"{plain.visible(str(folder))}: {size}",
+            f"{plain.visible(str(folder))}: {'unchanged, ' * unchanged}{size}",
         ]
     )

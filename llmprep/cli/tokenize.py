@@ -49,6 +49,7 @@ def _write_file(
 ) -> None:
     from llmprep.cli.dry_run import Planned, show_plan
     from llmprep.cli.naming import check_outputs, name_output
+    from llmprep.cli.written import made_line, made_values
     from llmprep.formats.tokens import write_tokens
     from llmprep.inputs import open_tokens
     from llmprep.output.writing import open_output
@@ -67,8 +68,10 @@ def _write_file(
     with open_output(output) as sink, words.progress(stream.figures.counts):
         n_bytes = write_tokens(sink, stream, dtype=dtype)
     _say_kind(printer, output, paths)
-    made = {"output": output.name, "output_bytes": n_bytes, "n_distinct": distinct.count}
+    made = {**made_values(output, n_bytes), "n_distinct": distinct.count}
     _show(printer, stream, head.ids, made)
+    left_out = left_out_words(len(stream.figures.counts), stream.figures.left_out)
+    printer.lines([made_line(output, f"token_ids [{stream.figures.n_tokens}]", n_bytes) + left_out])
 
 
 def _say_kind(printer: Printer, output: Output, paths: list[str]) -> None:
@@ -102,9 +105,6 @@ def _show(printer: Printer, stream: TokenStream, head: list[int], made: dict[str
     text = f", {plain.plural(n_chars, 'character')} ({per_token:.2f} per token)" if n_chars else ""
     printer.lines([f"{tokens}{text}, {plain.plural(n_read, 'byte')}"])
     _preview(printer, find_decoder(printer, stream.origin), head)
-    size = plain.size(made["output_bytes"])
-    left_out = left_out_words(len(figures.counts), figures.left_out)
-    printer.lines([f"{plain.visible(made['output'])}: token_ids [{figures.n_tokens}], {size}{left_out}"])
 
 
 def _preview(printer: Printer, decode: plain.Decode | None, head: list[int]) -> None:

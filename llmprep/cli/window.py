@@ -17,6 +17,7 @@ from llmprep.preview import plain
 
 if TYPE_CHECKING:
     from llmprep.formats.windows import WindowOptions
+    from llmprep.output.checking import Output
     from llmprep.tokens.stream import TokenStream
     from llmprep.windows.coverage import Coverage
 
@@ -81,7 +82,7 @@ def window(texts: Inputs, shape: Shape, look: Look, file: IdFile, target: Target
         sizes = [write_windows(sink, part, options, printer.note) for sink, part in zip(sinks, headed, strict=True)]
     say_notes(printer, stream.origin, stream.figures)
     made = zip(parts, heads, outputs, sizes, strict=True)
-    shown = [preview.show(part, head.ids, output.name, n_bytes) for part, head, output, n_bytes in made]
+    shown = [preview.show(part, head.ids, output, n_bytes) for part, head, output, n_bytes in made]
     printer.object(shown[0] if len(shown) == 1 else {"command": "window", "train": shown[0], "val": shown[1]})
 
 
@@ -108,8 +109,9 @@ class Preview:
         length = self.options.max_length
         return length if self.printer.as_json else min(length, CONTEXTS_SHOWN)
 
-    def show(self, stream: TokenStream, head: list[int], output: str, n_bytes: int) -> dict[str, Any]:
+    def show(self, stream: TokenStream, head: list[int], output: Output, n_bytes: int) -> dict[str, Any]:
         """Say what was made of a stream; return it as the values of a JSON object."""
+        from llmprep.cli.written import made_line, made_values
         from llmprep.windows.coverage import cover
 
         coverage = cover(stream.figures.n_tokens, self.options.max_length, self.options.stride)
@@ -120,14 +122,13 @@ class Preview:
         if self.printer.words:
             self._say(stream, coverage, rows, head)
             shape = f"[{coverage.n_windows}, {self.options.max_length}]"
-            made = f"input_ids and target_ids {shape}, {plain.size(n_bytes)}"
             left_out = left_out_words(len(stream.figures.counts), stream.figures.left_out)
-            self.printer.lines([f"{plain.visible(output)}: {made}{left_out}"])
+            made = made_line(output, f"input_ids and target_ids {shape}", n_bytes)
+            self.printer.lines([made + left_out])
         return {
             **stream_values(stream.origin, stream.figures),
             "command": "window",
-            "output": output,
-            "output_bytes": n_bytes,
+            **made_values(output, n_bytes),
             "max_length": self.options.max_length,
             "stride": self.options.stride,
             "n_windows": coverage.n_windows,

@@ -9,7 +9,7 @@ import stat
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmprep.errors import OutputError, RefusedError, UsageError
@@ -27,11 +27,13 @@ class Output:
 
     ``name`` is what messages call it. ``path`` is where links lead, and None for standard output. A ``direct`` output
     is written straight: a device, a pipe, standard output. Any other becomes a file when it is complete.
+    ``before`` is the file that was there.
     """
 
     name: str
     path: Path | None
     direct: bool
+    before: os.stat_result | None = field(default=None, compare=False)
 
 
 def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = False) -> Output:
@@ -59,13 +61,28 @@ def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = 
         if not force:
             _refuse_to_replace(name, path, status)
     _check_folder(name, path)
-    return Output(name, path, direct=False)
+    return Output(name, path, direct=False, before=status)
 
 
 def require_file_name(name: str) -> None:
     """Raise `UsageError` for a name that only a folder can have; a Path would drop the slash at its end."""
     if name and name.rpartition("/")[2] in ("", ".", ".."):
         raise UsageError(f"{name}: is the name of a folder, and this writes a file; name a file in it")
+
+
+def is_unchanged(output: Output) -> bool:
+    """Tell whether an output is the file that was there before: `open_output` keeps one that holds the same bytes."""
+    return output.path is not None and not output.direct and is_same_file(output.before, output.path)
+
+
+def is_same_file(before: os.stat_result | None, path: Path) -> bool:
+    """Tell whether the file at a path is one that was there before, and was not written to since."""
+    try:
+        now = path.stat()
+    except OSError:
+        return False
+    same = (before.st_size, before.st_mtime_ns) == (now.st_size, now.st_mtime_ns) if before else False
+    return before is not None and same and os.path.samestat(before, now)
 
 
 def check_space(output: Output, need: int) -> None:

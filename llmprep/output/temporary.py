@@ -48,16 +48,14 @@ def open_temporary(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """Open a new file in the target's folder, for the caller to fill and to rename to the target. Raises OSError.
 
     Where there is a file to be replaced, whose permissions it gets by `keep_mode` when it is whole, it is private until
-    then: nobody may read it early, and its owner can always remove it. On any exception it is removed.
+    then: nobody may read it early, and its owner can always remove it. What was not renamed at the end is removed.
     """
     temporary, file = _create(target)
     kept = _keep_open(file)
     try:
         yield temporary.path, file
-    except BaseException:
-        temporary.remove()
-        raise
     finally:
+        temporary.remove()
         _under_way.discard(temporary)
         if kept is not None:
             os.close(kept)

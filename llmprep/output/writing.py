@@ -1,13 +1,15 @@
 """Checked places -> sinks that take bytes.
 
 A file appears under its name complete or not at all: the bytes go to a temporary file in the same
-folder, are flushed to the disk, and the name is then moved onto them. Devices, pipes and standard
-output (``-``) are written straight.
+folder, are flushed to the disk, and the name is then moved onto them. A file that holds the same bytes
+already is kept, with its time: what make builds from it is not built again. Devices, pipes and
+standard output (``-``) are written straight.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,6 +24,8 @@ from llmprep.output.temporary import keep_mode, open_temporary
 
 SYNC_BYTES = 4 << 20
 """Bytes after which the system is asked to write a growing file to the disk."""
+COMPARED_BYTES = 1 << 20
+"""Bytes of two files that are compared at once."""
 
 
 class Sink(Protocol):
@@ -50,6 +54,7 @@ def open_outputs(*outputs: Output) -> Iterator[list[Sink]]:
         moves: list[_Move] = []
         with ExitStack() as files:
             yield [files.enter_context(_open(output, temporaries, moves)) for output in outputs]
+        moves.reverse()  # the last output was closed first
         for move in moves:
             with _named(move.name):
                 move.temporary.replace(move.target)
@@ -67,7 +72,10 @@ class _Move:
 
 
 def _open(output: Output, temporaries: ExitStack, moves: list[_Move]) -> AbstractContextManager[Sink]:
-    """Open one output. A file's temporary one is put on the stack ``temporaries``, and its renaming into ``moves``."""
+    """Open one output. A file's temporary one is put on the stack ``temporaries``.
+
+    When it is whole, its renaming is put into ``moves``, if it is to be renamed.
+    """
     name, path = output.name, output.path
     if path is None:
         return _standard_output(name)
@@ -75,8 +83,7 @@ def _open(output: Output, temporaries: ExitStack, moves: list[_Move]) -> Abstrac
         if output.direct:
             return _closing(path.open("wb"), name)
         temporary, file = temporaries.enter_context(open_temporary(path))
-    moves.append(_Move(temporary, path, name))
-    return _synced(file, path, name)
+    return _synced(file, _Move(temporary, path, name), moves)
 
 
 @contextmanager
@@ -100,14 +107,43 @@ def _closing(file: BinaryIO, name: str) -> Iterator[Sink]:
 
 
 @contextmanager
-def _synced(file: BinaryIO, target: Path, name: str) -> Iterator[Sink]:
-    """Fill the temporary file of ``target``; when the block ends it lies whole on the disk."""
-    with _closing(file, name) as sink:
+def _synced(file: BinaryIO, move: _Move, moves: list[_Move]) -> Iterator[Sink]:
+    """Fill a temporary file; when the block ends it lies whole on the disk, and its move in ``moves``.
+
+    Where the target holds the same bytes, there is no move.
+    """
+    with _closing(file, move.name) as sink:
         yield _EarlySync(sink, file.fileno())
-        with _named(name):
+        with _named(move.name):
             file.flush()
-            keep_mode(file, target)
-            os.fsync(file.fileno())
+            if not _hold_the_same(move.target, move.temporary):
+                keep_mode(file, move.target)
+                os.fsync(file.fileno())
+                moves.append(move)
+
+
+def _hold_the_same(old: Path, new: Path) -> bool:
+    """Tell whether an old file can be read, is no other than the new one, and lies on the disk.
+
+    The last bytes are compared first: the end of a .pt file has check sums of all of it, so two that differ do there.
+    """
+    try:
+        descriptor = os.open(old, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb") as before, new.open("rb") as now:
+            status, n_bytes = os.fstat(descriptor), os.fstat(now.fileno()).st_size
+            if not stat.S_ISREG(status.st_mode) or status.st_size != n_bytes:
+                return False
+            for start in (max(0, n_bytes - COMPARED_BYTES), 0):
+                before.seek(start)
+                now.seek(start)
+                while data := now.read(COMPARED_BYTES):
+                    if before.read(COMPARED_BYTES) != data:
+                        return False
+            with suppress(OSError):  # some systems sync only what is open for writing
+                os.fsync(descriptor)
+            return True
+    except OSError:
+        return False  # there is none, or it cannot be read: the new one takes its place
 
 
 @contextmanager

@@ -47,6 +47,14 @@ def _begins(path: Path, beginning: bytes) -> bool:
         return False
 
 
+def manifest_status(folder: str | os.PathLike[str]) -> os.stat_result | None:
+    """Return which file the manifest in a folder is, None if there is none."""
+    try:
+        return Path(folder, MANIFEST).stat()
+    except (OSError, ValueError):
+        return None
+
+
 def receipt_path(folder: Path, number: int) -> Path:
     """Return where the receipt of a shard lies."""
     return folder / RECEIPTS / f"{number:05d}.json"

@@ -6,7 +6,7 @@ import hashlib
 import json
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,10 @@ def _end(sha256: str) -> bytes:
 
 
 def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
-    """Write values as `read_sealed` reads them, whole or not at all."""
+    """Write values as `read_sealed` reads them, whole or not at all; a file that states them already is left alone."""
+    with suppress(OSError):
+        if states(path, values) and not path.is_symlink():
+            return
     with open_own(path) as sink:
         for part in _sealed(values):
             sink.write(part)

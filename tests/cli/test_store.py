@@ -32,9 +32,11 @@ def test_a_store_says_what_it_holds(call: Call) -> None:
     ]
     assert words.notes == merged.notes == notes
     assert again.notes == [f"llmprep: note: s: {n_shards} of {n_shards} shards are done already", *notes]
-    assert (merged.lines, merged_json.value) == (words.lines, again.value)
+    unchanged = [*words.lines[:-1], words.lines[-1].replace("s: ", "s: unchanged, ")]
+    assert (merged.lines, merged_json.value) == (unchanged, again.value)
     assert [*again.value] == [
-        "command", "output", "n_shards", "n_tokens", "n_documents", "n_special", "encoding", "dtype", "content_sha256",
+        "command", "output", "unchanged", "n_shards", "n_tokens", "n_documents", "n_special", "encoding", "dtype",
+        "content_sha256",
     ]  # fmt: skip
     stated = {"command": "tokenize", "output": "s", "n_tokens": manifest.n_tokens, "encoding": "gpt2"}
     assert again.value.items() >= stated.items()

@@ -18,9 +18,9 @@ from support.refusals import OLD, names
 
 from llmprep.errors import OutputError, ReaderGoneError
 from llmprep.output import temporary
-from llmprep.output.checking import check_output, check_space
+from llmprep.output.checking import check_output, check_space, is_same_file, is_unchanged
 from llmprep.output.mapping import map_file
-from llmprep.output.writing import SYNC_BYTES, open_output, open_outputs
+from llmprep.output.writing import COMPARED_BYTES, SYNC_BYTES, open_output, open_outputs
 
 NEW, INTACT = b"the new file", "; the old file, if any, is intact"
 
@@ -106,6 +106,49 @@ def test_permissions_are_kept(mode: int | None, before: int, after: int, old: Pa
         afterwards.enter_context(open_output(check_output(str(old), force=True))).write(NEW)
         assert [path.stat().st_mode & 0o7777 for path in old.parent.iterdir() if path != old] == [before]
     assert (old.read_bytes(), old.stat().st_mode & 0o7777) == (NEW, after)
+
+
+LONG = bytes(range(256)) * (COMPARED_BYTES // 100)
+"""More than is compared at once."""
+
+
+def make_pipe(path: Path) -> None:
+    """Put a pipe in a file's place."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+OTHERS: dict[str, Callable[[Path], object]] = {
+    "the last byte": lambda path: path.write_bytes(LONG[:-1] + b"x"),
+    "a byte in the middle": lambda path: path.write_bytes(LONG[:5000] + b"x" + LONG[5001:]),
+    "shorter": lambda path: path.write_bytes(LONG[:-1]),
+    "longer": lambda path: path.write_bytes(LONG + b"x"),
+    "gone": Path.unlink,
+    "a pipe": make_pipe,
+}
+
+
+@pytest.mark.parametrize("what", ["the same", *OTHERS])
+def test_a_file_that_would_not_change_is_kept(what: str, tmp_path: Path) -> None:
+    """What holds the very bytes keeps its inode, time and mode, each of a group on its own; anything else goes."""
+    path, beside = tmp_path / "x.pt", tmp_path / "y.pt"
+    for each in (path, beside):
+        each.write_bytes(LONG)
+        each.chmod(0o444)
+        os.utime(each, ns=(5, 5))
+    outputs = [check_output(str(each), force=True) for each in (path, beside)]
+    path.chmod(0o644)
+    change = OTHERS.get(what)
+    if change is not None:
+        change(path)
+    before = [each.stat() if each.exists() else None for each in (path, beside)]
+    with open_outputs(*outputs) as sinks:
+        for sink in sinks:
+            sink.write(LONG)
+    kept = [is_same_file(status, each) for status, each in zip(before, (path, beside), strict=True)]
+    assert (kept, [*map(is_unchanged, outputs)]) == ([what == "the same", True], [what == "the same", True])
+    assert files(tmp_path) == {"x.pt": LONG, "y.pt": LONG}
+    assert beside.stat().st_mode & 0o777 == 0o444
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /dev")
