@@ -50,7 +50,8 @@ def test_only_what_is_missing_or_damaged_is_built_again(damage: str, store: Path
     notes = build(corpus, store).notes
     after = written_at(store)
     assert notes == [f"store: {len(before) - 1} of {len(before)} shards are done already"]
-    assert {name for name in after if after[name] != before.get(name)} == {"tokens-00002.pt"}
+    is_whole = "receipt" in damage  # a shard that is built again as it was keeps its file
+    assert {name for name in after if after[name] != before.get(name)} == (set() if is_whole else {"tokens-00002.pt"})
     assert (contents(store), receipts_of(store)) == (contents(built), receipts_of(built))
 
 
