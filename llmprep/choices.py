@@ -20,6 +20,8 @@ ExecutorName: TypeAlias = Literal["local", "ray"]
 """Where the shards of a token store are built."""
 OnBad: TypeAlias = Literal["stop", "skip"]
 """What a file that cannot be read as text does: it ends the run, or is left out whole."""
+Color: TypeAlias = Literal["auto", "always", "never"]
+"""When output has colours; ``auto``: as NO_COLOR and FORCE_COLOR say, or else on a terminal that shows them."""
 DrawOrder: TypeAlias = Literal["dataloader", "ch02"]
 """The order in which random numbers are drawn: that of the course's notebook of this name."""
 

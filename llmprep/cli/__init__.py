@@ -8,6 +8,7 @@ help.py       the help of a command, its options in sections
 options.py    values of options, and what is refused
 stopping.py   the signals that end a run
 printer.py    the only printing of results, notes and errors
+colours.py    whether colours are wanted, and how wide a line may be
 progress.py   how far a run has come, on a terminal
 naming.py     names of outputs, and what they must not replace
 notes.py      what every command says of its inputs

@@ -201,11 +201,15 @@ class Words:
 
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+    color: Annotated[
+        choices.Color,
+        typer.Option("--color", help="Use colours: auto, when a terminal shows them and NO_COLOR is not set."),
+    ] = "auto"
 
     def printer(self, *outputs: str | None) -> Printer:
         """Return what prints: on standard error, where one of the outputs takes standard output."""
-        return Printer(self.quiet, self.as_json, binary="-" in outputs)
+        return Printer(self.quiet, self.as_json, "-" in outputs, self.color)
 
     def progress(self, counts: Sequence[Counts] = ()) -> Progress:
         """Return what shows how far the reading of these sources has come."""
-        return Progress(counts, quiet=self.quiet)
+        return Progress(counts, quiet=self.quiet, color=self.color)

@@ -107,14 +107,28 @@ class _IdLines:
     printer: Printer
     begun: bool = False
     gap: str = ""
+    used: int = 0
 
     def add(self, ids: list[int]) -> None:
-        self.printer.text(self.gap + " ".join(map(str, ids)))
+        if self.printer.on_terminal:
+            self.printer.text(self.gap.strip(" ") + "".join(self._wrapped(ids, self.printer.width())))
+        else:
+            self.printer.text(self.gap + " ".join(map(str, ids)))
         self.begun, self.gap = True, " "
+
+    def _wrapped(self, ids: list[int], width: int) -> Iterator[str]:
+        """Yield ids, each with what sets it off, in lines of a terminal, which would break one at its edge."""
+        for shown in map(str, ids):
+            if not self.used or self.used + 1 + len(shown) > width:
+                yield ("\n" if self.used else "") + shown
+                self.used = len(shown)
+            else:
+                yield f" {shown}"
+                self.used += 1 + len(shown)
 
     def end(self) -> None:
         if self.begun:
             self.printer.text("\n")
-            self.gap = ""
+            self.gap, self.used = "", 0
         else:
             self.gap += "\n"

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from llmprep.cli.printer import finish_stdout, print_error
+from llmprep.cli.colours import choice_in
+from llmprep.cli.printer import ERROR_COLOR, finish_stdout, print_error
 from llmprep.cli.stopping import CODES, stoppable
 from llmprep.errors import InputError, LlmprepError, OutputError, ReaderGoneError, UsageError, shorten
 
@@ -31,6 +32,7 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; return its exit code. The only place where errors are caught."""
+    ERROR_COLOR.set(choice_in(arguments))
     try:
         with stoppable():
             code = _run(arguments)

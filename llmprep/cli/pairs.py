@@ -110,7 +110,7 @@ def _show(printer: Printer, values: Mapping[str, object], grown: Pairs, decode: 
     elif printer.words and printer.on_terminal:
         from llmprep.preview.screen import table_parts
 
-        for part in table_parts(grown, decode, printer.draw):
+        for part in table_parts(grown, decode, printer.draw, printer.width()):
             printer.text(part)
     elif printer.words:
         printer.lines(plain.pair_lines(grown, decode))

@@ -6,11 +6,15 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TextIO
 
+from llmprep.choices import Color
+from llmprep.cli.colours import columns, is_terminal, open_console, wants_colour
 from llmprep.errors import OutputError, ReaderGoneError
+from llmprep.preview.fitting import wrap_line
 from llmprep.preview.plain import visible
 
 if TYPE_CHECKING:
@@ -18,6 +22,10 @@ if TYPE_CHECKING:
 
 PART_CHARS = 1 << 16
 """How much of a long result is written at once."""
+ERROR_COLOR: ContextVar[Color] = ContextVar("ERROR_COLOR", default="auto")
+"""Whether errors have colours: what the command line says, also one of which nothing else is understood."""
+_ASIDES = {"note": "\x1b[33m", "error": "\x1b[1;31m"}
+"""What is said on standard error, and the colour of its first word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,7 @@ class Printer:
     quiet: bool = False
     as_json: bool = False
     binary: bool = False
+    color: Color = "auto"
 
     @property
     def stream(self) -> TextIO:
@@ -35,8 +44,8 @@ class Printer:
 
     @property
     def on_terminal(self) -> bool:
-        """Whether a person reads the results."""
-        return self.stream.isatty()
+        """Whether a person reads the results, or whoever wants what a person would see, in colour."""
+        return is_terminal(self.stream) or wants_colour(self.stream, self.color)
 
     @property
     def words(self) -> bool:
@@ -44,9 +53,10 @@ class Printer:
         return not self.quiet and not self.as_json
 
     def lines(self, lines: Iterable[str]) -> None:
-        """Print lines as they are; callers have made what comes from files visible."""
+        """Print lines; callers have made what comes from files visible. On a terminal they are broken between words."""
         if self.words:
-            _write_parts(self.stream, (f"{line}\n" for line in lines))
+            width = self.width() if self.on_terminal else None
+            _write_parts(self.stream, (f"{wrap_line(line, width) if width else line}\n" for line in lines))
 
     def text(self, text: str) -> None:
         """Print a piece of a line."""
@@ -61,9 +71,7 @@ class Printer:
         """Return a rich renderable as this terminal shows it, or nothing where no words are wanted."""
         if not self.words:
             return ""
-        from rich.console import Console
-
-        console = Console(file=self.stream, markup=False, emoji=False, highlight=False)
+        console = open_console(self.stream, colour=wants_colour(self.stream, self.color))
         with console.capture() as captured:
             console.print(item)
         return captured.get()
@@ -79,13 +87,11 @@ class Printer:
     def note(self, text: str) -> None:
         """Say what is not a result, on standard error."""
         if not self.quiet:
-            print_note(text)
+            _print_aside("note", text, self.color)
 
     def width(self) -> int:
         """Columns of the terminal."""
-        from rich.console import Console
-
-        return Console(file=self.stream).width
+        return columns(self.stream)
 
 
 def _object_parts(values: Mapping[str, Any], lists: Mapping[str, Iterable[Any]]) -> Iterator[str]:
@@ -132,19 +138,30 @@ def finish_stdout() -> None:
     _write(sys.stdout, "")
 
 
-def print_note(text: str) -> None:
-    """Print one line on standard error."""
-    _print_aside(f"llmprep: note: {text}")
+def print_progress(text: str) -> None:
+    """Say how far a run has come, on standard error."""
+    _print_line(f"llmprep: {text}")
 
 
 def print_error(text: str) -> None:
     """Print the one line of an error on standard error."""
-    _print_aside(f"llmprep: error: {text}")
+    _print_aside("error", text, ERROR_COLOR.get())
 
 
-def _print_aside(line: str) -> None:
-    """Standard error may be closed or full; there is nobody left to tell."""
+def _print_aside(kind: str, text: str, color: Color) -> None:
+    """Print one line on standard error, on a terminal in short ones."""
+    coloured = wants_colour(sys.stderr, color)
+    line, begin = visible(f"llmprep: {kind}: {text}"), f"llmprep: {kind}:"
+    if coloured or is_terminal(sys.stderr):
+        line = wrap_line(line, columns(sys.stderr), indent=2)
+    if coloured:
+        line = line.replace(begin, f"llmprep: {_ASIDES[kind]}{kind}:\x1b[0m", 1)
+    _print_line(line)
+
+
+def _print_line(line: str) -> None:
+    """Print a line on standard error, which may be closed or full: there is nobody left to tell."""
     try:
-        _write(sys.stderr, visible(line) + "\n")
+        _write(sys.stderr, line + "\n")
     except (OutputError, ReaderGoneError):
         return

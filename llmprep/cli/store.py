@@ -141,7 +141,7 @@ def make_store(
     from llmprep.store.folder import manifest_status
 
     building, before = shards.building(reading.effort.jobs), manifest_status(output or "")
-    with shard_bar(quiet=printer.quiet) as watch:
+    with shard_bar(quiet=printer.quiet, color=printer.color) as watch:
         built = build_store(paths, output or "", reading, shards.sharding(), building, watch)
     if built.manifest is not None:
         show_store(printer, built.folder, built.manifest, before)

@@ -100,7 +100,7 @@ def explain_lines(
     yield []
     cells = _cells(ids, decode) if decode is not None and drawn.n_tokens <= min(len(ids), MAX_WORDS) else []
     blocks = list(_blocks(cells[: drawn.n_tokens], max(20, width - _LABEL)))
-    yield from _drawing_in_words(drawn, blocks) if 0 < len(blocks) <= _BLOCKS else _drawing_to_scale(drawn)
+    yield from _drawing_in_words(drawn, blocks) if 0 < len(blocks) <= _BLOCKS else _drawing_to_scale(drawn, width)
     yield []
     yield from _words(_consequences(coverage, max_length, stride))
 
@@ -193,10 +193,10 @@ def _mark(cell: _Cell, first: int, max_length: int) -> tuple[str, str]:
 # --- a drawing to scale -----------------------------------------------------------------------------
 
 
-def _drawing_to_scale(drawn: Drawn) -> Iterator[Line]:
+def _drawing_to_scale(drawn: Drawn, width: int) -> Iterator[Line]:
     """Draw a line for each window, ``#`` for input tokens and ``>`` for the last target; a long span is to scale."""
     n_tokens, max_length, stride = drawn.n_tokens, drawn.max_length, drawn.stride
-    unit = -(-n_tokens // _COLUMNS)
+    unit = -(-n_tokens // min(_COLUMNS, width - _LABEL - 1))
     columns = -(-n_tokens // unit)
     scale = "each column is one token" if unit == 1 else f"each column is {unit} tokens"
     yield [_label("token"), (f"{_ruler(columns, unit)}   ({scale})", "label")]

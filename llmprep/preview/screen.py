@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from llmprep.preview.fitting import Fitted, columns_of
 from llmprep.preview.plain import Decode, visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
     from rich.text import Text
 
     from llmprep.preview.explain import Line
@@ -59,62 +59,64 @@ def in_colour(lines: Iterable[Line]) -> Text:
     return shown
 
 
-def pair_table(pairs: Iterable[tuple[list[int], int]], decode: Decode | None, title: str = "") -> Table:
-    """Return a table with a row for each pair: the ids of context and target, then, with ``decode``, their text."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def pair_table(
+    pairs: Iterable[tuple[list[int], int]], decode: Decode | None, title: str = "", *, only: slice = slice(None)
+) -> Fitted:
+    """Return a table with a row for each pair: the ids of context and target, then, with ``decode``, their text.
 
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
-    table.add_column("context ids", style="cyan", overflow="fold")
-    table.add_column("target id", style="bold yellow", justify="right")
-    if decode is not None:
-        table.add_column("context", overflow="fold")
-        table.add_column("", style="dim")
-        table.add_column("target", style="bold yellow", overflow="fold")
-    for context, target in pairs:
-        table.add_row(*map(Text, _cells(context, target, decode)))
-    return table
+    Where a terminal is too narrow for both, the text has a table of its own. ``only`` are the columns to draw.
+    """
+    columns: list[dict[str, Any]] = [
+        {"header": "context ids", "style": "cyan", "overflow": "fold"},
+        {"header": "target id", "style": "bold yellow", "justify": "right", "overflow": "fold"},
+        {"header": "context", "overflow": "fold"},
+        {"header": "", "style": "dim", "overflow": "fold"},
+        {"header": "target", "style": "bold yellow", "overflow": "fold"},
+    ]
+    shown = columns[: 2 if decode is None else 5][only]
+    rows = [_cells(context, target, decode)[only] for context, target in pairs]
+    return Fitted(shown, rows, title, slice(2, 5) if len(shown) == len(columns) else None)
 
 
 def table_parts(
     pairs: Sequence[tuple[list[int], int]] | Pairs,
     decode: Decode | None,
     draw: Callable[[RenderableType], str],
+    width: int,
     rows: int = PART_ROWS,
 ) -> Iterator[str]:
     """Yield what ``draw`` makes of `pair_table`, some rows at a time: rich would hold all rows, for their widths.
 
     With each part the widest rows of all are drawn, and left out: they give its columns the widths of the whole table.
     """
-
-    def lines(some: list[tuple[list[int], int]]) -> list[str]:
-        return [f"{line}\n" for line in draw(pair_table(some, decode)).split("\n")[:-1]]
-
     if len(pairs) <= rows:
         yield draw(pair_table(pairs, decode))
         return
     widest = _widest(pairs, decode)
-    drawn = lines(widest)
-    n_widest = len(lines(widest * 2)) - len(drawn)
-    top = len(drawn) - n_widest - 1  # one line is below the rows
-    yield "".join(drawn[:top])
-    left = iter(pairs)
-    while part := list(islice(left, rows)):
-        yield "".join(lines(part + widest)[top : -1 - n_widest])
-    yield drawn[-1]
+    for only, _ in pair_table(widest, decode).parts(width):
+
+        def lines(some: list[tuple[list[int], int]], only: slice = only) -> list[str]:
+            return [f"{line}\n" for line in draw(pair_table(some, decode, only=only)).split("\n")[:-1]]
+
+        drawn = lines(widest)
+        n_widest = len(lines(widest * 2)) - len(drawn)
+        top = len(drawn) - n_widest - 1  # one line is below the rows
+        yield "".join(drawn[:top])
+        left = iter(pairs)
+        while part := list(islice(left, rows)):
+            yield "".join(lines(part + widest)[top : -1 - n_widest])
+        yield drawn[-1]
 
 
 def _widest(pairs: Iterable[tuple[list[int], int]], decode: Decode | None) -> list[tuple[list[int], int]]:
-    """Return, for each column, the pair with its widest cell."""
-    from rich.cells import cell_len
-
-    found: dict[int, tuple[int, tuple[list[int], int]]] = {}
+    """Return, for each column, the pair with its widest cell, and that with its widest word."""
+    found: dict[tuple[int, bool], tuple[int, tuple[list[int], int]]] = {}
     for pair in pairs:
         for column, cell in enumerate(_cells(*pair, decode)):
-            width = cell_len(cell)
-            if column not in found or width > found[column][0]:
-                found[column] = width, pair
+            for key, parts in (((column, False), [cell]), ((column, True), cell.split(" "))):
+                width = max(map(columns_of, parts))
+                if key not in found or width > found[key][0]:
+                    found[key] = width, pair
     return [pair for _, pair in found.values()]
 
 
@@ -134,21 +136,21 @@ def _spaced(text: str) -> str:
     return "\u2423" * left + inner + "\u2423" * (len(shown) - left - len(inner))
 
 
-def shape_story(batch: Sequence[int], dim: int, n_vocab: int, context_length: int) -> Table:
+def shape_story(batch: Sequence[int], dim: int, n_vocab: int, context_length: int) -> Fitted:
     """Return a table of how a batch becomes input embeddings: each step, its shape, and the table that it reads.
 
     ``batch`` is the shape of its ids, (windows, tokens).
     """
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("step")
-    table.add_column("shape", style="cyan", justify="right")
-    table.add_column("from", style="dim")
     rows, length = batch
-    table.add_row("ids", f"[{rows}, {length}]", "one batch of windows")
-    table.add_row("token", f"[{rows}, {length}, {dim}]", f"rows of a table [{n_vocab}, {dim}], one per id")
-    table.add_row("+ position", f"[{length}, {dim}]", f"the first {length} rows of a table [{context_length}, {dim}]")
-    table.add_row("= input", f"[{rows}, {length}, {dim}]", "added, the same positions for every window")
-    return table
+    columns: list[dict[str, Any]] = [
+        {"header": "step"},
+        {"header": "shape", "style": "cyan", "justify": "right"},
+        {"header": "from", "style": "dim"},
+    ]
+    steps = [
+        ("ids", f"[{rows}, {length}]", "one batch of windows"),
+        ("token", f"[{rows}, {length}, {dim}]", f"rows of a table [{n_vocab}, {dim}], one per id"),
+        ("+ position", f"[{length}, {dim}]", f"the first {length} rows of a table [{context_length}, {dim}]"),
+        ("= input", f"[{rows}, {length}, {dim}]", "added, the same positions for every window"),
+    ]
+    return Fitted(columns, steps)

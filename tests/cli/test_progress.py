@@ -106,8 +106,7 @@ def test_an_error_stands_alone(slowly: Slowly, terminal: Terminal) -> None:
         pipe.write(b"caf\xe9 " * 100_000)
 
     assert slowly(spoil, "tokenize") == Ended(3, b"", b"")
-    (line,) = terminal.screen()
-    assert line.startswith(f"llmprep: error: {VISIBLE}: not valid UTF-8 at byte ")
+    assert " ".join(terminal.screen()).startswith(f"llmprep: error: {VISIBLE}: not valid UTF-8 at byte ")
 
 
 def test_an_interrupt_leaves_the_screen_clean(slowly: Slowly, terminal: Terminal) -> None:

@@ -32,7 +32,7 @@ IN_USE = {
     "orjson": "documents.quick_json",
     "pyarrow": "documents.parquet",
     "ray": "store.ray_cluster",
-    "rich": "preview.explain preview.screen cli.printer cli.progress",
+    "rich": "preview.explain preview.fitting preview.screen cli.colours cli.printer cli.progress",
 }
 # Modules that others import only where they are used: plain text needs none of them.
 LATE = {"documents.records", "store.ray_cluster"}
@@ -130,8 +130,8 @@ def test_only_the_command_line_prints() -> None:
     found = {module: printing(tree) for module, tree in MODULES.items()}
     elsewhere = {module: words for module, words in found.items() if words and room_of(module) != "cli"}
     assert elsewhere == {"store.ray_cluster": {"sys.stderr"}}  # which takes what Ray prints
-    assert {module for module, words in found.items() if words & WRITES} == {"cli.printer", "cli.progress"}
-    assert found["cli.progress"] & WRITES == {"Console"}  # the bar that shows how far a run is
+    assert {module for module, words in found.items() if words & WRITES} == {"cli.printer", "cli.colours"}
+    assert found["cli.colours"] & WRITES == {"Console"}  # which draws for the printer, and the bar of a slow run
 
 
 WRONG = [

@@ -141,9 +141,10 @@ def test_a_long_table_is_drawn_in_parts(text: str, width: int, rows: int, with_t
     ids = encode(text)[:12]
     pairs, used = [*pair_rows(ids, len(ids) - 1), ([13], 464)], decode if with_text else None
     whole = draw(pair_table(pairs, used), width=width)
-    parts = list(table_parts(pairs, used, lambda item: draw(item, width=width), rows))
+    parts = list(table_parts(pairs, used, lambda item: draw(item, width=width), width, rows))
+    n_tables = len(list(pair_table(pairs, used).parts(width)))
     assert "".join(parts) == whole
-    assert len(parts) == 1 if len(pairs) <= rows else 2 + -(-len(pairs) // rows)
+    assert len(parts) == (1 if len(pairs) <= rows else (2 + -(-len(pairs) // rows)) * n_tables)
 
 
 SHAPES = {"4_4": (4, 4), "4_1": (4, 1), "256_128": (256, 128), "4_9": (4, 9)}

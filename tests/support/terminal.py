@@ -11,7 +11,11 @@ import pytest
 
 
 class Terminal(io.BytesIO):
-    """A terminal of 100 columns. ``shown`` is what it was sent, ``screen`` what a person sees of that."""
+    """A terminal of so many columns. ``shown`` is what it was sent, ``screen`` what a person sees of that."""
+
+    def __init__(self, columns: int = 100) -> None:
+        super().__init__()
+        self._columns = columns
 
     def __exit__(self, *_: object) -> None:
         """Keep what was shown."""
@@ -31,7 +35,7 @@ class Terminal(io.BytesIO):
         file = io.TextIOWrapper(self, encoding="utf-8", write_through=True)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, stream, file)
-            patch.setenv("COLUMNS", "100")
+            patch.setenv("COLUMNS", str(self._columns))
             yield
         file.detach()
 
