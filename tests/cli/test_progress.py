@@ -1,8 +1,12 @@
-"""Promises of progress: on a terminal, after half a second, it says how far a run has come; then it is gone."""
+"""Promises of progress: on a terminal, after half a second, it says how far a run has come; then it is gone.
+
+Elsewhere a line says so each minute.
+"""
 
 import contextlib
 import io
 import os
+import re
 import signal
 import threading
 import time
@@ -96,6 +100,43 @@ def test_nothing_may_be_shown(call: Call, terminal: Terminal, monkeypatch: pytes
     assert terminal.shown == b""
     ended = call("tokenize", "a.txt")
     assert (ended.code, ended.stderr, b"\x1b" in ended.stdout) == (0, b"", False)
+
+
+LINE = r"llmprep: [0-9]:[0-9]{2} [0-9.]+ (bytes|[kM]B)( of 1\.9 MB)?(, [1-9][0-9,]* tokens/s)?(, about 1 minute left)?"
+
+
+@pytest.mark.parametrize(("line", "more"), [("tokenize a.txt -o s/ --shard-bytes 19000 -j1", 1), ("tokenize pipe", 0)])
+def test_elsewhere_a_slow_run_writes_lines(
+    line: str, more: int, call: Call, monkeypatch: pytest.MonkeyPatch, terminal: Terminal
+) -> None:
+    """Where there is no terminal, or a dumb one, a run of minutes says each minute how far it is, if it may."""
+    Path("a.txt").write_bytes(PART * 20)
+
+    def write_slowly() -> None:
+        with contextlib.suppress(BrokenPipeError), Path("pipe").open("wb", buffering=0) as pipe:
+            for _ in range(20):
+                pipe.write(PART)
+                time.sleep(0.02)
+
+    def run(seconds: float, *options: str) -> Ended:
+        monkeypatch.setattr(progress, "LINE_SECONDS", seconds)
+        if line.endswith("pipe"):
+            os.mkfifo("pipe")
+            threading.Thread(target=write_slowly, daemon=True).start()
+        ended = call(*line.split(), *options, *(["-o", "x.pt"] if line.endswith("pipe") else ["--restart"]))
+        Path("pipe").unlink(missing_ok=True)
+        return ended
+
+    shown = run(0.02)
+    assert (shown.code, len(shown.notes) > 1) == (0, True)
+    assert all(re.fullmatch(LINE, note) for note in shown.notes)
+    assert any("tokens/s" in note and ("left" in note) == bool(more) for note in shown.notes)
+    assert run(60).notes == run(0.02, "-q").notes == []
+    monkeypatch.setenv("TERM", "dumb")
+    with terminal.instead_of("stderr"):
+        assert run(0.02).code == 0
+    assert re.search(LINE, terminal.words())
+    assert b"\x1b" not in terminal.shown
 
 
 def test_an_error_stands_alone(slowly: Slowly, terminal: Terminal) -> None:
