@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from llmprep.documents.source import Source
     from llmprep.formats.windows import WindowOptions
     from llmprep.inputs import Texts
+    from llmprep.store.unfinished import Rest
     from llmprep.tokens.estimate import Estimate
     from llmprep.tokens.projection import Projection
     from llmprep.vocabulary.vocabulary import Vocabulary
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What a dry run is of: an output, its dtype (None: a token store's), and the windows that it is to have."""
+    """What a dry run is of: an output, its dtype (None: a token store's), and the windows that it is to have.
+
+    ``rest`` is what is left to be built of a store that was begun.
+    """
 
     output: str
     dtype: str | None = None
@@ -31,6 +35,7 @@ class Planned:
     max_length: int | None = None
     stride: int = 1
     val_fraction: float | None = None
+    rest: Rest | None = None
 
 
 def plan_windows(output: str, options: WindowOptions, val_fraction: float | None) -> Planned:
@@ -63,8 +68,17 @@ def show_plan(printer: Printer, paths: list[str], reading: Reading, planned: Pla
     estimate = estimate_tokens(found.sources, vocabulary, chosen.options, replace(effort, memory=None))
     if planned.max_length is not None:
         _require_windows(estimate, found.sources, planned.max_length, planned.stride, planned.val_fraction)
+    if planned.rest is not None:
+        estimate = _shared(estimate, planned.rest.share)
     projection = project_memory(found.sources, vocabulary, effort, processes=planned.dtype is None)
     _show(printer, found, estimate, planned, dtype, projection)
+
+
+def _shared(estimate: Estimate, share: float) -> Estimate:
+    """Return what is estimated of a share of the text."""
+    tokens, low, high = (round(each * share) for each in (estimate.tokens, estimate.low, estimate.high))
+    n_bytes = round(estimate.n_bytes * share)
+    return replace(estimate, n_bytes=n_bytes, tokens=tokens, low=low, high=high, seconds=estimate.seconds * share)
 
 
 def _require_windows(
@@ -103,6 +117,7 @@ def _show(
             "command": "dry-run",
             "inputs": [{"name": plain.visible(source.path), "bytes": source.size} for source in found.sources],
             "output": planned.output,
+            **({} if planned.rest is None else {"shards": asdict(planned.rest)}),
             "estimate": {**asdict(estimate), "output_bytes": n_bytes, "minutes": round(minutes, 4)},
             "memory": {
                 "bytes": projection.n_bytes,
@@ -118,6 +133,9 @@ def _show(
     unsized += f", {len(found.left_out):,} left out" if found.left_out else ""
     bounds = f"95 % between {plain.number(estimate.low)} and {plain.number(estimate.high)}"
     output = f"{plain.visible(planned.output)}, about {plain.size(n_bytes)}, in about {minutes:.1f} minutes"
+    if planned.rest is not None:
+        n_shards = plain.plural(planned.rest.n_shards, "shard")
+        printer.lines([f"{plain.number(planned.rest.n_missing)} of {n_shards} are to be built"])
     printer.lines(
         [
             f"would read {plain.plural(len(found.sources), 'input')}, {plain.size(estimate.n_bytes)}{unsized}",

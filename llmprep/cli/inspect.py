@@ -15,10 +15,11 @@ from llmprep.cli.groups import Words
 from llmprep.cli.looking import Look, Opened, show_windows
 from llmprep.cli.options import MaxLengthOfText, Stride, VocabDir, filled
 from llmprep.cli.spread import spread
-from llmprep.errors import UsageError, shorten
+from llmprep.errors import FileFormatError, UsageError, shorten
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
+    from llmprep.cli.printer import Printer
     from llmprep.documents.source import LeftOut
     from llmprep.inputs import Input
     from llmprep.ptfile.reading import PtFile
@@ -70,8 +71,11 @@ def inspect(
       llmprep inspect store/ --max-length 1024 --where 7
     """
     from llmprep.inputs import open_input
+    from llmprep.store.folder import MANIFEST, is_store
 
-    printer = words.printer()
+    printer, folder = words.printer(), Path(subject.path)
+    if is_store(folder) and not (folder / MANIFEST).exists():
+        _tell_unfinished(printer, folder)
     found = open_input([subject.path])
     opened = _describe(found, subject)
     if look.inside and not opened.n_tokens:
@@ -79,16 +83,42 @@ def inspect(
             f"{subject.path}: holds no continuous token ids, so --window, --around and --where do not apply"
         )
     report: dict[str, Any] = {"command": "inspect", "path": subject.path, **opened.facts}
-    printer.lines(
-        f"{plain.visible(shorten(key.removeprefix('n_'))):<16} {plain.visible(_worded(value))}"
-        for key, value in opened.facts.items()
-    )
+    printer.lines(_fact_lines(opened.facts))
     if verify:
         report["verified"] = list(_verify(found))
         printer.lines(f"verified: {plain.visible(line)}" for line in report["verified"])
     if opened.n_tokens and (look.inside or not verify):
         report["shown"] = show_windows(printer, opened, look, subject.vocab_dir)
     printer.object(report)
+
+
+def _fact_lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in facts.items():
+        yield f"{plain.visible(shorten(key.removeprefix('n_'))):<16} {plain.visible(_worded(value))}"
+
+
+def _tell_unfinished(printer: Printer, folder: Path) -> NoReturn:
+    """Say what is done of a store that has no manifest, and raise `FileFormatError` that says how to go on."""
+    from llmprep.store.manifest import read_plan
+    from llmprep.store.schema import shard_name
+    from llmprep.store.unfinished import done_shards, remedy
+
+    plan = read_plan(folder)
+    done = done_shards(folder, plan)
+    n_done, n_shards = len(done), len(plan.shards)
+    facts = {
+        "kind": "token store, unfinished",
+        "encoding": plan.options["encoding"],
+        "n_tokens": sum(receipt.tokens for receipt in done),
+        "n_sources": len(plan.names),
+        "shards_done": f"{n_done} of {n_shards}",
+    }
+    printer.lines(_fact_lines(facts))
+    printer.object({"command": "inspect", "path": str(folder), **facts, "n_done": n_done, "n_shards": n_shards})
+    files = {receipt.file for receipt in done}
+    missing = [number for number in range(n_shards) if shard_name(number) not in files]
+    how = remedy(folder, missing) if missing else "finish it with llmprep merge, or its command"
+    raise FileFormatError(f"{folder}: is not finished: {n_done} of {n_shards} shards are done; {how}")
 
 
 def _worded(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -124,12 +124,24 @@ def plan_store(
     from llmprep.cli.dry_run import Planned, show_plan
     from llmprep.documents.finding import find_sources
     from llmprep.store.build import check_choices
-    from llmprep.store.folder import check_folder
+    from llmprep.store.executors import InProcess
+    from llmprep.store.folder import PLAN, check_folder
+    from llmprep.store.plan import plan_corpus
+    from llmprep.store.unfinished import rest_of
+    from llmprep.store.vetting import vet
+    from llmprep.vocabulary.loading import load_vocabulary
 
-    check_choices(shards.sharding(), shards.building(reading.effort.jobs))
-    on_bad = reading.on_bad or "stop"
-    folder = check_folder(output or "", paths, find_sources(paths, reading.text_field, on_bad=on_bad))
-    show_plan(printer, paths, reading, Planned(f"{folder}/"))
+    building = shards.building(reading.effort.jobs)
+    check_choices(shards.sharding(), building)
+    sources = find_sources(paths, reading.text_field, on_bad=reading.on_bad or "stop")
+    folder, rest = check_folder(output or "", paths, sources), None
+    if (folder / PLAN).exists() and not building.restart:
+        chosen = reading.for_text()
+        vocabulary = load_vocabulary(chosen.encoding, reading.vocab_dir, reading.announce)
+        vetted = vet(sources, folder, replace(reading, announce=None), InProcess())
+        planned = plan_corpus(vetted, vocabulary, chosen.options, shards.sharding(), reading.on_bad or "stop")
+        rest = rest_of(folder, planned, building.task)
+    show_plan(printer, paths, reading, Planned(f"{folder}/", rest=rest))
 
 
 def make_store(

@@ -13,7 +13,7 @@ from llmprep.documents.finding import PathName, path_names
 from llmprep.documents.leaving_out import find_listed
 from llmprep.errors import UsageError
 from llmprep.store.executors import InProcess, Workers
-from llmprep.store.folder import PLAN, check_folder, clear_temporaries
+from llmprep.store.folder import MANIFEST, PLAN, check_folder, clear_temporaries
 from llmprep.store.plan import LEAST_SHARD, plan_corpus
 from llmprep.tokens.memory import is_memory_limited
 from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary
@@ -177,6 +177,7 @@ def _build(run: _Run, workers: Workers) -> BuiltStore:
     from llmprep.store.prepare import prepare, require_same
     from llmprep.store.sealed import states
     from llmprep.store.shards import make_jobs
+    from llmprep.store.unfinished import note_tasks
     from llmprep.store.vetting import vet
     from llmprep.tokens.content import open_pool
 
@@ -190,6 +191,8 @@ def _build(run: _Run, workers: Workers) -> BuiltStore:
         prepare(folder, planned, restart=run.building.restart, hold=hold, announce=run.announce)
         if task is not None:
             hold.share()
+            if not (folder / MANIFEST).exists():
+                note_tasks(folder, task[1])
             mine = range(len(jobs))[task[0] - 1 :: task[1]]
             _build_missing(run, jobs, mine, workers, hold, lambda *_: None)
             if not states(folder / PLAN, planned.plan.to_json()):  # another that began meanwhile may differ

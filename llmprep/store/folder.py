@@ -19,6 +19,7 @@ from llmprep.store.sealed import is_regular
 
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
+TASKS = "tasks.json"
 RECEIPTS = "receipts"
 LOCK = ".lock"
 LOCK_HELD, LOCK_TASK = ".lock-held", ".lock-task-"
@@ -27,7 +28,8 @@ LOCK_HELD, LOCK_TASK = ".lock-held", ".lock-task-"
 MANIFEST_BEGINS, PLAN_BEGINS = b'{"format":"llmprep-store/', b'{"plan_sha256":"'
 _TEMPORARY = r"\.llmprep-.*\.tmp"
 _IN_STORE = re.compile(
-    rf"{re.escape(MANIFEST)}|{re.escape(PLAN)}|{re.escape(LOCK)}(-.*)?|tokens-.*\.pt|{_TEMPORARY}", re.DOTALL
+    rf"{re.escape(MANIFEST)}|{re.escape(PLAN)}|{re.escape(TASKS)}|{re.escape(LOCK)}(-.*)?|tokens-.*\.pt|{_TEMPORARY}",
+    re.DOTALL,
 )
 _IN_RECEIPTS = re.compile(rf".*\.json|{_TEMPORARY}", re.DOTALL)
 

@@ -13,13 +13,14 @@ from llmprep.choices import Announce
 from llmprep.errors import EmptyError, FileFormatError
 from llmprep.store.columns import Numbers, Pieces
 from llmprep.store.faults import find_faults
-from llmprep.store.folder import MANIFEST, clear_temporaries, require_own
+from llmprep.store.folder import MANIFEST, TASKS, clear_temporaries, require_own
 from llmprep.store.lock import locked
 from llmprep.store.manifest import ANEW, read_plan
 from llmprep.store.reading import shard_ids
 from llmprep.store.receipts import Receipts, sound_receipts
 from llmprep.store.schema import Manifest, Plan, Receipt, Shard, shard_name, store_dtype
 from llmprep.store.sealed import write_sealed
+from llmprep.store.unfinished import remedy
 from llmprep.tokens.content import ContentHash, open_pool
 from llmprep.windows.counts import split_place
 
@@ -119,6 +120,7 @@ def _write_checked(folder: Path, manifest: Manifest) -> None:
     if wrong:
         raise FileFormatError(f"{folder}: plan and receipts do not fit together: {wrong[0]}; {ANEW}")
     write_sealed(folder / MANIFEST, stated)
+    (folder / TASKS).unlink(missing_ok=True)
 
 
 def _require_all(folder: Path, count: int, receipts: Receipts) -> None:
@@ -126,8 +128,7 @@ def _require_all(folder: Path, count: int, receipts: Receipts) -> None:
     if missing:
         shown = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
         raise FileFormatError(
-            f"{folder}: {len(missing)} of {count} shards are missing or damaged ({shown}); "
-            f"run the command that builds them again"
+            f"{folder}: {len(missing)} of {count} shards are missing or damaged ({shown}); {remedy(folder, missing)}"
         )
 
 

@@ -39,10 +39,7 @@ def prepare(
         if states(folder / PLAN, plan.to_json()):
             return
         old = read_plan(folder)
-        adds_split = old.val_fraction is None and not hold.shared
-        expected = replace(old, val_fraction=plan.val_fraction) if adds_split else old
-        may_change = hold.alone and not (folder / MANIFEST).exists()
-        changed = require_same(folder, expected, plan, hold, may_change=may_change)
+        changed = require_begun_for(folder, old, plan, hold)
         if changed and announce is not None:
             announce(f"{folder}: {list_names(changed)} has changed: shards made from it are built again")
         if old.sha256 != plan.sha256:
@@ -50,6 +47,14 @@ def prepare(
         if not hold.alone or old == plan:
             return
     write_sealed(folder / PLAN, plan.to_json())
+
+
+def require_begun_for(folder: Path, old: Plan, new: Plan, hold: Hold = ALONE) -> list[str]:
+    """Return the files that have changed since a folder was begun; raise `RefusedError` for what may not differ."""
+    adds_split = old.val_fraction is None and not hold.shared
+    expected = replace(old, val_fraction=new.val_fraction) if adds_split else old
+    may_change = hold.alone and not (folder / MANIFEST).exists()
+    return require_same(folder, expected, new, hold, may_change=may_change)
 
 
 def require_same(folder: Path, old: Plan, new: Plan, hold: Hold = ALONE, *, may_change: bool = False) -> list[str]:

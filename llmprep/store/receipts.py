@@ -140,7 +140,7 @@ def renumber(folder: Path, planned: PlannedCorpus, old_sha256: str) -> None:
     plan_sha256, numbers = planned.plan.sha256, range(len(planned.plan.shards))
     wanted = {json.dumps(planned.recipe(number)): number for number in numbers}
     kept: dict[int, int] = {}
-    for old, receipt in _receipts_in(folder):
+    for old, receipt in receipts_in(folder):
         new = wanted.get(json.dumps(receipt.recipe))
         if new is None or receipt.plan_sha256 not in (old_sha256, plan_sha256):
             continue
@@ -156,7 +156,7 @@ def renumber(folder: Path, planned: PlannedCorpus, old_sha256: str) -> None:
             path.unlink()
 
 
-def _receipts_in(folder: Path) -> Iterator[tuple[int, Receipt]]:
+def receipts_in(folder: Path) -> Iterator[tuple[int, Receipt]]:
     """Yield the number and the receipt of each shard that has a sound one, in order."""
     names = sorted(path.stem for path in (folder / RECEIPTS).glob("[0-9]*.json"))
     numbers = [int(name) for name in names if name.isdecimal()]
