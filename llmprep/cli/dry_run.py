@@ -100,6 +100,12 @@ def _require_windows(
         require_windows(n_tokens, max_length, stride, f"{name}{part}")
 
 
+def _rest_lines(rest: Rest | None) -> list[str]:
+    if rest is None:
+        return []
+    return [f"{plain.number(rest.n_missing)} of {plain.plural(rest.n_shards, 'shard')} are to be built"]
+
+
 def _show(
     printer: Printer,
     found: Texts,
@@ -133,11 +139,9 @@ def _show(
     unsized += f", {len(found.left_out):,} left out" if found.left_out else ""
     bounds = f"95 % between {plain.number(estimate.low)} and {plain.number(estimate.high)}"
     output = f"{plain.visible(planned.output)}, about {plain.size(n_bytes)}, in about {minutes:.1f} minutes"
-    if planned.rest is not None:
-        n_shards = plain.plural(planned.rest.n_shards, "shard")
-        printer.lines([f"{plain.number(planned.rest.n_missing)} of {n_shards} are to be built"])
     printer.lines(
         [
+            *_rest_lines(planned.rest),
             f"would read {plain.plural(len(found.sources), 'input')}, {plain.size(estimate.n_bytes)}{unsized}",
             f"would give about {plain.number(estimate.tokens)} tokens ({bounds})",
             f"would take up to {plain.size(projection.n_bytes)} of memory, with {plain.plural(projection.jobs, 'job')}",
