@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from llmprep.pytorch.embedding import EmbeddingSizes
 
 
+LARGE_BYTES = 10 * 10**9
+"""More embeddings than this are not written by mistake."""
+
+
 @dataclass(frozen=True, slots=True)
 class TableOptions:
     """The two tables: how large they are, how they are drawn, or where they are read from."""
@@ -94,6 +98,7 @@ class Computing:
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", parser=filled, help="Compute on this device: cpu, cuda, ...")
     ] = "cpu"
+    yes: Annotated[bool, typer.Option("--yes", help="Write all embeddings, however large they are.")] = False
 
 
 @spread
@@ -123,6 +128,7 @@ def embed(
         source = open_windows(paths, batching.max_length, batching.stride, reading, progress.watch)
     weights = read_pt(Path(tables.weights)) if tables.weights else None
     sizes = _find_sizes(source, weights, batching, tables, computing)
+    _refuse_too_large(sizes, output, batching, computing)
     sizes.check_memory(texts.memory)
     _check_sizes(printer, source, sizes, output)
     drawing = embedding.Drawing(tables.seed, order, batching.shuffle)
@@ -163,6 +169,20 @@ def _find_sizes(
     return find_sizes(source.rows.shape, source.origin.n_vocab, weights, options)
 
 
+def _refuse_too_large(sizes: EmbeddingSizes, output: Output, batching: Batching, computing: Computing) -> None:
+    """Raise `UsageError` for more than `LARGE_BYTES`, unless it is known what was asked for."""
+    if sizes.n_bytes > LARGE_BYTES and batching.batches is None and not computing.yes:
+        raise UsageError(
+            f"{output.name}: {_worded(sizes)}, which takes --yes; --batches N embeds only N batches of "
+            f"{sizes.batch_size}, and a smaller --dim or --dtype makes it less"
+        )
+
+
+def _worded(sizes: EmbeddingSizes) -> str:
+    n, length, dim = sizes.shape
+    return f"{plain.plural(n, 'window')} x {length} tokens x {dim} numbers, {sizes.dtype}: {plain.size(sizes.n_bytes)}"
+
+
 def _check_sizes(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, output: Output) -> None:
     """Check the ids and the space on the disk, and say, before any work, what will be written."""
     from llmprep.formats.ids import check_ids
@@ -170,9 +190,7 @@ def _check_sizes(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, 
 
     check_ids(source.rows, sizes.n_vocab, source.origin.name)
     check_space(output, sizes.n_bytes)
-    n, length, dim = sizes.shape
-    size = f"{n} windows x {length} tokens x {dim} numbers, {sizes.dtype}: {plain.size(sizes.n_bytes)}"
-    printer.note(f"{output.name}: {size}")
+    printer.note(f"{output.name}: {_worded(sizes)}")
 
 
 def _load(source: WindowSource, batching: Batching) -> DataLoader[Tensor]:
