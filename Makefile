@@ -18,6 +18,8 @@ help:  ## list the targets
 install: .venv/installed  ## make .venv and install llmprep into it
 
 .venv/installed: pyproject.toml constraints.txt
+	@echo 'Installing llmprep and its libraries into .venv. One of them is torch, which is large: about 0.1 GB on macOS, up to'
+	@echo '3 GB on Linux, with the libraries of CUDA. That takes minutes, once.'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) -e '.[fast]'
 	@touch $@
@@ -30,14 +32,21 @@ install: .venv/installed  ## make .venv and install llmprep into it
 	$(PIP) -e '.[bench]' || $(PIP) -e '.[fast,parquet,zstd]'  # what is not installed is listed as such
 	@touch $@
 
-demo: install  ## install, then window a short story and show it
+demo: install  ## install, then take a short story from text to embeddings and show each step
 	@mkdir -p build
 	$(BIN)/llmprep tokenize sample_texts/story.txt -o build/story.tokens.pt
+	@echo
+	$(BIN)/llmprep pairs sample_texts/story.txt --start 50
 	@echo
 	$(BIN)/llmprep window build/story.tokens.pt --max-length 4 --stride 4 --explain -o build/story.windows.pt
 	@echo
 	$(BIN)/llmprep embed build/story.windows.pt -o build/story.embeddings.pt
-	@printf '\nTo have llmprep on the path of this shell:\n. $(BIN)/activate\n'
+	@printf '\nWhat to try next, with this text or one of your own:\n'
+	@printf '  %s\n' 'llmprep pairs sample_texts/story.txt --context-size 8' \
+	  'llmprep window sample_texts/story.txt --max-length 8 --stride 2 --explain' \
+	  'llmprep inspect build/story.windows.pt --around tables' 'llmprep tokenize sample_texts/ -o build/store/' \
+	  'llmprep help window'
+	@printf 'First put llmprep on the path of this shell:\n. $(BIN)/activate\n'
 
 test: .venv/installed-dev  ## install what the tests need, then run them
 	$(BIN)/python -m pytest -q -n auto -m "not slow" $(PYTEST_OPTIONS)
