@@ -12,6 +12,7 @@ colours.py    whether colours are wanted, and how wide a line may be
 progress.py   how far a run has come, on a terminal
 naming.py     names of outputs, and what they must not replace
 notes.py      what every command says of its inputs
+depfile.py    what an output was made from, as make reads it
 written.py    what is said of an output that stands in its place
 dry_run.py    what would be read and written
 

@@ -111,6 +111,7 @@ def embed(
       llmprep embed story.windows.pt
       llmprep embed story.txt --max-length 4 --save-weights tables.pt
     """
+    from llmprep.cli.depfile import plan_depfile, write_depfile
     from llmprep.cli.naming import check_outputs, name_output
     from llmprep.inputs import open_windows
     from llmprep.ptfile.reading import read_pt
@@ -122,6 +123,8 @@ def embed(
     read_too = [tables.weights] if tables.weights else []
     (output,) = check_outputs(paths, [name_output(paths, target.output, "embeddings")], target, read_too)
     outputs = [output, *_check_weights_output(paths, output, tables, target)]
+    names = [each.name for each in outputs]
+    depfile = plan_depfile(printer, paths, target, names, [texts.files_from, tables.weights])
     order = embedding.choose_order(tables.order, shuffle=batching.shuffle, weights=tables.weights)
     device = embedding.check_device(computing.device)
     with words.progress() as progress:
@@ -136,6 +139,7 @@ def embed(
     blocks = embed_batches(batches, drawn, device=device, dtype=sizes.dtype)
     chosen = embedding.content_options(sizes, drawing, weights)
     _write(outputs, source, sizes, drawn, blocks, chosen)
+    write_depfile(depfile)
     _show(printer, source, sizes, drawn, output)
 
 

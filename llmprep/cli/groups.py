@@ -177,6 +177,12 @@ class Target:
             "--force", help="Replace an existing file that is not a .pt, is read-only, or was made from other inputs."
         ),
     ] = False
+    depfile: Annotated[
+        str | None,
+        typer.Option(
+            "--depfile", metavar="FILE", parser=filled, help="Write to FILE, as make reads it, what the output is from."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

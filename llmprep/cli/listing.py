@@ -33,7 +33,15 @@ class Listing:
 
     def refuse_rest(self, target: Target, file: IdFile, shards: Shards) -> None:
         """Raise `UsageError` for options that only what is written heeds."""
-        rest = (target.output, target.force, file.dtype, file.dry_run, shards.shard_bytes, shards.shard_tokens)
+        rest = (
+            target.output,
+            target.force,
+            target.depfile,
+            file.dtype,
+            file.dry_run,
+            shards.shard_bytes,
+            shards.shard_tokens,
+        )
         if (self.count and self.ids) or any(rest):
             raise UsageError(
                 "--count and --ids write no file, and cannot be combined with each other or with options of a file"

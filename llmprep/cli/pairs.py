@@ -51,6 +51,7 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
       llmprep pairs story.txt --start 50
       llmprep pairs store/ --context-size 8 -o pairs.pt
     """
+    from llmprep.cli.depfile import plan_depfile, write_depfile
     from llmprep.cli.naming import files_of, refuse_promises
     from llmprep.cli.written import made_line, made_values
     from llmprep.formats.pairs import write_pairs
@@ -67,6 +68,7 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
     output = check_output(target.output, files_of(paths), force=target.force) if target.output else None
     if target.force and output is None:
         raise UsageError("--force: is only used with -o")
+    depfile = plan_depfile(printer, paths, target, [output.name] if output else [], [texts.files_from])
     stream, size = open_tokens(paths, texts.reading(printer)), contexts.context_size
     n_ids = size * contexts.windows + 1
     span = take_span(stream, contexts.start, n_ids, name=stream.origin.name, to_the_end=output is not None)
@@ -79,6 +81,7 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
         if output is not None:
             with open_output(output) as sink:
                 n_bytes = write_pairs(sink, grown, _meta(stream, contexts))
+            write_depfile(depfile)
             values |= made_values(output, n_bytes)
         say_notes(printer, stream.origin, stream.figures)
         values |= left_out_values(stream.figures.left_out)

@@ -94,6 +94,8 @@ class Shards:
             raise UsageError("--dtype: a token store has the smallest that fits its vocabulary; leave it out")
         if target.force:
             raise UsageError("--force: a token store is not replaced; --restart starts a begun one over")
+        if target.depfile is not None and self.task is not None:
+            raise UsageError("--depfile: a task writes no manifest for make to look at; leave it out")
         if self.shard_bytes is not None and self.shard_tokens is not None:
             raise UsageError("--shard-bytes and --shard-tokens: cannot be combined")
         if target.output in (None, "-"):

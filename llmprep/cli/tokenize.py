@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmprep.choices import Reading
 from llmprep.cli.groups import IdFile, Inputs, Target, Words
 from llmprep.cli.listing import Listing, print_counts, print_ids
 from llmprep.cli.notes import find_decoder, left_out_words, say_notes, stream_values
@@ -32,6 +31,8 @@ def tokenize(texts: Inputs, listing: Listing, file: IdFile, shards: Shards, targ
       llmprep tokenize corpus/ -o store/ --val-fraction 0.1
       llmprep tokenize --count *.txt | sort -n
     """
+    from llmprep.cli.depfile import plan_depfile, write_depfile
+
     printer, paths = words.printer(target.output), texts.paths()
     as_store, reading = shards.wanted(target.output), texts.reading(printer)
     if listing.count or listing.ids:
@@ -39,14 +40,16 @@ def tokenize(texts: Inputs, listing: Listing, file: IdFile, shards: Shards, targ
         (print_counts if listing.count else print_ids)(printer, paths, reading)
     elif as_store:
         shards.refuse_rest(target, file)
+        manifest = str(Path(target.output or "", "manifest.json"))
+        depfile = plan_depfile(printer, paths, target, [manifest], [texts.files_from], dry_run=file.dry_run)
         (plan_store if file.dry_run else make_store)(printer, paths, target.output, reading, shards)
+        write_depfile(depfile)
     else:
-        _write_file(printer, words, paths, reading, target, file)
+        _write_file(printer, words, paths, texts, target, file)
 
 
-def _write_file(
-    printer: Printer, words: Words, paths: list[str], reading: Reading, target: Target, file: IdFile
-) -> None:
+def _write_file(printer: Printer, words: Words, paths: list[str], texts: Inputs, target: Target, file: IdFile) -> None:
+    from llmprep.cli.depfile import plan_depfile, write_depfile
     from llmprep.cli.dry_run import Planned, show_plan
     from llmprep.cli.naming import check_outputs, name_output
     from llmprep.cli.written import made_line, made_values
@@ -55,8 +58,9 @@ def _write_file(
     from llmprep.output.writing import open_output
     from llmprep.tokens.stream import Distinct, Head
 
-    dtype = file.resolved_dtype()
+    dtype, reading = file.resolved_dtype(), texts.reading(printer)
     (output,) = check_outputs(paths, [name_output(paths, target.output, "tokens")], target)
+    depfile = plan_depfile(printer, paths, target, [output.name], [texts.files_from], dry_run=file.dry_run)
     if file.dry_run:
         show_plan(printer, paths, reading, Planned(output.name, dtype))
         _say_kind(printer, output, paths)
@@ -67,6 +71,7 @@ def _write_file(
         stream = stream.through(head).through(distinct)
     with open_output(output) as sink, words.progress(stream.figures.counts):
         n_bytes = write_tokens(sink, stream, dtype=dtype)
+    write_depfile(depfile)
     _say_kind(printer, output, paths)
     made = {**made_values(output, n_bytes), "n_distinct": distinct.count}
     _show(printer, stream, head.ids, made)

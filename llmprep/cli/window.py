@@ -57,6 +57,7 @@ def window(texts: Inputs, shape: Shape, look: Look, file: IdFile, target: Target
       llmprep window story.txt --max-length 4 --preview 0 --explain
       cat story.txt | llmprep window - -o windows.pt
     """
+    from llmprep.cli.depfile import plan_depfile, write_depfile
     from llmprep.cli.dry_run import plan_windows, show_plan
     from llmprep.cli.naming import check_outputs, name_output, split_names
     from llmprep.formats.splitting import split_stream
@@ -70,6 +71,7 @@ def window(texts: Inputs, shape: Shape, look: Look, file: IdFile, target: Target
     options = WindowOptions(shape.max_length, shape.stride or shape.max_length, file.resolved_dtype(), shape.dense)
     names = split_names(name_output(paths, target.output, "windows"), val_fraction)
     outputs = check_outputs(paths, names, target)
+    depfile = plan_depfile(printer, paths, target, names, [texts.files_from], dry_run=file.dry_run)
     if file.dry_run:
         show_plan(printer, paths, reading, plan_windows(" and ".join(names), options, val_fraction))
         return
@@ -80,6 +82,7 @@ def window(texts: Inputs, shape: Shape, look: Look, file: IdFile, target: Target
         heads = [Head(preview.n_ids) for _ in parts]
         headed = [part.through(head) for part, head in zip(parts, heads, strict=True)]
         sizes = [write_windows(sink, part, options, printer.note) for sink, part in zip(sinks, headed, strict=True)]
+    write_depfile(depfile)
     say_notes(printer, stream.origin, stream.figures)
     made = zip(parts, heads, outputs, sizes, strict=True)
     shown = [preview.show(part, head.ids, output, n_bytes) for part, head, output, n_bytes in made]
