@@ -70,11 +70,7 @@ def plan_depfile(
     if not outputs or "-" in (name, *outputs):
         raise UsageError("--depfile: is a file that says what another is made from; name that one with -o")
     files, folders = find_sources_of(paths)
-    kept: list[str] = []
-    left_out: list[str] = []
-    written = {os.path.realpath(Path(each).parent) for each in (name, *outputs)}
-    for folder in folders:
-        (left_out if os.path.realpath(folder) in written else kept).append(folder)
+    kept = _without_outputs(printer, name, folders, outputs)
     sources = [*dict.fromkeys([*files, *(each for each in more if each and each != "-"), *kept])]
     _require_nameable([*outputs, *sources], outputs)
     if Path(name).is_file() and not (target.force or _is_depfile(name)):
@@ -82,12 +78,17 @@ def plan_depfile(
     output = check_output(name, [*sources, *outputs], force=True)
     if output.direct:
         raise OutputError(f"{name}: is no regular file; --depfile writes one")
-    if left_out:
-        printer.note(
-            f"{name}: new files in {plain.plural(len(left_out), 'folder')} that outputs are written to, as "
-            f"{left_out[0]}, start no new build; write them to another folder"
-        )
     return Depfile(output, outputs, sources)
+
+
+def _without_outputs(printer: Printer, name: str, folders: Sequence[str], outputs: Sequence[str]) -> list[str]:
+    """Leave out, and say so, the folders that outputs are written to: that makes a folder newer than its output."""
+    written = {os.path.realpath(Path(each).parent) for each in (name, *outputs)}
+    left_out = [folder for folder in folders if os.path.realpath(folder) in written]
+    if left_out:
+        where = f"{plain.plural(len(left_out), 'folder')} that outputs are written to, as {left_out[0]}"
+        printer.note(f"{name}: new files in {where}, start no new build; write outputs to another folder")
+    return [folder for folder in folders if folder not in left_out]
 
 
 def _is_depfile(name: str) -> bool:

@@ -18,6 +18,7 @@ from llmprep.errors import UsageError
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
+    from llmprep.output.checking import Output
     from llmprep.tokens.stream import TokenStream
     from llmprep.windows.pairs import Pairs
 
@@ -54,10 +55,8 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
     from llmprep.cli.depfile import plan_depfile, write_depfile
     from llmprep.cli.naming import files_of, refuse_promises
     from llmprep.cli.written import made_line, made_values
-    from llmprep.formats.pairs import write_pairs
     from llmprep.inputs import open_tokens
     from llmprep.output.checking import check_output
-    from llmprep.output.writing import open_output
     from llmprep.tokens.spooling import open_spool
     from llmprep.windows.pairs import Pairs
     from llmprep.windows.views import take_span
@@ -77,17 +76,23 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
             ids.fill(span)
         vocabulary = stream.origin.load_vocabulary(printer.note)
         grown = Pairs(ids, size, contexts.windows, vocabulary.eot_id)
-        values: dict[str, object] = {"command": "pairs", "encoding": stream.origin.encoding, "output": None}
-        if output is not None:
-            with open_output(output) as sink:
-                n_bytes = write_pairs(sink, grown, _meta(stream, contexts))
-            write_depfile(depfile)
-            values |= made_values(output, n_bytes)
+        n_bytes = _write(output, grown, _meta(stream, contexts)) if output else 0
+        write_depfile(depfile)
         say_notes(printer, stream.origin, stream.figures)
+        made = made_values(output, n_bytes) if output else {"output": None}
+        values = {"command": "pairs", "encoding": stream.origin.encoding, **made}
         values |= left_out_values(stream.figures.left_out)
         _show(printer, values, grown, decode_with(vocabulary))
         if output is not None:
             printer.lines([made_line(output, f"contexts, lengths and targets [{len(grown)}]", n_bytes)])
+
+
+def _write(output: Output, grown: Pairs, meta: dict[str, object]) -> int:
+    from llmprep.formats.pairs import write_pairs
+    from llmprep.output.writing import open_output
+
+    with open_output(output) as sink:
+        return write_pairs(sink, grown, meta)
 
 
 def _meta(stream: TokenStream, contexts: Contexts) -> dict[str, object]:

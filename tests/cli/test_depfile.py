@@ -28,6 +28,7 @@ def make(rule: str) -> bool:
     return "built" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", COMMANDS)
 def test_make_builds_what_has_changed(what: str, call: Call) -> None:
     """A change, an added and a removed text build again; a second run, and another file, build nothing."""
@@ -74,6 +75,7 @@ NAMES += [
 ]
 
 
+@pytest.mark.slow
 def test_make_reads_every_name(call: Call) -> None:
     """Whatever is in its name, a file that changes or goes builds again, and one that does not builds nothing."""
     assert call("--version").code == 0  # in a folder of its own
