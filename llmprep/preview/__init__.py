@@ -2,11 +2,8 @@
 
 plain.py       text made safe to show, numbers in words, and the lines that a pipe gets
 screen.py      the same values as rich renderables, for a terminal
+fitting.py     lines and tables fitted to a width, no word cut
 explain.py     what max_length and stride do to a text, as lines and a drawing
 characters.py  tokens' bytes -> what is shown of each, and which tokens share a split character
 still.py       ids -> fragments of HTML, for a notebook and a page
-plain.py    text made safe to show, numbers in words, and the lines that a pipe gets
-screen.py   the same values as rich renderables, for a terminal
-fitting.py  lines and tables fitted to a width, no word cut
-explain.py  what max_length and stride do to a text, as lines and a drawing
 """
