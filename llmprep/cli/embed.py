@@ -14,6 +14,7 @@ from llmprep.cli.groups import Inputs, Target, Words
 from llmprep.cli.notes import left_out_words, say_notes, stream_values
 from llmprep.cli.options import MaxLengthOfText, Stride, filled, output_name
 from llmprep.cli.printer import Printer
+from llmprep.cli.progress import Passing
 from llmprep.cli.spread import spread
 from llmprep.errors import UsageError
 from llmprep.preview import plain
@@ -136,9 +137,10 @@ def embed(
     _check_sizes(printer, source, sizes, output)
     drawing = embedding.Drawing(tables.seed, order, batching.shuffle)
     drawn, batches = embedding.create_tables(sizes, _load(source, batching), drawing, weights)
-    blocks = embed_batches(batches, drawn, device=device, dtype=sizes.dtype)
+    blocks = Passing(embed_batches(batches, drawn, device=device, dtype=sizes.dtype), sizes.n_bytes)
     chosen = embedding.content_options(sizes, drawing, weights)
-    _write(outputs, source, sizes, drawn, blocks, chosen)
+    with words.progress(look=blocks.far):
+        _write(outputs, source, sizes, drawn, iter(blocks), chosen)
     write_depfile(depfile)
     _show(printer, source, sizes, drawn, output)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ import typer
 from llmprep import choices
 from llmprep.cli.options import VocabDir, complete_encoding, filled, output_name, size_in_bytes
 from llmprep.cli.printer import Printer
-from llmprep.cli.progress import Progress
+from llmprep.cli.progress import Far, Progress
 from llmprep.errors import UsageError
 
 if TYPE_CHECKING:
@@ -216,6 +216,6 @@ class Words:
         """Return what prints: on standard error, where one of the outputs takes standard output."""
         return Printer(self.quiet, self.as_json, "-" in outputs, self.color)
 
-    def progress(self, counts: Sequence[Counts] = ()) -> Progress:
-        """Return what shows how far the reading of these sources has come."""
-        return Progress(counts, quiet=self.quiet, color=self.color)
+    def progress(self, counts: Sequence[Counts] = (), look: Callable[[], Far] | None = None) -> Progress:
+        """Return what shows how far the reading of these sources has come, or else what ``look`` returns."""
+        return Progress(counts, quiet=self.quiet, color=self.color, look=look)

@@ -53,6 +53,24 @@ class Far:
         return f"{elapsed} {', '.join(parts)}"
 
 
+@dataclass(slots=True)
+class Passing:
+    """Blocks that pass on their way to a file, and how far they have come."""
+
+    blocks: Iterator[memoryview]
+    total_bytes: int
+    n_bytes: int = 0
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for block in self.blocks:
+            yield block
+            self.n_bytes += block.nbytes
+
+    def far(self) -> Far:
+        """Return how far they have come."""
+        return Far(self.n_bytes, self.total_bytes, name="writing")
+
+
 def _has_screen() -> bool:
     """Tell whether standard error is a terminal on which a bar can be drawn again and again."""
     return is_terminal(sys.stderr) and not is_dumb()
@@ -66,11 +84,22 @@ def _print_lines(stop: threading.Event, look: Callable[[], Far]) -> None:
 
 
 class Progress:
-    """Watches the counts of sources grow, from a thread of its own, between ``with`` and its end."""
+    """Watches the counts of sources grow, from a thread of its own, between ``with`` and its end.
 
-    def __init__(self, counts: Sequence[Counts] = (), *, quiet: bool, color: Color = "auto") -> None:
+    Or it asks ``look`` how far a run is.
+    """
+
+    def __init__(
+        self,
+        counts: Sequence[Counts] = (),
+        *,
+        quiet: bool,
+        color: Color = "auto",
+        look: Callable[[], Far] | None = None,
+    ) -> None:
         self._counts = counts
         self._color = color
+        self._look = look or self._count
         self._current = self._done_bytes = self._done_tokens = 0
         self._stop = threading.Event()
         show = self._draw if _has_screen() else self._tell
@@ -103,9 +132,9 @@ class Progress:
             while not self._stop.wait(TICK_SECONDS):
                 far = self._look()
                 rate = plain.number(round(far.n_tokens / (time.monotonic() - started)))
-                bar.update(task, completed=far.n_bytes, rate=f"{rate} tokens/s", name=far.name)
+                bar.update(task, completed=far.n_bytes, rate=f"{rate} tokens/s" * bool(far.n_tokens), name=far.name)
 
-    def _look(self) -> Far:
+    def _count(self) -> Far:
         """Return how far it is, with the name of the input being read; finished inputs are added up once."""
         total = sum(each.source.size or 0 for each in self._counts) or None
         while self._current < len(self._counts) and self._counts[self._current].sha256:

@@ -139,6 +139,13 @@ def test_elsewhere_a_slow_run_writes_lines(
     assert b"\x1b" not in terminal.shown
 
 
+def test_embeddings_say_how_far_they_are(call: Call, story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does what is written for minutes after all is read."""
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.01)
+    ended = call("embed", story, "--max-length", "64", "--stride", "1", "--dim", "64", "-o", os.devnull)
+    assert [note for note in ended.notes if re.search(r": 0:0[0-9] [0-9.]+ MB of 101\.[0-9] MB, about 1 minute", note)]
+
+
 def test_an_error_stands_alone(slowly: Slowly, terminal: Terminal) -> None:
     """After an error in a slow run the screen holds its one line and nothing of the progress."""
 
