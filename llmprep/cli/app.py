@@ -9,7 +9,7 @@ import typer
 
 from llmprep import __version__
 from llmprep.cli.embed import embed
-from llmprep.cli.help import GroupedCommand
+from llmprep.cli.help import GroupedCommand, fit_examples, narrow_width
 from llmprep.cli.inspect import inspect
 from llmprep.cli.merge import merge
 from llmprep.cli.pairs import pairs
@@ -24,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
     epilog="llmprep help COMMAND names the options of a command, with examples.",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "terminal_width": narrow_width()},
 )
 
 
@@ -47,5 +47,8 @@ def llmprep(
 for command in (tokenize, pairs, window, embed, inspect, merge):
     words, _, examples = cleandoc(command.__doc__ or "").partition("\n\nExamples:\n")
     app.command(
-        cls=GroupedCommand, short_help=words.partition("\n\n")[0], help=words, epilog=f"\b\nExamples:\n{examples}"
+        cls=GroupedCommand,
+        short_help=words.partition("\n\n")[0],
+        help=words,
+        epilog=f"\b\nExamples:\n{fit_examples(examples)}",
     )(command)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from typer.core import TyperCommand
+
+from llmprep.cli.colours import columns
+from llmprep.preview.fitting import wrap_line
 
 SECTIONS = {
     "Input": "text field files-from null newlines separator special on-bad skip-binary",
@@ -23,6 +27,23 @@ SECTIONS = {
 """Each section of a command's help, and the options that stand in it, in this order."""
 
 
+LEAST_WIDTH = 50
+"""Columns that Typer takes a terminal to have, whatever it has, unless it is told."""
+
+
+def narrow_width() -> int | None:
+    """Return how wide help may be on a terminal that is narrower than Typer takes it to be, or None."""
+    width = columns(sys.stdout) - 2
+    return width if width < LEAST_WIDTH else None
+
+
+def fit_examples(examples: str) -> str:
+    """Return examples of command lines in lines that a narrow terminal holds, each to be copied as it stands."""
+    width = narrow_width()
+    lines = examples.splitlines() if width else []
+    return "\n".join(wrap_line(line, width - 4, 6).replace("\n", " \\\n") for line in lines if width) or examples
+
+
 class GroupedCommand(TyperCommand):
     """A command whose help has its options in sections."""
 
@@ -36,7 +57,11 @@ class GroupedCommand(TyperCommand):
             rows = [(record[0], _worded(record[1])) for name in names if name and (record := records[name]) is not None]
             if rows:
                 with formatter.section(title):
-                    formatter.write_dl(rows)
+                    if formatter.width < LEAST_WIDTH:
+                        short = [(wrap_line(option, formatter.width - 2, 4), text) for option, text in rows]
+                        formatter.write_dl(short, col_max=4)
+                    else:
+                        formatter.write_dl(rows)
 
 
 def _worded(text: str) -> str:

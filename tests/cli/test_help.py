@@ -36,6 +36,14 @@ def test_options_stand_in_one_section_each() -> None:
     assert len(listed) == len(set(listed))
 
 
+def test_help_fits_a_narrow_terminal(llmprep: Run) -> None:
+    """At 40 columns no line is wider, and every word is whole, as far as it fits a line."""
+    for line in (["--help"], ["embed", "--help"]):
+        narrow, wide = (llmprep(*line, env={"COLUMNS": width}).stdout.decode() for width in ("40", "100"))
+        assert max(map(len, narrow.splitlines())) <= 40
+        assert {*narrow.split()} - {"\\"} == {*wide.split()}
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_commands_options_and_encodings(llmprep: Run, shell: str) -> None:
     """Each shell gets a script that asks llmprep, which answers with commands, options, choices and encodings."""
