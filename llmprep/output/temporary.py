@@ -53,9 +53,11 @@ def open_temporary(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
     temporary, file = _create(target)
     kept = _keep_open(file)
     try:
-        yield temporary.path, file
+        try:
+            yield temporary.path, file
+        finally:
+            temporary.remove()
     finally:
-        temporary.remove()
         _under_way.discard(temporary)
         if kept is not None:
             os.close(kept)
