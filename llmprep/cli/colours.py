@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, TextIO, get_args
@@ -24,6 +25,10 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 def is_dumb() -> bool:
     """Tell whether the terminal, if there is one, knows no more than lines of text."""
+    if sys.platform == "win32":
+        from rich.console import detect_legacy_windows
+
+        return detect_legacy_windows()
     return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from typer.core import TyperCommand
 
-from llmprep.cli.colours import columns
+from llmprep.cli.printer import Printer
 from llmprep.preview.fitting import wrap_line
 
 SECTIONS = {
@@ -33,7 +32,7 @@ LEAST_WIDTH = 50
 
 def narrow_width() -> int | None:
     """Return how wide help may be on a terminal that is narrower than Typer takes it to be, or None."""
-    width = columns(sys.stdout) - 2
+    width = Printer().width() - 2
     return width if width < LEAST_WIDTH else None
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmprep.cli.groups import Words, count_jobs
 from llmprep.cli.options import filled
+from llmprep.cli.progress import Far
 from llmprep.cli.spread import spread
 from llmprep.cli.store import show_store
+
+if TYPE_CHECKING:
+    from llmprep.store.schema import Receipt
 
 
 @spread
@@ -32,6 +36,13 @@ def merge(
     from llmprep.store.merge import merge_store
 
     printer, before = words.printer(), manifest_status(folder)
-    manifest = merge_store(Path(folder), count_jobs(None), printer.note)
+    far = Far()
+
+    def add(receipt: Receipt) -> None:
+        nonlocal far
+        far = Far(far.n_bytes + receipt.bytes, None, far.n_tokens + receipt.tokens, receipt.file)
+
+    with words.progress(look=lambda: far):
+        manifest = merge_store(Path(folder), count_jobs(None), printer.note, add)
     announce_left_out(manifest.left_out, printer.note)
     show_store(printer, Path(folder), manifest, before)

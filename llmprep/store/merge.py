@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,11 +54,17 @@ class ShardsHash:
         return self._content.hexdigest()
 
 
-def merge_store(folder: str | os.PathLike[str], n_threads: int = 1, announce: Announce | None = None) -> Manifest:
+def merge_store(
+    folder: str | os.PathLike[str],
+    n_threads: int = 1,
+    announce: Announce | None = None,
+    watch: Callable[[Receipt], None] | None = None,
+) -> Manifest:
     """Finish a store that tasks have built: check all shards against their receipts, and write the manifest.
 
-    ``n_threads`` threads hash the shards. Raises `RefusedError` while another run holds the folder, and
-    `FileFormatError` for a folder that is no store and for shards that are missing or damaged, which it names.
+    ``n_threads`` threads hash the shards; ``watch`` is called with the receipt of each that is sound. Raises
+    `RefusedError` while another run holds the folder, and `FileFormatError` for a folder that is no store and for
+    shards that are missing or damaged, which it names.
     """
     folder = Path(folder)
     if folder.is_dir():
@@ -70,6 +77,8 @@ def merge_store(folder: str | os.PathLike[str], n_threads: int = 1, announce: An
         for number, receipt in sound_receipts(folder, plan, n_threads):
             receipts[number] = receipt.without_content()
             content.add(number, receipt.tokens)  # while it is in the system's memory
+            if watch is not None:
+                watch(receipt)
         return write_manifest(folder, plan, receipts, content.hexdigest())
 
 

@@ -139,9 +139,14 @@ def test_elsewhere_a_slow_run_writes_lines(
     assert b"\x1b" not in terminal.shown
 
 
-def test_embeddings_say_how_far_they_are(call: Call, story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So does what is written for minutes after all is read."""
+def test_embeddings_and_merges_say_how_far_they_are(call: Call, story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does what is written, or read again, for minutes after all is encoded."""
+    Path("a.txt").write_bytes(PART * 20)
+    call("tokenize", "a.txt", "-o", "s/", "--shard-bytes", "19000", "--task", "1/1", "-j1")
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.01)
+    assert [
+        note for note in call("merge", "s").notes if re.search(r": 0:00 [1-9][0-9.]* [kM]B, [0-9,]+ tokens/s", note)
+    ]
     ended = call("embed", story, "--max-length", "64", "--stride", "1", "--dim", "64", "-o", os.devnull)
     assert [note for note in ended.notes if re.search(r": 0:0[0-9] [0-9.]+ MB of 101\.[0-9] MB, about 1 minute", note)]
 

@@ -18,7 +18,18 @@ Run = Callable[..., Result]
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a user with no settings: no caches, no variables of ours, no colours."""
-    dropped = ("LLMPREP", "TIKTOKEN", "DATA_GYM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "MAKE", "MFLAGS")
+    dropped = (
+        "LLMPREP",
+        "TIKTOKEN",
+        "DATA_GYM",
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "CLICOLOR",
+        "COLUMNS",
+        "LINES",
+        "MAKE",
+        "MFLAGS",
+    )
     kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     return {**kept, "TERM": "xterm-256color", **(extra or {})}
 
