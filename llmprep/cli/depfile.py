@@ -162,7 +162,7 @@ def rules(targets: Sequence[str], sources: Sequence[str]) -> Iterator[str]:
     """
     used = {char for name in (*targets, *sources) for char in _VARIABLES if char in name}
     yield from (f"{_VARIABLES[char]} := {char}\n" for char in sorted(used))
-    yield f"{' '.join(map(escape, targets))}: \\\n"
+    yield f"{' '.join(map(escape, targets))}:" + (" \\\n" if sources else "\n")
     yield from (f"  {escape(source, after_colon=True)} \\\n" for source in sources[:-1])
     yield from (f"  {escape(source, after_colon=True)}\n\n" for source in sources[-1:])
     yield from (f"{escape(source)}:\n" for source in sources if "%" not in source)  # which would be a pattern

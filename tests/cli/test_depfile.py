@@ -80,6 +80,7 @@ def test_make_reads_every_name(call: Call) -> None:
     """Whatever is in its name, a file that changes or goes builds again, and one that does not builds nothing."""
     assert call("--version").code == 0  # in a folder of its own
     Path("w").mkdir()
+    assert make("".join(rules(["out"], [])) + "out:\n\t@echo built\n")
     for name in {*NAMES}:
         Path("w", name).touch()
         rule = "".join(rules(["out"], [f"w/{name}", "w"])) + "out:\n\t@touch out; echo built\n.DEFAULT_GOAL := out\n"
