@@ -179,8 +179,8 @@ def _refuse_too_large(sizes: EmbeddingSizes, output: Output, batching: Batching,
     """Raise `UsageError` for more than `LARGE_BYTES`, unless it is known what was asked for."""
     if sizes.n_bytes > LARGE_BYTES and batching.batches is None and not computing.yes:
         raise UsageError(
-            f"{output.name}: {_worded(sizes)}; more than {plain.size(LARGE_BYTES)} needs --yes, or --batches N for only "
-            f"N batches of {sizes.batch_size}, or a smaller --dim or --dtype"
+            f"{output.name}: {_worded(sizes)}; more than {plain.size(LARGE_BYTES)} needs --yes, or --batches N for "
+            f"only N batches of {sizes.batch_size}, or a smaller --dim or --dtype"
         )
 
 
