@@ -118,6 +118,7 @@ def _show(
 
     n_bytes = round(estimate.tokens * planned.ids_per_token * DTYPES[dtype].itemsize)
     minutes = estimate.seconds / projection.jobs / 60
+    most = plain.visible(projection.needs_most)
     printer.object(
         {
             "command": "dry-run",
@@ -125,11 +126,7 @@ def _show(
             "output": planned.output,
             **({} if planned.rest is None else {"shards": asdict(planned.rest)}),
             "estimate": {**asdict(estimate), "output_bytes": n_bytes, "minutes": round(minutes, 4)},
-            "memory": {
-                "bytes": projection.n_bytes,
-                "jobs": projection.jobs,
-                "needs_most": plain.visible(projection.needs_most),
-            },
+            "memory": {"bytes": projection.n_bytes, "jobs": projection.jobs, "needs_most": most},
             **left_out_values(found.left_out),
         }
     )
