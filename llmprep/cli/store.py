@@ -140,7 +140,7 @@ def plan_store(
     if (folder / PLAN).exists() and not building.restart:
         chosen = reading.for_text()
         vocabulary = load_vocabulary(chosen.encoding, reading.vocab_dir, reading.announce)
-        vetted = vet(sources, folder, replace(reading, announce=None), InProcess())
+        vetted = vet(sources, folder, replace(reading, announce=lambda _: None), InProcess())
         planned = plan_corpus(vetted, vocabulary, chosen.options, shards.sharding(), reading.on_bad or "stop")
         rest = rest_of(folder, planned, building.task)
     show_plan(printer, paths, reading, Planned(f"{folder}/", rest=rest))
