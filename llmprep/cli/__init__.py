@@ -10,13 +10,15 @@ stopping.py   the signals that end a run
 printer.py    the only printing of results, notes and errors
 progress.py   how far a run has come, on a terminal
 naming.py     names of outputs, and what they must not replace
+unwritten.py  what is only shown, and written nowhere
 notes.py      what every command says of its inputs
 dry_run.py    what would be read and written
 
 tokenize.py   the command tokenize, with
 listing.py    its --count and --ids, and
 store.py      its -o FOLDER/
-pairs.py, window.py, embed.py, merge.py   the commands of these names
+pairs.py, window.py, embed.py, decode.py, merge.py   the commands of these names
+batches.py    the first batches of a loader, for window and inspect
 inspect.py    the command inspect, with
 looking.py    its --window, --around and --where
 """

@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmprep.cli.groups import Inputs, Target, Words
-from llmprep.cli.notes import decode_with, left_out_values, say_notes
+from llmprep.cli.notes import left_out_values, say_notes
 from llmprep.cli.options import window_number
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.errors import UsageError
 from llmprep.preview import plain
+from llmprep.preview.characters import split_lines
 
 if TYPE_CHECKING:
+    from llmprep.tokens.decoding import Decoder
     from llmprep.tokens.stream import TokenStream
     from llmprep.windows.pairs import Pairs
+
+
+IDS_LOOKED_AT = 256
+"""In how many of the first ids characters are looked for that are split among tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
     from llmprep.inputs import open_tokens
     from llmprep.output.checking import check_output
     from llmprep.output.writing import open_output
+    from llmprep.tokens.decoding import Decoder
     from llmprep.tokens.spooling import open_spool
     from llmprep.windows.pairs import Pairs
     from llmprep.windows.views import take_span
@@ -80,7 +87,7 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
         say_notes(printer, stream.origin, stream.figures)
         values = {"command": "pairs", "encoding": stream.origin.encoding, "output": output and output.name}
         values |= left_out_values(stream.figures.left_out)
-        _show(printer, values, grown, decode_with(vocabulary))
+        _show(printer, values, grown, Decoder.of(vocabulary))
 
 
 def _meta(stream: TokenStream, contexts: Contexts) -> dict[str, object]:
@@ -90,23 +97,25 @@ def _meta(stream: TokenStream, contexts: Contexts) -> dict[str, object]:
     return make_meta("pairs", stream.origin, stream.figures, **chosen, dtype="int64")
 
 
-def _show(printer: Printer, values: Mapping[str, object], grown: Pairs, decode: plain.Decode) -> None:
+def _show(printer: Printer, values: Mapping[str, object], grown: Pairs, decoder: Decoder) -> None:
     """Show each context and its target."""
     if printer.as_json:
         shown = (
             {
                 "context": context,
                 "target": target,
-                "context_text": decode(context),
-                "target_text": decode([target]),
+                "context_text": decoder.text(context),
+                "target_text": decoder.text([target]),
             }
             for context, target in grown
         )
         printer.object(values, pairs=shown)
-    elif printer.words and printer.on_terminal:
+        return
+    if printer.words and printer.on_terminal:
         from llmprep.preview.screen import table_parts
 
-        for part in table_parts(grown, decode, printer.draw):
+        for part in table_parts(grown, decoder, printer.draw):
             printer.text(part)
     elif printer.words:
-        printer.lines(plain.pair_lines(grown, decode))
+        printer.lines(plain.pair_lines(grown, decoder))
+    printer.lines(split_lines([grown.ids[0 : min(IDS_LOOKED_AT, len(grown) + 1)].tolist()], decoder))

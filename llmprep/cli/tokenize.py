@@ -12,11 +12,13 @@ from llmprep.cli.notes import find_decoder, left_out_words, say_notes, stream_va
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.cli.store import Shards, make_store, plan_store
-from llmprep.errors import shorten
+from llmprep.errors import UsageError, shorten
 from llmprep.preview import plain
+from llmprep.preview.characters import split_lines
 
 if TYPE_CHECKING:
     from llmprep.output.checking import Output
+    from llmprep.tokens.decoding import Decoder
     from llmprep.tokens.stream import TokenStream
 
 TOKENS_SHOWN = 48
@@ -34,6 +36,8 @@ def tokenize(texts: Inputs, listing: Listing, file: IdFile, shards: Shards, targ
     """
     printer, paths = words.printer(target.output), texts.paths()
     as_store, reading = shards.wanted(target.output), texts.reading(printer)
+    if as_store and texts.text is not None:
+        raise UsageError("--text: a token store is built from files; put the text into one")
     if listing.count or listing.ids:
         listing.refuse_rest(target, file, shards)
         (print_counts if listing.count else print_ids)(printer, paths, reading)
@@ -49,13 +53,17 @@ def _write_file(
 ) -> None:
     from llmprep.cli.dry_run import Planned, show_plan
     from llmprep.cli.naming import check_outputs, name_output
+    from llmprep.cli.unwritten import is_only_shown, nowhere, output_value, say_made
     from llmprep.formats.tokens import write_tokens
     from llmprep.inputs import open_tokens
     from llmprep.output.writing import open_output
     from llmprep.tokens.stream import Distinct, Head
 
     dtype = file.resolved_dtype()
-    (output,) = check_outputs(paths, [name_output(paths, target.output, "tokens")], target)
+    if is_only_shown(printer, paths, target, file):
+        output = nowhere()
+    else:
+        (output,) = check_outputs(paths, [name_output(paths, target.output, "tokens")], target)
     if file.dry_run:
         show_plan(printer, paths, reading, Planned(output.name, dtype))
         _say_kind(printer, output, paths)
@@ -67,13 +75,15 @@ def _write_file(
     with open_output(output) as sink, words.progress(stream.figures.counts):
         n_bytes = write_tokens(sink, stream, dtype=dtype)
     _say_kind(printer, output, paths)
-    made = {"output": output.name, "output_bytes": n_bytes, "n_distinct": distinct.count}
+    made = {"output": output_value(output), "output_bytes": n_bytes, "n_distinct": distinct.count}
     _show(printer, stream, head.ids, made)
+    left_out = left_out_words(len(stream.figures.counts), stream.figures.left_out)
+    say_made(printer, output, f"token_ids [{stream.figures.n_tokens}], {plain.size(n_bytes)}{left_out}")
 
 
 def _say_kind(printer: Printer, output: Output, paths: list[str]) -> None:
     """Say that a name without an ending, given for a folder or many files, is a file's: a store's was meant, maybe."""
-    is_many = len(paths) > 1 or Path(paths[0]).is_dir()
+    is_many = len(paths) > 1 or any(Path(path).is_dir() for path in paths)
     if is_many and not output.direct and not Path(output.name).suffix:
         printer.note(f"{output.name}: a .pt file of tokens; for a token store of many files write -o {output.name}/")
 
@@ -102,12 +112,9 @@ def _show(printer: Printer, stream: TokenStream, head: list[int], made: dict[str
     text = f", {plain.plural(n_chars, 'character')} ({per_token:.2f} per token)" if n_chars else ""
     printer.lines([f"{tokens}{text}, {plain.plural(n_read, 'byte')}"])
     _preview(printer, find_decoder(printer, stream.origin), head)
-    size = plain.size(made["output_bytes"])
-    left_out = left_out_words(len(figures.counts), figures.left_out)
-    printer.lines([f"{plain.visible(made['output'])}: token_ids [{figures.n_tokens}], {size}{left_out}"])
 
 
-def _preview(printer: Printer, decode: plain.Decode | None, head: list[int]) -> None:
+def _preview(printer: Printer, decode: Decoder | None, head: list[int]) -> None:
     if printer.on_terminal and decode is not None:
         from llmprep.preview.screen import token_strip
 
@@ -116,4 +123,4 @@ def _preview(printer: Printer, decode: plain.Decode | None, head: list[int]) -> 
     shown = head[:IDS_SHOWN]
     printer.lines([" ".join(map(str, shown))])
     if decode is not None:
-        printer.lines(["|".join(plain.visible(decode([i])) for i in shown)])
+        printer.lines(["|".join(plain.visible(decode([i])) for i in shown), *split_lines([shown], decode)])
