@@ -132,6 +132,8 @@ class Inputs:
         if self.text is not None:
             if self.inputs or self.files_from or self.null:
                 raise UsageError("--text: is the text itself; leave out FILE... and --files-from")
+            if self.on_bad is not None or self.skip_binary:
+                raise UsageError("--on-bad, --skip-binary: are for files; leave them out beside --text")
             return []
         listed = read_names(self.files_from, nul_separated=self.null) if self.files_from else []
         if self.null and not self.files_from:

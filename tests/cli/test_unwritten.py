@@ -71,6 +71,7 @@ NO_NAME = "is only used with -o, without which nothing of --text is written"
 WRONG = {
     "an input too": Refusal(None, "--text x a.txt", 2, ITSELF, commands=["tokenize", "pairs", "window", "embed"]),
     "a list too": Refusal(None, "tokenize --text x --files-from -", 2, ITSELF),
+    "bad files": Refusal(None, "tokenize --text x --on-bad skip", 2, "--on-bad, --skip-binary: are for files; ..."),
     "embed": Refusal(None, "embed --text x", 2, "--text has no name; name the output with -o"),
     "quiet": Refusal(None, "--text x -q", 2, "--text has no name; ...", commands=["tokenize", "window"]),
     "force": Refusal(None, "--text x --force", 2, f"--force: {NO_NAME}", commands=["tokenize", "window"]),
