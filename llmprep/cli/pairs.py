@@ -111,7 +111,7 @@ def _show(printer: Printer, values: Mapping[str, object], grown: Pairs, decoder:
         )
         printer.object(values, pairs=shown)
         return
-    if printer.words and printer.on_terminal:
+    if printer.words and printer.on_terminal and printer.width() >= plain.TABLE_COLUMNS:
         from llmprep.preview.screen import table_parts
 
         for part in table_parts(grown, decoder, printer.draw):

@@ -182,7 +182,7 @@ class Preview:
         decode = find_decoder(self.printer, stream.origin) if rows or self.look.explain else None
         for number, row in enumerate(rows):
             pairs = [(row[:k], row[k]) for k in range(1, len(row))]
-            if self.printer.on_terminal:
+            if self.printer.on_terminal and self.printer.width() >= plain.TABLE_COLUMNS:
                 from llmprep.preview.screen import pair_table
 
                 self.printer.render(pair_table(pairs, decode, title=f"window {number}"))

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 Decode = Callable[[Sequence[int]], str]
 """Ids -> their text."""
 
+TABLE_COLUMNS = 56
+"""A terminal of fewer columns gets lines: a table of pairs would cut its words."""
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
 _NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _HARMFUL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
