@@ -16,6 +16,7 @@ TYPE_CHECKING = False  # to a type checker it is True
 if TYPE_CHECKING:
     from llmprep.choices import Building, Effort, Reading, Sharding, TextOptions
     from llmprep.errors import LlmprepError
+    from llmprep.formats.vocabularies import decode_ids
     from llmprep.inputs import open_tokens
     from llmprep.pytorch.batches import collate_windows
     from llmprep.pytorch.datasets import WindowDataset
@@ -40,6 +41,7 @@ __all__ = [
     "build_store",
     "collate_windows",
     "create_dataloader",
+    "decode_ids",
     "encode_text",
     "load_windows",
     "open_tokens",
@@ -59,6 +61,7 @@ _ROOMS = {
     "build_store": "store.build",
     "collate_windows": "pytorch.batches",
     "create_dataloader": "pytorch.loaders",
+    "decode_ids": "formats.vocabularies",
     "encode_text": "tokens.encoding",
     "load_windows": "pytorch.loaders",
     "open_tokens": "inputs",

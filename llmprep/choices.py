@@ -70,7 +70,8 @@ class Reading:
     ``encoding`` is the name of an encoding or a model, ``vocab_dir`` a folder with vocabulary files, ``text_field`` the
     field of JSON Lines records, or the column of Parquet rows, that holds the text. ``on_bad`` "skip" leaves out whole
     each file that is no text, is damaged or cannot be read; ``skip_binary`` leaves out those of folders and patterns
-    whose first bytes are no text's.
+    whose first bytes are no text's. A ``text`` is read in the place of any input
+    that is named.
     """
 
     encoding: str | None = None
@@ -81,6 +82,7 @@ class Reading:
     announce: Announce | None = None
     on_bad: OnBad | None = None
     skip_binary: bool = False
+    text: str | None = None
 
     def for_text(self) -> TextReading:
         """Return every choice that texts need, with the defaults for what was not chosen."""

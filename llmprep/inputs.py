@@ -6,9 +6,11 @@ Commands, data sets and `inspect` call `open_input`, and ``match`` on what it re
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from io import FileIO
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -17,11 +19,12 @@ from llmprep.documents.finding import PathName, path_names
 from llmprep.documents.leaving_out import find_readable
 from llmprep.documents.opening import ByteStream, open_pipe, peek
 from llmprep.documents.recognising import refuse_archive
-from llmprep.documents.source import Counts, LeftOut, Source
-from llmprep.errors import UsageError, shorten
-from llmprep.formats.ids import MAX_ID, Array, check_ids, id_blocks
+from llmprep.documents.source import Counts, LeftOut, OpenFile, Source
+from llmprep.errors import UsageError
+from llmprep.formats.ids import Array, id_blocks
 from llmprep.formats.meta import checked_meta, is_chained
 from llmprep.formats.tokens import read_tokens
+from llmprep.formats.vocabularies import check_encoding, encoding_of
 from llmprep.formats.windows import check_window_ids, read_stream, read_windows
 from llmprep.output.temporary import temporary_file
 from llmprep.ptfile.reading import FileState, PtFile, is_zip, read_pt
@@ -32,12 +35,12 @@ from llmprep.tokens.figures import Figures, left_out_of
 from llmprep.tokens.spooling import spool
 from llmprep.tokens.stream import Origin, TokenStream, count_tokens, create_encoder, stream_text
 from llmprep.vocabulary.loading import load_vocabulary
-from llmprep.vocabulary.names import resolve_encoding
-from llmprep.vocabulary.vocabulary import Vocabulary
 from llmprep.windows.counts import require_windows
 from llmprep.windows.views import view_windows
 
 READ_BYTES = 1 << 18
+GIVEN = "--text"
+"""What messages call a text that is given itself; in ``meta`` its name is ``text``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,13 @@ def open_input(
 
     ``split`` names a part of a store. Without ``check``, the checksums of a .pt file or a store are not verified, nor
     are those of a .pt file whose state is ``known``. With ``pipes`` "texts", a .pt file that comes through a pipe is a
-    `UsageError`; with "unread", it is taken for text, and nothing of it is read. Raises `UsageError` for a store beside
-    other inputs, and as `find_readable`, `read_pt` and `TokenStore` do.
+    `UsageError`; with "unread", it is taken for text, and nothing of it is read. A text that the reading itself gives
+    is the only input. Raises `UsageError` for a store beside other inputs, and as `find_readable`, `read_pt` and
+    `TokenStore` do.
     """
     reading, names = reading or Reading(), path_names(paths)
+    if reading.text is not None:
+        return Texts([_given_source(names, reading)])
     stores = [name for name in names if is_store(name)]
     if stores:
         if len(names) > 1:
@@ -103,6 +109,22 @@ def _recognise(source: Source, *, check: bool = True, known: FileState | None = 
         return read_pt(file, source.path, check_crc=check)
 
 
+def _given_source(names: Sequence[str], reading: Reading) -> Source:
+    """Return a text that is given itself as a source; it lies in an unnamed file, and is read as from a pipe.
+
+    A word of the command line, where bytes that are not UTF-8 become surrogates, is again those bytes.
+    """
+    if names:
+        raise UsageError(f"{GIVEN}: is the text itself; leave out {names[0]}, or give its text in a file")
+    data = (reading.text or "").encode("utf-8", "surrogateescape")
+    with temporary_file() as file:
+        file.write(data)
+        file.seek(0)
+        opened = OpenFile(FileIO(os.dup(file.fileno())))
+    source = Source(GIVEN, "text", len(data), format="jsonl" if reading.text_field else "text", pipe=opened)
+    return replace(source, text_field=reading.text_field or source.text_field)
+
+
 # --- a stream of ids ------------------------------------------------------------------------------
 
 
@@ -119,7 +141,7 @@ def open_tokens(paths: PathName | Sequence[PathName], reading: Reading | None = 
 
 def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
     """Open each input as its own stream, as `open_tokens` does, small ones without threads; all are found first."""
-    if any(map(is_store, paths)):
+    if reading.text is not None or any(map(is_store, paths)):
         yield open_tokens(paths, reading)
         return
     sources = find_readable(paths, reading)
@@ -256,45 +278,3 @@ def open_windows(
     return WindowSource(
         view_windows(ids, max_length, stride)[0], replace(stream.origin, options=options), stream.figures
     )
-
-
-# --- the vocabulary that a file or store states ----------------------------------------------------
-
-
-def encoding_of(file: PtFile, encoding: str | None = None) -> str:
-    """Return the encoding that a file states, or for a file that states none, the one that is asked for.
-
-    Raises `UsageError` for another one than the file's, and if neither names one.
-    """
-    if isinstance(own := file.meta.get("encoding"), str):
-        return check_encoding(file.name, own, encoding)
-    if not encoding:
-        raise UsageError(f"{file.name}: does not tell which vocabulary its ids are of; name it with --encoding")
-    return resolve_encoding(encoding)
-
-
-def check_encoding(name: str, own: str, encoding: str | None) -> str:
-    """Return ``own``, or raise `UsageError` if another encoding is asked for."""
-    if encoding and resolve_encoding(encoding) != own:
-        raise UsageError(f"--encoding {encoding}: {name} was made with {shorten(own)}")
-    return own
-
-
-def check_file_ids(
-    file: PtFile, encoding: str | None = None, load: Callable[[str], Vocabulary] = load_vocabulary
-) -> None:
-    """Check the ids of a tokens or windows file against the vocabulary that it states, or else that of ``encoding``.
-
-    If neither names one, no id may be negative. Raises `FileFormatError` for a wrong id, `UsageError` for another
-    encoding than the file's.
-    """
-    if file.meta:
-        n_vocab = checked_meta(file)["n_vocab"]
-        encoding_of(file, encoding)
-    else:
-        n_vocab = MAX_ID + 1 if encoding is None else load(encoding).n_vocab
-    if "input_ids" in file.tensors:
-        read_windows(file)
-        check_window_ids(file, n_vocab)
-    else:
-        check_ids(read_tokens(file), n_vocab, file.name)

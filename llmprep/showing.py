@@ -21,7 +21,7 @@ from llmprep.errors import DataError, LlmprepError, UsageError, shorten
 from llmprep.formats.ids import to_ids
 from llmprep.preview.plain import plural, visible
 from llmprep.preview.still import COLUMNS_SHOWN, pairs_html, token_html, windows_html
-from llmprep.tokens.decoding import decode_ids, token_table
+from llmprep.tokens.decoding import text_of, token_table
 from llmprep.tokens.encoding import encode_text
 from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary
 from llmprep.vocabulary.names import resolve_encoding
@@ -94,7 +94,7 @@ class Tokens:
     def text(self) -> str:
         """The text, a part of a character as U+FFFD. Raises `VocabularyError` where the vocabulary cannot be found."""
         vocabulary = load_vocabulary(self._encoding, self._vocab_dir, announce_by_warning)
-        return decode_ids(self._ids.tolist(), token_table(vocabulary))
+        return text_of(self._ids.tolist(), token_table(vocabulary))
 
     def pairs(self, context_size: int = 4, n_windows: int = 1) -> TokenPairs:
         """Grow contexts of 1 to ``context_size`` tokens, each with the token that comes next, for each window in turn.
@@ -134,7 +134,7 @@ class Tokens:
     def __repr__(self) -> str:
         first, table = self._ids[:IDS_NAMED].tolist(), find_table(self._encoding, self._vocab_dir)
         more = "..." * (len(self) > len(first))
-        text = decode_ids(first, table)
+        text = text_of(first, table)
         begin = repr(shorten(f"{text.rstrip(REPLACED)}{more}" if more else text)) if table else f"{first}{more}"
         return f"{type(self).__name__}({plural(len(self), 'token')}, {self._encoding}: {begin})"
 

@@ -12,7 +12,8 @@ from support.streams import all_ids, ids_sha256, open_files, piped, saved
 
 from llmprep.choices import Reading, TextOptions
 from llmprep.errors import DataError, FileFormatError, InputError, UsageError
-from llmprep.inputs import Texts, check_file_ids, open_each, open_input, open_tokens, open_windows, stream_input
+from llmprep.formats.vocabularies import check_file_ids
+from llmprep.inputs import Texts, open_each, open_input, open_tokens, open_windows, stream_input
 from llmprep.ptfile.reading import PtFile, read_pt
 from llmprep.store.reading import TokenStore
 

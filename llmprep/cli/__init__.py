@@ -11,6 +11,7 @@ printer.py    the only printing of results, notes and errors
 colours.py    whether colours are wanted, and how wide a line may be
 progress.py   how far a run has come, on a terminal
 naming.py     names of outputs, and what they must not replace
+unwritten.py  what is only shown, and written nowhere
 notes.py      what every command says of its inputs
 depfile.py    what an output was made from, as make reads it
 written.py    what is said of an output that stands in its place
@@ -19,7 +20,8 @@ dry_run.py    what would be read and written
 tokenize.py   the command tokenize, with
 listing.py    its --count and --ids, and
 store.py      its -o FOLDER/
-pairs.py, window.py, embed.py, merge.py   the commands of these names
+pairs.py, window.py, embed.py, decode.py, merge.py   the commands of these names
+batches.py    the first batches of a loader, for window and inspect
 inspect.py    the command inspect, with
 looking.py    its --window, --around and --where
 """

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from llmprep import __version__
+from llmprep.cli.decode import decode
 from llmprep.cli.embed import embed
 from llmprep.cli.help import GroupedCommand, fit_examples, narrow_width
 from llmprep.cli.inspect import inspect
@@ -44,7 +45,7 @@ def llmprep(
     """Turn text into next-token training windows."""
 
 
-for command in (tokenize, pairs, window, embed, inspect, merge):
+for command in (tokenize, pairs, window, embed, decode, inspect, merge):
     words, _, examples = cleandoc(command.__doc__ or "").partition("\n\nExamples:\n")
     app.command(
         cls=GroupedCommand,

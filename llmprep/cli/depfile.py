@@ -50,19 +50,19 @@ def plan_depfile(
     printer: Printer,
     paths: list[str],
     target: Target,
-    outputs: Sequence[str],
+    made: Sequence[str | Output],
     more: Sequence[str | None] = (),
     *,
     dry_run: bool = False,
 ) -> Depfile | None:
     """Check, before any work, the depfile that is wanted; None if there is none.
 
-    ``outputs`` are the names of what will be made, ``more`` the files that are read besides the inputs, if any. Raises
-    `UsageError` where no file is made, or a name cannot stand in a makefile, and else as `check_output` does.
+    ``made`` are the outputs, or names of what will be made, ``more`` the files that are read besides the inputs, if
+    any. Raises `UsageError` where no file is made, or make cannot read a name, and else as `check_output` does.
     """
     from llmprep.output.checking import check_output
 
-    name = target.depfile
+    name, outputs = target.depfile, [each if isinstance(each, str) else each.name for each in made]
     if name is None:
         return None
     if dry_run:

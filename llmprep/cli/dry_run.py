@@ -57,6 +57,8 @@ def show_plan(printer: Printer, paths: list[str], reading: Reading, planned: Pla
     from llmprep.tokens.projection import fit_effort, project_memory
     from llmprep.vocabulary.loading import load_vocabulary
 
+    if reading.text is not None:
+        raise UsageError("--dry-run: a text that is given itself is encoded at once; leave out --dry-run")
     found = open_input(paths, reading, check=False, pipes="unread")
     if not isinstance(found, Texts):
         raise UsageError(f"--dry-run: {paths[0]}: already holds tokens; there is nothing to estimate")

@@ -124,8 +124,7 @@ def embed(
     read_too = [tables.weights] if tables.weights else []
     (output,) = check_outputs(paths, [name_output(paths, target.output, "embeddings")], target, read_too)
     outputs = [output, *_check_weights_output(paths, output, tables, target)]
-    names = [each.name for each in outputs]
-    depfile = plan_depfile(printer, paths, target, names, [texts.files_from, tables.weights])
+    depfile = plan_depfile(printer, paths, target, outputs, [texts.files_from, tables.weights])
     order = embedding.choose_order(tables.order, shuffle=batching.shuffle, weights=tables.weights)
     device = embedding.check_device(computing.device)
     with words.progress() as progress:

@@ -47,6 +47,10 @@ class Inputs:
             "--null", "-0", help="Take it that the names in --files-from end with NUL, as find -print0 writes them."
         ),
     ] = False
+    text: Annotated[
+        str | None,
+        typer.Option("--text", metavar="TEXT", parser=filled, help="Take this text itself, in the place of any FILE."),
+    ] = None
     field: Annotated[
         str | None,
         typer.Option(
@@ -122,9 +126,15 @@ class Inputs:
     ] = None
 
     def paths(self) -> list[str]:
-        """Return the inputs named on the command line and in the list of files."""
+        """Return the inputs named on the command line and in the list of files; none where a text is given itself."""
         from llmprep.documents.file_lists import read_names
 
+        if self.text is not None:
+            if self.inputs or self.files_from or self.null:
+                raise UsageError("--text: is the text itself; leave out FILE... and --files-from")
+            if self.on_bad is not None or self.skip_binary:
+                raise UsageError("--on-bad, --skip-binary: are for files; leave them out beside --text")
+            return []
         listed = read_names(self.files_from, nul_separated=self.null) if self.files_from else []
         if self.null and not self.files_from:
             raise UsageError("--null: is only used with --files-from")
@@ -132,7 +142,7 @@ class Inputs:
         if self.files_from == "-" and "-" in paths:
             raise UsageError("-: standard input can be read only once")
         if not paths:
-            raise UsageError("Missing argument 'FILE...'; name a text, or - for standard input")
+            raise UsageError("Missing argument 'FILE...'; name a text, - for standard input, or give one by --text")
         return paths
 
     def reading(self, printer: Printer, beside: int = 0) -> choices.Reading:
@@ -151,6 +161,7 @@ class Inputs:
             printer.note,
             on_bad=self.on_bad,
             skip_binary=self.skip_binary,
+            text=self.text,
         )
 
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from llmprep.choices import MAX_LENGTH
+from llmprep.cli.batches import Batches, show_batches
 from llmprep.cli.groups import Words
-from llmprep.cli.looking import Look, Opened, show_windows
+from llmprep.cli.looking import Look, Opened, find_text, show_windows
 from llmprep.cli.options import MaxLengthOfText, Stride, VocabDir, filled
+from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.errors import FileFormatError, UsageError, shorten
 from llmprep.preview import plain
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 ITEMS_SHOWN = 24
 CHARS_SHOWN = 200
 """Of what a file says of itself; ``--json`` has all of it."""
+BATCHES_SHOWN = 2
+WITH_WINDOWS = ("token store", "tokens", "windows")
+"""Kinds that batches can be made of."""
 COMMON = ("encoding", "n_tokens", "options", "content_sha256")
 """What ``meta`` says of any file; a store's shard has no content hash."""
 
@@ -60,6 +65,7 @@ class Subject:
 def inspect(
     subject: Subject,
     look: Look,
+    batches: Batches,
     words: Words,
     verify: Annotated[bool, typer.Option("--verify", help="Recompute every hash and check every invariant.")] = False,
 ) -> None:
@@ -76,8 +82,11 @@ def inspect(
     printer, folder = words.printer(), Path(subject.path)
     if is_store(folder) and not (folder / MANIFEST).exists():
         _tell_unfinished(printer, folder)
+    shows_batches = batches.chosen(printer)
     found = open_input([subject.path])
     opened = _describe(found, subject)
+    if shows_batches and opened.facts["kind"] not in WITH_WINDOWS:
+        raise UsageError(f"{subject.path}: holds no windows to make batches of; leave out --batch-size")
     if look.inside and not opened.n_tokens:
         raise UsageError(
             f"{subject.path}: holds no continuous token ids, so --window, --around and --where do not apply"
@@ -87,8 +96,11 @@ def inspect(
     if verify:
         report["verified"] = list(_verify(found))
         printer.lines(f"verified: {plain.visible(line)}" for line in report["verified"])
-    if opened.n_tokens and (look.inside or not verify):
+    if opened.n_tokens and (look.inside or not (verify or shows_batches)):
         report["shown"] = show_windows(printer, opened, look, subject.vocab_dir)
+    if shows_batches:
+        printer.lines([""])
+        report["batches"] = _show_batches(printer, opened, batches, subject.vocab_dir)
     printer.object(report)
 
 
@@ -119,6 +131,13 @@ def _tell_unfinished(printer: Printer, folder: Path) -> NoReturn:
     missing = [number for number in range(n_shards) if shard_name(number) not in files]
     how = remedy(folder, missing) if missing else "finish it with llmprep merge, or its command"
     raise FileFormatError(f"{folder}: is not finished: {n_done} of {n_shards} shards are done; {how}")
+
+
+def _show_batches(printer: Printer, opened: Opened, batches: Batches, vocab_dir: str | None) -> dict[str, Any]:
+    text = find_text(printer, opened.encoding, vocab_dir) if printer.words else None
+    shape = opened.max_length, opened.stride
+    decoder = None if text is None else text.decoder
+    return show_batches(printer, Path(opened.path), shape, batches, BATCHES_SHOWN, decoder)
 
 
 def _worded(value: object) -> str:

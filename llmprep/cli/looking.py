@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,12 +12,14 @@ import typer
 from llmprep.cli.printer import Printer
 from llmprep.errors import DataError, UsageError, VocabularyError, shorten
 from llmprep.preview import plain
+from llmprep.preview.characters import REACH, group_tokens, split_lines
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from llmprep.store.provenance import Stretches
+    from llmprep.tokens.decoding import Decoder
 
 IDS_SHOWN = 24
 CHARS_SHOWN = 200
@@ -73,28 +75,29 @@ class Opened:
 class Text:
     """What it takes to show ids as text."""
 
-    table: Mapping[int, bytes]
+    decoder: Decoder
     eot_id: int
 
 
 def show_windows(printer: Printer, opened: Opened, look: Look, vocab_dir: str | None) -> list[dict[str, Any]]:
     """Show the windows that are wanted, the first one if none is; return them as values of a JSON object."""
-    text: Text | None = None
-    try:
-        text = _load_text(printer, opened.encoding, vocab_dir)
-    except VocabularyError as error:
-        if look.around is not None:
-            raise
-        printer.note(f"text is not shown: {error}")
+    text = find_text(printer, opened.encoding, vocab_dir, needed=look.around is not None)
     return [_show_window(printer, opened, number, text) for number in _choose(printer, opened, look, text)]
 
 
-def _load_text(printer: Printer, encoding: str, vocab_dir: str | None) -> Text:
-    from llmprep.tokens.decoding import token_table
+def find_text(printer: Printer, encoding: str, vocab_dir: str | None, *, needed: bool = False) -> Text | None:
+    """Return what it takes to show ids as text, or None, and say so, where there is no vocabulary, or raise."""
+    from llmprep.tokens.decoding import Decoder
     from llmprep.vocabulary.loading import load_vocabulary
 
-    vocabulary = load_vocabulary(encoding, vocab_dir, printer.note)
-    return Text(token_table(vocabulary), vocabulary.eot_id)
+    try:
+        vocabulary = load_vocabulary(encoding, vocab_dir, printer.note)
+    except VocabularyError as error:
+        if needed:
+            raise
+        printer.note(f"text is not shown: {error}")
+        return None
+    return Text(Decoder.of(vocabulary), vocabulary.eot_id)
 
 
 def _choose(printer: Printer, opened: Opened, look: Look, text: Text | None) -> list[int]:
@@ -123,7 +126,7 @@ def _find_window(printer: Printer, opened: Opened, wanted: str, text: Text, coun
     needle = os.fsencode(wanted)  # a command line may hold bytes that are no UTF-8
     if not needle:
         raise UsageError("--around: needs a text to look for")
-    found = find_text(opened.read, opened.n_tokens, needle, text.table)
+    found = find_text(opened.read, opened.n_tokens, needle, text.decoder.table)
     if found is None:
         raise DataError(f"{opened.path}: does not contain {wanted!r}")
     first, last = found
@@ -143,12 +146,24 @@ def _show_window(printer: Printer, opened: Opened, number: int, text: Text | Non
     values: dict[str, Any] = {"window": number, "input_ids": ids[:-1], "target_ids": ids[1:]}
     if text is None:
         return values
-    values["text"] = _mark_documents(ids[:-1], text)
-    printer.lines([f"  text  {plain.visible(values['text'])}"])
+    values["text"] = _mark_documents(ids[:-1], text.decoder.text, text.eot_id)
+    printer.lines([f"  text  {plain.visible(_mark_documents(ids[:-1], text.decoder, text.eot_id))}"])
+    printer.lines(f"  split {line}" for line in _lines_of_edges(opened, first, text.decoder))
     if opened.stretches:
         values["places"] = _find_places(opened, first, text)
         printer.lines(f"  from  {_worded(place)}" for place in values["places"])
     return values
+
+
+def _lines_of_edges(opened: Opened, first: int, decoder: Decoder) -> Iterator[str]:
+    """Say which characters are split by the begin or the end of a window."""
+    rows: list[list[int]] = []
+    for edge in filter(None, (first, first + opened.max_length)):
+        begin = max(0, edge - REACH)
+        ids = opened.read(begin, 2 * REACH).tolist()
+        spans = [(group.first, group.first + len(group.labels)) for group in group_tokens(decoder.tokens(ids))]
+        rows += [ids[i:j] for i, j in spans if begin + i < edge < begin + j]
+    return split_lines(rows, decoder)
 
 
 def _find_places(opened: Opened, first: int, text: Text) -> list[dict[str, Any]]:
@@ -158,7 +173,9 @@ def _find_places(opened: Opened, first: int, text: Text) -> list[dict[str, Any]]
 
     count = opened.max_length + 1
     stretches = opened.stretches.within(first, first + count) if opened.stretches else []
-    return [asdict(place) for place in find_places(opened.read, stretches, first, count, text.table, text.eot_id)]
+    return [
+        asdict(place) for place in find_places(opened.read, stretches, first, count, text.decoder.table, text.eot_id)
+    ]
 
 
 def _worded(place: Mapping[str, Any]) -> str:
@@ -168,16 +185,14 @@ def _worded(place: Mapping[str, Any]) -> str:
     return f"{name}, {document}, {unit} {place['begin']} to {place['end']}"
 
 
-def _mark_documents(ids: list[int], text: Text) -> str:
+def _mark_documents(ids: list[int], decode: plain.Decode, eot_id: int) -> str:
     """Return the text of ids, with each document boundary set off."""
-    from llmprep.tokens.decoding import decode_ids
-
     parts: list[str] = []
     run: list[int] = []
-    for token_id in [*ids, text.eot_id]:
-        if token_id != text.eot_id:
+    for token_id in [*ids, eot_id]:
+        if token_id != eot_id:
             run.append(token_id)
             continue
-        parts.append(decode_ids(run, text.table))
+        parts.append(decode(run))
         run = []
     return " =====| document |===== ".join(parts)

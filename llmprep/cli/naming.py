@@ -30,6 +30,8 @@ def name_output(inputs: list[str], output: str | None, kind: str) -> str:
     """Return the output's name: as given, else the input's with the kind of file, in the current folder."""
     if output is not None:
         return output
+    if not inputs:
+        raise UsageError("--text has no name; name the output with -o")
     if len(inputs) != 1:
         raise UsageError(f"{len(inputs)} inputs go into one file; name the output with -o")
     from llmprep.missing import is_address

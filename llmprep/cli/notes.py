@@ -11,23 +11,17 @@ from llmprep.preview import plain
 
 if TYPE_CHECKING:
     from llmprep.documents.source import LeftOut
+    from llmprep.tokens.decoding import Decoder
     from llmprep.tokens.figures import Figures
     from llmprep.tokens.stream import Origin
-    from llmprep.vocabulary.vocabulary import Vocabulary
 
 
-def decode_with(vocabulary: Vocabulary) -> plain.Decode:
-    """Return a function from ids to their text."""
-    from llmprep.tokens.decoding import decode_ids, token_table
+def find_decoder(printer: Printer, origin: Origin) -> Decoder | None:
+    """Return what makes text of ids to be shown, or None, and say so, where the vocabulary is not on this machine."""
+    from llmprep.tokens.decoding import Decoder
 
-    table = token_table(vocabulary)
-    return lambda ids: decode_ids(ids, table)
-
-
-def find_decoder(printer: Printer, origin: Origin) -> plain.Decode | None:
-    """Return a function from ids to their text, or None, and say so, where the vocabulary is not on this machine."""
     try:
-        return decode_with(origin.load_vocabulary(download=False))
+        return Decoder.of(origin.load_vocabulary(download=False))
     except VocabularyError as error:
         printer.note(f"text is not shown: {error}")
         return None

@@ -10,17 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmprep.cli.groups import Inputs, Target, Words
-from llmprep.cli.notes import decode_with, left_out_values, say_notes
+from llmprep.cli.notes import left_out_values, say_notes
 from llmprep.cli.options import window_number
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.errors import UsageError
 from llmprep.preview import plain
+from llmprep.preview.characters import split_lines
 
 if TYPE_CHECKING:
     from llmprep.output.checking import Output
+    from llmprep.tokens.decoding import Decoder
     from llmprep.tokens.stream import TokenStream
     from llmprep.windows.pairs import Pairs
+
+
+IDS_LOOKED_AT = 256
+"""In how many of the first ids characters are looked for that are split among tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +59,16 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
       llmprep pairs store/ --context-size 8 -o pairs.pt
     """
     from llmprep.cli.depfile import plan_depfile, write_depfile
-    from llmprep.cli.naming import files_of, refuse_promises
     from llmprep.cli.written import made_line, made_values
     from llmprep.inputs import open_tokens
-    from llmprep.output.checking import check_output
+    from llmprep.tokens.decoding import Decoder
     from llmprep.tokens.spooling import open_spool
     from llmprep.windows.pairs import Pairs
     from llmprep.windows.views import take_span
 
     printer, paths = words.printer(target.output), texts.paths()
-    if target.output:
-        refuse_promises(target.output, force=target.force)
-    output = check_output(target.output, files_of(paths), force=target.force) if target.output else None
-    if target.force and output is None:
-        raise UsageError("--force: is only used with -o")
-    depfile = plan_depfile(printer, paths, target, [output.name] if output else [], [texts.files_from])
+    output = _check_output(paths, target)
+    depfile = plan_depfile(printer, paths, target, [output] if output else [], [texts.files_from])
     stream, size = open_tokens(paths, texts.reading(printer)), contexts.context_size
     n_ids = size * contexts.windows + 1
     span = take_span(stream, contexts.start, n_ids, name=stream.origin.name, to_the_end=output is not None)
@@ -82,9 +83,21 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
         made = made_values(output, n_bytes) if output else {"output": None}
         values = {"command": "pairs", "encoding": stream.origin.encoding, **made}
         values |= left_out_values(stream.figures.left_out)
-        _show(printer, values, grown, decode_with(vocabulary))
+        _show(printer, values, grown, Decoder.of(vocabulary))
         if output is not None:
             printer.lines([made_line(output, f"contexts, lengths and targets [{len(grown)}]", n_bytes)])
+
+
+def _check_output(paths: list[str], target: Target) -> Output | None:
+    from llmprep.cli.naming import files_of, refuse_promises
+    from llmprep.output.checking import check_output
+
+    if target.output:
+        refuse_promises(target.output, force=target.force)
+        return check_output(target.output, files_of(paths), force=target.force)
+    if target.force:
+        raise UsageError("--force: is only used with -o")
+    return None
 
 
 def _write(output: Output, grown: Pairs, meta: dict[str, object]) -> int:
@@ -102,23 +115,25 @@ def _meta(stream: TokenStream, contexts: Contexts) -> dict[str, object]:
     return make_meta("pairs", stream.origin, stream.figures, **chosen, dtype="int64")
 
 
-def _show(printer: Printer, values: Mapping[str, object], grown: Pairs, decode: plain.Decode) -> None:
+def _show(printer: Printer, values: Mapping[str, object], grown: Pairs, decoder: Decoder) -> None:
     """Show each context and its target."""
     if printer.as_json:
         shown = (
             {
                 "context": context,
                 "target": target,
-                "context_text": decode(context),
-                "target_text": decode([target]),
+                "context_text": decoder.text(context),
+                "target_text": decoder.text([target]),
             }
             for context, target in grown
         )
         printer.object(values, pairs=shown)
-    elif printer.words and printer.on_terminal:
+        return
+    if printer.words and printer.on_terminal and printer.width() >= plain.TABLE_COLUMNS:
         from llmprep.preview.screen import table_parts
 
-        for part in table_parts(grown, decode, printer.draw, printer.width()):
+        for part in table_parts(grown, decoder, printer.draw, printer.width()):
             printer.text(part)
     elif printer.words:
-        printer.lines(plain.pair_lines(grown, decode))
+        printer.lines(plain.pair_lines(grown, decoder))
+    printer.lines(split_lines([grown.ids[0 : min(IDS_LOOKED_AT, len(grown) + 1)].tolist()], decoder))

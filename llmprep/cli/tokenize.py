@@ -11,11 +11,13 @@ from llmprep.cli.notes import find_decoder, left_out_words, say_notes, stream_va
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.cli.store import Shards, make_store, plan_store
-from llmprep.errors import shorten
+from llmprep.errors import UsageError, shorten
 from llmprep.preview import plain
+from llmprep.preview.characters import split_lines
 
 if TYPE_CHECKING:
     from llmprep.output.checking import Output
+    from llmprep.tokens.decoding import Decoder
     from llmprep.tokens.stream import TokenStream
 
 TOKENS_SHOWN = 48
@@ -35,6 +37,8 @@ def tokenize(texts: Inputs, listing: Listing, file: IdFile, shards: Shards, targ
 
     printer, paths = words.printer(target.output), texts.paths()
     as_store, reading = shards.wanted(target.output), texts.reading(printer)
+    if as_store and texts.text is not None:
+        raise UsageError("--text: a token store is built from files; put the text into one")
     if listing.count or listing.ids:
         listing.refuse_rest(target, file, shards)
         (print_counts if listing.count else print_ids)(printer, paths, reading)
@@ -52,15 +56,21 @@ def _write_file(printer: Printer, words: Words, paths: list[str], texts: Inputs,
     from llmprep.cli.depfile import plan_depfile, write_depfile
     from llmprep.cli.dry_run import Planned, show_plan
     from llmprep.cli.naming import check_outputs, name_output
-    from llmprep.cli.written import made_line, made_values
+    from llmprep.cli.unwritten import is_only_shown, nowhere, say_made
+    from llmprep.cli.written import made_values
     from llmprep.formats.tokens import write_tokens
     from llmprep.inputs import open_tokens
     from llmprep.output.writing import open_output
     from llmprep.tokens.stream import Distinct, Head
 
     dtype, reading = file.resolved_dtype(), texts.reading(printer)
-    (output,) = check_outputs(paths, [name_output(paths, target.output, "tokens")], target)
-    depfile = plan_depfile(printer, paths, target, [output.name], [texts.files_from], dry_run=file.dry_run)
+    shows_only = is_only_shown(printer, paths, target, file)
+    if shows_only:
+        output = nowhere()
+    else:
+        (output,) = check_outputs(paths, [name_output(paths, target.output, "tokens")], target)
+    outputs = [] if shows_only else [output]
+    depfile = plan_depfile(printer, paths, target, outputs, [texts.files_from], dry_run=file.dry_run)
     if file.dry_run:
         show_plan(printer, paths, reading, Planned(output.name, dtype))
         _say_kind(printer, output, paths)
@@ -76,12 +86,12 @@ def _write_file(printer: Printer, words: Words, paths: list[str], texts: Inputs,
     made = {**made_values(output, n_bytes), "n_distinct": distinct.count}
     _show(printer, stream, head.ids, made)
     left_out = left_out_words(len(stream.figures.counts), stream.figures.left_out)
-    printer.lines([made_line(output, f"token_ids [{stream.figures.n_tokens}]", n_bytes) + left_out])
+    say_made(printer, output, f"token_ids [{stream.figures.n_tokens}]", n_bytes, left_out)
 
 
 def _say_kind(printer: Printer, output: Output, paths: list[str]) -> None:
     """Say that a name without an ending, given for a folder or many files, is a file's: a store's was meant, maybe."""
-    is_many = len(paths) > 1 or Path(paths[0]).is_dir()
+    is_many = len(paths) > 1 or any(Path(path).is_dir() for path in paths)
     if is_many and not output.direct and not Path(output.name).suffix:
         printer.note(f"{output.name}: a .pt file of tokens; for a token store of many files write -o {output.name}/")
 
@@ -112,7 +122,7 @@ def _show(printer: Printer, stream: TokenStream, head: list[int], made: dict[str
     _preview(printer, find_decoder(printer, stream.origin), head)
 
 
-def _preview(printer: Printer, decode: plain.Decode | None, head: list[int]) -> None:
+def _preview(printer: Printer, decode: Decoder | None, head: list[int]) -> None:
     if printer.on_terminal and decode is not None:
         from llmprep.preview.screen import token_strip
 
@@ -121,4 +131,4 @@ def _preview(printer: Printer, decode: plain.Decode | None, head: list[int]) -> 
     shown = head[:IDS_SHOWN]
     printer.lines([" ".join(map(str, shown))])
     if decode is not None:
-        printer.lines(["|".join(plain.visible(decode([i])) for i in shown)])
+        printer.lines(["|".join(plain.visible(decode([i])) for i in shown), *split_lines([shown], decode)])

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmprep import choices
+from llmprep.cli.batches import Batches, show_batches
 from llmprep.cli.groups import IdFile, Inputs, Target, Words
 from llmprep.cli.notes import find_decoder, left_out_words, say_notes, stream_values
 from llmprep.cli.options import Stride, ValFraction, window_number
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
+from llmprep.cli.unwritten import say_made
+from llmprep.errors import UsageError
 from llmprep.preview import plain
+from llmprep.preview.characters import split_lines
 
 if TYPE_CHECKING:
     from llmprep.formats.windows import WindowOptions
     from llmprep.output.checking import Output
-    from llmprep.tokens.stream import TokenStream
+    from llmprep.tokens.stream import Head, TokenStream
     from llmprep.windows.coverage import Coverage
 
 CONTEXTS_SHOWN = 8
@@ -45,7 +51,18 @@ class Look:
     """What is shown of the windows."""
 
     explain: Annotated[bool, typer.Option("--explain", help="Draw what max-length and stride do to this text.")] = False
-    preview: Annotated[int, typer.Option("--preview", min=0, metavar="N", help="Show so many windows.")] = 2
+    preview: Annotated[int, typer.Option("--preview", min=0, metavar="N", help="Show so many windows, or batches.")] = 2
+    batches: Batches = field(default_factory=Batches)
+
+    def check(self, printer: Printer, outputs: Sequence[Output], file: IdFile) -> None:
+        """Raise `UsageError` for batches that cannot be shown, as where what is written cannot be read back."""
+        if not self.batches.chosen(printer):
+            return
+        if file.dry_run:
+            raise UsageError("--batch-size: --dry-run makes no windows to take batches of; leave one out")
+        for output in outputs:
+            if output.direct:
+                raise UsageError(f"--batch-size: batches are read from the file that is written; {output.name} is none")
 
 
 @spread
@@ -60,6 +77,7 @@ def window(texts: Inputs, shape: Shape, look: Look, file: IdFile, target: Target
     from llmprep.cli.depfile import plan_depfile, write_depfile
     from llmprep.cli.dry_run import plan_windows, show_plan
     from llmprep.cli.naming import check_outputs, name_output, split_names
+    from llmprep.cli.unwritten import is_only_shown, unwritten
     from llmprep.formats.splitting import split_stream
     from llmprep.formats.windows import WindowOptions, write_windows
     from llmprep.inputs import open_tokens
@@ -69,24 +87,25 @@ def window(texts: Inputs, shape: Shape, look: Look, file: IdFile, target: Target
     printer, paths = words.printer(target.output), texts.paths()
     reading, val_fraction = texts.reading(printer), shape.val_fraction
     options = WindowOptions(shape.max_length, shape.stride or shape.max_length, file.resolved_dtype(), shape.dense)
-    names = split_names(name_output(paths, target.output, "windows"), val_fraction)
-    outputs = check_outputs(paths, names, target)
-    depfile = plan_depfile(printer, paths, target, names, [texts.files_from], dry_run=file.dry_run)
+    shows_only = is_only_shown(printer, paths, target, file)
+    names = split_names("shown.pt" if shows_only else name_output(paths, target.output, "windows"), val_fraction)
+    outputs = [] if shows_only else check_outputs(paths, names, target)
+    look.check(printer, outputs, file)
+    depfile = plan_depfile(printer, paths, target, outputs, [texts.files_from], dry_run=file.dry_run)
     if file.dry_run:
         show_plan(printer, paths, reading, plan_windows(" and ".join(names), options, val_fraction))
         return
-    preview = Preview(printer, options, look)
-    stream = open_tokens(paths, reading)
-    with open_outputs(*outputs) as sinks, words.progress(stream.figures.counts):
-        parts = [stream] if val_fraction is None else split_stream(stream, val_fraction)
-        heads = [Head(preview.n_ids) for _ in parts]
-        headed = [part.through(head) for part, head in zip(parts, heads, strict=True)]
-        sizes = [write_windows(sink, part, options, printer.note) for sink, part in zip(sinks, headed, strict=True)]
-    write_depfile(depfile)
-    say_notes(printer, stream.origin, stream.figures)
-    made = zip(parts, heads, outputs, sizes, strict=True)
-    shown = [preview.show(part, head.ids, output, n_bytes) for part, head, output, n_bytes in made]
-    printer.object(shown[0] if len(shown) == 1 else {"command": "window", "train": shown[0], "val": shown[1]})
+    preview, stream = Preview(printer, options, look), open_tokens(paths, reading)
+    with unwritten(len(names), kept=bool(look.batches.batch_size)) as nowhere:
+        outputs = outputs or nowhere
+        with open_outputs(*outputs) as sinks, words.progress(stream.figures.counts):
+            parts = [stream] if val_fraction is None else split_stream(stream, val_fraction)
+            heads = [Head(preview.n_ids) for _ in parts]
+            headed = [part.through(head) for part, head in zip(parts, heads, strict=True)]
+            sizes = [write_windows(sink, part, options, printer.note) for sink, part in zip(sinks, headed, strict=True)]
+        write_depfile(depfile)
+        say_notes(printer, stream.origin, stream.figures)
+        preview.show_all(zip(parts, heads, outputs, sizes, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +131,29 @@ class Preview:
         length = self.options.max_length
         return length if self.printer.as_json else min(length, CONTEXTS_SHOWN)
 
+    def show_all(self, made: Iterable[tuple[TokenStream, Head, Output, int]]) -> None:
+        """Say what was made of each stream, with its first ids, its output and its size."""
+        shown = [self.show(part, head.ids, output, n_bytes) for part, head, output, n_bytes in made]
+        whole = shown[0] if len(shown) == 1 else {"command": "window", "train": shown[0], "val": shown[1]}
+        self.printer.object(whole)
+
     def show(self, stream: TokenStream, head: list[int], output: Output, n_bytes: int) -> dict[str, Any]:
         """Say what was made of a stream; return it as the values of a JSON object."""
-        from llmprep.cli.written import made_line, made_values
+        from llmprep.cli.written import made_values
         from llmprep.windows.coverage import cover
 
         coverage = cover(stream.figures.n_tokens, self.options.max_length, self.options.stride)
-        rows = self._first_windows(head)
-        if len(rows) < min(self.look.preview, coverage.n_windows):
+        by_batches = bool(self.look.batches.batch_size)
+        rows = [] if by_batches else self._first_windows(head)
+        if not by_batches and len(rows) < min(self.look.preview, coverage.n_windows):
             limit = f"{len(rows)} shown; a preview reads the first {MAX_HEAD:,} tokens"
             self.printer.note(f"--preview {self.look.preview}: {limit}")
+        batches = self._show_batches(stream, output) if by_batches else None
         if self.printer.words:
             self._say(stream, coverage, rows, head)
-            shape = f"[{coverage.n_windows}, {self.options.max_length}]"
-            left_out = left_out_words(len(stream.figures.counts), stream.figures.left_out)
-            made = made_line(output, f"input_ids and target_ids {shape}", n_bytes)
-            self.printer.lines([made + left_out])
+        left_out = left_out_words(len(stream.figures.counts), stream.figures.left_out)
+        shape = f"[{coverage.n_windows}, {self.options.max_length}]"
+        say_made(self.printer, output, f"input_ids and target_ids {shape}", n_bytes, left_out)
         return {
             **stream_values(stream.origin, stream.figures),
             "command": "window",
@@ -137,7 +163,16 @@ class Preview:
             "n_windows": coverage.n_windows,
             "coverage": asdict(coverage),
             "windows": [{"input_ids": ids[:-1], "target_ids": ids[1:]} for ids in rows],
+            **({} if batches is None else {"batches": batches}),
         }
+
+    def _show_batches(self, stream: TokenStream, output: Output) -> dict[str, Any]:
+        """Show the first batches of the file that was written."""
+        decode = find_decoder(self.printer, stream.origin) if self.look.preview and self.printer.words else None
+        shape = self.options.max_length, self.options.stride
+        return show_batches(
+            self.printer, output.path or Path(output.name), shape, self.look.batches, self.look.preview, decode
+        )
 
     def _first_windows(self, head: list[int]) -> list[list[int]]:
         """Return what is shown of each window, its last target included; none that the head cuts short."""
@@ -153,7 +188,7 @@ class Preview:
         decode = find_decoder(self.printer, stream.origin) if rows or self.look.explain else None
         for number, row in enumerate(rows):
             pairs = [(row[:k], row[k]) for k in range(1, len(row))]
-            if self.printer.on_terminal:
+            if self.printer.on_terminal and self.printer.width() >= plain.TABLE_COLUMNS:
                 from llmprep.preview.screen import pair_table
 
                 self.printer.render(pair_table(pairs, decode, title=f"window {number}"))
@@ -162,6 +197,8 @@ class Preview:
             if self.options.max_length > CONTEXTS_SHOWN:
                 longer = self.options.max_length - CONTEXTS_SHOWN
                 self.printer.lines([f"... and {plain.plural(longer, 'longer context')} in this window"])
+        if decode is not None:
+            self.printer.lines(split_lines(rows, decode))
         self.printer.lines([summary(coverage, self.options.max_length, self.options.stride)])
         if self.look.explain:
             self._explain(coverage, head, decode)

@@ -9,6 +9,9 @@ from llmprep.preview import plain
 if TYPE_CHECKING:
     from llmprep.output.checking import Output
 
+NOWHERE = "(nothing is written)"
+"""The name of an output that is no file."""
+
 
 def made_line(output: Output, what: str, n_bytes: int) -> str:
     """Return the line that names an output, what is in it, or that it is what it was before, and its size."""
@@ -22,4 +25,5 @@ def made_values(output: Output, n_bytes: int) -> dict[str, object]:
     """Return the same as values of a JSON object."""
     from llmprep.output.checking import is_unchanged
 
-    return {"output": output.name, "output_bytes": n_bytes, "unchanged": is_unchanged(output)}
+    name = None if output.name == NOWHERE else output.name
+    return {"output": name, "output_bytes": n_bytes, "unchanged": is_unchanged(output)}

@@ -9,9 +9,10 @@ checked; ``verify_...`` works everything out again, and yields a line for each t
     pairs.py       ``contexts, lengths, targets``       write: no command reads one
     embeddings.py  ``input_embeddings``                 write: no command reads one
 
-    verify.py      any of these -> what holds
-    meta.py        ``meta``, what a file states of itself: made, and checked
-    ids.py         arrays of ids: checked, converted
-    arrays.py      arrays -> the tensors of a file
-    splitting.py   a stream -> those of a training and a validation file
+    verify.py        any of these -> what holds
+    meta.py          ``meta``, what a file states of itself: made, and checked
+    ids.py           arrays of ids: checked, converted
+    vocabularies.py  ids and their vocabulary: which it is, whether they are in it, their text
+    arrays.py        arrays -> the tensors of a file
+    splitting.py     a stream -> those of a training and a validation file
 """

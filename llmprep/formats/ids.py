@@ -46,9 +46,12 @@ def _as_array(source: object) -> Array:
     if isinstance(source, np.ndarray):
         return source
     if hasattr(source, "__array__") and not isinstance(source, np.generic):
-        return np.asarray(source)
+        try:
+            return np.asarray(source)
+        except (TypeError, RuntimeError) as error:  # a tensor on a GPU, or of a dtype that numpy has not
+            raise UsageError(f"ids: {str(error).splitlines()[0]:.120}; give an array or a list of ids") from error
     if isinstance(source, bytes | bytearray | memoryview | str) or not isinstance(source, Sequence):
-        raise UsageError(f"ids: a {type(source).__name__} holds no token ids; give a path, an array or a list of ids")
+        raise UsageError(f"ids: a {type(source).__name__} holds no token ids; give an array or a list of ids")
     types = set(map(type, source))
     wrong = {each for each in types if issubclass(each, bool) or not issubclass(each, int | np.integer)}
     if wrong:

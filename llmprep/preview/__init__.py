@@ -5,5 +5,6 @@ screen.py      the same values as rich renderables, for a terminal
 fitting.py     lines and tables fitted to a width, no word cut
 explain.py     what max_length and stride do to a text, as lines and a drawing
 characters.py  tokens' bytes -> what is shown of each, and which tokens share a split character
+batches.py     the text of a batch's rows, and how many batches an epoch has
 still.py       ids -> fragments of HTML, for a notebook and a page
 """

@@ -2,11 +2,27 @@ r"""Tokens' bytes -> what is shown of each, and which tokens share a character t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import Protocol
 
-from llmprep.preview.plain import visible
+from llmprep.preview.plain import columns, plural, visible
+
+REACH = 3
+"""A character has at most four bytes: tokens further apart than this share none."""
+NAMED = 3
+"""How many split characters are named."""
+
+
+class Shown(Protocol):
+    """Ids -> what is shown of them: their text, in which a part of a character is its bytes; and the bytes of each."""
+
+    def __call__(self, ids: Sequence[int], /) -> str:
+        """Return the text of ids."""
+
+    def tokens(self, ids: Sequence[int]) -> list[bytes]:
+        """Return the bytes of each id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +73,21 @@ def _label(data: bytes, begin: int, end: int, chars: Mapping[int, tuple[int, str
         shown.append(char if whole else f"\\x{data[begin]:02x}")
         begin += width if whole else 1
     return "".join(shown)
+
+
+def split_lines(rows: Iterable[Sequence[int]], shown: Shown) -> Iterator[str]:
+    """Say of each distinct character in rows of ids that is split, of the first few of them, which tokens it is."""
+    found: dict[tuple[str, ...], str] = {}
+    for ids in rows:
+        found.update({group.labels: group.text for group in group_tokens(shown.tokens(ids)) if len(group.labels) > 1})
+    for labels in list(found)[:NAMED]:
+        tokens = " ".join(map(seen, labels))
+        yield f"{seen(found[labels])} is {plural(len(labels), 'token')}: {tokens}"
+    if len(found) > NAMED:
+        yield f"... and {plural(len(found) - NAMED, 'more character')} like these"
+
+
+def seen(text: str) -> str:
+    """Return a visible text with its spaces as ``\u2423``, and with an escape for what takes no column of its own."""
+    spaced = text.replace(" ", "\u2423")
+    return spaced if columns(spaced) else spaced.encode("ascii", "backslashreplace").decode()

@@ -6,9 +6,11 @@ Text from files enters rich only as a `Text`, after `visible`: in a plain string
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from llmprep.preview.characters import Group, Shown, group_tokens, seen
 from llmprep.preview.fitting import Fitted, columns_of
 from llmprep.preview.plain import Decode, visible
 
@@ -25,25 +27,83 @@ PART_ROWS = 1000
 """How many rows of a long table are drawn at once."""
 
 
-def token_strip(ids: Sequence[int], decode: Decode, width: int) -> Text:
+def token_strip(ids: Sequence[int], shown: Shown, width: int) -> Text:
     """Return tokens as coloured cells above their ids, in lines of up to ``width`` columns.
 
-    A space shows as ``\u2423``. A cell that is wider than ``width`` has a line of its own.
+    A space shows as ``\u2423``. A cell that is wider than ``width`` has a line of its own. A character that is split
+    among tokens stands above all of them, and each has its bytes below it, in a row that only such lines have.
     """
-    from rich.cells import cell_len
     from rich.text import Text
 
-    strip, upper, lower, used = Text(), Text(), Text(), 0
-    for number, token_id in enumerate(ids):
-        token = visible(decode([token_id])).replace(" ", "\u2423")
-        cell = max(cell_len(token), len(str(token_id)))
-        if used and used + cell > width:
-            strip.append_text(upper).append("\n").append_text(lower).append("\n")
-            upper, lower, used = Text(), Text(), 0
-        upper.append(token, style=_COLOURS[number % len(_COLOURS)]).append(" " * (cell - cell_len(token) + _CELL_GAP))
-        lower.append(str(token_id).ljust(cell + _CELL_GAP), style="dim")
-        used += cell + _CELL_GAP
-    return strip.append_text(upper).append("\n").append_text(lower)
+    strip, line, used = Text(), _StripLine(), 0
+    for unit in _units(ids, shown, width):
+        if used and used + unit.width > width:
+            strip.append_text(line.drawn()).append("\n")
+            line, used = _StripLine(), 0
+        line.units.append(unit)
+        used += unit.width + _CELL_GAP
+    return strip.append_text(line.drawn())
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A token, or tokens that share characters: the text of all, and number, text, id and width of each."""
+
+    text: str
+    cells: list[tuple[int, str, str, int]]
+
+    @property
+    def width(self) -> int:
+        return sum(width for *_, width in self.cells) + _CELL_GAP * (len(self.cells) - 1)
+
+
+def _units(ids: Sequence[int], shown: Shown, width: int) -> Iterator[_Unit]:
+    """Yield all tokens, those that share a character together, unless they are too wide for a line."""
+    for group in group_tokens(shown.tokens(ids)):
+        unit = _unit(ids, group)
+        if unit.width <= width:
+            yield unit
+        else:
+            alone = (Group(group.first + n, (label,), label) for n, label in enumerate(group.labels))
+            yield from (_unit(ids, each) for each in alone)
+
+
+def _unit(ids: Sequence[int], group: Group) -> _Unit:
+    from rich.cells import cell_len
+
+    text, cells = seen(group.text), []
+    for number, label in enumerate(map(seen, group.labels), group.first):
+        cells.append((number, label, str(ids[number]), max(cell_len(label), len(str(ids[number])))))
+    missing = cell_len(text) - _Unit(text, cells).width
+    if missing > 0:
+        cells[-1] = (*cells[-1][:3], cells[-1][3] + missing)
+    return _Unit(text, cells)
+
+
+@dataclass(slots=True)
+class _StripLine:
+    """A line of a strip."""
+
+    units: list[_Unit] = field(default_factory=list)
+
+    def drawn(self) -> Text:
+        """Return its rows: texts, parts if there are any, and ids."""
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        upper, parts, lower = Text(), Text(), Text()
+        for unit in self.units:
+            is_split = len(unit.cells) > 1
+            text = unit.text + " " * (unit.width - cell_len(unit.text)) * is_split
+            upper.append(text, style=_COLOURS[unit.cells[0][0] % len(_COLOURS)])
+            upper.append(" " * (unit.width - cell_len(text) + _CELL_GAP))
+            for number, token, label, width in unit.cells:
+                shown = token if is_split else ""
+                parts.append(shown, style=_COLOURS[number % len(_COLOURS)])
+                parts.append(" " * (width - cell_len(shown) + _CELL_GAP))
+                lower.append(label.ljust(width + _CELL_GAP), style="dim")
+        rows = [upper, parts, lower] if any(len(unit.cells) > 1 for unit in self.units) else [upper, lower]
+        return Text("\n").join(rows)
 
 
 def in_colour(lines: Iterable[Line]) -> Text:

@@ -5,6 +5,7 @@ datasets, batches       rows -> a Dataset and its batches
 sampler, passes         the order of an epoch, who takes which part of it, and where to go on
 permutation, identity   a seeded order in constant memory; what a state belongs to
 loaders                 DataLoaders with the parameters and batches of the course
+first_batches           the first batches of a loader, and how many an epoch has
 embedding               the two tables, and the ids that are embedded through them
 embedded                ids -> the bytes of token + positional embeddings, in blocks
 """

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from llmprep.errors import UsageError, visible_name
 from llmprep.formats.ids import Array, to_ids
-from llmprep.inputs import check_encoding
+from llmprep.formats.vocabularies import check_encoding
 from llmprep.pytorch.batches import WindowBatch
 from llmprep.pytorch.mapped import Mapped, find_map
 from llmprep.pytorch.recipe import Opened, Recipe, open_rows

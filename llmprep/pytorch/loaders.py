@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from llmprep.choices import ENCODING, MAX_LENGTH
 from llmprep.errors import UsageError
 from llmprep.formats.ids import Array
+from llmprep.formats.vocabularies import check_file_ids
 from llmprep.formats.windows import read_windows
-from llmprep.inputs import check_file_ids
 from llmprep.ptfile.reading import read_pt
 from llmprep.pytorch.batches import collate_windows
 from llmprep.pytorch.datasets import WindowDataset

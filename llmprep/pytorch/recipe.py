@@ -12,8 +12,9 @@ from llmprep.choices import Reading
 from llmprep.errors import DataError, EmptyError, FileFormatError, InputError, UsageError
 from llmprep.formats.ids import Array
 from llmprep.formats.tokens import read_tokens
+from llmprep.formats.vocabularies import check_encoding, check_file_ids
 from llmprep.formats.windows import read_windows
-from llmprep.inputs import Texts, check_encoding, check_file_ids, open_input, stream_input
+from llmprep.inputs import Texts, open_input, stream_input
 from llmprep.missing import advise_missing
 from llmprep.ptfile.reading import FileState, PtFile
 from llmprep.pytorch.mapped import changed_error

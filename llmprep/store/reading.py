@@ -217,9 +217,9 @@ class TokenStore:
             row[:] = self.read(start, length)
         return rows
 
-    def blocks(self, size: int = 1 << 18) -> Iterator[npt.NDArray[np.uint32]]:
-        """Yield all ids in order, in blocks of uint32."""
-        for position in range(0, len(self), size):
+    def blocks(self, size: int = 1 << 18, first: int = 0) -> Iterator[npt.NDArray[np.uint32]]:
+        """Yield all ids in order, from the one numbered ``first`` on, in blocks of uint32."""
+        for position in range(first, len(self), size):
             yield self.read(position, min(size, len(self) - position)).astype(np.uint32)
 
 

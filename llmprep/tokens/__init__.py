@@ -11,6 +11,7 @@ figures.py     what is counted while a stream passes, and the records of its sou
 encoding.py    a text in memory -> its ids
 content.py     ids -> the hash that says which they are
 decoding.py    ids -> text
+written.py     numbers in a text -> ids
 spooling.py    a stream -> a temporary file, for what must be read twice
 estimate.py    sources -> how many tokens they will give, from a small sample
 cores.py       how many cores this process may use

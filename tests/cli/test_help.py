@@ -106,7 +106,7 @@ WRONG = "Invalid value for"
 # arguments -> the line; three dots stand for any text
 USAGE = {
     "frobnicate": "No such command 'frobnicate'; see llmprep --help",
-    "window": "Missing argument 'FILE...'; name a text, or - for standard input",
+    "window": "Missing argument 'FILE...'; name a text, - for standard input, or give one by --text",
     # An option's name is never completed, so that a later version's options cannot change what it means.
     "window a.txt --max-leng 4": "No such option: --max-leng; did you mean --max-length?; see llmprep window --help",
     "pairs a.txt --dense": "No such option: --dense; window has it; see llmprep pairs --help",
@@ -140,7 +140,7 @@ SEVERAL = "2 inputs go into one file; name the output with -o"
 UNNAMED = "standard input has no name; name the output with -o"
 CALLS |= {
     "several inputs without -o": Refusal(TEXT, "a.txt a.txt", 2, SEVERAL, commands=FILES),
-    "standard input without -o": Refusal(TEXT, "-", 2, UNNAMED, commands=FILES),
+    "standard input without -o": Refusal(TEXT, "-", 2, UNNAMED, commands=["embed", "tokenize -q", "window -q"]),
     "quiet": Refusal(TEXT, "none.txt -q", 1, "none.txt: no such file or directory", commands=COMMANDS),
 }
 

@@ -72,6 +72,18 @@ def test_windows_are_the_textbook_loops(name: str, made: Path, call: Call) -> No
     assert data[place["begin"] : place["end"]] == text
 
 
+def test_a_character_at_the_edge_of_a_window_is_named(call: Call) -> None:
+    """A window that begins or ends within a character shows its bytes there, and says which character they are of."""
+    call("tokenize", "--text", "one \u6587 two \u6587\u5b57 \u5b57 end", "-o", "t.pt")
+    lines = call("inspect", "t.pt", "--max-length", "4", "--stride", "2", "--window", "1").lines
+    assert lines[-3:-1] == [
+        r"  text  \x96\x87 two \xe6",
+        "  split \u2423\u6587 is 3 tokens: \u2423\\xe6 \\x96 \\x87",
+    ]
+    shown = call("inspect", "t.pt", "--max-length", "4", "--stride", "2", "--window", "1", "--json").value["shown"]
+    assert shown[0]["text"] == "\ufffd\ufffd two \ufffd"
+
+
 def test_another_vocabulary_is_taken_from_its_folder(call: Call, vocab_dir: Path) -> None:
     """The text of a store of another encoding is shown with the vocabulary that --vocab-dir names."""
     Path("a.txt").write_text("some words of text " * 3, encoding="utf-8")

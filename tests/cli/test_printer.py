@@ -99,6 +99,16 @@ def test_a_terminal_gets_colours(call: Call, story: Path, monkeypatch: pytest.Mo
     assert {*re.findall(r"[0-9]+", "".join(re.findall(r"\x1b\[[0-9;]*m", shown)))} <= {"0", "1", "2", "3"}
 
 
+def test_a_narrow_terminal_gets_lines(call: Call, story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal too narrow for a table of pairs, they are the words that a pipe gets."""
+    for line in ("pairs --start 18", "window --max-length 4 --preview 1"):
+        call(*line.split(), story)  # whose file is unchanged from now on
+        with Terminal() as terminal, terminal.instead_of("stdout"):
+            monkeypatch.setenv("COLUMNS", "40")
+            assert call(*line.split(), story).code == 0
+        assert terminal.words().split() == call(*line.split(), story).stdout.decode().split()
+
+
 def test_json_on_a_terminal_is_plain(call: Call) -> None:
     """``--json`` looks the same on a terminal as in a pipe: ASCII without control characters, whatever the text."""
     Path("a.txt").write_text("\x1b[2J \u202e caf\u00e9 \x9b \u4e2d one two three", encoding="utf-8")

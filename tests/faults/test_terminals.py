@@ -45,8 +45,8 @@ def check_ended(ended: Ended, codes: tuple[int, ...] = (0,)) -> None:
 
 
 def decode(*ids: int) -> str:
-    """The text of ids, made visible."""
-    return visible(tiktoken_encoding("gpt2").decode(ids))
+    """The text of ids, made visible, as are the bytes of a part of a character."""
+    return visible(tiktoken_encoding("gpt2").decode_bytes(ids).decode("utf-8", "backslashreplace"))
 
 
 def test_a_pipe_gets_no_escape_and_loses_nothing(call: Call) -> None:

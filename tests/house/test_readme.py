@@ -16,7 +16,7 @@ from support.commands import ROOT, clean_environment
 from support.golden import check_golden
 
 from llmprep.preview.screen import pair_table, token_strip
-from llmprep.tokens.decoding import decode_ids, token_table
+from llmprep.tokens.decoding import Decoder
 from llmprep.tokens.encoding import encode_text
 from llmprep.vocabulary.loading import load_vocabulary
 from llmprep.windows.pairs import Pairs
@@ -112,8 +112,8 @@ def test_all_blocks_are_found_and_each_exception_is_one() -> None:
 def test_picture_is_current() -> None:
     """The picture in README is what the preview draws now."""
     text = (ROOT / "sample_texts" / "story.txt").read_text(encoding="utf-8")
-    ids, table = encode_text(text), token_table(load_vocabulary("gpt2"))
+    ids, decode = encode_text(text), Decoder.of(load_vocabulary("gpt2"))
     console = Console(record=True, width=92, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    console.print(token_strip(ids[:40].tolist(), lambda some: decode_ids(some, table), 92))
-    console.print(pair_table(Pairs(ids[18:23], 4), lambda some: decode_ids(some, table)))
+    console.print(token_strip(ids[:40].tolist(), decode, 92))
+    console.print(pair_table(Pairs(ids[18:23], 4), decode))
     check_golden("preview.svg", console.export_svg(title="llmprep", unique_id="llmprep"))

@@ -8,9 +8,10 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -19,6 +20,7 @@ from support.golden import check_golden
 from support.reference import encode, pair_rows, tiktoken_encoding
 from support.strategies import adversarial_text
 
+from llmprep.preview.characters import seen, split_lines
 from llmprep.preview.explain import explain_lines, find_drawn, summary
 from llmprep.preview.plain import number, pair_lines, plural, size, visible
 from llmprep.preview.screen import pair_table, shape_story, table_parts, token_strip
@@ -30,9 +32,24 @@ HOSTILE = (
 )
 
 
-def decode(ids: Sequence[int]) -> str:
-    """GPT-2's ids -> text."""
-    return tiktoken_encoding("gpt2").decode(ids)
+def decode_bytes(ids: Sequence[int]) -> bytes:
+    """GPT-2's ids -> the bytes of their text."""
+    return tiktoken_encoding("gpt2").decode_bytes(ids)
+
+
+class Gpt2:
+    """GPT-2's ids -> text, with the bytes of what is a part of a character."""
+
+    def __call__(self, ids: Sequence[int]) -> str:
+        """The text of ids."""
+        return decode_bytes(ids).decode("utf-8", "backslashreplace")
+
+    def tokens(self, ids: Sequence[int]) -> list[bytes]:
+        """The bytes of each id."""
+        return [decode_bytes([i]) for i in ids]
+
+
+decode = Gpt2()
 
 
 def story(first: int, end: int) -> list[int]:
@@ -93,6 +110,9 @@ def test_pairs_are_inert_lines(text: str) -> None:
 
 PICTURES: dict[str, Callable[[], RenderableType]] = {
     "token_strip.ansi": lambda: token_strip(story(0, 40), decode, 80),
+    "token_strip_split.ansi": lambda: token_strip(
+        encode("one \u6587\u5b57, \U0001f468\u200d\U0001f469 two"), decode, 40
+    ),
     "token_strip_hostile.ansi": lambda: token_strip(encode(HOSTILE), decode, 80),
     "pair_table.ansi": lambda: pair_table(pair_rows(story(61, 66), 4), decode, title="window 0"),
     "pair_table_ids.ansi": lambda: pair_table([([290], 4920), ([290, 4920], 2241)], None),
@@ -106,19 +126,69 @@ def test_pictures_are_as_they_were(name: str) -> None:
     check_golden(name, draw(PICTURES[name]()))
 
 
-@settings(max_examples=30)
+def rows_of_strip(drawn: str, ids: Sequence[int]) -> list[tuple[str, str]]:
+    """The texts and the parts in each line of a strip, whose last rows are, in order, all ids."""
+    rows, found, left = drawn.split("\n"), [], list(ids)
+    while rows:
+        n_rows = 2 if re.fullmatch(r"[0-9 ]*", rows[1]) else 3
+        upper, *parts, lower = rows[:n_rows]
+        labels = list(map(int, lower.split()))
+        assert left[: len(labels)] == labels
+        left, rows = left[len(labels) :], rows[n_rows:]
+        found.append((upper, "".join(parts)))
+    assert left == []
+    return found
+
+
+def shared(ids: Sequence[int]) -> list[tuple[int, int]]:
+    """The runs of tokens, first and end, in which a loop over the bytes finds that neighbours share a character."""
+    owners = [place for place, i in enumerate(ids) for _ in decode_bytes([i])]
+    cut, at = set(), 0
+    for char in decode_bytes(ids).decode():
+        end = at + len(char.encode())
+        cut |= set(range(owners[at] + 1, owners[end - 1] + 1))
+        at = end
+    ends = [place for place in range(1, len(ids) + 1) if place not in cut]
+    return [(first, end) for first, end in pairwise([0, *ends])]
+
+
+@settings(max_examples=40)
 @given(text=adversarial_text, width=st.integers(1, 120))
+@example(text="a \u4e2d\u6587\u5b57 \U0001f468\u200d\U0001f469", width=100)
 def test_a_token_strip_is_inert_and_loses_no_token(text: str, width: int) -> None:
-    """For any text and width, a strip holds no escape but colours, and every token and id, in order, in short lines."""
+    """For any text and width, a strip has no escape but colours, every id in order, short lines, and the whole text.
+
+    A character that is split stands above its parts, whose bytes are all of it.
+    """
     ids = encode(text)
-    shown = [visible(decode([i])).replace(" ", "\u2423") for i in ids]
+    cells = [seen(visible(decode([i]))) for i in ids]
+    drawn = without_colours(token_strip(ids, decode, width).plain)
 
-    lines = without_colours(token_strip(ids, decode, width).plain).split("\n")
+    rows = rows_of_strip(drawn, ids)
 
-    assert [int(i) for line in lines[1::2] for i in line.split()] == ids
-    assert "".join(lines[::2]).replace(" ", "") == "".join(shown)
-    widest = max((cell_len(cell) for cell in [*shown, *map(str, ids)]), default=0)
-    assert all(cell_len(line.rstrip(" ")) <= max(width, widest) for line in lines)
+    widest = max((cell_len(cell) for cell in [*cells, *map(str, ids)]), default=0)
+    assert all(cell_len(line.rstrip(" ")) <= max(width, widest) for line in drawn.split("\n"))
+    if width > 90:  # in which no character is too wide
+        uppers = [cell for upper, _ in rows for cell in upper.split(" ") if cell]
+        parts = [cell for _, parts in rows for cell in parts.split(" ") if cell]
+        runs = shared(ids)
+        assert uppers == [seen(visible(decode(ids[first:end]))) for first, end in runs]
+        assert parts == [cells[k] for first, end in runs if end > first + 1 for k in range(first, end)]
+
+
+@settings(max_examples=40)
+@given(text=adversarial_text)
+@example(text="\u6587 \U0001f468\u200d\U0001f469 \xe4 \\xe4\u6587")
+def test_split_characters_are_named(text: str) -> None:
+    """Of each distinct run of tokens that share characters, of the first three, a line says which they are."""
+    ids = encode(text)
+    runs = dict.fromkeys(tuple(ids[first:end]) for first, end in shared(ids) if end > first + 1)
+    named = [
+        f"{seen(visible(decode(run)))} is {len(run)} tokens: {' '.join(seen(visible(decode([i]))) for i in run)}"
+        for run in runs
+    ]
+    more = f"... and {plural(len(named) - 3, 'more character')} like these"
+    assert list(split_lines([ids, ids], decode)) == named[:3] + [more] * (len(named) > 3)
 
 
 @settings(max_examples=30)

@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import reference
@@ -16,7 +17,8 @@ from support.streams import EOT, Load
 
 from llmprep.choices import Special
 from llmprep.errors import DataError, LlmprepError, UsageError, VocabularyError
-from llmprep.tokens.decoding import decode_ids, token_table
+from llmprep.formats.vocabularies import decode_ids
+from llmprep.tokens.decoding import Decoder
 from llmprep.tokens.encoding import encode_text
 
 
@@ -62,12 +64,41 @@ def test_a_download_is_announced_by_a_warning(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize("encoding", ["gpt2", "cl100k_base"])
 def test_ids_decode_as_tiktoken_decodes_them(encoding: str, load: Load) -> None:
     """A text's ids give the text; ids in any order, which cut characters, what tiktoken gives; an unused one U+FFFD."""
-    table, theirs = token_table(load(encoding)), reference.tiktoken_encoding(encoding)
+    decoder, theirs = Decoder.of(load(encoding)), reference.tiktoken_encoding(encoding)
     specials = {theirs.encode_single_token(token): token.encode() for token in theirs.special_tokens_set}
-    assert table == {rank: token for token, rank in theirs._mergeable_ranks.items()} | specials
-    assert decode_ids([64, 200_000, 65], table) == "a\ufffdb"
+    assert decoder.table == {rank: token for token, rank in theirs._mergeable_ranks.items()} | specials
+    assert decoder.text([64, 200_000, 65]) == "a\ufffdb"
     for path in SAMPLES.iterdir():
         text = path.read_text(encoding="utf-8") + EOT
         ids = reference.encode(text, encoding)
-        assert decode_ids(ids, table) == text
-        assert decode_ids(sorted(ids), table) == theirs.decode(sorted(ids))
+        assert decoder.text(ids) == text
+        assert decoder.text(sorted(ids)) == theirs.decode(sorted(ids))
+        assert decoder.data(sorted(ids)) == theirs.decode_bytes(sorted(ids))
+
+
+@settings(max_examples=15)
+@given(text=adversarial_text, cut=st.integers(0, 40))
+def test_decoded_ids_are_tiktokens_text(text: str, cut: int) -> None:
+    """`decode_ids` gives a text back from its ids, and of any part of them what tiktoken's ``decode`` gives."""
+    ids = reference.encode(text)
+    assert decode_ids(ids) == text
+    for kind in (list, tuple, np.array, torch.tensor):
+        assert decode_ids(kind(ids[cut:])) == reference.tiktoken_encoding("gpt2").decode(ids[cut:])
+
+
+WRONG_IDS: list[tuple[Any, str]] = [
+    ([464, -1], r"^ids: id -1 at \[1\] is negative$"),
+    ([464, 50257], "^ids: id 50257, item 1, is not in gpt2, whose ids go from 0 to 50256$"),
+    ([464, 1.5], "^ids: item 1 is a float; need whole numbers$"),
+    (torch.ones(2), r"^ids: shape \(2,\), dtype float32; need \(n,\) whole numbers$"),
+    ([[464]], "^ids: item 0 is a list; need whole numbers$"),
+    ("464", "^ids: a str holds no token ids; give an array or a list of ids$"),
+    (464, "^ids: a int holds no token ids; give an array or a list of ids$"),
+]
+
+
+@pytest.mark.parametrize(("ids", "message"), WRONG_IDS)
+def test_what_is_no_id_is_not_decoded(ids: Any, message: str) -> None:
+    """Whatever is no whole number, or no id of the vocabulary, is refused, with its place."""
+    with pytest.raises(UsageError, match=message):
+        decode_ids(ids)
