@@ -128,12 +128,13 @@ class Drawings:
 
 
 def _write(printer: Printer, output: Output, noun: str, document: str) -> None:
+    from llmprep.cli.written import made_line
     from llmprep.output.writing import open_output
 
     data = document.encode("utf-8", "replace")
     with open_output(output) as sink:
         sink.write(data)
-    printer.lines([f"{plain.visible(output.name)}: {noun}, {plain.size(len(data))}"])
+    printer.lines([made_line(output, noun, len(data))])
 
 
 def _first_lines(shown: str) -> str:
