@@ -16,6 +16,7 @@ notes.py      what every command says of its inputs
 depfile.py    what an output was made from, as make reads it
 written.py    what is said of an output that stands in its place
 dry_run.py    what would be read and written
+picture.py    what a command shows, as a page or a picture in a file
 
 tokenize.py   the command tokenize, with
 listing.py    its --count and --ids, and

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from llmprep.preview.batches import epoch_line, row_lines
 
 if TYPE_CHECKING:
     from llmprep.preview.characters import Shown
+    from llmprep.preview.page import Page
     from llmprep.pytorch.first_batches import Batching, Epoch
 
 SEED = 123
@@ -55,6 +56,15 @@ class Batches:
         if self.batch_size is not None and printer.quiet:
             raise UsageError("--batch-size: shows batches, and --quiet shows nothing; leave one out")
         return self.batch_size is not None
+
+    def on_page(self, page: Page) -> Page:
+        """Return a page that begins with these batches."""
+        if self.batch_size is None:
+            return page
+        chosen = self.batching()
+        return replace(
+            page, batch_size=chosen.batch_size, shuffle=chosen.shuffle, seed=chosen.seed, drop_last=chosen.drop_last
+        )
 
     def batching(self) -> Batching:
         """Return how batches are made."""

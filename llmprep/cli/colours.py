@@ -65,8 +65,8 @@ def columns(stream: TextIO | None) -> int:
     return max(LEAST_COLUMNS, width or COLUMNS)
 
 
-def open_console(stream: TextIO, *, colour: bool) -> Console:
-    """Return what draws rich renderables for a stream; text in them is no markup.
+def open_console(stream: TextIO, *, colour: bool, width: int | None = None) -> Console:
+    """Return what draws rich renderables for a stream, as wide as that unless said; text in them is no markup.
 
     The sixteen colours that every terminal has are all that is used.
     """
@@ -77,7 +77,7 @@ def open_console(stream: TextIO, *, colour: bool) -> Console:
         force_terminal=True,
         color_system="standard" if colour else None,
         no_color=not colour,
-        width=columns(stream),
+        width=width or columns(stream),
         legacy_windows=False,
         markup=False,
         emoji=False,

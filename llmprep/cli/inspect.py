@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -12,9 +13,9 @@ import typer
 
 from llmprep.choices import MAX_LENGTH
 from llmprep.cli.batches import Batches, show_batches
-from llmprep.cli.groups import Words
 from llmprep.cli.looking import Look, Opened, find_text, show_windows
 from llmprep.cli.options import MaxLengthOfText, Stride, VocabDir, filled
+from llmprep.cli.picture import Drawings, Pictures, inspected_page
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.errors import FileFormatError, UsageError, shorten
@@ -66,8 +67,11 @@ def inspect(
     subject: Subject,
     look: Look,
     batches: Batches,
-    words: Words,
+    pictures: Pictures,
     verify: Annotated[bool, typer.Option("--verify", help="Recompute every hash and check every invariant.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing file that is no page or picture of llmprep's.")
+    ] = False,
 ) -> None:
     """Say what a token store or a .pt file is, from what, with which options; look inside; check it.
 
@@ -79,29 +83,51 @@ def inspect(
     from llmprep.inputs import open_input
     from llmprep.store.folder import MANIFEST, is_store
 
-    printer, folder = words.printer(), Path(subject.path)
+    printer, folder = pictures.printer(), Path(subject.path)
     if is_store(folder) and not (folder / MANIFEST).exists():
         _tell_unfinished(printer, folder)
-    shows_batches = batches.chosen(printer)
+    batches.chosen(printer)
+    drawings = pictures.check([subject.path], [], force=force)
+    if force and not drawings.wanted:
+        raise UsageError("--force: is only used with --html or --svg")
     found = open_input([subject.path])
     opened = _describe(found, subject)
-    if shows_batches and opened.facts["kind"] not in WITH_WINDOWS:
-        raise UsageError(f"{subject.path}: holds no windows to make batches of; leave out --batch-size")
+    _refuse_unseen(opened, look, batches, drawings)
+    say = partial(_say, opened, subject, look, batches)
+    said = say(_verify(found) if verify else None, printer)
+    printer.object({"command": "inspect", "path": subject.path, **opened.facts, **said})
+    again = partial(say, said.get("verified"))
+    drawings.write(printer, subject.path, again, lambda: batches.on_page(inspected_page(opened, subject.vocab_dir)))
+
+
+def _refuse_unseen(opened: Opened, look: Look, batches: Batches, drawings: Drawings) -> None:
+    """Raise `UsageError` for a look into what does not hold it."""
+    if batches.batch_size is not None and opened.facts["kind"] not in WITH_WINDOWS:
+        raise UsageError(f"{opened.path}: holds no windows to make batches of; leave out --batch-size")
     if look.inside and not opened.n_tokens:
         raise UsageError(
-            f"{subject.path}: holds no continuous token ids, so --window, --around and --where do not apply"
+            f"{opened.path}: holds no continuous token ids, so --window, --around and --where do not apply"
         )
-    report: dict[str, Any] = {"command": "inspect", "path": subject.path, **opened.facts}
+    if drawings.html is not None and not opened.n_tokens:
+        raise UsageError(f"{opened.path}: holds no continuous token ids to show on a page; leave out --html")
+
+
+def _say(
+    opened: Opened, subject: Subject, look: Look, batches: Batches, verified: Iterable[str] | None, printer: Printer
+) -> dict[str, Any]:
+    """Say all that is wanted; return, as values of a JSON object, what are no facts."""
+    said: dict[str, Any] = {}
     printer.lines(_fact_lines(opened.facts))
-    if verify:
-        report["verified"] = list(_verify(found))
-        printer.lines(f"verified: {plain.visible(line)}" for line in report["verified"])
-    if opened.n_tokens and (look.inside or not (verify or shows_batches)):
-        report["shown"] = show_windows(printer, opened, look, subject.vocab_dir)
+    if verified is not None:
+        said["verified"] = list(verified)
+        printer.lines(f"verified: {plain.visible(line)}" for line in said["verified"])
+    shows_batches = batches.batch_size is not None
+    if opened.n_tokens and (look.inside or not (verified is not None or shows_batches)):
+        said["shown"] = show_windows(printer, opened, look, subject.vocab_dir)
     if shows_batches:
         printer.lines([""])
-        report["batches"] = _show_batches(printer, opened, batches, subject.vocab_dir)
-    printer.object(report)
+        said["batches"] = _show_batches(printer, opened, batches, subject.vocab_dir)
+    return said
 
 
 def _fact_lines(facts: Mapping[str, Any]) -> Iterator[str]:

@@ -48,20 +48,28 @@ def name_output(inputs: list[str], output: str | None, kind: str) -> str:
     return f"{stem}.{kind}.pt"
 
 
-PROMISES = (
+PROMISES = {
     ".json", ".jsonl", ".ndjson", ".txt", ".md", ".csv", ".tsv", ".html", ".npy", ".npz", ".bin", ".dat", ".parquet",
-    ".arrow", ".safetensors", ".pkl", ".h5", ".zip", ".gz", ".bz2", ".xz", ".zst",
-)  # fmt: skip
-"""Endings of names that promise another format than that of a .pt file."""
+    ".arrow", ".safetensors", ".pkl", ".h5", ".zip", ".gz", ".bz2", ".xz", ".zst", ".pt", ".svg", ".png", ".pdf",
+}  # fmt: skip
+"""Endings of names that promise a format."""
+INSTEAD = {
+    ".json": ", or --json for JSON on standard output",
+    ".jsonl": ", or --json for JSON on standard output",
+    ".html": ", or --html for a page",
+    ".svg": ", or --svg for a picture",
+}
+"""What gives the format that a name promises, where a .pt file is written."""
 
 
-def refuse_promises(name: str, *, force: bool) -> None:
+def refuse_promises(name: str, *, force: bool, ending: str = ".pt", written: str = "a .pt file") -> None:
     """Raise `UsageError` for the name of a new output that promises another format, unless that is meant."""
     path = Path(name)
-    if path.suffix.lower() in PROMISES and not force and not os.path.lexists(name):
-        lines = ", or --json for JSON on standard output" if "json" in path.suffix.lower() else ""
+    own = path.suffix.lower()
+    if own in PROMISES - {ending} and not force and not os.path.lexists(name):
+        instead = INSTEAD.get(own, "") if ending == ".pt" else ""
         raise UsageError(
-            f"{name}: a .pt file is written, whatever its name; name it {path.with_suffix('.pt')}{lines}, or --force"
+            f"{name}: {written} is written, whatever its name; name it {path.with_suffix(ending)}{instead}, or --force"
         )
 
 

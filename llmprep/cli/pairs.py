@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmprep.cli.groups import Inputs, Target, Words
+from llmprep.cli.groups import Inputs, Target
 from llmprep.cli.notes import left_out_values, say_notes
 from llmprep.cli.options import window_number
+from llmprep.cli.picture import LINES_DRAWN, Drawings, Pictures, title_of, with_text
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.errors import UsageError
@@ -20,6 +23,7 @@ from llmprep.preview.characters import split_lines
 
 if TYPE_CHECKING:
     from llmprep.output.checking import Output
+    from llmprep.preview.page import Page
     from llmprep.tokens.decoding import Decoder
     from llmprep.tokens.stream import TokenStream
     from llmprep.windows.pairs import Pairs
@@ -51,7 +55,7 @@ class Contexts:
 
 
 @spread
-def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> None:
+def pairs(texts: Inputs, contexts: Contexts, target: Target, pictures: Pictures) -> None:
     """Show growing contexts, each with the token that follows; -o writes them.
 
     Examples:
@@ -63,17 +67,18 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
     from llmprep.inputs import open_tokens
     from llmprep.tokens.decoding import Decoder
     from llmprep.tokens.spooling import open_spool
+    from llmprep.tokens.stream import Head
     from llmprep.windows.pairs import Pairs
     from llmprep.windows.views import take_span
 
-    printer, paths = words.printer(target.output), texts.paths()
-    output = _check_output(paths, target)
+    printer, paths = pictures.printer(target.output), texts.paths()
+    output, drawings = _check_outputs(paths, target, pictures)
     depfile = plan_depfile(printer, paths, target, [output] if output else [], [texts.files_from])
-    stream, size = open_tokens(paths, texts.reading(printer)), contexts.context_size
-    n_ids = size * contexts.windows + 1
-    span = take_span(stream, contexts.start, n_ids, name=stream.origin.name, to_the_end=output is not None)
+    stream, size, head = open_tokens(paths, texts.reading(printer)), contexts.context_size, Head(pictures.n_ids)
+    n_ids, to_the_end = size * contexts.windows + 1, output is not None or drawings.html is not None
+    span = take_span(stream.through(head), contexts.start, n_ids, name=stream.origin.name, to_the_end=to_the_end)
     with open_spool() as ids:
-        with words.progress(stream.figures.counts), closing(stream):
+        with pictures.words.progress(stream.figures.counts), closing(stream):
             ids.fill(span)
         vocabulary = stream.origin.load_vocabulary(printer.note)
         grown = Pairs(ids, size, contexts.windows, vocabulary.eot_id)
@@ -83,21 +88,41 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, words: Words) -> No
         made = made_values(output, n_bytes) if output else {"output": None}
         values = {"command": "pairs", "encoding": stream.origin.encoding, **made}
         values |= left_out_values(stream.figures.left_out)
-        _show(printer, values, grown, Decoder.of(vocabulary))
+        decoder = Decoder.of(vocabulary)
+        _show(values, grown, decoder, printer)
         if output is not None:
             printer.lines([made_line(output, f"contexts, lengths and targets [{len(grown)}]", n_bytes)])
+        few = _first(grown)
+        show, page = partial(_show, values, few, decoder), partial(_page, stream, contexts, head.ids, few)
+        drawings.write(printer, stream.origin.name, show, lambda: with_text(page(), vocabulary))
 
 
-def _check_output(paths: list[str], target: Target) -> Output | None:
+def _first(grown: Pairs) -> Pairs:
+    """Return the first pairs, as many as a picture shows."""
+    size = min(grown.context_size, LINES_DRAWN)
+    n_windows = 1 if size < grown.context_size else min(grown.n_windows, -(-LINES_DRAWN // size))
+    return replace(grown, context_size=size, n_windows=n_windows)
+
+
+def _check_outputs(paths: list[str], target: Target, pictures: Pictures) -> tuple[Output | None, Drawings]:
     from llmprep.cli.naming import files_of, refuse_promises
     from llmprep.output.checking import check_output
 
     if target.output:
         refuse_promises(target.output, force=target.force)
-        return check_output(target.output, files_of(paths), force=target.force)
-    if target.force:
-        raise UsageError("--force: is only used with -o")
-    return None
+    inputs = files_of(paths)
+    output = check_output(target.output, inputs, force=target.force) if target.output else None
+    drawings = pictures.check(inputs, [output], force=target.force)
+    if target.force and output is None and not drawings.wanted:
+        raise UsageError("--force: is only used with -o, --html or --svg")
+    return output, drawings
+
+
+def _page(stream: TokenStream, contexts: Contexts, head: list[int], grown: Pairs) -> Page:
+    from llmprep.preview.page import CELLS_SHOWN, Page
+
+    origin, size, pairs = stream.origin, contexts.context_size, list(islice(grown, CELLS_SHOWN))
+    return Page(title_of(origin.name), origin.encoding, stream.figures.n_tokens, head, size, size, pairs=pairs)
 
 
 def _write(output: Output, grown: Pairs, meta: dict[str, object]) -> int:
@@ -115,7 +140,7 @@ def _meta(stream: TokenStream, contexts: Contexts) -> dict[str, object]:
     return make_meta("pairs", stream.origin, stream.figures, **chosen, dtype="int64")
 
 
-def _show(printer: Printer, values: Mapping[str, object], grown: Pairs, decoder: Decoder) -> None:
+def _show(values: Mapping[str, object], grown: Pairs, decoder: Decoder, printer: Printer) -> None:
     """Show each context and its target."""
     if printer.as_json:
         shown = (

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PART_CHARS = 1 << 16
 """How much of a long result is written at once."""
+SHEET_COLUMNS = 80
+"""The width of the terminal that a picture shows."""
 ERROR_COLOR: ContextVar[Color] = ContextVar("ERROR_COLOR", default="auto")
 """Whether errors have colours: what the command line says, also one of which nothing else is understood."""
 _ASIDES = {"note": "\x1b[33m", "error": "\x1b[1;31m"}
@@ -30,22 +32,26 @@ _ASIDES = {"note": "\x1b[33m", "error": "\x1b[1;31m"}
 
 @dataclass(frozen=True, slots=True)
 class Printer:
-    """Prints what a command says. ``binary``: standard output carries a file, so results go to standard error."""
+    """Prints what a command says. ``binary``: standard output carries a file, so results go to standard error.
+
+    With a ``sheet``, results go there as to a terminal of `SHEET_COLUMNS` columns, and nothing else is said.
+    """
 
     quiet: bool = False
     as_json: bool = False
     binary: bool = False
     color: Color = "auto"
+    sheet: TextIO | None = None
 
     @property
     def stream(self) -> TextIO:
         """Where results go."""
-        return sys.stderr if self.binary else sys.stdout
+        return self.sheet or (sys.stderr if self.binary else sys.stdout)
 
     @property
     def on_terminal(self) -> bool:
         """Whether a person reads the results, or whoever wants what a person would see, in colour."""
-        return is_terminal(self.stream) or wants_colour(self.stream, self.color)
+        return self.sheet is not None or is_terminal(self.stream) or wants_colour(self.stream, self.color)
 
     @property
     def words(self) -> bool:
@@ -71,7 +77,8 @@ class Printer:
         """Return a rich renderable as this terminal shows it, or nothing where no words are wanted."""
         if not self.words:
             return ""
-        console = open_console(self.stream, colour=wants_colour(self.stream, self.color))
+        colour = self.sheet is not None or wants_colour(self.stream, self.color)
+        console = open_console(self.stream, colour=colour, width=self.width())
         with console.capture() as captured:
             console.print(item)
         return captured.get()
@@ -86,12 +93,12 @@ class Printer:
 
     def note(self, text: str) -> None:
         """Say what is not a result, on standard error."""
-        if not self.quiet:
+        if not self.quiet and self.sheet is None:
             _print_aside("note", text, self.color)
 
     def width(self) -> int:
         """Columns of the terminal."""
-        return columns(self.stream)
+        return columns(self.stream) if self.sheet is None else SHEET_COLUMNS
 
 
 def _object_parts(values: Mapping[str, Any], lists: Mapping[str, Iterable[Any]]) -> Iterator[str]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmprep.cli.groups import IdFile, Inputs, Target, Words
+from llmprep.cli.groups import IdFile, Inputs, Target
 from llmprep.cli.listing import Listing, print_counts, print_ids
 from llmprep.cli.notes import find_decoder, left_out_words, say_notes, stream_values
+from llmprep.cli.picture import PAGE_LENGTH, Pictures, find_vocabulary, title_of, with_text
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.cli.store import Shards, make_store, plan_store
+from llmprep.cli.unwritten import say_made
 from llmprep.errors import UsageError, shorten
 from llmprep.preview import plain
 from llmprep.preview.characters import split_lines
 
 if TYPE_CHECKING:
     from llmprep.output.checking import Output
+    from llmprep.preview.page import Page
     from llmprep.tokens.decoding import Decoder
     from llmprep.tokens.stream import TokenStream
 
@@ -25,7 +29,7 @@ IDS_SHOWN = 16
 
 
 @spread
-def tokenize(texts: Inputs, listing: Listing, file: IdFile, shards: Shards, target: Target, words: Words) -> None:
+def tokenize(texts: Inputs, listing: Listing, file: IdFile, shards: Shards, target: Target, pictures: Pictures) -> None:
     """Encode texts into one file of token ids, or into a token store (-o FOLDER/).
 
     Examples:
@@ -35,28 +39,32 @@ def tokenize(texts: Inputs, listing: Listing, file: IdFile, shards: Shards, targ
     """
     from llmprep.cli.depfile import plan_depfile, write_depfile
 
-    printer, paths = words.printer(target.output), texts.paths()
+    printer, paths = pictures.printer(target.output), texts.paths()
     as_store, reading = shards.wanted(target.output), texts.reading(printer)
     if as_store and texts.text is not None:
         raise UsageError("--text: a token store is built from files; put the text into one")
     if listing.count or listing.ids:
+        pictures.refuse("--count and --ids draw nothing; leave one out")
         listing.refuse_rest(target, file, shards)
         (print_counts if listing.count else print_ids)(printer, paths, reading)
     elif as_store:
+        pictures.refuse("a token store is shown when it is built, by llmprep inspect STORE/")
         shards.refuse_rest(target, file)
         manifest = str(Path(target.output or "", "manifest.json"))
         depfile = plan_depfile(printer, paths, target, [manifest], [texts.files_from], dry_run=file.dry_run)
         (plan_store if file.dry_run else make_store)(printer, paths, target.output, reading, shards)
         write_depfile(depfile)
     else:
-        _write_file(printer, words, paths, texts, target, file)
+        _write_file(printer, pictures, paths, texts, target, file)
 
 
-def _write_file(printer: Printer, words: Words, paths: list[str], texts: Inputs, target: Target, file: IdFile) -> None:
+def _write_file(
+    printer: Printer, pictures: Pictures, paths: list[str], texts: Inputs, target: Target, file: IdFile
+) -> None:
     from llmprep.cli.depfile import plan_depfile, write_depfile
     from llmprep.cli.dry_run import Planned, show_plan
-    from llmprep.cli.naming import check_outputs, name_output
-    from llmprep.cli.unwritten import is_only_shown, nowhere, say_made
+    from llmprep.cli.naming import check_outputs, files_of, name_output
+    from llmprep.cli.unwritten import is_only_shown, nowhere
     from llmprep.cli.written import made_values
     from llmprep.formats.tokens import write_tokens
     from llmprep.inputs import open_tokens
@@ -70,23 +78,39 @@ def _write_file(printer: Printer, words: Words, paths: list[str], texts: Inputs,
     else:
         (output,) = check_outputs(paths, [name_output(paths, target.output, "tokens")], target)
     outputs = [] if shows_only else [output]
+    drawings = pictures.check(files_of(paths), outputs, force=target.force, dry_run=file.dry_run)
     depfile = plan_depfile(printer, paths, target, outputs, [texts.files_from], dry_run=file.dry_run)
     if file.dry_run:
         show_plan(printer, paths, reading, Planned(output.name, dtype))
         _say_kind(printer, output, paths)
         return
-    stream, head = open_tokens(paths, reading), Head(TOKENS_SHOWN)
+    stream, head = open_tokens(paths, reading), Head(max(TOKENS_SHOWN, pictures.n_ids))
     distinct = Distinct(stream.origin.n_vocab)
-    if not printer.quiet:
+    if not printer.quiet or drawings.wanted:
         stream = stream.through(head).through(distinct)
-    with open_output(output) as sink, words.progress(stream.figures.counts):
+    with open_output(output) as sink, pictures.words.progress(stream.figures.counts):
         n_bytes = write_tokens(sink, stream, dtype=dtype)
     write_depfile(depfile)
     _say_kind(printer, output, paths)
     made = {**made_values(output, n_bytes), "n_distinct": distinct.count}
-    _show(printer, stream, head.ids, made)
+    show = partial(_show_file, stream, head.ids[:TOKENS_SHOWN], made, output)
+    show(printer)
+    drawings.write(printer, stream.origin.name, show, partial(_page, stream, head.ids))
+
+
+def _show_file(stream: TokenStream, head: list[int], made: dict[str, Any], output: Output, printer: Printer) -> None:
+    _show(printer, stream, head, made)
     left_out = left_out_words(len(stream.figures.counts), stream.figures.left_out)
-    say_made(printer, output, f"token_ids [{stream.figures.n_tokens}]", n_bytes, left_out)
+    say_made(printer, output, f"token_ids [{stream.figures.n_tokens}]", made["output_bytes"], left_out)
+
+
+def _page(stream: TokenStream, head: list[int]) -> Page:
+    from llmprep.preview.page import Page
+
+    origin, n_tokens = stream.origin, stream.figures.n_tokens
+    length = max(1, min(PAGE_LENGTH, n_tokens - 1))
+    page = Page(title_of(origin.name), origin.encoding, n_tokens, head, length, length)
+    return with_text(page, find_vocabulary(origin))
 
 
 def _say_kind(printer: Printer, output: Output, paths: list[str]) -> None:

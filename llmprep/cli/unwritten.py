@@ -7,6 +7,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,9 +60,13 @@ def unwritten(count: int, *, kept: bool) -> Iterator[list[Output]]:
 
 
 def say_made(printer: Printer, output: Output, what: str, n_bytes: int, more: str = "") -> None:
-    """Say what was written and where, or that nothing was, and what it would have been."""
+    """Say what was written and where, or that nothing was, and what it would have been.
+
+    A picture shows what is in a file, and not that it was there before: the same run draws the same.
+    """
     if output.name != NOWHERE:
-        printer.lines([made_line(output, what, n_bytes) + more])
+        told = output if printer.sheet is None else replace(output, before=None)
+        printer.lines([made_line(told, what, n_bytes) + more])
         return
     printer.lines([f"nothing written; -o FILE writes it: {what}, {plain.size(n_bytes)}{more}"])
     if _goes_into_a_file():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +12,10 @@ import typer
 
 from llmprep import choices
 from llmprep.cli.batches import Batches, show_batches
-from llmprep.cli.groups import IdFile, Inputs, Target, Words
+from llmprep.cli.groups import IdFile, Inputs, Target
 from llmprep.cli.notes import find_decoder, left_out_words, say_notes, stream_values
 from llmprep.cli.options import Stride, ValFraction, window_number
+from llmprep.cli.picture import Pictures, find_vocabulary, title_of, with_text
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.cli.unwritten import say_made
@@ -24,6 +26,7 @@ from llmprep.preview.characters import split_lines
 if TYPE_CHECKING:
     from llmprep.formats.windows import WindowOptions
     from llmprep.output.checking import Output
+    from llmprep.preview.page import Page
     from llmprep.tokens.stream import Head, TokenStream
     from llmprep.windows.coverage import Coverage
 
@@ -66,7 +69,7 @@ class Look:
 
 
 @spread
-def window(texts: Inputs, shape: Shape, look: Look, file: IdFile, target: Target, words: Words) -> None:
+def window(texts: Inputs, shape: Shape, look: Look, file: IdFile, target: Target, pictures: Pictures) -> None:
     """Slice texts or a tokens file into input and target windows.
 
     Examples:
@@ -76,36 +79,64 @@ def window(texts: Inputs, shape: Shape, look: Look, file: IdFile, target: Target
     """
     from llmprep.cli.depfile import plan_depfile, write_depfile
     from llmprep.cli.dry_run import plan_windows, show_plan
-    from llmprep.cli.naming import check_outputs, name_output, split_names
+    from llmprep.cli.naming import check_outputs, files_of, name_output, split_names
     from llmprep.cli.unwritten import is_only_shown, unwritten
-    from llmprep.formats.splitting import split_stream
-    from llmprep.formats.windows import WindowOptions, write_windows
+    from llmprep.formats.windows import WindowOptions
     from llmprep.inputs import open_tokens
-    from llmprep.output.writing import open_outputs
-    from llmprep.tokens.stream import Head
 
-    printer, paths = words.printer(target.output), texts.paths()
+    printer, paths = pictures.printer(target.output), texts.paths()
     reading, val_fraction = texts.reading(printer), shape.val_fraction
     options = WindowOptions(shape.max_length, shape.stride or shape.max_length, file.resolved_dtype(), shape.dense)
     shows_only = is_only_shown(printer, paths, target, file)
     names = split_names("shown.pt" if shows_only else name_output(paths, target.output, "windows"), val_fraction)
     outputs = [] if shows_only else check_outputs(paths, names, target)
     look.check(printer, outputs, file)
+    drawings = pictures.check(files_of(paths), outputs, force=target.force, dry_run=file.dry_run)
     depfile = plan_depfile(printer, paths, target, outputs, [texts.files_from], dry_run=file.dry_run)
     if file.dry_run:
         show_plan(printer, paths, reading, plan_windows(" and ".join(names), options, val_fraction))
         return
     preview, stream = Preview(printer, options, look), open_tokens(paths, reading)
     with unwritten(len(names), kept=bool(look.batches.batch_size)) as nowhere:
-        outputs = outputs or nowhere
-        with open_outputs(*outputs) as sinks, words.progress(stream.figures.counts):
-            parts = [stream] if val_fraction is None else split_stream(stream, val_fraction)
-            heads = [Head(preview.n_ids) for _ in parts]
-            headed = [part.through(head) for part, head in zip(parts, heads, strict=True)]
-            sizes = [write_windows(sink, part, options, printer.note) for sink, part in zip(sinks, headed, strict=True)]
+        with pictures.words.progress(stream.figures.counts):
+            n_ids = max(preview.n_ids, pictures.n_ids)
+            made = _write(stream, val_fraction, outputs or nowhere, options, n_ids, printer.note)
         write_depfile(depfile)
         say_notes(printer, stream.origin, stream.figures)
-        preview.show_all(zip(parts, heads, outputs, sizes, strict=True))
+        preview.show_all(made)
+        first, head, *_ = made[0]
+        page = partial(_page, first, head, options, look.batches)
+        drawings.write(printer, first.origin.name, lambda sheet: replace(preview, printer=sheet).show_all(made), page)
+
+
+def _write(
+    stream: TokenStream,
+    val_fraction: float | None,
+    outputs: Sequence[Output],
+    options: WindowOptions,
+    n_ids: int,
+    note: Callable[[str], None],
+) -> list[tuple[TokenStream, Head, Output, int]]:
+    """Write the windows of a stream, or of its two parts; return the parts, each with its first ids."""
+    from llmprep.formats.splitting import split_stream
+    from llmprep.formats.windows import write_windows
+    from llmprep.output.writing import open_outputs
+    from llmprep.tokens.stream import Head
+
+    with open_outputs(*outputs) as sinks:
+        parts = [stream] if val_fraction is None else split_stream(stream, val_fraction)
+        heads = [Head(n_ids) for _ in parts]
+        headed = [part.through(head) for part, head in zip(parts, heads, strict=True)]
+        sizes = [write_windows(sink, part, options, note) for sink, part in zip(sinks, headed, strict=True)]
+    return list(zip(parts, heads, outputs, sizes, strict=True))
+
+
+def _page(stream: TokenStream, head: Head, options: WindowOptions, batches: Batches) -> Page:
+    from llmprep.preview.page import Page
+
+    origin, n_tokens = stream.origin, stream.figures.n_tokens
+    page = Page(title_of(origin.name), origin.encoding, n_tokens, head.ids, options.max_length, options.stride)
+    return with_text(batches.on_page(page), find_vocabulary(origin))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,19 @@ MAX_NAME_BYTES = 255
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of file that is written: what it is called, its first bytes, and why a terminal does not take one."""
+
+    noun: str
+    magic: bytes
+    on_terminal: str
+    option: str = "-o"
+
+
+PT_FILE = Kind("a .pt file", ZIP_MAGIC, "a .pt file is binary")
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """A checked place to write to, as `check_output` returns it.
 
@@ -36,16 +49,16 @@ class Output:
     before: os.stat_result | None = field(default=None, compare=False)
 
 
-def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = False) -> Output:
+def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = False, kind: Kind = PT_FILE) -> Output:
     """Check, before any work, that ``name`` can be written and that nothing would be lost.
 
     What is not a regular file, such as the pipe of ``/dev/fd/63``, is opened under the very name that is given.
     Raises `UsageError` if it is a folder, a terminal or one of ``inputs`` (also through links),
-    `RefusedError` if it is a file that is not a .pt, or read-only, and ``force`` is not given, `OutputError` if its
+    `RefusedError` if it is a file of another ``kind``, or read-only, and ``force`` is not given, `OutputError` if its
     folder is missing or read-only.
     """
     if name == "-":
-        return _check_stdout()
+        return _check_stdout(kind)
     require_file_name(name)
     try:
         path = Path(os.path.realpath(name, strict=False))
@@ -55,11 +68,11 @@ def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = 
     except (OSError, ValueError) as error:
         raise OutputError(f"{name}: {os_reason(error)}") from error
     if status is not None:
-        _check_existing(name, status, inputs)
+        _check_existing(name, status, inputs, kind)
         if not (stat.S_ISREG(status.st_mode) and has_name):
             return Output(name, Path(name), direct=True)
         if not force:
-            _refuse_to_replace(name, path, status)
+            _refuse_to_replace(name, path, status, kind)
     _check_folder(name, path)
     return Output(name, path, direct=False, before=status)
 
@@ -119,19 +132,19 @@ def _status(path: Path) -> os.stat_result | None:
         return None
 
 
-def _check_stdout() -> Output:
+def _check_stdout(kind: Kind) -> Output:
     if sys.stdout is None:
         raise OutputError("standard output is closed; nothing can be written to it")
     if sys.stdout.isatty():
-        raise UsageError("-o -: a .pt file is binary and standard output is a terminal; redirect it")
+        raise UsageError(f"{kind.option} -: {kind.on_terminal} and standard output is a terminal; redirect it")
     return Output("-", None, direct=True)
 
 
-def _check_existing(name: str, status: os.stat_result, inputs: Sequence[str | Path]) -> None:
+def _check_existing(name: str, status: os.stat_result, inputs: Sequence[str | Path], kind: Kind) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise UsageError(f"{name}: is a folder; name a file in it")
     if stat.S_ISCHR(status.st_mode):
-        _refuse_terminal(name)
+        _refuse_terminal(name, kind)
         return
     for other in inputs:
         with suppress(OSError, ValueError):
@@ -139,33 +152,33 @@ def _check_existing(name: str, status: os.stat_result, inputs: Sequence[str | Pa
                 raise UsageError(f"{name}: is also an input; name another output")
 
 
-def _refuse_terminal(name: str) -> None:
+def _refuse_terminal(name: str, kind: Kind) -> None:
     """Raise `UsageError` for a terminal. Where the system can, it is opened without waiting."""
     flags = os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
     with suppress(OSError):  # opening it for writing tells what is wrong with it
         descriptor = os.open(name, flags)
         try:
             if os.isatty(descriptor):
-                raise UsageError(f"{name}: a .pt file is binary and this is a terminal; name a file")
+                raise UsageError(f"{name}: {kind.on_terminal} and this is a terminal; name a file")
         finally:
             os.close(descriptor)
 
 
-def _refuse_to_replace(name: str, path: Path, status: os.stat_result) -> None:
-    """Raise `RefusedError` for a file that is no .pt, or that is read-only.
+def _refuse_to_replace(name: str, path: Path, status: os.stat_result, kind: Kind) -> None:
+    """Raise `RefusedError` for a file of another kind, or that is read-only.
 
     Root may write to any file. For root too, a file that nobody has the right to write to is read-only.
     """
-    if not _is_pt(name, path):
-        raise RefusedError(f"{name}: exists and is not a .pt file; --force replaces it")
+    if not _is_of(kind, name, path):
+        raise RefusedError(f"{name}: exists and is not {kind.noun}; --force replaces it")
     if not status.st_mode & 0o222 or not os.access(path, os.W_OK):
         raise RefusedError(f"{name}: exists and is read-only; --force replaces it")
 
 
-def _is_pt(name: str, path: Path) -> bool:
+def _is_of(kind: Kind, name: str, path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+            return file.read(len(kind.magic)) == kind.magic
     except OSError as error:
         raise OutputError(f"{name}: {os_reason(error)}") from error
 

@@ -6,6 +6,7 @@ target the same slice moved by one. There are ``max(0, (n - 1 - L) // S + 1)`` o
 
     counts.py    which sizes are allowed, and how many windows there are
     views.py     ids -> windows that copy nothing, and windows -> ids
+    contexts.py  how much context a target has, and which contexts reach into another document
     coverage.py  what becomes of each token: used, skipped between windows, or left at the end
     pairs.py     ids -> growing contexts, each with the token that comes next
 """

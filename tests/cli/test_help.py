@@ -121,7 +121,7 @@ USAGE = {
     "tokenize a.txt --count --ids": NO_FILE,
     "tokenize a.txt --ids --shard-bytes 9": NO_FILE,
     "tokenize a.txt -o s/ --force": "--force: a token store is not replaced; --restart starts a begun one over",
-    "pairs a.txt --force": "--force: is only used with -o",
+    "pairs a.txt --force": "--force: is only used with -o, --html or --svg",
     "pairs a.txt -o new/": FOLDER,
     "window a.txt -o new/ --val-fraction 0.5": FOLDER,
     "embed a.txt --save-weights new/": FOLDER,

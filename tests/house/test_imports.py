@@ -32,7 +32,8 @@ IN_USE = {
     "orjson": "documents.quick_json",
     "pyarrow": "documents.parquet",
     "ray": "store.ray_cluster",
-    "rich": "preview.explain preview.fitting preview.screen cli.colours cli.printer cli.progress",
+    "regex": "tokens.merging",
+    "rich": "preview.explain preview.fitting preview.picture preview.screen cli.colours cli.printer cli.progress",
 }
 # Modules that others import only where they are used: plain text needs none of them.
 LATE = {"documents.records", "store.ray_cluster"}
@@ -129,8 +130,10 @@ def test_only_the_command_line_prints() -> None:
     """Other rooms print nothing, and write bytes alone to standard output; in the command line one module prints."""
     found = {module: printing(tree) for module, tree in MODULES.items()}
     elsewhere = {module: words for module, words in found.items() if words and room_of(module) != "cli"}
+    assert elsewhere.pop("preview.picture") == {"Console"}  # which draws into a string
     assert elsewhere == {"store.ray_cluster": {"sys.stderr"}}  # which takes what Ray prints
-    assert {module for module, words in found.items() if words & WRITES} == {"cli.printer", "cli.colours"}
+    writing = {module for module, words in found.items() if words & WRITES}
+    assert writing == {"cli.printer", "cli.colours", "preview.picture"}
     assert found["cli.colours"] & WRITES == {"Console"}  # which draws for the printer, and the bar of a slow run
 
 

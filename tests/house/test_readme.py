@@ -1,6 +1,5 @@
 """README shows what the program does today: each of its blocks is run, in order, as a reader would type it."""
 
-import io
 import os
 import re
 import shutil
@@ -11,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from rich.console import RenderableType
 from support.commands import ROOT, clean_environment
 from support.golden import check_golden
 
+from llmprep.preview.picture import draw_picture
 from llmprep.preview.screen import pair_table, token_strip
 from llmprep.tokens.decoding import Decoder
 from llmprep.tokens.encoding import encode_text
@@ -113,7 +113,8 @@ def test_picture_is_current() -> None:
     """The picture in README is what the preview draws now."""
     text = (ROOT / "sample_texts" / "story.txt").read_text(encoding="utf-8")
     ids, decode = encode_text(text), Decoder.of(load_vocabulary("gpt2"))
-    console = Console(record=True, width=92, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    console.print(token_strip(ids[:40].tolist(), decode, 92))
-    console.print(pair_table(Pairs(ids[18:23], 4), decode))
-    check_golden("preview.svg", console.export_svg(title="llmprep", unique_id="llmprep"))
+    items: list[RenderableType] = [
+        token_strip(ids[:40].tolist(), decode, 92),
+        pair_table(Pairs(ids[18:23], 4), decode),
+    ]
+    check_golden("preview.svg", draw_picture(items, "llmprep", 92))

@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from llmprep.errors import LlmprepError, OutputError, RefusedError, UsageError
-from llmprep.output.checking import Output, check_output, check_space
+from llmprep.output.checking import Kind, Output, check_output, check_space
 
 LONG = "\u00e9" * 126 + ".pt"  # 255 bytes
 INPUT, FOLDERS_NAME = "is also an input; name another output", "is the name of a folder, and this writes a file; name"
@@ -85,6 +85,8 @@ def test_no_terminal_gets_binary(force: bool, monkeypatch: pytest.MonkeyPatch) -
         for name, words in ((os.ttyname(theirs), "this is a terminal; name"), ("-", "standard output is a terminal")):
             with pytest.raises(UsageError, match=words):
                 check_output(name, force=force)
+        with pytest.raises(UsageError, match=r"^--html -: a page is for a browser and standard output is a terminal"):
+            check_output("-", force=force, kind=Kind("a page", b"<", "a page is for a browser", "--html"))
 
 
 def test_space_is_checked_before_work(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
