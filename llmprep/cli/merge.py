@@ -28,6 +28,7 @@ def merge(
 
     Examples:
       llmprep merge store/
+      llmprep merge store/ --json | jq .n_tokens
     """
     from pathlib import Path
 

@@ -38,9 +38,8 @@ def say_notes(printer: Printer, origin: Origin, figures: Figures) -> None:
             printer.note(f"{each.source.path}: byte order mark dropped")
     say_remarks(printer, count_remarks(figures.counts))
     if figures.n_special:
-        taken = (
-            "encoded as its token, as between documents" if origin.options["special"] == "allow" else "taken as text"
-        )
+        eot = "" if origin.vocabulary is None else f" {origin.vocabulary.eot_id}"
+        taken = f"encoded as token{eot}" if origin.options["special"] == "allow" else "encoded as plain text"
         found = "once" if figures.n_special == 1 else f"{plain.number(figures.n_special)} times"
         printer.note(f"<|endoftext|> found {found} in the text itself; {taken} (see --special)")
 

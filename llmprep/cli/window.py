@@ -74,7 +74,7 @@ def window(texts: Inputs, shape: Shape, look: Look, file: IdFile, target: Target
 
     Examples:
       llmprep window story.txt --max-length 256 --stride 128
-      llmprep window story.txt --max-length 4 --preview 0 --explain
+      llmprep window story.txt --max-length 4 --explain --html story.html
       cat story.txt | llmprep window - -o windows.pt
     """
     from llmprep.cli.depfile import plan_depfile, write_depfile
