@@ -1,4 +1,4 @@
-"""Every error that a user can cause. A leaf: it imports nothing of llmprep.
+"""Every error that a user can cause, and what messages are made of. A leaf: it imports nothing of llmprep.
 
     LlmprepError            1   input/output or runtime
     |-- InputError          1   a file is missing, unreadable, or changed while it was read
@@ -120,3 +120,12 @@ def list_names(names: list[str]) -> str:
     """
     shown = [shorten(name) for name in names[:NAMES_SHOWN]]
     return ", ".join(shown + ["..."] * (len(names) > NAMES_SHOWN)) or "none"
+
+
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """Return a count with its noun, in the plural unless the count is 1: ``nouns``, or else with an s.
+
+    >>> plural(1, "window"), plural(1286, "window"), plural(2, "batch", "batches")
+    ('1 window', '1,286 windows', '2 batches')
+    """
+    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from llmprep.choices import ENCODING, Special
-from llmprep.errors import DataError, LlmprepError, UsageError, shorten
+from llmprep.errors import DataError, LlmprepError, UsageError, plural, shorten
 from llmprep.formats.ids import to_ids
-from llmprep.preview.plain import plural, visible
+from llmprep.preview.plain import visible
 from llmprep.preview.still import COLUMNS_SHOWN, pairs_html, token_html, windows_html
 from llmprep.tokens.decoding import text_of, token_table
 from llmprep.tokens.encoding import encode_text

@@ -169,7 +169,7 @@ def test_many_are_counted_and_all_are_listed(call: Call) -> None:
         ended = call("tokenize", "in", "--on-bad", "skip")
         assert ended.code == 0, ended
         assert len(ended.notes) == MAX_SAID + 1
-        assert ended.notes[-1].startswith(f"llmprep: note: {50 - MAX_SAID} more inputs are left out; ")
+        assert ended.notes[-1].startswith(f"llmprep: note: {50 - MAX_SAID} more inputs left out; ")
     assert len(read_pt(Path("in.tokens.pt")).meta["left_out"]) == 50
     with pytest.raises(UserWarning, match=r"000\.txt: left out: not valid"):
         open_tokens("in", Reading(on_bad="skip"))

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmprep.errors import OutputError, RefusedError, UsageError
-from llmprep.preview import plain
+from llmprep.errors import OutputError, RefusedError, UsageError, plural
 
 if TYPE_CHECKING:
     from llmprep.cli.groups import Target
@@ -86,7 +85,7 @@ def _without_outputs(printer: Printer, name: str, folders: Sequence[str], output
     written = {os.path.realpath(Path(each).parent) for each in (name, *outputs)}
     left_out = [folder for folder in folders if os.path.realpath(folder) in written]
     if left_out:
-        where = f"{plain.plural(len(left_out), 'folder')} that outputs are written to, as {left_out[0]}"
+        where = f"{plural(len(left_out), 'folder')} that outputs are written to, as {left_out[0]}"
         printer.note(f"{name}: new files in {where}, start no new build; write outputs to another folder")
     return [folder for folder in folders if folder not in left_out]
 

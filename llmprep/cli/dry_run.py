@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from llmprep.choices import Reading
 from llmprep.cli.notes import left_out_values
 from llmprep.cli.printer import Printer
-from llmprep.errors import DataError, UsageError
+from llmprep.errors import DataError, UsageError, plural
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _require_windows(
 def _rest_lines(rest: Rest | None) -> list[str]:
     if rest is None:
         return []
-    return [f"{plain.number(rest.n_missing)} of {plain.plural(rest.n_shards, 'shard')} are to be built"]
+    return [f"{plain.number(rest.n_missing)} of {plural(rest.n_shards, 'shard')} are to be built"]
 
 
 def _show(
@@ -134,16 +134,16 @@ def _show(
     )
     sizes = ["?" if source.size is None else plain.size(source.size) for source in found.sources]
     printer.lines(f"{size:>11} {plain.visible(source.path)}" for size, source in zip(sizes, found.sources, strict=True))
-    unsized = f", and {plain.plural(estimate.n_unsized, 'input')} of unknown size" if estimate.n_unsized else ""
+    unsized = f", and {plural(estimate.n_unsized, 'input')} of unknown size" if estimate.n_unsized else ""
     unsized += f", {len(found.left_out):,} left out" if found.left_out else ""
     bounds = f"95 % between {plain.number(estimate.low)} and {plain.number(estimate.high)}"
     output = f"{plain.visible(planned.output)}, about {plain.size(n_bytes)}, in about {minutes:.1f} minutes"
     printer.lines(
         [
             *_rest_lines(planned.rest),
-            f"would read {plain.plural(len(found.sources), 'input')}, {plain.size(estimate.n_bytes)}{unsized}",
-            f"would give about {plain.number(estimate.tokens)} tokens ({bounds})",
-            f"would take up to {plain.size(projection.n_bytes)} of memory, with {plain.plural(projection.jobs, 'job')}",
+            f"would read {plural(len(found.sources), 'input')}, {plain.size(estimate.n_bytes)}{unsized}",
+            f"would give about {plural(estimate.tokens, 'token')} ({bounds})",
+            f"would take up to {plain.size(projection.n_bytes)} of memory, with {plural(projection.jobs, 'job')}",
             f"would write {output}; nothing was written",
         ]
     )

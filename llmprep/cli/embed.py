@@ -16,7 +16,7 @@ from llmprep.cli.options import MaxLengthOfText, Stride, filled, output_name
 from llmprep.cli.printer import Printer
 from llmprep.cli.progress import Passing
 from llmprep.cli.spread import spread
-from llmprep.errors import UsageError
+from llmprep.errors import UsageError, plural
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _refuse_too_large(sizes: EmbeddingSizes, output: Output, batching: Batching,
 
 def _worded(sizes: EmbeddingSizes) -> str:
     n, length, dim = sizes.shape
-    return f"{plain.plural(n, 'window')} x {length} tokens x {dim} numbers, {sizes.dtype}: {plain.size(sizes.n_bytes)}"
+    return f"{plural(n, 'window')} x {length} tokens x {dim} numbers, {sizes.dtype}: {plain.size(sizes.n_bytes)}"
 
 
 def _check_sizes(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, output: Output) -> None:

@@ -113,9 +113,8 @@ def _choose(printer: Printer, opened: Opened, look: Look, text: Text | None) -> 
     numbers = numbers or ([0] if count else [])
     for number in numbers:
         if number >= count:
-            raise UsageError(
-                f"window {number}: there are {count} windows of {opened.max_length}, stride {opened.stride}"
-            )
+            shape = f"windows of {opened.max_length}, stride {opened.stride}"
+            raise UsageError(f"window {number}: {shape}, are numbered from 0 to {count - 1}")
     return numbers
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmprep.cli.printer import Printer
-from llmprep.errors import VocabularyError
+from llmprep.errors import VocabularyError, plural
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ def say_empty_inputs(printer: Printer, names: list[str]) -> None:
     """Name inputs without text, a few of many."""
     if names:
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        printer.note(f"{plain.plural(len(names), 'empty input')} skipped: {shown}")
+        printer.note(f"{plural(len(names), 'empty input')} skipped: {shown}")
 
 
 def say_empty_records(printer: Printer, count: int) -> None:
     """Say that there were records without text."""
     if count:
-        printer.note(f"{plain.plural(count, 'empty record')} skipped; the others keep their numbers")
+        printer.note(f"{plural(count, 'empty record')} skipped; the others keep their numbers")
 
 
 def say_remarks(printer: Printer, remarks: Mapping[str, tuple[str, int]]) -> None:
@@ -65,7 +65,7 @@ def say_remarks(printer: Printer, remarks: Mapping[str, tuple[str, int]]) -> Non
 
 def left_out_words(n_inputs: int, left_out: Sequence[LeftOut]) -> str:
     """Return what the last line says of inputs that were left out, if any were, beside those that were read."""
-    return f"; {plain.plural(n_inputs, 'input')}, {len(left_out):,} left out" if n_inputs and left_out else ""
+    return f"; {plural(n_inputs, 'input')}, {len(left_out):,} left out" if n_inputs and left_out else ""
 
 
 def stream_values(origin: Origin, figures: Figures) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import typer
 from llmprep.cli.groups import Words
 from llmprep.cli.options import output_name
 from llmprep.cli.printer import SHEET_COLUMNS, Printer
-from llmprep.errors import UsageError, VocabularyError
+from llmprep.errors import UsageError, VocabularyError, plural
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _write(printer: Printer, output: Output, noun: str, document: str) -> None:
 def _first_lines(shown: str) -> str:
     lines = shown.split("\n")
     more = len(lines) - LINES_DRAWN
-    return shown if more <= 1 else "\n".join([*lines[:LINES_DRAWN], f"... and {plain.plural(more - 1, 'more line')}"])
+    return shown if more <= 1 else "\n".join([*lines[:LINES_DRAWN], f"... and {plural(more - 1, 'more line')}"])
 
 
 def find_vocabulary(origin: Origin) -> Vocabulary | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from llmprep.choices import Color
 from llmprep.cli.colours import is_dumb, is_terminal, open_console, wants_colour
 from llmprep.cli.printer import print_progress
+from llmprep.errors import plural
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Far:
             parts.append(f"{plain.number(round(self.n_tokens / seconds))} tokens/s")
         if self.n_bytes and self.total_bytes and self.n_bytes < self.total_bytes:
             minutes = seconds * (self.total_bytes / self.n_bytes - 1) / 60
-            parts.append(f"about {plain.plural(max(1, round(minutes)), 'minute')} left")
+            parts.append(f"about {plural(max(1, round(minutes)), 'minute')} left")
         return f"{elapsed} {', '.join(parts)}"
 
 

@@ -15,7 +15,7 @@ from llmprep.cli.groups import IdFile, Target
 from llmprep.cli.notes import left_out_values, left_out_words, say_empty_inputs, say_empty_records
 from llmprep.cli.options import ValFraction, filled
 from llmprep.cli.printer import Printer
-from llmprep.errors import UsageError, shorten
+from llmprep.errors import UsageError, plural, shorten
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def make_store(
         return
     share = {"n_done": built.n_done, "n_shards": built.n_shards}
     printer.object({"command": "tokenize", "output": str(built.folder), "task": shards.task, **share})
-    done = f"{built.n_done} of {plain.plural(built.n_shards, 'shard')}, task {shards.task}"
+    done = f"{built.n_done} of {plural(built.n_shards, 'shard')}, task {shards.task}"
     printer.lines([f"{plain.visible(str(built.folder))}: {done}; when all tasks are done: llmprep merge"])
 
 
@@ -175,8 +175,8 @@ def show_store(printer: Printer, folder: Path, manifest: Manifest, before: os.st
     say_empty_inputs(printer, [shorten(manifest.names[number], 200) for number in manifest.empty.tolist()])
     say_empty_records(printer, manifest.n_empty)
     if manifest.n_boms:
-        printer.note(f"{plain.plural(manifest.n_boms, 'input')} began with a byte order mark, which was dropped")
-    n_tokens = plain.plural(manifest.n_tokens, "token")
+        printer.note(f"{plural(manifest.n_boms, 'input')} began with a byte order mark, which was dropped")
+    n_tokens = plural(manifest.n_tokens, "token")
     for split, (first, end) in manifest.splits.items():
         if first == end:
             printer.note(f"split {split} is empty: --val-fraction of {n_tokens} is less than one")
@@ -185,11 +185,11 @@ def show_store(printer: Printer, folder: Path, manifest: Manifest, before: os.st
     made = {"output": str(folder), "unchanged": unchanged, "n_shards": len(manifest.shards)}
     printer.object({"command": "tokenize", **made, **kept, **left_out_values(manifest.left_out)})
     n_bytes = sum(shard.bytes for shard in manifest.shards)
-    size = f"{plain.plural(len(manifest.shards), 'shard')}, {manifest.dtype}, {plain.size(n_bytes)}"
+    size = f"{plural(len(manifest.shards), 'shard')}, {manifest.dtype}, {plain.size(n_bytes)}"
     size += left_out_words(len(manifest.names), manifest.left_out)
     printer.lines(
         [
-            f"{n_tokens} ({manifest.encoding}) of {plain.plural(manifest.n_documents, 'document')}",
+            f"{n_tokens} ({manifest.encoding}) of {plural(manifest.n_documents, 'document')}",
             *([f"<|endoftext|> in the text itself: {plain.number(manifest.n_special)}"] if manifest.n_special else []),
             f"content_sha256 {manifest.content_sha256}",
             f"{plain.visible(str(folder))}: {'unchanged, ' * unchanged}{size}",

@@ -14,7 +14,7 @@ from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.cli.store import Shards, make_store, plan_store
 from llmprep.cli.unwritten import say_made
-from llmprep.errors import UsageError, shorten
+from llmprep.errors import UsageError, plural, shorten
 from llmprep.preview import plain
 from llmprep.preview.characters import split_lines
 
@@ -140,9 +140,9 @@ def _show(printer: Printer, stream: TokenStream, head: list[int], made: dict[str
         return
     n_read = sum(source["bytes"] for source in figures.sources)
     encoding, distinct = plain.visible(shorten(stream.origin.encoding)), plain.number(made["n_distinct"])
-    tokens = f"{plain.plural(figures.n_tokens, 'token')} ({encoding}), {distinct} distinct"
-    text = f", {plain.plural(n_chars, 'character')} ({per_token:.2f} per token)" if n_chars else ""
-    printer.lines([f"{tokens}{text}, {plain.plural(n_read, 'byte')}"])
+    tokens = f"{plural(figures.n_tokens, 'token')} ({encoding}), {distinct} distinct"
+    text = f", {plural(n_chars, 'character')} ({per_token:.2f} per token)" if n_chars else ""
+    printer.lines([f"{tokens}{text}, {plural(n_read, 'byte')}"])
     _preview(printer, find_decoder(printer, stream.origin), head)
 
 

@@ -19,7 +19,7 @@ from llmprep.cli.picture import Pictures, find_vocabulary, title_of, with_text
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.cli.unwritten import say_made
-from llmprep.errors import UsageError
+from llmprep.errors import UsageError, plural
 from llmprep.preview import plain
 from llmprep.preview.characters import split_lines
 
@@ -227,7 +227,7 @@ class Preview:
                 self.printer.lines(plain.pair_lines(pairs, decode))
             if self.options.max_length > CONTEXTS_SHOWN:
                 longer = self.options.max_length - CONTEXTS_SHOWN
-                self.printer.lines([f"... and {plain.plural(longer, 'longer context')} in this window"])
+                self.printer.lines([f"... and {plural(longer, 'longer context')} in this window"])
         if decode is not None:
             self.printer.lines(split_lines(rows, decode))
         self.printer.lines([summary(coverage, self.options.max_length, self.options.stride)])

@@ -16,7 +16,7 @@ from llmprep.documents.pointers import POINTER_BYTES, refuse_pointer
 from llmprep.documents.source import READ_BY_SEEKING, READ_ONLY, STDIN, Format, Source, input_error, is_of_one_file
 from llmprep.documents.source_names import distinct_names, have_equals, printable_name
 from llmprep.documents.sources import Sources
-from llmprep.errors import DataError, InputError, LlmprepError, UsageError
+from llmprep.errors import DataError, InputError, LlmprepError, UsageError, plural
 
 Identity: TypeAlias = tuple[int, int]
 """Device and inode: the same for every path to one file."""
@@ -152,7 +152,7 @@ def _announce_repeated(sources: Sources, identities: Sequence[Identity], announc
         announce(f"{source.path}: {same}; its tokens are included each time")
     if len(repeated) > MAX_NAMED:
         more = len(repeated) - MAX_NAMED
-        announce(f"{more} more inputs repeat earlier files; their tokens are included each time")
+        announce(f"and {plural(more, 'more input')} like these; their tokens are included each time")
 
 
 def _is_utf8(text: str) -> bool:

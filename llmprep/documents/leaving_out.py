@@ -19,7 +19,7 @@ from llmprep.documents.reading import read_blocks
 from llmprep.documents.recognising import looks_like
 from llmprep.documents.source import READ_BY_SEEKING, Counts, LeftOut, Source, is_of_one_file
 from llmprep.documents.sources import Sources
-from llmprep.errors import DataError, FileFormatError, InputError, LlmprepError, UsageError
+from llmprep.errors import DataError, FileFormatError, InputError, LlmprepError, UsageError, plural
 
 MUCH = 1 << 30
 """From how many bytes on it is said that all inputs are read once more."""
@@ -112,7 +112,9 @@ def announce_left_out(left_out: Sequence[LeftOut], announce: Announce | None) ->
     for name, reason, path in left_out[:MAX_SAID]:
         say(f"{path or name}: left out: {reason}")
     if len(left_out) > MAX_SAID:
-        say(f"{len(left_out) - MAX_SAID} more inputs are left out; left_out in the output and in --json lists all")
+        say(
+            f"{plural(len(left_out) - MAX_SAID, 'more input')} left out; left_out in the output and in --json lists all"
+        )
 
 
 def _warn(text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from llmprep.choices import ID_DTYPE, Announce
-from llmprep.errors import DataError, EmptyError, FileFormatError, UsageError
+from llmprep.errors import DataError, EmptyError, FileFormatError, UsageError, plural
 from llmprep.formats.arrays import raw_blocks
 from llmprep.formats.ids import ID_DTYPES, IDS_PER_BLOCK, Array, check_ids
 from llmprep.formats.meta import check_dtype, is_chained, make_meta, require_stated
@@ -165,7 +165,7 @@ def verify_windows(file: PtFile, meta: Mapping[str, Any]) -> Iterator[str]:
             _require_all(
                 file.name, start, (x[:-1, stride:] == x[1:, :overlap]).all(1), "it does not overlap with the next one"
             )
-    yield f"{len(inputs)} windows of {max_length}, stride {stride}: targets are inputs moved by one"
+    yield f"{plural(len(inputs), 'window')} of {max_length}, stride {stride}: targets are inputs moved by one"
     yield f"every id is in the vocabulary of {meta['n_vocab']}"
     storage = file.storages["input_ids"]
     if not options["dense"] and stride <= max_length:

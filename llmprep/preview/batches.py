@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from llmprep.errors import plural
 from llmprep.preview.characters import REACH, Shown, split_lines
-from llmprep.preview.plain import Decode, columns, number, plural, visible
+from llmprep.preview.plain import Decode, columns, number, visible
 
 ROWS_SHOWN = 8
 STEPS = 1000
@@ -65,8 +66,7 @@ def epoch_line(n_windows: int, n_batches: int, batch_size: int, n_last: int, n_d
     elif n_last < batch_size and n_batches > 1:
         left = f", the last of {number(n_last)}"
     size = number(min(batch_size, n_windows))
-    batches = "1 batch" if n_batches == 1 else f"{number(n_batches)} batches"
-    return f"{windows} give {batches} of {size} an epoch{left}; {_steps(n_batches)}."
+    return f"{windows} give {plural(n_batches, 'batch', 'batches')} of {size} an epoch{left}; {_steps(n_batches)}."
 
 
 def _are(count: int) -> str:

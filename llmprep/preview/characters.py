@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Protocol
 
-from llmprep.preview.plain import columns, plural, visible
+from llmprep.errors import plural
+from llmprep.preview.plain import columns, visible
 
 REACH = 3
 """A character has at most four bytes: tokens further apart than this share none."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from llmprep.preview.plain import Decode, number, plural, visible
+from llmprep.errors import plural
+from llmprep.preview.plain import Decode, number, visible
 from llmprep.windows.counts import count_windows
 from llmprep.windows.coverage import Coverage, target_counts
 
@@ -48,11 +49,12 @@ def coverage_lines(coverage: Coverage, max_length: int, stride: int) -> Iterator
     """Yield three lines of sums: how many tokens are inputs, targets, used, left over and shared."""
     c = coverage
     used = f"all {number(c.n_tokens)}" if c.n_used == c.n_tokens else f"{number(c.n_used)} of {number(c.n_tokens)}"
-    yield f"{number(c.n_input)} tokens serve as input, {number(c.n_target)} as target; {used} are used."
+    inputs = f"{plural(c.n_input, 'token')} {'serves' if c.n_input == 1 else 'serve'} as input"
+    yield f"{inputs}, {number(c.n_target)} as target; {used} are used."
     gaps = f"{number(c.n_gap)} between windows, " if stride > max_length else ""
     sums = f"{number(c.n_used)} + {number(c.n_gap)} + {number(c.n_tail)} = {number(c.n_tokens)}"
     yield f"Never used: {gaps}{number(c.n_tail)} at the end; {sums}."
-    yield f"Neighbouring windows share {plural(c.overlap, 'token')}."
+    yield f"Neighbouring windows share {plural(c.overlap, 'token') if c.overlap else 'no tokens'}."
 
 
 @dataclass(frozen=True, slots=True)

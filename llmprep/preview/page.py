@@ -16,8 +16,9 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from llmprep.errors import plural
 from llmprep.preview.explain import summary
-from llmprep.preview.plain import number, plural, visible
+from llmprep.preview.plain import number, visible
 from llmprep.preview.still import pairs_html, windows_html
 from llmprep.preview.strip import example_html, number_words, strip_html
 from llmprep.tokens.merging import MAX_BYTES, Piece
@@ -207,15 +208,13 @@ def _boundaries(page: Page) -> str:
     count = sum(token_id == page.eot_id for token_id in page.ids)
     if not count:
         return "No document boundary stands among the tokens that this page holds."
-    return (
-        f"{number(count)} document {'boundary' if count == 1 else 'boundaries'} among the tokens that this page holds."
-    )
+    return f"{plural(count, 'document boundary', 'document boundaries')} among the tokens that this page holds."
 
 
 def _batches_words(n_windows: int, page: Page) -> str:
     count = n_windows // page.batch_size if page.drop_last else -(-n_windows // page.batch_size)
-    batches = f"{number(count)} {'batch' if count == 1 else 'batches'} of {number(page.batch_size)} an epoch"
-    return f"{batches}; without JavaScript, the first ones stand in order here."
+    batches = plural(count, "batch", "batches")
+    return f"{batches} of {number(page.batch_size)} an epoch; without JavaScript, the first ones stand in order here."
 
 
 def _first_batches(n_windows: int, size: int) -> str:

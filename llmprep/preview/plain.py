@@ -73,15 +73,6 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
-def plural(count: int, noun: str) -> str:
-    """Return a count with its noun, in the plural unless the count is 1.
-
-    >>> plural(1, "window"), plural(1286, "window")
-    ('1 window', '1,286 windows')
-    """
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def size(n_bytes: int) -> str:
     """Return a number of bytes as people read it: in the largest power of 1000 that leaves 1.0 or more.
 

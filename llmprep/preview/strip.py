@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
+from llmprep.errors import plural
 from llmprep.preview.characters import Group, group_tokens
-from llmprep.preview.plain import plural
 from llmprep.preview.still import describe
 from llmprep.tokens.merging import Piece
 

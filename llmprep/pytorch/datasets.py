@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from llmprep.errors import UsageError, visible_name
+from llmprep.errors import UsageError, plural, visible_name
 from llmprep.formats.ids import Array, to_ids
 from llmprep.formats.vocabularies import check_encoding
 from llmprep.pytorch.batches import WindowBatch
@@ -131,7 +131,7 @@ class WindowDataset(Dataset[Batch]):
         parts = [
             repr(recipe.name) if isinstance(recipe.source, Path) or recipe.name else f"{len(recipe.source):,} ids",
             f"split {self.split}" if self.split is not None else "",
-            f"{len(rows):,} window{'s' * (len(rows) != 1)} of {rows.max_length}",
+            f"{plural(len(rows), 'window')} of {rows.max_length}",
             f"stride {rows.stride}" if rows.stride is not None else "",
             visible_name(self.encoding or ""),
         ]

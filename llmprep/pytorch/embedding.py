@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import Embedding
 
 from llmprep.choices import DrawOrder, FloatDtype
-from llmprep.errors import DataError, UsageError
+from llmprep.errors import DataError, UsageError, plural
 from llmprep.formats.weights import WEIGHT_KEYS, read_weights, weight_keys
 from llmprep.ptfile.layout import DTYPES
 from llmprep.ptfile.reading import PtFile
@@ -116,7 +116,9 @@ def find_sizes(
 def _count_windows(n_rows: int, options: EmbeddingOptions) -> int:
     size = options.batch_size
     if options.drop_last and n_rows < size:
-        raise DataError(f"{n_rows} windows fill no batch of {size}; leave out --drop-last or lower --batch-size")
+        raise DataError(
+            f"{plural(n_rows, 'window')} cannot fill a batch of {size}; leave out --drop-last or lower --batch-size"
+        )
     n_windows = n_rows - n_rows % size if options.drop_last else n_rows
     return n_windows if options.batches is None else min(n_windows, options.batches * size)
 

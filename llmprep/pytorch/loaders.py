@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from llmprep.choices import ENCODING, MAX_LENGTH
-from llmprep.errors import UsageError
+from llmprep.errors import UsageError, plural
 from llmprep.formats.ids import Array
 from llmprep.formats.vocabularies import check_file_ids
 from llmprep.formats.windows import read_windows
@@ -95,10 +95,9 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
         collate_fn=collate_windows,
     )
     if not len(loader):
-        n_windows = f"{len(dataset)} window{'s' * (len(dataset) != 1)}"
         warnings.warn(
-            f"no batch: {n_windows} of {dataset.max_length}, batch_size {batch_size}, and drop_last leaves out what "
-            f"fills no batch; lower batch_size or stride, or give drop_last=False",
+            f"no batch: {plural(len(dataset), 'window')} of {dataset.max_length}, batch_size {batch_size}, and "
+            f"drop_last leaves out what fills no batch; lower batch_size or stride, or give drop_last=False",
             stacklevel=2,
         )
     return loader

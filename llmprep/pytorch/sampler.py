@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Sampler
 
-from llmprep.errors import UsageError
+from llmprep.errors import UsageError, plural
 from llmprep.pytorch.identity import Identity, compare_identities, compare_values, identify
 from llmprep.pytorch.passes import Pass, Place, Turns, settle
 
@@ -74,9 +74,8 @@ class WindowSampler(Sampler[int]):
         self._turns = Turns((epoch, self._checked(start)))
 
     def __repr__(self) -> str:
-        windows = f"{self.n_windows:,} window{'s' * (self.n_windows != 1)}"
         place = f"epoch {self.epoch}, start {self.start:,}, rank {self.rank} of {self.world_size}"
-        return f"{type(self).__name__}({windows}, seed {self.seed}, {place})"
+        return f"{type(self).__name__}({plural(self.n_windows, 'window')}, seed {self.seed}, {place})"
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if not name.startswith("_")]  # torch's classes add noise

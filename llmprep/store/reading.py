@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from llmprep.errors import FileFormatError, InputError
+from llmprep.errors import FileFormatError, InputError, plural
 from llmprep.formats.ids import check_ids
 from llmprep.ptfile.reading import FileState, PtFile, file_state, read_pt
 
@@ -101,7 +101,7 @@ class TokenStore:
         return self.manifest.content_sha256
 
     def __repr__(self) -> str:
-        whole = f"{len(self.manifest.shards)} shards" if len(self.manifest.shards) != 1 else "1 shard"
+        whole = plural(len(self.manifest.shards), "shard")
         part = f", split {self.split}" if self.split is not None else ""
         return f"TokenStore({str(self.folder)!r}, {len(self):,} tokens in {whole}, {self.manifest.encoding}{part})"
 

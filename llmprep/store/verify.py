@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmprep.errors import FileFormatError
+from llmprep.errors import FileFormatError, plural
 from llmprep.formats.ids import Array, check_ids
 from llmprep.ptfile.reading import read_pt
 from llmprep.store.folder import PLAN, RECEIPTS, kind_of, receipt_path
@@ -22,7 +22,7 @@ def verify_store(folder: Path) -> Iterator[str]:
     """Yield what was checked, line by line. Raises `FileFormatError` that names the first thing that does not hold."""
     manifest = read_manifest(folder)
     check_files(folder, manifest)
-    yield f"manifest: {len(manifest.shards)} shards, none missing, none extra, sizes as stated"
+    yield f"manifest: {plural(len(manifest.shards), 'shard')}, none missing, none extra, sizes as stated"
     _verify_history(folder, manifest)
     n_threads, stated = default_jobs(), manifest.content_sha256
     with open_pool(n_threads) as pool:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from llmprep.errors import plural
 from llmprep.windows.views import Ids
 
 BLOCK_IDS = 1 << 17
@@ -45,8 +46,8 @@ class Pairs:
         return self.n_windows * self.context_size
 
     def __repr__(self) -> str:
-        pairs, windows = _counted(len(self), "pair"), _counted(self.n_windows, "window")
-        return f"Pairs({pairs}, contexts of up to {_counted(self.context_size, 'token')}, {windows})"
+        pairs, windows = plural(len(self), "pair"), plural(self.n_windows, "window")
+        return f"Pairs({pairs}, contexts of up to {plural(self.context_size, 'token')}, {windows})"
 
     def __iter__(self) -> Iterator[tuple[list[int], int]]:
         """Yield each context without padding, and its target."""
@@ -83,7 +84,3 @@ class Pairs:
     def _numbers(self, step: int) -> Iterator[Ids]:
         """Yield the numbers of the pairs, ``step`` at a time."""
         return (np.arange(k, min(k + step, len(self)), dtype=np.int64) for k in range(0, len(self), step))
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"

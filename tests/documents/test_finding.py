@@ -214,7 +214,7 @@ def test_a_file_that_is_read_twice_is_said(other: str) -> None:
     assert len(find_sources(["m/a.txt", "b.txt", other, "empty", "empty"], announce=said.append)) == 5
     assert said == [f"{'m/a.txt' if other == 'm' else other}: {same}; its tokens are included each time"]
     find_sources(["b.txt"] * 8, announce=said.append)
-    assert said[6:] == ["2 more inputs repeat earlier files; their tokens are included each time"]
+    assert said[6:] == ["and 2 more inputs like these; their tokens are included each time"]
 
 
 def test_the_name_tells_the_format(monkeypatch: pytest.MonkeyPatch) -> None:

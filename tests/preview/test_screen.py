@@ -20,9 +20,10 @@ from support.golden import check_golden
 from support.reference import encode, pair_rows, tiktoken_encoding
 from support.strategies import adversarial_text
 
+from llmprep.errors import plural
 from llmprep.preview.characters import seen, split_lines
 from llmprep.preview.explain import explain_lines, find_drawn, summary
-from llmprep.preview.plain import number, pair_lines, plural, size, visible
+from llmprep.preview.plain import number, pair_lines, size, visible
 from llmprep.preview.screen import pair_table, shape_story, table_parts, token_strip
 from llmprep.windows.coverage import cover
 

@@ -128,7 +128,7 @@ def tables(token: Any = (300, 8), position: Any = (5, 8), dtype: torch.dtype = t
         (tables(), 4, "", "id 464 at [0, 0] >= vocabulary 300"),
         (tables(), 2, "--dim 16", "--dim 16: w.pt has 8"),
         (tables(), 2, "--context-length 9", "--context-length 9: w.pt has 5"),
-        (tables(), 3, "--drop-last --batch-size 37", "36 windows fill no batch of 37; leave out --drop-last or lower"),
+        (tables(), 3, "--drop-last --batch-size 37", "36 windows cannot fill a batch of 37; leave out --drop-last"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused(
