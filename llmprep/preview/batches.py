@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from llmprep.errors import plural
 from llmprep.preview.characters import REACH, Shown, split_lines
-from llmprep.preview.plain import Decode, columns, number, visible
+from llmprep.preview.fitting import columns_of
+from llmprep.preview.plain import Decode, number, visible
 
 ROWS_SHOWN = 8
 STEPS = 1000
@@ -32,7 +33,7 @@ def row_lines(inputs: Sequence[Sequence[int]], nexts: Sequence[int], decode: Sho
 def _fitted(ids: Sequence[int], decode: Decode, room: int) -> str:
     """Return the text of ids, or where it is too long its begin and its end, each of whole words where it has some."""
     whole = visible(decode(ids))
-    if columns(whole) <= room:
+    if columns_of(whole) <= room:
         return whole
     room = max(0, room - len(_LEFT_OUT)) // 2
     n_first, n_last = _count_fitting(ids, decode, room), _count_fitting(ids[::-1], decode, room)
@@ -46,7 +47,7 @@ def _count_fitting(ids: Sequence[int], decode: Decode, room: int) -> int:
     """Return how many of the first tokens fit into so many columns; at least one."""
     used = 0
     for place, token_id in enumerate(ids):
-        used += columns(visible(decode([token_id])))
+        used += columns_of(visible(decode([token_id])))
         if used > room:
             return max(1, place)
     return len(ids)

@@ -8,7 +8,8 @@ from itertools import accumulate, pairwise
 from typing import Protocol
 
 from llmprep.errors import plural
-from llmprep.preview.plain import columns, visible
+from llmprep.preview.fitting import columns_of
+from llmprep.preview.plain import visible
 
 REACH = 3
 """A character has at most four bytes: tokens further apart than this share none."""
@@ -91,4 +92,4 @@ def split_lines(rows: Iterable[Sequence[int]], shown: Shown) -> Iterator[str]:
 def seen(text: str) -> str:
     """Return a visible text with its spaces as ``\u2423``, and with an escape for what takes no column of its own."""
     spaced = text.replace(" ", "\u2423")
-    return spaced if columns(spaced) else spaced.encode("ascii", "backslashreplace").decode()
+    return spaced if columns_of(spaced) else spaced.encode("ascii", "backslashreplace").decode()

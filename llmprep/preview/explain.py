@@ -8,6 +8,8 @@ from functools import partial
 from typing import TypeAlias
 
 from llmprep.errors import plural
+from llmprep.preview.characters import seen
+from llmprep.preview.fitting import columns_of
 from llmprep.preview.plain import Decode, number, visible
 from llmprep.windows.counts import count_windows
 from llmprep.windows.coverage import Coverage, target_counts
@@ -135,14 +137,14 @@ class _Cell:
 
 def _cells(ids: Sequence[int], decode: Decode) -> list[_Cell]:
     """Return the cell of each token; text that is too wide for one ends with dots."""
-    from rich.cells import cell_len, set_cell_size
+    from rich.cells import set_cell_size
 
     cells = []
     for place, token_id in enumerate(ids):
-        text = visible(decode([token_id])).replace(" ", "\u2423")
-        if cell_len(text) > _CELL:
+        text = seen(visible(decode([token_id])))
+        if columns_of(text) > _CELL:
             text = set_cell_size(text, _CELL - 3) + "..."
-        taken = cell_len(text)
+        taken = columns_of(text)
         cells.append(_Cell(place, text, taken, max(taken, len(str(place)))))
     return cells
 

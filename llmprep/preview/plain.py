@@ -18,8 +18,6 @@ _UNITS = ("kB", "MB", "GB", "TB", "PB")
 _NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _HARMFUL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode's categories of control, format and surrogate characters, and of line and paragraph separators."""
-_MARKS = {"Mn", "Me", "Cf"}
-"""The categories of what takes no column of its own."""
 _JOINERS = "\u200c\u200d"
 """Zero-width (non-)joiners shape Indic and Persian letters and emoji, and do nothing else to a terminal."""
 
@@ -45,23 +43,6 @@ def _visible(char: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def columns(text: str) -> int:
-    """Return how many columns of a terminal a visible text takes: wide characters take two, combining ones none.
-
-    >>> columns("at \u4e2d")
-    5
-    """
-    if text.isascii():
-        return len(text)
-    return sum(map(_columns, text))
-
-
-def _columns(char: str) -> int:
-    if unicodedata.category(char) in _MARKS:
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def number(value: int) -> str:

@@ -69,12 +69,10 @@ def _units(ids: Sequence[int], shown: Shown, width: int) -> Iterator[_Unit]:
 
 
 def _unit(ids: Sequence[int], group: Group) -> _Unit:
-    from rich.cells import cell_len
-
     text, cells = seen(group.text), []
     for number, label in enumerate(map(seen, group.labels), group.first):
-        cells.append((number, label, str(ids[number]), max(cell_len(label), len(str(ids[number])))))
-    missing = cell_len(text) - _Unit(text, cells).width
+        cells.append((number, label, str(ids[number]), max(columns_of(label), len(str(ids[number])))))
+    missing = columns_of(text) - _Unit(text, cells).width
     if missing > 0:
         cells[-1] = (*cells[-1][:3], cells[-1][3] + missing)
     return _Unit(text, cells)
@@ -88,19 +86,18 @@ class _StripLine:
 
     def drawn(self) -> Text:
         """Return its rows: texts, parts if there are any, and ids."""
-        from rich.cells import cell_len
         from rich.text import Text
 
         upper, parts, lower = Text(), Text(), Text()
         for unit in self.units:
             is_split = len(unit.cells) > 1
-            text = unit.text + " " * (unit.width - cell_len(unit.text)) * is_split
+            text = unit.text + " " * (unit.width - columns_of(unit.text)) * is_split
             upper.append(text, style=_COLOURS[unit.cells[0][0] % len(_COLOURS)])
-            upper.append(" " * (unit.width - cell_len(text) + _CELL_GAP))
+            upper.append(" " * (unit.width - columns_of(text) + _CELL_GAP))
             for number, token, label, width in unit.cells:
                 shown = token if is_split else ""
                 parts.append(shown, style=_COLOURS[number % len(_COLOURS)])
-                parts.append(" " * (width - cell_len(shown) + _CELL_GAP))
+                parts.append(" " * (width - columns_of(shown) + _CELL_GAP))
                 lower.append(label.ljust(width + _CELL_GAP), style="dim")
         rows = [upper, parts, lower] if any(len(unit.cells) > 1 for unit in self.units) else [upper, lower]
         return Text("\n").join(rows)
