@@ -77,13 +77,6 @@ def _has_screen() -> bool:
     return is_terminal(sys.stderr) and not is_dumb()
 
 
-def _print_lines(stop: threading.Event, look: Callable[[], Far]) -> None:
-    """Print a line each minute until it is stopped."""
-    started = time.monotonic()
-    while not stop.wait(LINE_SECONDS):
-        print_progress(look().line(time.monotonic() - started))
-
-
 class Progress:
     """Watches the counts of sources grow, from a thread of its own, between ``with`` and its end.
 
@@ -122,18 +115,21 @@ class Progress:
             self._thread.join()
 
     def _tell(self) -> None:
-        _print_lines(self._stop, self._look)
+        started = time.monotonic()
+        while not self._stop.wait(LINE_SECONDS):
+            print_progress(self._look().line(time.monotonic() - started))
 
     def _draw(self) -> None:
         if self._stop.wait(WAIT_SECONDS):
             return
         with _make_bar(self._color) as bar:
-            task = bar.add_task("", total=self._look().total_bytes, rate="", name="")
+            task = bar.add_task("", total=None, rate="", name="")
             started = time.monotonic() - WAIT_SECONDS
             while not self._stop.wait(TICK_SECONDS):
                 far = self._look()
                 rate = plain.number(round(far.n_tokens / (time.monotonic() - started)))
-                bar.update(task, completed=far.n_bytes, rate=f"{rate} tokens/s" * bool(far.n_tokens), name=far.name)
+                rate = f"{rate} tokens/s" * bool(far.n_tokens)
+                bar.update(task, total=far.total_bytes, completed=far.n_bytes, rate=rate, name=far.name)
 
     def _count(self) -> Far:
         """Return how far it is, with the name of the input being read; finished inputs are added up once."""
@@ -152,57 +148,14 @@ class Progress:
 @contextmanager
 def shard_bar(*, quiet: bool, color: Color = "auto") -> Iterator[Callable[[ShardProgress], None]]:
     """Show how far a store's shards have come: call the result with each progress that `build_store` reports."""
-    if quiet or sys.stderr is None:
-        yield lambda _: None
-    elif _has_screen():
-        with _drawn_bar(color) as show:
-            yield show
-    else:
-        with _printed_lines() as show:
-            yield show
-
-
-@contextmanager
-def _drawn_bar(color: Color) -> Iterator[Callable[[ShardProgress], None]]:
-    bar = _make_bar(color)
-    task = bar.add_task("", total=None, rate="", name="")
-    started = time.monotonic()
-
-    def show(progress: ShardProgress) -> None:
-        rate = plain.number(round(progress.n_tokens / max(1e-3, time.monotonic() - started)))
-        bar.update(
-            task,
-            total=progress.total_bytes,
-            completed=progress.n_bytes,
-            rate=f"{rate} tokens/s" if progress.file else "",
-            name=progress.file,
-        )
-
-    timer = threading.Timer(WAIT_SECONDS, bar.start)
-    timer.start()
-    try:
-        yield show
-    finally:
-        timer.cancel()
-        timer.join()
-        bar.stop()
-
-
-@contextmanager
-def _printed_lines() -> Iterator[Callable[[ShardProgress], None]]:
-    far, stop = Far(), threading.Event()
+    far = Far()
 
     def show(progress: ShardProgress) -> None:
         nonlocal far
-        far = Far(progress.n_bytes, progress.total_bytes, progress.n_tokens)
+        far = Far(progress.n_bytes, progress.total_bytes, progress.n_tokens, progress.file)
 
-    thread = threading.Thread(target=_print_lines, args=(stop, lambda: far), daemon=True)
-    thread.start()
-    try:
+    with Progress(quiet=quiet, color=color, look=lambda: far):
         yield show
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _make_bar(color: Color) -> Bar:
