@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmprep.errors import OutputError, RefusedError, UsageError, plural
+from llmprep.errors import OutputError, UsageError, plural
 
 if TYPE_CHECKING:
     from llmprep.cli.groups import Target
@@ -59,7 +59,7 @@ def plan_depfile(
     ``made`` are the outputs, or names of what will be made, ``more`` the files that are read besides the inputs, if
     any. Raises `UsageError` where no file is made, or make cannot read a name, and else as `check_output` does.
     """
-    from llmprep.output.checking import check_output
+    from llmprep.output.checking import Kind, check_output
 
     name, outputs = target.depfile, [each if isinstance(each, str) else each.name for each in made]
     if name is None:
@@ -72,9 +72,8 @@ def plan_depfile(
     kept = _without_outputs(printer, name, folders, outputs)
     sources = [*dict.fromkeys([*files, *(each for each in more if each and each != "-"), *kept])]
     _require_nameable([*outputs, *sources], outputs)
-    if Path(name).is_file() and not (target.force or _is_depfile(name)):
-        raise RefusedError(f"{name}: exists and is not a depfile of llmprep's; --force replaces it")
-    output = check_output(name, [*sources, *outputs], force=True)
+    kind = Kind("a depfile of llmprep's", BEGINS, "a depfile is for make", "--depfile")
+    output = check_output(name, [*sources, *outputs], force=target.force, kind=kind)
     if output.direct:
         raise OutputError(f"{name}: is no regular file; --depfile writes one")
     return Depfile(output, outputs, sources)
@@ -88,14 +87,6 @@ def _without_outputs(printer: Printer, name: str, folders: Sequence[str], output
         where = f"{plural(len(left_out), 'folder')} that outputs are written to, as {left_out[0]}"
         printer.note(f"{name}: new files in {where}, start no new build; write outputs to another folder")
     return [folder for folder in folders if folder not in left_out]
-
-
-def _is_depfile(name: str) -> bool:
-    try:
-        with Path(name).open("rb") as file:
-            return file.read(len(BEGINS)) == BEGINS
-    except OSError:
-        return False
 
 
 def _require_nameable(names: Iterable[str], targets: Sequence[str]) -> None:
