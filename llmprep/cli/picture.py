@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from llmprep.cli.looking import Opened
     from llmprep.output.checking import Output
     from llmprep.preview.page import Page
-    from llmprep.tokens.stream import Origin
     from llmprep.vocabulary.vocabulary import Vocabulary
 
 LINES_DRAWN = 300
@@ -143,10 +143,10 @@ def _first_lines(shown: str) -> str:
     return shown if more <= 1 else "\n".join([*lines[:LINES_DRAWN], f"... and {plural(more - 1, 'more line')}"])
 
 
-def find_vocabulary(origin: Origin) -> Vocabulary | None:
-    """Return the vocabulary of a stream, or None where it is not on this machine, which a page says itself."""
+def find_vocabulary(load: Callable[..., Vocabulary]) -> Vocabulary | None:
+    """Return a vocabulary, or None where it is not on this machine, which a page says itself."""
     try:
-        return origin.load_vocabulary(download=False)
+        return load(download=False)
     except VocabularyError:
         return None
 
@@ -173,10 +173,7 @@ def inspected_page(opened: Opened, vocab_dir: str | None) -> Page:
     from llmprep.store.reading import TokenStore
     from llmprep.vocabulary.loading import load_vocabulary
 
-    try:
-        vocabulary = load_vocabulary(opened.encoding, vocab_dir, download=False)
-    except VocabularyError:
-        vocabulary = None
+    vocabulary = find_vocabulary(partial(load_vocabulary, opened.encoding, vocab_dir))
     ids, n_tokens = opened.read(0, IDS_HELD).tolist(), opened.facts["n_tokens"]
     page = Page(title_of(opened.path), opened.encoding, n_tokens, ids, opened.max_length, opened.stride)
     return with_text(replace(page, store=isinstance(opened.ids, TokenStore)), vocabulary)

@@ -110,7 +110,7 @@ def _page(stream: TokenStream, head: list[int]) -> Page:
     origin, n_tokens = stream.origin, stream.figures.n_tokens
     length = max(1, min(PAGE_LENGTH, n_tokens - 1))
     page = Page(title_of(origin.name), origin.encoding, n_tokens, head, length, length)
-    return with_text(page, find_vocabulary(origin))
+    return with_text(page, find_vocabulary(origin.load_vocabulary))
 
 
 def _say_kind(printer: Printer, output: Output, paths: list[str]) -> None:

@@ -136,7 +136,7 @@ def _page(stream: TokenStream, head: Head, options: WindowOptions, batches: Batc
 
     origin, n_tokens = stream.origin, stream.figures.n_tokens
     page = Page(title_of(origin.name), origin.encoding, n_tokens, head.ids, options.max_length, options.stride)
-    return with_text(batches.on_page(page), find_vocabulary(origin))
+    return with_text(batches.on_page(page), find_vocabulary(origin.load_vocabulary))
 
 
 @dataclass(frozen=True, slots=True)
