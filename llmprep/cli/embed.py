@@ -139,9 +139,9 @@ def embed(
     blocks = Passing(embed_batches(batches, drawn, device=device, dtype=sizes.dtype), sizes.n_bytes)
     chosen = embedding.content_options(sizes, drawing, weights)
     with words.progress(look=blocks.far):
-        _write(outputs, source, sizes, drawn, iter(blocks), chosen)
+        n_bytes = _write(outputs, source, sizes, drawn, iter(blocks), chosen)
     write_depfile(depfile)
-    _show(printer, source, sizes, drawn, output)
+    _show(printer, source, sizes, drawn, output, n_bytes)
 
 
 def _check_weights_output(paths: list[str], output: Output, tables: TableOptions, target: Target) -> list[Output]:
@@ -214,8 +214,8 @@ def _write(
     tables: Tables,
     blocks: Iterator[memoryview],
     chosen: dict[str, object],
-) -> None:
-    """Write the embeddings, and the tables where they were asked for."""
+) -> int:
+    """Write the embeddings, and the tables where they were asked for; return the size of the embeddings' file."""
     from llmprep.formats.embeddings import write_embeddings
     from llmprep.formats.meta import make_meta
     from llmprep.formats.weights import write_weights
@@ -224,15 +224,17 @@ def _write(
 
     meta = make_meta("embeddings", source.origin, source.figures, **chosen)
     with open_outputs(*outputs) as (sink, *weights_sinks):
-        write_embeddings(sink, blocks, sizes.shape, dtype=sizes.dtype, meta=meta)
+        n_bytes = write_embeddings(sink, blocks, sizes.shape, dtype=sizes.dtype, meta=meta)
         for weights_sink in weights_sinks:
             write_weights(weights_sink, weight_arrays(tables))
+    return n_bytes
 
 
-def _show(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, tables: Tables, output: Output) -> None:
+def _show(
+    printer: Printer, source: WindowSource, sizes: EmbeddingSizes, tables: Tables, output: Output, n_bytes: int
+) -> None:
     """Tell the story of the shapes, and show the first numbers, to compare with."""
-    from llmprep.cli.written import made_line
-    from llmprep.output.checking import is_unchanged
+    from llmprep.cli.written import made_line, made_values
 
     say_notes(printer, source.origin, source.figures)
     rows, length, dim = min(sizes.batch_size, sizes.n_windows), sizes.max_length, sizes.dim
@@ -242,8 +244,7 @@ def _show(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, tables:
         {
             **stream_values(source.origin, source.figures),
             "command": "embed",
-            "output": output.name,
-            "unchanged": is_unchanged(output),
+            **made_values(output, n_bytes),
             "shape": list(sizes.shape),
             "first_batch": batch,
             "token_table": [sizes.n_vocab, dim],
@@ -262,4 +263,4 @@ def _show(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, tables:
         printer.lines([f"token table [{sizes.n_vocab}, {dim}], positional table [{sizes.context_length}, {dim}]"])
     printer.lines([f"token table begins {', '.join(f'{value:.5f}' for value in first)}"])
     left_out = left_out_words(len(source.figures.counts), source.figures.left_out)
-    printer.lines([made_line(output, f"input_embeddings {list(sizes.shape)}", sizes.n_bytes) + left_out])
+    printer.lines([made_line(output, f"input_embeddings {list(sizes.shape)}", n_bytes) + left_out])
