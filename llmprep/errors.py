@@ -47,7 +47,7 @@ class WorkerDiedError(LlmprepError):
 
 
 class UsageError(LlmprepError):
-    """An option is out of range, or does not go with another."""
+    """An option is out of range, or cannot be combined with another."""
 
     exit_code = 2
 

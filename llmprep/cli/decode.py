@@ -140,7 +140,7 @@ def _find(asked: Asked, printer: Printer) -> Written:
         return _open(given[0], asked.span(), reading)
     if not given:
         raise UsageError("Missing argument 'ID...'; give ids, a file or a store, or - for standard input")
-    raise UsageError(f"{shorten(wrong[0])}: is no id; give ids alone, or one file or store alone")
+    raise UsageError(f"{shorten(wrong[0])}: is not an id; give ids alone, or one file or store alone")
 
 
 def _decoder(reading: Reading) -> Decoder:
@@ -170,7 +170,7 @@ def _open(path: str, span: Span, reading: Reading) -> Written:
             origin, blocks = stream.origin, (block.tolist() for block in stream)
         case texts:
             if len(texts.sources) != 1 or texts.sources[0].format != "text":
-                raise DataError(f"{path}: is no text of ids; name one, a tokens or windows file, or a store")
+                raise DataError(f"{path}: is not a text of ids; name one, a tokens or windows file, or a store")
             return Written(path, read_written_ids(texts.sources[0]), _decoder(reading))
     return Written(path, blocks, Decoder.of(origin.load_vocabulary(reading.announce)), first)
 

@@ -75,7 +75,7 @@ def plan_depfile(
     kind = Kind("a depfile of llmprep's", BEGINS, "a depfile is for make", "--depfile")
     output = check_output(name, [*sources, *outputs], force=target.force, kind=kind)
     if output.direct:
-        raise OutputError(f"{name}: is no regular file; --depfile writes one")
+        raise OutputError(f"{name}: is not a regular file; --depfile writes one")
     return Depfile(output, outputs, sources)
 
 

@@ -91,15 +91,13 @@ class Inputs:
         choices.OnBad | None,
         typer.Option(
             "--on-bad",
-            help="End the run at a file that is no text, is damaged or cannot be read (stop), or leave it out whole "
+            help="End the run at a file that is not text, is damaged or cannot be read (stop), or leave it out whole "
             "(skip), which reads all of several inputs once more before anything is encoded. Default: stop.",
         ),
     ] = None
     skip_binary: Annotated[
         bool,
-        typer.Option(
-            "--skip-binary", help="Leave out, of folders and patterns, files that are no text by their first bytes."
-        ),
+        typer.Option("--skip-binary", help="Leave out, of folders and patterns, files whose first bytes are not text."),
     ] = False
     backend: Annotated[
         choices.BackendName, typer.Option("--backend", help="Encode with this tokenizer; the ids are the same.")

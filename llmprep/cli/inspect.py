@@ -70,7 +70,7 @@ def inspect(
     pictures: Pictures,
     verify: Annotated[bool, typer.Option("--verify", help="Recompute every hash and check every invariant.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace an existing file that is no page or picture of llmprep's.")
+        bool, typer.Option("--force", help="Replace an existing file that is not a page or picture of llmprep's.")
     ] = False,
 ) -> None:
     """Say what a token store or a .pt file is, from what, with which options; look inside; check it.

@@ -117,7 +117,7 @@ def wrong_left_out(stated: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with what a file or store says was left out; [] if nothing, or if it says nothing."""
     listed = stated.get("left_out", [])
     if type(listed) is not list:
-        return ["left_out is no list"]
+        return ["left_out is not a list"]
     return [each for row in listed for each in wrong_keys(row, LEFT_OUT, "left_out: ")]
 
 

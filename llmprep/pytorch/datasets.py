@@ -215,5 +215,7 @@ def _array_of(tensor: Tensor) -> Array:
     try:
         array: Array = tensor.detach().cpu().numpy()
     except (TypeError, RuntimeError) as error:  # bfloat16, sparse, without data, ...
-        raise UsageError(f"ids: a tensor of {tensor.dtype} is no array: {str(error).splitlines()[0]:.80}") from error
+        raise UsageError(
+            f"ids: a tensor of {tensor.dtype} is not an array: {str(error).splitlines()[0]:.80}"
+        ) from error
     return array

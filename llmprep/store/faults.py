@@ -156,8 +156,8 @@ def _figures(stated: Mapping[str, Any]) -> Iterator[str]:
     elif stated["dtype"] != store_dtype(stated["n_vocab"]):
         yield f"dtype is not {store_dtype(stated['n_vocab'])}, as {stated['n_vocab']} ids need"
     if not re.fullmatch(r"[\w.-]{1,80}", stated["encoding"], re.ASCII):
-        yield "encoding is no name of an encoding"
-    yield from (f"{key} is no sha256" for key in HASHES if not re.fullmatch("[0-9a-f]{64}", stated[key]))
+        yield "encoding is not the name of an encoding"
+    yield from (f"{key} is not a sha256" for key in HASHES if not re.fullmatch("[0-9a-f]{64}", stated[key]))
 
 
 def _sources(stated: Mapping[str, Any]) -> Iterator[str]:
@@ -190,7 +190,7 @@ def _pieces(stated: Mapping[str, Any]) -> Iterator[str]:
     for figure in FIGURES:
         column = split_numbers(stated["pieces"].get(figure))
         if column is None or len(column) != n_pieces:
-            yield f"pieces: {figure} is no list of {n_pieces} numbers"
+            yield f"pieces: {figure} is not a list of {n_pieces} numbers"
             return
     pieces = Pieces.from_json(stated["pieces"], sources_of([(shard["first"], shard["n_pieces"]) for shard in shards]))
     if pieces is None:

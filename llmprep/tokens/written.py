@@ -79,5 +79,6 @@ def _no_id(word: bytes, name: str, place: int) -> DataError:
     if re.fullmatch("-[0-9]+", text):
         return DataError(f"{name}: token {place}: id {shorten(text)} is negative")
     return DataError(
-        f"{name}: token {place}: {shorten(text)} is no id; give whole numbers with white space or commas between them"
+        f"{name}: token {place}: {shorten(text)} is not an id; "
+        f"give whole numbers with white space or commas between them"
     )

@@ -113,14 +113,18 @@ RANGE = "is not in gpt2, whose ids go from 0 to 50256"
 FILES = {"no.txt": "464 15987\nabc 5", "big.txt": "1 2 50257", "less.txt": "[1, -7]", "e.txt": "  \n", "a.jsonl": "[]"}
 WRONG = {
     "nothing": (2, "", "Missing argument 'ID...'; give ids, a file or a store, or - for standard input"),
-    "word": (3, "no.txt", "no.txt: token 2: abc is no id; give whole numbers with white space or commas between them"),
+    "word": (
+        3,
+        "no.txt",
+        "no.txt: token 2: abc is not an id; give whole numbers with white space or commas between them",
+    ),
     "too large": (3, "big.txt", f"big.txt: token 2: id 50257 {RANGE}"),
     "too large argument": (3, "464 50257", f"ids: token 1: id 50257 {RANGE}"),
     "negative": (3, "less.txt", "less.txt: token 1: id -7 is negative"),
     "negative argument": (3, "-- -7", "ids: token 0: id -7 is negative"),
     "empty": (3, "e.txt", "e.txt: empty: 0 tokens"),
-    "records": (3, "a.jsonl", "a.jsonl: is no text of ids; ..."),
-    "both": (2, "464 tokens.pt", "tokens.pt: is no id; give ids alone, or one file or store alone"),
+    "records": (3, "a.jsonl", "a.jsonl: is not a text of ids; ..."),
+    "both": (2, "464 tokens.pt", "tokens.pt: is not an id; give ids alone, or one file or store alone"),
     "beyond": (3, "tokens.pt --start 99999", "tokens.pt: tokens from 99999 on were asked for, and its last is ..."),
     "too many": (3, "store --start 9 --count 99999", "store: tokens 9 to 100007 were asked for, and its last is ..."),
     "gaps": (3, "apart.pt", "apart.pt: its windows leave gaps..."),

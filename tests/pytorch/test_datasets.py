@@ -172,7 +172,7 @@ def test_what_makes_no_data_set_is_refused(files: Path, story: Path, tmp_path: P
         (range(99), {"encoding": ""}, VocabularyError, "unknown"),
         *((files / name, {"encoding": "p50k_base"}, UsageError, "was made with gpt2") for name in (tokens, "store")),
         (np.arange(9.0), {}, UsageError, r"ids: shape \(9,\), dtype float64; need \(n,\) whole numbers"),
-        (torch.ones(9, dtype=torch.bfloat16), {}, UsageError, "ids: a tensor of torch.bfloat16 is no array"),
+        (torch.ones(9, dtype=torch.bfloat16), {}, UsageError, "ids: a tensor of torch.bfloat16 is not an array"),
         ([[1, 2], [3]], {}, UsageError, "ids: item 0 is a list"),
         (b"words", {}, UsageError, "ids: a bytes holds no token ids"),
         (np.array([1, 2**63], np.uint64), {}, UsageError, rf"ids: id {2**63} at \[1\] >= vocabulary {2**63}"),
