@@ -119,7 +119,11 @@ def test_folders_are_those_where_a_new_file_would_be_read(call: Call) -> None:
         ("tokenize a.txt -o s/ --task 1/2 --depfile x.d", 2, "--depfile: a task writes no manifest..."),
         ("tokenize a;b.txt -o x.pt --depfile x.d", 2, "--depfile: a;b.txt: make has no way to write this name..."),
         ("tokenize a.txt -o x%.pt --depfile x.d", 2, "--depfile: x%.pt: make has no way to write this name..."),
-        ("tokenize a.txt --depfile b.md", 6, "b.md: exists and is not a depfile of llmprep's; --force replaces it"),
+        (
+            "tokenize a.txt --depfile a;b.txt",
+            6,
+            "a;b.txt: exists and is not a depfile of llmprep's; --force replaces it",
+        ),
         ("tokenize a.txt --force --depfile a.txt", 2, "a.txt: is also an input; name another output"),
         ("tokenize a.txt --depfile no/x.d", 1, "no/x.d: there is no folder no; make it first"),
     ],
@@ -128,7 +132,6 @@ def test_what_make_could_not_use_is_refused(line: str, code: int, words: str, ca
     """Before any work, and nothing is written."""
     Path("a.txt").write_text("a few words")
     Path("a;b.txt").write_text("a few words")
-    Path("b.md").write_text("notes")
     check_refused(call, *line.split(), code=code, line=words)
     assert sorted(path.name for path in Path().iterdir()) == ["a.txt", "a;b.txt"]
 
