@@ -9,8 +9,13 @@ from llmprep.preview import plain
 if TYPE_CHECKING:
     from llmprep.output.checking import Output
 
-NOWHERE = "(nothing is written)"
-"""The name of an output that is no file."""
+NOWHERE = "temporary file"
+"""What messages call an output that stays nowhere."""
+
+
+def stays(output: Output) -> bool:
+    """Tell whether an output is one that was asked for, and not only shown."""
+    return not (output.direct and output.name == NOWHERE)
 
 
 def made_line(output: Output, what: str, n_bytes: int) -> str:
@@ -25,5 +30,5 @@ def made_values(output: Output, n_bytes: int) -> dict[str, object]:
     """Return the same as values of a JSON object."""
     from llmprep.output.checking import is_unchanged
 
-    name = None if output.name == NOWHERE else output.name
+    name = output.name if stays(output) else None
     return {"output": name, "output_bytes": n_bytes, "unchanged": is_unchanged(output)}
