@@ -29,6 +29,7 @@ ENCODING = "gpt2"
 TEXT_FIELD = "text"
 ID_DTYPE: IdDtype = "int64"
 MAX_LENGTH = 256
+SEED = 123
 BLOCK_BYTES = 1 << 20
 
 Announce: TypeAlias = Callable[[str], None]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmprep.choices import SEED
 from llmprep.cli.printer import Printer
 from llmprep.errors import UsageError
 from llmprep.preview.batches import epoch_line, row_lines
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from llmprep.preview.page import Page
     from llmprep.pytorch.first_batches import Batching, Epoch
 
-SEED = 123
 PIPE_COLUMNS = 100
 """Columns of the text of a row that goes into a pipe."""
 
@@ -41,7 +41,7 @@ class Batches:
     seed: Annotated[
         int | None,
         typer.Option(
-            "--seed", metavar="INT", min=0, max=2**64 - 1, help="Shuffle with this seed of torch. Default: 123."
+            "--seed", metavar="INT", min=0, max=2**64 - 1, help=f"Shuffle with this seed of torch. Default: {SEED}."
         ),
     ] = None
     drop_last: Annotated[bool, typer.Option("--drop-last", help="Leave out an incomplete last batch.")] = False

@@ -54,7 +54,7 @@ class TableOptions:
     ] = None
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=2**64 - 1, metavar="INT", help="Draw random numbers from this seed.")
-    ] = 123
+    ] = choices.SEED
     order: Annotated[
         choices.DrawOrder | None,
         typer.Option(

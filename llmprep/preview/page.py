@@ -16,6 +16,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from llmprep.choices import SEED
 from llmprep.errors import plural
 from llmprep.preview.explain import summary
 from llmprep.preview.plain import number, visible
@@ -64,7 +65,7 @@ class Page:
     pairs: Sequence[tuple[list[int], int]] = ()
     batch_size: int = 4
     shuffle: bool = False
-    seed: int = 123
+    seed: int = SEED
     drop_last: bool = False
     store: bool = False
 

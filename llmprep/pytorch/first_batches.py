@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from llmprep.choices import SEED
 from llmprep.pytorch.loaders import create_dataloader
 from llmprep.pytorch.rows import Batch
 
@@ -26,7 +27,7 @@ class Batching:
     batch_size: int
     shuffle: bool = False
     drop_last: bool = False
-    seed: int = 123
+    seed: int = SEED
 
 
 @dataclass(frozen=True, slots=True)
