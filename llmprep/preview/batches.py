@@ -58,6 +58,8 @@ def epoch_line(n_windows: int, n_batches: int, batch_size: int, n_last: int, n_d
 
     >>> epoch_line(1564, 196, 8, 4, 0)
     '1,564 windows give 196 batches of 8 an epoch, the last of 4; 1,000 steps are 5.1 epochs.'
+    >>> epoch_line(1, 1, 8, 1, 0)
+    '1 window gives 1 batch of 1 an epoch; 1,000 steps are 1,000 epochs.'
     """
     windows, left = plural(n_windows, "window"), ""
     if not n_batches:
@@ -67,7 +69,8 @@ def epoch_line(n_windows: int, n_batches: int, batch_size: int, n_last: int, n_d
     elif n_last < batch_size and n_batches > 1:
         left = f", the last of {number(n_last)}"
     size = number(min(batch_size, n_windows))
-    return f"{windows} give {plural(n_batches, 'batch', 'batches')} of {size} an epoch{left}; {_steps(n_batches)}."
+    give = "gives" if n_windows == 1 else "give"
+    return f"{windows} {give} {plural(n_batches, 'batch', 'batches')} of {size} an epoch{left}; {_steps(n_batches)}."
 
 
 def _are(count: int) -> str:

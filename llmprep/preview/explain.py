@@ -37,13 +37,15 @@ def summary(coverage: Coverage, max_length: int, stride: int) -> str:
     >>> from llmprep.windows.coverage import cover
     >>> summary(cover(6259, 4, 4), 4, 4)
     '1,564 windows of 4, stride 4, from 6,259 tokens; all but the last 2 are used.'
+    >>> summary(cover(7, 2, 4), 2, 4)
+    '2 windows of 2, stride 4, from 7 tokens; 6 are used, 1 between windows is not.'
     """
     c = coverage
     begin = f"{plural(c.n_windows, 'window')} of {max_length}, stride {stride}, from {plural(c.n_tokens, 'token')}"
     last = f"the last {number(c.n_tail)}" if c.n_tail > 1 else "the last one"
     if c.n_gap:
         left = f"{number(c.n_gap)} between windows" + (f" and {last}" if c.n_tail else "")
-        return f"{begin}; {number(c.n_used)} are used, {left} are not."
+        return f"{begin}; {number(c.n_used)} are used, {left} {'is' if c.n_gap + c.n_tail == 1 else 'are'} not."
     return f"{begin}; " + (f"all but {last} are used." if c.n_tail else "every token is used.")
 
 

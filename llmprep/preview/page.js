@@ -133,7 +133,7 @@
   function summary(c, length, stride) { // as llmprep.preview.explain
     const begin = `${plural(c.n_windows, "window")} of ${length}, stride ${stride}, from ${plural(c.n_tokens, "token")}`;
     const last = c.n_tail > 1 ? `the last ${number(c.n_tail)}` : "the last one";
-    if (c.n_gap) return `${begin}; ${number(c.n_used)} are used, ${number(c.n_gap)} between windows${c.n_tail ? ` and ${last}` : ""} are not.`;
+    if (c.n_gap) return `${begin}; ${number(c.n_used)} are used, ${number(c.n_gap)} between windows${c.n_tail ? ` and ${last}` : ""} ${c.n_gap + c.n_tail === 1 ? "is" : "are"} not.`;
     return `${begin}; ${c.n_tail ? `all but ${last} are used` : "every token is used"}.`;
   }
 
