@@ -93,6 +93,12 @@ def test_the_largest_page_has_less_than_a_megabyte() -> None:
         assert 200_000 < len(draw_page(page).encode()) < 1_000_000
 
 
+def test_pairs_of_long_tokens_are_few() -> None:
+    """Pairs are shown as long as their bytes are few: here one of eight."""
+    page = Page("x", "gpt2", 9, [1] * 9, 4, 4, table={1: b"x" * 1000}, pairs=[([1] * 3, 1)] * 8)
+    assert "The first 1 pair." in draw_page(page)
+
+
 def test_without_a_vocabulary_ids_are_shown() -> None:
     """A page whose vocabulary is missing says so, and shows each id in the place of its text."""
     page = draw_page(Page("a.pt", "o200k_base", 3, [5, 6, 7], 2, 1))
