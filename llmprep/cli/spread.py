@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from inspect import Parameter, Signature, signature
 from typing import Any, get_type_hints
 
@@ -41,8 +41,8 @@ def _options(group: Any) -> Iterator[Parameter]:
         if is_dataclass(types[field.name]):
             yield from _options(types[field.name])
         else:
-            kind = Parameter.KEYWORD_ONLY
-            yield Parameter(field.name, kind, default=field.default, annotation=types[field.name])
+            kind, default = Parameter.KEYWORD_ONLY, Parameter.empty if field.default is MISSING else field.default
+            yield Parameter(field.name, kind, default=default, annotation=types[field.name])
 
 
 def _fill(group: Any, given: dict[str, Any]) -> Any:
