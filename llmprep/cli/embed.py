@@ -185,7 +185,8 @@ def _refuse_too_large(sizes: EmbeddingSizes, output: Output, batching: Batching,
 
 def _worded(sizes: EmbeddingSizes) -> str:
     n, length, dim = sizes.shape
-    return f"{plain.plural(n, 'window')} x {length} tokens x {dim} numbers, {sizes.dtype}: {plain.size(sizes.n_bytes)}"
+    tokens, numbers = (f"{count} {noun}{'s' * (count > 1)}" for count, noun in ((length, "token"), (dim, "number")))
+    return f"{plain.plural(n, 'window')} x {tokens} x {numbers}, {sizes.dtype}: {plain.size(sizes.n_bytes)}"
 
 
 def _check_sizes(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, output: Output) -> None:
