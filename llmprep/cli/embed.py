@@ -185,7 +185,8 @@ def _refuse_too_large(sizes: EmbeddingSizes, output: Output, batching: Batching,
 
 def _worded(sizes: EmbeddingSizes) -> str:
     n, length, dim = sizes.shape
-    return f"{plural(n, 'window')} x {length} tokens x {dim} numbers, {sizes.dtype}: {plain.size(sizes.n_bytes)}"
+    size = f"{plural(n, 'window')} x {plural(length, 'token')} x {plural(dim, 'number')}"
+    return f"{size}, {sizes.dtype}: {plain.size(sizes.n_bytes)}"
 
 
 def _check_sizes(printer: Printer, source: WindowSource, sizes: EmbeddingSizes, output: Output) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -184,6 +185,10 @@ def title_of(name: str) -> str:
 
     >>> title_of("/home/me/story.txt"), title_of("-")
     ('story.txt', 'standard input')
+    >>> title_of("/dev/fd/63")
+    'an unnamed input'
     """
     nameless = {"-": "standard input", "--text": "a text"}
+    if re.fullmatch(r"/(dev|proc/(self|\d+))/fd/\d+", name):
+        return "an unnamed input"
     return nameless.get(name) or Path(name).name or Path(name).resolve().name

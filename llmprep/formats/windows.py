@@ -78,9 +78,10 @@ def read_stream(file: PtFile, n_vocab: int) -> Array:
     options = file.meta.get("options")
     stride = options.get("stride") if isinstance(options, dict) else None
     if type(stride) is not int or not 1 <= stride <= inputs.shape[1] or not len(inputs):
+        known = f"leave gaps (stride {stride}, max_length {inputs.shape[1]})"
+        why = known if type(stride) is int else "have a stride that it does not tell"
         raise DataError(
-            f"{file.name}: its windows leave gaps (stride {stride}, max_length {inputs.shape[1]}), so they are no "
-            f"continuous text; give the text or a tokens file"
+            f"{file.name}: its windows {why}, so they are no continuous text; give the text or a tokens file"
         )
     ids = stream_of(inputs, targets, stride)
     check_ids(ids, n_vocab, file.name)

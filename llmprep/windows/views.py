@@ -79,7 +79,8 @@ def take_span(blocks: Iterable[Ids], start: int, count: int, *, name: str, to_th
         if seen >= start + count and not to_the_end:
             break
     if seen < start + count:
+        held = "1 token" if seen == 1 else f"{seen} tokens"
         raise DataError(
-            f"{name}: {seen} tokens; tokens {start} to {start + count - 1} were asked for, the last one is {seen - 1}; "
+            f"{name}: {held}; tokens {start} to {start + count - 1} were asked for, the last one is {seen - 1}; "
             f"lower --start, --context-size or --windows"
         )

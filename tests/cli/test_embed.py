@@ -14,7 +14,7 @@ LARGE = "--max-length 256 --stride 1 --dim 2048"
 @pytest.mark.parametrize("output", ["x.pt", "-", "/dev/null"])
 def test_a_large_result_is_not_written_by_mistake(output: str, call: Call, story: Path) -> None:
     """Whatever takes more than 10 GB is refused wherever it goes, with its size and what to do, before any table."""
-    size = "6,003 windows x 256 tokens x 2048 numbers, float32: 12.6 GB"
+    size = "6,003 windows x 256 tokens x 2,048 numbers, float32: 12.6 GB"
     line = f"{output}: {size}; more than 10.0 GB needs --yes, or --batches N for only N batches of 4, or a smaller..."
     check_refused(call, "embed", story, *LARGE.split(), "--batch-size", "4", "-o", output, code=2, line=line)
 

@@ -106,6 +106,7 @@ WRONG = "Invalid value for"
 USAGE = {
     "frobnicate": "No such command 'frobnicate'; see llmprep --help",
     "inspect": "Missing argument 'PATH'; see llmprep inspect --help",
+    "merge": "Missing argument 'FOLDER'; see llmprep merge --help",
     "window": "Missing argument 'FILE...'; name a text, - for standard input, or give one by --text",
     # An option's name is never completed, so that a later version's options cannot change what it means.
     "window a.txt --max-leng 4": "No such option: --max-leng; did you mean --max-length?; see llmprep window --help",

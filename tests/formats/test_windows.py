@@ -70,6 +70,9 @@ def test_windows_with_gaps_are_no_stream(call: Call, make: Make, story: Path) ->
     """Where a window begins after the end of the one before, there is no text to continue: refused."""
     make("window", story, "--max-length", "4", "--stride", "5")
     check_refused(call, "tokenize", "x.pt", code=3, line="x.pt: ...leave gaps (stride 5, max_length 4)...")
+    torch.save({"input_ids": torch.zeros(2, 4, dtype=torch.int64), "target_ids": torch.zeros(2, 4).long()}, "of.pt")
+    line = "of.pt: its windows have a stride that it does not tell, so ..."
+    check_refused(call, "decode", "of.pt", "--encoding", "gpt2", code=3, line=line)
 
 
 def test_ids_outside_every_window_do_not_matter(tmp_path: Path) -> None:

@@ -135,7 +135,8 @@ def test_a_span_is_a_slice(n_tokens: int, start: int, count: int, cuts: list[int
             assert np.concatenate(list(span)).tolist() == ids[start : start + count].tolist()
         return
     asked = f"tokens {start} to {start + count - 1} were asked for, the last one is {n_tokens - 1}; lower"
-    with pytest.raises(DataError, match=f"^story: {n_tokens} tokens; {asked}"):
+    held = "1 token" if n_tokens == 1 else f"{n_tokens} tokens"
+    with pytest.raises(DataError, match=f"^story: {held}; {asked}"):
         list(take_span(partition(ids, cuts), start, count, name="story"))
 
 
