@@ -41,12 +41,11 @@ demo: install  ## install, then take a short story from text to embeddings and s
 	$(BIN)/llmprep window build/story.tokens.pt --max-length 4 --stride 4 --explain -o build/story.windows.pt
 	@echo
 	$(BIN)/llmprep embed build/story.windows.pt -o build/story.embeddings.pt
-	@printf '\nWhat to try next, with this text or one of your own:\n'
+	@printf '\nTo put llmprep on the path of this shell:\n  . $(BIN)/activate\nThen try, with this text or one of your own:\n'
 	@printf '  %s\n' 'llmprep pairs sample_texts/story.txt --context-size 8' \
 	  'llmprep window sample_texts/story.txt --max-length 8 --stride 2 --explain' \
 	  'llmprep inspect build/story.windows.pt --around tables' 'llmprep tokenize sample_texts/ -o build/store/' \
 	  'llmprep help window'
-	@printf 'First put llmprep on the path of this shell:\n. $(BIN)/activate\n'
 
 test: .venv/installed-dev  ## install what the tests need, then run them
 	$(BIN)/python -m pytest -q -n auto -m "not slow" $(PYTEST_OPTIONS)

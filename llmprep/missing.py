@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from itertools import islice
 
 _ADDRESS = re.compile(r"(?:.*/)?(https?|ftp|s3|gs|gcs|hf|az|abfss?|hdfs|file):/+", re.IGNORECASE)
 """A `Path` makes one slash of the two."""
+_DASH = re.compile("[\u2010-\u2015\u2212]+(\\w[\\w-]*)")
+"""What a page makes of the two hyphens of an option."""
 _FETCH = {
     "http": "curl -sL ADDRESS | llmprep ... -",
     "s3": "aws s3 cp ADDRESS - | llmprep ... -",
@@ -27,6 +30,8 @@ def is_address(name: str) -> bool:
 
 def advise_missing(path: str) -> str:
     """Return what to do about a file that is not there, as the end of its error; empty where nothing is known."""
+    if (dash := _DASH.match(path)) is not None:
+        return f"; it begins with a dash, and options with two hyphens: --{dash[1]}"
     address = _ADDRESS.match(path)
     if address is not None:
         scheme = address[1].lower().removesuffix("s" if address[1].lower() == "https" else "")
@@ -35,6 +40,12 @@ def advise_missing(path: str) -> str:
         return f"; it is an address, and llmprep reads files: {_FETCH.get(scheme, 'download it first')}"
     near = _near_name(path.rstrip(os.sep))
     return f"; did you mean {near}?" if near else ""
+
+
+def explain_dash(names: Iterable[str]) -> str | None:
+    """Return what is wrong with a name, if any, that is no file but an option whose hyphens a page made a dash."""
+    dashed = next((name for name in names if _DASH.match(name) and not os.path.lexists(name)), None)
+    return dashed and f"{dashed}: no such file or directory{advise_missing(dashed)}"
 
 
 def _near_name(path: str, *, is_folder: bool = False) -> str | None:

@@ -45,6 +45,8 @@ def test_every_command_says_so(call: Call) -> None:
         check_refused(call, *command.split(), code=1, line=near.format(meant))
     with pytest.raises(InputError, match=r"did you mean .*story\.tokens\.pt"):
         create_dataloader(Path("story.token.pt"))
+    for line in ("window story.txt \u2013max-length 4", "tokenize \u2014max-length -o x.pt", "pairs \u2212max-length"):
+        check_refused(call, *line.split(), code=1, line="...max-length: no such file ... two hyphens: --max-length")
     for address in ADDRESSES:
         check_refused(call, "window", address, code=1, line=f"{address}: no such file or directory; ...")
     for output in ("s3://b/k.pt", "s3://b/k/"):

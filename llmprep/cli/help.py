@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -85,14 +85,38 @@ def option_name(parameter: Any) -> str:
     return str(max(parameter.opts, key=len)).removeprefix("--")
 
 
-def explain_unknown(error: Any) -> str | None:
+def explain_usage(error: Any, arguments: Sequence[str]) -> str:
+    """Return what is wrong with a command line that Typer refuses, and where its help is."""
+    context = getattr(error, "ctx", None)
+    command = " ".join(["llmprep", *arguments[:1]]) if context is None else context.command_path
+    said = _explain_unknown(error, arguments) or _range_in_words(error.format_message().strip().rstrip("."))
+    return f"{said}; see {command} --help"
+
+
+def _range_in_words(message: str) -> str:
+    """Return a message with the range of numbers, if Typer names one, as the other messages name it.
+
+    >>> _range_in_words("0 is not in the range 1<=x<=256"), _range_in_words("-1 is not in the range x>=0")
+    ('0 is not a whole number from 1 to 256', '-1 is not a whole number from 0 on')
+    """
+    message = re.sub(r"is not in the range (\d+)<=x<=(\d+)", r"is not a whole number from \1 to \2", message)
+    message = re.sub(r"is not in the range x>=(\d+)", r"is not a whole number from \1 on", message)
+    return re.sub(r"is not a valid int(eger)?( range)?$", "is not a whole number", message)
+
+
+def _explain_unknown(error: Any, arguments: Sequence[str]) -> str | None:
     """Return what is wrong with an option that a command has not, or None for any other error.
 
-    It names the commands that have the option, or else the options of this command that are spelt nearly so.
+    It names the commands that have the option, or else the options of this command that are spelt nearly so. Of a
+    name after a single hyphen, as ``-max-length``, Typer reports one letter.
     """
     wanted, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
     if type(error).__name__ != "NoSuchOption" or context is None:
         return None
+    words = (word.partition("=")[0] for word in arguments if word.startswith(str(wanted)))
+    whole = [word for word in words if re.fullmatch(r"-\w[\w-]+", word)]
+    if whole and (near := get_close_matches(f"-{whole[0]}", [*_options(context.command)], n=1)):
+        return f"No such option: {whole[0]}; did you mean {near[0]}?"
     commands: Mapping[str, Any] = context.find_root().command.commands
     having = [name for name, command in commands.items() if wanted in [*_options(command)]]
     if context.command is context.find_root().command:

@@ -104,12 +104,12 @@ def _refuse_unseen(opened: Opened, look: Look, batches: Batches, drawings: Drawi
     """Raise `UsageError` for a look into what does not hold it."""
     if batches.batch_size is not None and opened.facts["kind"] not in WITH_WINDOWS:
         raise UsageError(f"{opened.path}: holds no windows to make batches of; leave out --batch-size")
+    gaps = ", as its windows leave gaps" if opened.facts["kind"] == "windows" else ""
+    lacks = f"{opened.path}: holds no continuous token ids{gaps}"
     if look.inside and not opened.n_tokens:
-        raise UsageError(
-            f"{opened.path}: holds no continuous token ids, so --window, --around and --where do not apply"
-        )
+        raise UsageError(f"{lacks}, so --window, --around and --where do not apply")
     if drawings.html is not None and not opened.n_tokens:
-        raise UsageError(f"{opened.path}: holds no continuous token ids to show on a page; leave out --html")
+        raise UsageError(f"{lacks}, to show on a page; leave out --html")
 
 
 def _say(

@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     except BaseException as error:
         if os.environ.get("LLMPREP_DEBUG") == "1" and not isinstance(error, SystemExit):
             raise
-        return _report(error)
+        return _report(error, arguments)
     if not arguments:
         return UsageError.exit_code
     return code if isinstance(code, int) else 0
@@ -58,7 +58,7 @@ def _run(arguments: Sequence[str]) -> object:
 def _as_options(arguments: Sequence[str]) -> list[str]:
     """Return ``help COMMAND``, and no word at all, in the form that Typer knows."""
     match arguments:
-        case [] | ["help"]:
+        case [] | ["help"] | ["help", "help"]:
             return ["--help"]
         case ["help", str(command)]:
             return [command, "--help"]
@@ -66,16 +66,16 @@ def _as_options(arguments: Sequence[str]) -> list[str]:
             return list(arguments)
 
 
-def _report(error: BaseException) -> int:
+def _report(error: BaseException, arguments: Sequence[str]) -> int:
     library = _unloadable(error)
     if library is not None:
         reason = shorten(" ".join(str(error).split()) or type(error).__name__, 300)
         print_error(f"{library} cannot be loaded: {reason}; reinstall it: pip install --force-reinstall {library}")
         return LlmprepError.exit_code
-    return _report_own(error)
+    return _report_own(error, arguments)
 
 
-def _report_own(error: BaseException) -> int:
+def _report_own(error: BaseException, arguments: Sequence[str]) -> int:
     import typer
 
     match error:
@@ -89,11 +89,9 @@ def _report_own(error: BaseException) -> int:
             print_error(str(error))
             return _abandon_stdout(error.exit_code) if isinstance(error, OutputError) else error.exit_code
         case typer.TyperException():
-            command = getattr(getattr(error, "ctx", None), "command_path", "llmprep")
-            from llmprep.cli.help import explain_unknown
+            from llmprep.cli.help import explain_usage
 
-            said = explain_unknown(error) or error.format_message().strip().rstrip(".")
-            print_error(f"{said}; see {command} --help")
+            print_error(explain_usage(error, arguments))
             return error.exit_code
         case _ if _is_memory(error):
             print_error(

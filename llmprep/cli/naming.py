@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmprep.errors import FileFormatError, RefusedError, UsageError, list_names
+from llmprep.errors import FileFormatError, InputError, RefusedError, UsageError, list_names
 
 if TYPE_CHECKING:
     from llmprep.cli.groups import Target
@@ -32,9 +32,12 @@ def name_output(inputs: list[str], output: str | None, kind: str) -> str:
         return output
     if not inputs:
         raise UsageError("--text has no name; name the output with -o")
+    from llmprep.missing import explain_dash, is_address
+
+    if dashed := explain_dash(inputs):
+        raise InputError(dashed)
     if len(inputs) != 1:
         raise UsageError(f"{len(inputs)} inputs go into one file; name the output with -o")
-    from llmprep.missing import is_address
 
     path = Path(inputs[0])
     if inputs == ["-"]:

@@ -26,7 +26,7 @@ SHEET_COLUMNS = 80
 """The width of the terminal that a picture shows."""
 ERROR_COLOR: ContextVar[Color] = ContextVar("ERROR_COLOR", default="auto")
 """Whether errors have colours: what the command line says, also one of which nothing else is understood."""
-_ASIDES = {"note": "\x1b[33m", "error": "\x1b[1;31m"}
+_ASIDES = {"note": "\x1b[35m", "error": "\x1b[1;31m"}
 """What is said on standard error, and the colour of its first word."""
 
 

@@ -48,9 +48,15 @@ def _walk(folder: str, announce: Announce | None) -> Iterator[tuple[str, str]]:
         n_files += 1
         yield found
     if looked.n_hidden and announce is not None:
-        announce(f"{folder}: {looked.n_hidden} hidden files or folders in it are left out; name them to take them")
+        one, them = (
+            ("file or folder in it is", "it") if looked.n_hidden == 1 else ("files or folders in it are", "them")
+        )
+        announce(f"{folder}: {looked.n_hidden} hidden {one} left out; name {them} to take {them}")
     if looked.n_links and announce is not None:
-        announce(f"{folder}: {looked.n_links} links to folders in it are not followed; name them to follow them")
+        one, them = (
+            ("link to a folder in it is", "it") if looked.n_links == 1 else ("links to folders in it are", "them")
+        )
+        announce(f"{folder}: {looked.n_links} {one} not followed; name {them} to follow {them}")
     _announce_left_out(folder, looked.endless, "because it is not a regular file", announce)
     _announce_left_out(folder, looked.notes, "because it only describes other files", announce)
     if not n_files:

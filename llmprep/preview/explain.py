@@ -204,14 +204,14 @@ def _drawing_to_scale(drawn: Drawn, width: int) -> Iterator[Line]:
     n_tokens, max_length, stride = drawn.n_tokens, drawn.max_length, drawn.stride
     unit = -(-n_tokens // min(_COLUMNS, width - _LABEL - 1))
     columns = -(-n_tokens // unit)
-    scale = "each column is one token" if unit == 1 else f"each column is {unit} tokens"
-    yield [_label("token"), (f"{_ruler(columns, unit)}   ({scale})", "label")]
+    yield [_label("token"), (_ruler(columns, unit), "label")]
     for k in range(drawn.n_windows):
         begin, end = k * stride // unit, max(k * stride // unit + 1, (k * stride + max_length) // unit)
         yield [_label(f"window {k}"), (" " * begin, ""), ("#" * (end - begin), "input"), (">", "target")]
     marks = "".join(str(n) if n < 10 else "+" for n in drawn.counts()[::unit])
     yield [_label("target"), (marks, "")]
-    yield _legend(drawn.n_windows, "; + stands for 10 or more" if "+" in marks else "")
+    scale = "; each column is one token" if unit == 1 else f"; each column is {unit} tokens"
+    yield _legend(drawn.n_windows, scale + "; + stands for 10 or more" * ("+" in marks))
 
 
 def _ruler(columns: int, unit: int) -> str:
@@ -232,8 +232,10 @@ def _consequences(coverage: Coverage, max_length: int, stride: int) -> Iterator[
         times = c.n_windows * max_length / max(1, c.n_target)
         shared = f"neighbours share {max_length - stride} of {max_length} tokens"
         yield f"stride {stride} < max_length {max_length}: {shared}."
-        yield f"A token is a target {times:.1f} times on average, each time with a context of another length:"
-        yield "more windows from the same text, not more text."
+        yield (
+            f"A token is a target {times:.1f} times on average, each time with a context of another length: more "
+            "windows from the same text, not more text."
+        )
     elif stride == max_length:
         yield f"stride = max_length = {stride}: windows touch and do not overlap."
         yield (
@@ -242,12 +244,20 @@ def _consequences(coverage: Coverage, max_length: int, stride: int) -> Iterator[
             else ("Every token that is used, except the first, is a target once per epoch.")
         )
     else:
-        skipped = plural(stride - max_length - 1, "token")
-        between = f"{skipped} between windows {'is' if stride == max_length + 2 else 'are'} never used"
-        yield f"stride {stride} > max_length {max_length}: {between},"
-        yield f"{number(c.n_gap)} of {number(c.n_tokens)} in this text. Use --stride {max_length} to use them all."
+        yield f"stride {stride} > max_length {max_length}: {_skipped(c, stride - max_length - 1, max_length)}"
     if c.n_tail:
         last = f"The last {number(c.n_tail)} tokens are" if c.n_tail > 1 else "The last token is"
         yield f"{last} left over: a window needs {plural(max_length, 'token')} and one more as target."
     else:
         yield "The last token is the last target: none is left over."
+
+
+def _skipped(c: Coverage, n_between: int, max_length: int) -> str:
+    """Say how many tokens between two windows are never used; one window has nothing beside it."""
+    if c.n_windows == 1:
+        return "this text has one window, and so no gap."
+    if not n_between:
+        return "the token between two windows is the last target of the first, and no input."
+    is_are = "token between windows is" if n_between == 1 else "tokens between windows are"
+    never = f"{number(n_between)} {is_are} never used, {number(c.n_gap)} of {number(c.n_tokens)} in this text"
+    return f"{never}. Use --stride {max_length} to use them all."

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _COLOURS = ("black on bright_cyan", "black on bright_yellow", "black on bright_green", "black on bright_magenta")
 _CELL_GAP = 1
+_TARGET = "bold magenta"
+"""The one of the sixteen colours that reads well on black and on white alike; yellow and cyan do not on white."""
 PART_ROWS = 1000
 """How many rows of a long table are drawn at once."""
 
@@ -107,7 +109,7 @@ def in_colour(lines: Iterable[Line]) -> Text:
     """Return the lines of an explanation, each part in the colour of what it is; no line is broken."""
     from rich.text import Text
 
-    styles = {"input": "cyan", "target": "bold yellow", "label": "dim", "text": "bold"}
+    styles = {"target": _TARGET, "label": "dim", "text": "bold"}
     shown = Text("\n")
     for line in lines:
         for text, kind in line:
@@ -124,11 +126,11 @@ def pair_table(
     Where a terminal is too narrow for both, the text has a table of its own. ``only`` are the columns to draw.
     """
     columns: list[dict[str, Any]] = [
-        {"header": "context ids", "style": "cyan", "overflow": "fold"},
-        {"header": "target id", "style": "bold yellow", "justify": "right", "overflow": "fold"},
+        {"header": "context ids", "overflow": "fold"},
+        {"header": "target id", "style": _TARGET, "justify": "right", "overflow": "fold"},
         {"header": "context", "overflow": "fold"},
         {"header": "", "style": "dim", "overflow": "fold"},
-        {"header": "target", "style": "bold yellow", "overflow": "fold"},
+        {"header": "target", "style": _TARGET, "overflow": "fold"},
     ]
     shown = columns[: 2 if decode is None else 5][only]
     rows = [_cells(context, target, decode)[only] for context, target in pairs]
@@ -201,7 +203,7 @@ def shape_story(batch: Sequence[int], dim: int, n_vocab: int, context_length: in
     rows, length = batch
     columns: list[dict[str, Any]] = [
         {"header": "step"},
-        {"header": "shape", "style": "cyan", "justify": "right"},
+        {"header": "shape", "justify": "right"},
         {"header": "from", "style": "dim"},
     ]
     steps = [

@@ -109,9 +109,7 @@ def _refuse_path(text: str) -> None:
         return
     named = text.lower().endswith(NAME_ENDINGS) and not any(map(str.isspace, text))
     if named or os.path.exists(text):  # noqa: PTH110 - a text need not be a path
-        raise UsageError(
-            f"{text!r:.80}: a str is the text itself, as in the reference; did you mean Path({text!r:.80})?"
-        )
+        raise UsageError(f"{text!r:.80}: a str is the text itself, as in the course; did you mean Path({text!r:.80})?")
 
 
 class RowDataset(Dataset[Tensor]):

@@ -13,6 +13,10 @@ from llmprep.cli.colours import choice_in
 from llmprep.preview.plain import TABLE_COLUMNS
 
 CODES = re.compile(r"\x1b\[[0-9;]*m")
+LEGIBLE = {
+    f"\x1b[{code}m" for code in ("0", "1", "2", "3", "35", "1;35", "1;31", "30;102", "30;103", "30;105", "30;106")
+}
+"""What reads well on black and on white alike: red, magenta, and black on a bright colour."""
 
 
 @pytest.mark.parametrize(
@@ -83,7 +87,7 @@ LINES = [
 
 @pytest.mark.parametrize("line", LINES)
 def test_nothing_is_cut_in_a_word(line: str, call: Call, story: Path) -> None:
-    """At 40, 60 and 80 columns every line fits and every word is whole, but for words that are longer than a line."""
+    """At 40, 60 and 80 columns lines fit and words are whole, but longer ones; colours read on black and white."""
     Path("a.txt").write_text(story.read_text()[:700] + " \u4e2d\u6587 caf\u00e9 " + "x" * 90 + "<|endoftext|>")
     Path("b.txt").write_text("")
     call("window", "a.txt", "--max-length", "8", "-o", "given.pt")
@@ -96,6 +100,7 @@ def test_nothing_is_cut_in_a_word(line: str, call: Call, story: Path) -> None:
             stack.enter_context(out.instead_of("stdout"))
             stack.enter_context(err.instead_of("stderr"))
             call(*line.split())
+        assert {*CODES.findall((out.shown + err.shown).decode())} <= LEGIBLE
         lines = (out.words() + err.words()).splitlines()
         assert [each for each in lines if cell_len(each) > width and len(each.split()) > 1] == []
         words[width] = {word for each in lines for word in each.split() if not re.fullmatch(r"[\u2500#>0-9]+|x*", word)}

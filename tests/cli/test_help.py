@@ -24,7 +24,7 @@ def test_help_lists_every_command(call: Call) -> None:
     assert (call().code, call().stdout, call("-h").stdout) == (2, shown.stdout, shown.stdout)
     assert call("--version") == call("-V") == Ended(0, f"llmprep {__version__}\n".encode(), b"")
     assert "..." not in shown.stdout.decode().partition("Commands:")[2]  # nothing of a sentence is cut
-    assert call("help") == shown
+    assert call("help") == call("help", "help") == shown
     assert [call("help", command) for command in COMMANDS] == [call(command, "--help") for command in COMMANDS]
 
 
@@ -110,13 +110,17 @@ USAGE = {
     "window": "Missing argument 'FILE...'; name a text, - for standard input, or give one by --text",
     # An option's name is never completed, so that a later version's options cannot change what it means.
     "window a.txt --max-leng 4": "No such option: --max-leng; did you mean --max-length?; see llmprep window --help",
+    "window a.txt -max-length 4": "No such option: -max-length; did you mean --max-length?; see llmprep window --help",
+    "window a.txt --html": "Option '--html' requires an argument; see llmprep window --help",
+    "window a.txt --preview -1": f"{WRONG} '--preview': -1 is not a whole number from 0 on; see ...",
+    "window a.txt --batch-size x": f"{WRONG} '--batch-size': 'x' is not a whole number; see ...",
     "pairs a.txt --dense": "No such option: --dense; window has it; see llmprep pairs --help",
     "tokenize a.txt --stride 4": "No such option: --stride; window, embed and inspect have it; see llmprep ...",
     "--stride 4": "No such option: --stride; options stand after the command: llmprep window --stride ...",
     "window a.txt --special maybe": f"{WRONG} '--special': 'maybe' is not one of 'allow', 'text', 'error'; see ...",
     "window a.txt --val-fraction nan": "--val-fraction nan: must be larger than 0 and smaller than 1",
     "window a.txt --val-fraction 0.5 -o -": "--val-fraction writes two files; name them with -o, not -",
-    "embed a.txt --seed -1": f"{WRONG} '--seed': -1 is not in the range 0<=x<=18446744073709551615; see ...",
+    "embed a.txt --seed -1": f"{WRONG} '--seed': -1 is not a whole number from 0 to 18446744073709551615; see ...",
     "tokenize - - -o b.pt": "-: standard input can be read only once",
     "tokenize *.txt": "a pattern has no name; name the output with -o",
     "tokenize a.txt --count --ids": NO_FILE,

@@ -91,6 +91,13 @@ def test_what_a_folder_holds_besides_plain_files() -> None:
         "in/sub/b.txt: is the same file as in/l.txt; its tokens are included each time",
     ]
     assert names("in/.hidden", "in/.git", "named") == [".hidden", "config", "x/y", "b.txt"]
+    fill("one/a.txt", "one/.hidden", links={"one/loop": "."})
+    said.clear()
+    assert len(list(find_sources(["one"], announce=said.append))) == 1
+    assert said == [
+        "one: 1 hidden file or folder in it is left out; name it to take it",
+        "one: 1 link to a folder in it is not followed; name it to follow it",
+    ]
 
 
 PATTERNS = "*.txt ? [0-9]* a*/* ./*/b.txt a/z/../*.txt .h* ** **/* a/** **/*.txt */**/* **/z/** a** [aB]*/**/*.md"

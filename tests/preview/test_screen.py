@@ -232,7 +232,7 @@ def explained(n_tokens: int, length: int, stride: int, ids: Sequence[int] = (), 
 def test_explanations_are_as_they_were(name: str) -> None:
     """The account and the explanation of a max_length and a stride, in words and to scale, are a golden file."""
     text = explained(5145, *SHAPES[name], story(0, 64))
-    lines = [summary(cover(5145, *SHAPES[name]), *SHAPES[name]), *text, "", *explained(5145, *SHAPES[name])[6:12]]
+    lines = [summary(cover(5145, *SHAPES[name]), *SHAPES[name]), *text, "", *explained(5145, *SHAPES[name])[6:13]]
     check_golden(f"explain_{name}.txt", "\n".join(lines) + "\n")
 
 
@@ -280,9 +280,30 @@ def test_a_drawing_fits_and_is_true_to_scale(length: int, stride: int) -> None:
     """Any shape is drawn in at most 60 columns and a label, its windows and the numbers above them to scale."""
     lines = explained(100_000, length, stride)
 
-    ruler, _, scale = lines[6].removeprefix("token    ").partition("   (each column is ")
-    unit = int("0" + re.sub(r"\D", "", scale)) or 1
+    ruler = lines[6].removeprefix("token    ")
+    scale = next(filter(None, (re.search(r"each column is (\w+) token", line) for line in lines)))[1]
+    unit = 1 if scale == "one" else int(scale)
     drawn = [line[9:] for line in lines[7:11]]
     assert all(len(line) <= 62 for line in drawn)
     assert [len(line) - len(line.lstrip(" ")) for line in drawn] == [k * stride // unit for k in range(4)]
     assert all(int(number[0]) == number.start() * unit for number in re.finditer(r"\d+", ruler))
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((2, 1, 1), "1 token serves as input, 1 as target; all 2 are used."),
+        ((50, 20, 40), "stride 40 > max_length 20: this text has one window, and so no gap."),
+        (
+            (50, 4, 5),
+            "stride 5 > max_length 4: the token between two windows is the last target of the first, and no input.",
+        ),
+        (
+            (50, 4, 6),
+            "stride 6 > max_length 4: 1 token between windows is never used, 7 of 50 in this text. Use --stride",
+        ),
+    ],
+)
+def test_what_is_explained_is_so_of_this_text(shape: tuple[int, int, int], said: str) -> None:
+    """Of one token or window, and of windows with nothing between them, no more is said than is so."""
+    assert any(line.startswith(said) for line in explained(*shape))

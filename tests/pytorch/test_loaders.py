@@ -86,7 +86,7 @@ def test_a_path_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     Path("my story").write_text("some words")
     for path in ("the-verdict.txt", "x.PT", "corpus/", "~/x.gz", "my story"):
-        with pytest.raises(UsageError, match=r"a str is the text itself, as in the reference; did you mean Path\('"):
+        with pytest.raises(UsageError, match=r"a str is the text itself, as in the course; did you mean Path\('"):
             create_dataloader(path)
     for text in ("I had a look at it.txt", "x.txt\ny.txt", "a/b or c/d", "x" * 5000):
         assert len(list(create_dataloader(text, 1, 1, 1))) == len(encode_text(text)) - 1
