@@ -103,6 +103,15 @@ def shorten(text: str, length: int = NAME_LENGTH) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}..."
 
 
+def printable(text: str) -> str:
+    r"""Return text with names in it, fit for a warning, which Python prints as it is: nothing in it acts on a terminal.
+
+    >>> printable("a.txt: empty"), printable("\x1b[31m: empty")
+    ('a.txt: empty', '\\x1b[31m: empty')
+    """
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def visible_name(text: str) -> str:
     r"""Return a name that a file states, fit for a repr: short, and with nothing that acts on a terminal.
 

@@ -242,3 +242,16 @@ def test_what_is_stated_of_them_is_not_trusted(wrong: object, call: Call) -> Non
     file.meta["left_out"] = wrong
     with pytest.raises(FileFormatError, match=r"x\.pt: meta: left_out"):
         checked_meta(file)
+
+
+def test_a_file_that_was_mended_or_spoilt_is_the_reason(tmp_path: Path) -> None:
+    """Where nobody is told, what is left out is a warning that acts on no terminal; a store names what has changed."""
+    write_files(tmp_path / "in", {"a.txt": b"one", "b\x1b[31m\n.txt": b"\xff", "c.txt": b"three"})
+    (bad,), reading = (tmp_path / "in").glob("b*"), Reading(on_bad="skip")
+    with pytest.warns(UserWarning, match=r"b\\x1b\[31m\\n\.txt: left out: not valid UTF-8") as warned:
+        build_store(tmp_path / "in", tmp_path / "s", reading)
+    assert all(str(each.message).isprintable() for each in warned)
+    for data, path, reason in ((b"two", bad, "was left out, and can be read now"), (b"\xff", "c.txt", "left out now")):
+        (tmp_path / "in" / path).write_bytes(data)
+        with pytest.raises(RefusedError, match=reason):
+            build_store(tmp_path / "in", tmp_path / "s", Reading(on_bad="skip", announce=lambda _: None))

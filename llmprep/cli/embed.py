@@ -141,7 +141,7 @@ def embed(
     with words.progress(look=blocks.far):
         n_bytes = _write(outputs, source, sizes, drawn, iter(blocks), chosen)
     write_depfile(depfile)
-    _show(printer, source, sizes, drawn, output, n_bytes)
+    _show(printer, source, sizes, drawn, list(zip(outputs, n_bytes, strict=True)))
 
 
 def _check_weights_output(paths: list[str], output: Output, tables: TableOptions, target: Target) -> list[Output]:
@@ -215,8 +215,8 @@ def _write(
     tables: Tables,
     blocks: Iterator[memoryview],
     chosen: dict[str, object],
-) -> int:
-    """Write the embeddings, and the tables where they were asked for; return the size of the embeddings' file."""
+) -> list[int]:
+    """Write the embeddings, and the tables where they were asked for; return the size of each file."""
     from llmprep.formats.embeddings import write_embeddings
     from llmprep.formats.meta import make_meta
     from llmprep.formats.weights import write_weights
@@ -226,17 +226,16 @@ def _write(
     meta = make_meta("embeddings", source.origin, source.figures, **chosen)
     with open_outputs(*outputs) as (sink, *weights_sinks):
         n_bytes = write_embeddings(sink, blocks, sizes.shape, dtype=sizes.dtype, meta=meta)
-        for weights_sink in weights_sinks:
-            write_weights(weights_sink, weight_arrays(tables))
-    return n_bytes
+        return [n_bytes, *(write_weights(each, weight_arrays(tables)) for each in weights_sinks)]
 
 
 def _show(
-    printer: Printer, source: WindowSource, sizes: EmbeddingSizes, tables: Tables, output: Output, n_bytes: int
+    printer: Printer, source: WindowSource, sizes: EmbeddingSizes, tables: Tables, made: list[tuple[Output, int]]
 ) -> None:
-    """Tell the story of the shapes, and show the first numbers, to compare with."""
+    """Tell the story of the shapes, show the first numbers, to compare with, and name what was ``made``."""
     from llmprep.cli.written import made_line, made_values
 
+    (output, n_bytes), *saved = made
     say_notes(printer, source.origin, source.figures)
     rows, length, dim = min(sizes.batch_size, sizes.n_windows), sizes.max_length, sizes.dim
     batch = [rows, length, dim]
@@ -251,6 +250,7 @@ def _show(
             "token_table": [sizes.n_vocab, dim],
             "position_table": [sizes.context_length, dim],
             "token_table_begins": first,
+            **({"weights": made_values(*saved[0])} if saved else {}),
         }
     )
     if not printer.words:
@@ -265,3 +265,4 @@ def _show(
     printer.lines([f"token table begins {', '.join(f'{value:.5f}' for value in first)}"])
     left_out = left_out_words(len(source.figures.counts), source.figures.left_out)
     printer.lines([made_line(output, f"input_embeddings {list(sizes.shape)}", n_bytes) + left_out])
+    printer.lines(made_line(weights, "both tables", size) for weights, size in saved)

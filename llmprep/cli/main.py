@@ -60,7 +60,7 @@ def _as_options(arguments: Sequence[str]) -> list[str]:
     match arguments:
         case [] | ["help"] | ["help", "help"]:
             return ["--help"]
-        case ["help", str(command)]:
+        case ["help", str(command), *_]:
             return [command, "--help"]
         case _:
             return list(arguments)

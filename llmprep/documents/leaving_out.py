@@ -19,7 +19,7 @@ from llmprep.documents.reading import read_blocks
 from llmprep.documents.recognising import looks_like
 from llmprep.documents.source import READ_BY_SEEKING, Counts, LeftOut, Source, is_of_one_file
 from llmprep.documents.sources import Sources
-from llmprep.errors import DataError, FileFormatError, InputError, LlmprepError, UsageError, plural
+from llmprep.errors import DataError, FileFormatError, InputError, LlmprepError, UsageError, plural, printable
 
 MUCH = 1 << 30
 """From how many bytes on it is said that all inputs are read once more."""
@@ -118,4 +118,4 @@ def announce_left_out(left_out: Sequence[LeftOut], announce: Announce | None) ->
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, stacklevel=3)
+    warnings.warn(printable(text), stacklevel=3)

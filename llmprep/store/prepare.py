@@ -88,8 +88,17 @@ def _differences(old: Plan, new: Plan) -> tuple[list[str], list[str]]:
         changed = [new.names[number] for number in np.flatnonzero(old.stamps.differ(new.stamps)).tolist()]
         return options or _another_order(old, new, changed), changed
     was, are = _by_name(old), _by_name(new)
-    gone = [f"{name} is no longer listed" for name, nth in was if (name, nth) not in are]
-    added = [f"{name} is new" for name, nth in are if (name, nth) not in was]
+    left_out, were_left_out = ({each.name for each in plan.left_out} for plan in (new, old))
+    gone = [
+        f"{name} is {'left out now' if name in left_out else 'no longer listed'}"
+        for name, nth in was
+        if (name, nth) not in are
+    ]
+    added = [
+        f"{name} {'was left out, and can be read now' if name in were_left_out else 'is new'}"
+        for name, nth in are
+        if (name, nth) not in was
+    ]
     found = [*options, *gone, *added]
     changed = [key[0] for key in are if key in was and was[key] != are[key]]
     return found or _another_order(old, new, changed), changed

@@ -7,7 +7,7 @@ import os
 import warnings
 
 from llmprep.choices import Announce
-from llmprep.errors import UsageError, VocabularyError
+from llmprep.errors import UsageError, VocabularyError, printable
 from llmprep.vocabulary.definitions import define
 from llmprep.vocabulary.embedded import read_embedded
 from llmprep.vocabulary.names import resolve_encoding
@@ -59,7 +59,7 @@ def resolve_vocab_dir(folder: str | os.PathLike[str] | None) -> str | None:
 
 def announce_by_warning(text: str) -> None:
     """Warn of what a person should know: the `Announce` of Python functions, which have nobody to tell."""
-    warnings.warn(text, stacklevel=2)
+    warnings.warn(printable(text), stacklevel=2)
 
 
 def _build(encoding: str, rank_file: bytes) -> Vocabulary:

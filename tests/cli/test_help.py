@@ -25,6 +25,7 @@ def test_help_lists_every_command(call: Call) -> None:
     assert call("--version") == call("-V") == Ended(0, f"llmprep {__version__}\n".encode(), b"")
     assert "..." not in shown.stdout.decode().partition("Commands:")[2]  # nothing of a sentence is cut
     assert call("help") == call("help", "help") == shown
+    assert call("help", "window", "--json") == call("window", "--help")
     assert [call("help", command) for command in COMMANDS] == [call(command, "--help") for command in COMMANDS]
 
 

@@ -36,7 +36,8 @@ def test_what_would_not_change_stays(line: str, call: Call) -> None:
     assert [state(name) for name in LINES[line]] == before
     Path("a.txt").write_text("other words " * 18)
     ended = call(*line.split(), *(["--restart"] if "s/" in line else []))
-    assert (ended.code, "unchanged" in ended.lines[-1]) == (0, False)
+    tables = "w.pt" in line  # which are drawn the same for any text
+    assert (ended.code, "unchanged" in ended.lines[-1]) == (0, tables)
     assert state(LINES[line][0]) != before[0]
 
 
