@@ -14,7 +14,8 @@ from llmprep.errors import DataError
 def read_names(path: str, *, nul_separated: bool) -> list[str]:
     """Read file names, one a line or separated by NUL bytes, from a file or standard input.
 
-    Raises `InputError` for a list that cannot be read, `DataError` for one that lists no files or is UTF-16.
+    Raises `InputError` for a list that cannot be read, `DataError` for one that lists no files, is UTF-16 or
+    has its names separated by the other.
     """
     if path == STDIN:
         require_stdin()
@@ -28,6 +29,10 @@ def read_names(path: str, *, nul_separated: bool) -> list[str]:
     names = [os.fsdecode(name) for name in parts if name]
     if not names:
         raise DataError(f"{path}: lists no files")
+    if not nul_separated and b"\0" in data:
+        raise DataError(f"{path}: its names end with NUL, as find -print0 writes them; add --null")
+    if nul_separated and b"\0" not in data and b"\n" in data and not os.path.lexists(names[0]):
+        raise DataError(f"{path}: its names end with a line end, not with NUL; leave out --null")
     return names
 
 

@@ -83,6 +83,13 @@ def _check_length(source: Source, n_bytes: int, where: int) -> None:
         )
 
 
+_KINDS = {
+    dict: "an object", list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean",
+    type(None): "null",
+}  # fmt: skip
+"""What JSON calls that of which Python makes these types."""
+
+
 def _parse(source: Source, line: bytes, where: int) -> dict[str, Any]:
     """Return a line's object. Raises `DataError` if it is anything else, or has the text field twice."""
     twice = False
@@ -106,7 +113,7 @@ def _parse(source: Source, line: bytes, where: int) -> dict[str, Any]:
     if isinstance(record, list):
         raise _array_error(source, where)
     if not isinstance(record, dict):
-        raise _error(source, where, f"holds a {type(record).__name__}, not an object with field {source.text_field}")
+        raise _error(source, where, f"holds {_KINDS[type(record)]}, not an object with field {source.text_field}")
     if twice:
         raise _error(source, where, f"field {source.text_field} appears twice; which one is meant is not clear")
     return record
@@ -127,7 +134,7 @@ def _text_of(source: Source, record: dict[str, Any], where: int) -> str:
         raise _error(source, where, f"has no field {source.text_field}; its fields: {known} (see --field)")
     text = record[source.text_field]
     if not isinstance(text, str):
-        raise _error(source, where, f"field {source.text_field} is a {type(text).__name__}, not a string")
+        raise _error(source, where, f"field {source.text_field} is {_KINDS[type(text)]}, not a string")
     return text
 
 

@@ -32,7 +32,7 @@ UNREADABLE: dict[str, tuple[str, bytes, str]] = {
     "Latin-1 at the end": ("a.txt", WORDS + b"caf\xe9", f"not valid UTF-8 at byte {len(WORDS) + 3} (0xe9)"),
     "PDF": ("a.txt", b"%PDF-1.7\n1 0 obj\nstream", "looks like a PDF document"),
     "a special token at the end": ("a.txt", WORDS + b"<|endoftext|>", f"in the text at byte {len(WORDS)}"),
-    "no text": ("a.jsonl", b'{"text": "one"}\n{"text": 7}', "line 2: field text is a int, not a string"),
+    "no text": ("a.jsonl", b'{"text": "one"}\n{"text": 7}', "line 2: field text is a number, not a string"),
     "cut gzip data at the end": ("a.gz", gzip.compress(WORDS)[:-9], "the gzip data is cut short"),
 }
 

@@ -264,6 +264,11 @@ def test_a_list_of_files(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(LlmprepError, match=f"^{line}$"):
             read_names(line.split(": ")[0], nul_separated=False)
 
+    for data, remedy in {b"a.txt\0in/a\0": "add --null", b"a.txt\nin/a\n": "leave out --null"}.items():
+        Path("list").write_bytes(data)
+        with pytest.raises(LlmprepError, match=f"^list: its names end with .*; {remedy}$"):
+            read_names("list", nul_separated=b"\n" in data)
+
     fill("a.txt", "in/b\nc", "in/a", "x.md", "w.md")
     Path("list").write_text("in\n*.md\n")
     named, listed = ("a.txt", "in", "*.md"), ("a.txt", "--files-from", "list")

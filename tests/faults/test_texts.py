@@ -42,7 +42,7 @@ DAMAGED = {
         "a.txt", WORDS + b"<|endoftext|>", f"special token <|endoftext|> in the text at byte {len(WORDS)}; ..."
     ),
     "a bad record, far inside": damaged(
-        "a.jsonl", "\n".join([*RECORDS, '{"text": 7}', *RECORDS]), "line 10001: field text is a int, not a string"
+        "a.jsonl", "\n".join([*RECORDS, '{"text": 7}', *RECORDS]), "line 10001: field text is a number, not a string"
     ),
     "cut short by a byte": damaged("a.gz", MEMBERS[:-1], "the gzip data is cut short..."),
     "garbage at its end": damaged("a.gz", MEMBERS + b"garbage", "the gzip data is ..."),
