@@ -18,8 +18,8 @@ help:  ## list the targets
 install: .venv/installed  ## make .venv and install llmprep into it
 
 .venv/installed: pyproject.toml constraints.txt
-	@echo 'Installing llmprep and its libraries into .venv. One of them is torch, which is large: about 0.1 GB on macOS, up to'
-	@echo '3 GB on Linux, with the libraries of CUDA. That takes minutes, once.'
+	@echo 'Installing llmprep and its libraries into .venv. One of them is torch, which is large: on Linux, with the libraries'
+	@echo 'of CUDA, several GB. That takes minutes, once.'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) -e '.[fast]'
 	@touch $@
