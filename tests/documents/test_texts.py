@@ -119,7 +119,7 @@ def test_blocks_of_spans_are_blocks_of_the_text(tmp_path: Path) -> None:
         (block,) = blocks_of(path, begin, end)
         assert (documents([block]), block.place) == (texts_of, f"the line at byte {16 * (begin > 0)}")
     assert blocks_of(path, 17, 32) == []
-    with pytest.raises(DataError, match=r"a\.jsonl: the line at byte 48: field text is a int"):
+    with pytest.raises(DataError, match=r"a\.jsonl: the line at byte 48: field text is a number"):
         blocks_of(path, 32, 64)
 
 

@@ -23,7 +23,7 @@ SHORT = {
         ONE, "a.txt --max-length 4", 3,
         "a.txt: 1 token gives no window of max_length 4; a window needs 2 tokens or more", commands=COMMANDS[2:],
     ),
-    "one token, no pair": Refusal(ONE, "pairs a.txt", 3, "a.txt: 1 tokens; ... lower --start, --context-size or ..."),
+    "one token, no pair": Refusal(ONE, "pairs a.txt", 3, "a.txt: 1 token; ... lower --start, --context-size or ..."),
     "as many tokens as max_length": Refusal(
         TEN, "a.txt --max-length 10", 3,
         "a.txt: 10 tokens give no window of max_length 10; the largest max_length that works is 9",
