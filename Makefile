@@ -60,9 +60,9 @@ lint: .venv/installed-dev  ## ruff: format and rules
 types: .venv/installed-dev  ## mypy, strict
 	$(BIN)/mypy
 
-coverage: .venv/installed-dev  ## run all tests, the slow ones too; fail where they take under 95 % of branches
+coverage: .venv/installed-dev  ## run the fast tests; fail where they take under 95 % of branches
 	$(BIN)/coverage erase
-	$(MAKE) test test-slow PYTEST_OPTIONS="--cov --cov-append --cov-report="
+	$(MAKE) test PYTEST_OPTIONS="--cov --cov-report="
 	$(BIN)/coverage report
 	$(BIN)/coverage json -q -o build/coverage.json
 	@$(BIN)/python -c 'import json; found = json.load(open("build/coverage.json"))["totals"]; \
