@@ -71,8 +71,7 @@ class Reading:
     ``encoding`` is the name of an encoding or a model, ``vocab_dir`` a folder with vocabulary files, ``text_field`` the
     field of JSON Lines records, or the column of Parquet rows, that holds the text. ``on_bad`` "skip" leaves out whole
     each file that is not text, is damaged or cannot be read; ``skip_binary`` leaves out those of folders and patterns
-    whose first bytes are no text's. A ``text`` is read in the place of any input
-    that is named.
+    whose first bytes are no text's. A ``text`` is read in the place of any input that is named.
     """
 
     encoding: str | None = None

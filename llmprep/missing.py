@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable
 from itertools import islice
 
@@ -37,7 +38,9 @@ def advise_missing(path: str) -> str:
         scheme = address[1].lower().removesuffix("s" if address[1].lower() == "https" else "")
         if scheme == "file":
             return "; leave out file://"
-        return f"; it is an address, and llmprep reads files: {_FETCH.get(scheme, 'download it first')}"
+        whole = f"{address[1]}://{path[address.end() :]}"
+        fetch = _FETCH.get(scheme, "download it first").replace("ADDRESS", shlex.quote(whole))
+        return f"; it is an address, and llmprep reads files: {fetch}"
     near = _near_name(path.rstrip(os.sep))
     return f"; did you mean {near}?" if near else ""
 

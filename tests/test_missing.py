@@ -15,7 +15,9 @@ NEAR = {"stroy.txt": "story.txt", "story": "story.txt", "storys/x.md": "stories/
         "tok.pt": "toks.pt", "stoer": "store", "stoer/": "store"}  # fmt: skip
 FAR = ("nothing", "x/y/z", "q.txt", "", "stories/story.txt", "toks.pt/x", "a\0b")
 ADDRESSES = {
-    "https://x.org/a.txt?b=*": "curl -sL", "HTTP://x.org": "curl -sL", "s3://b/k": "aws s3 cp", "gs://b/k": "gcloud",
+    "https://x.org/a.txt?b=*": "curl -sL 'https://x.org/a.txt?b=*' | ", "HTTP://x.org": "curl -sL HTTP://x.org | ",
+    "/here/https:/x.org/a": "curl -sL https://x.org/a | ", "s3://b/k": "cp s3://b/k - | ",
+    "gs://b/k": "cat gs://b/k | ",
     "hf://datasets/x": "hf download", "az://b/k": "download it first", "file:///a": "leave out file://",
 }  # fmt: skip
 

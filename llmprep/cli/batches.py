@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmprep.choices import SEED
+from llmprep.cli.options import DropLast, Shuffle
 from llmprep.cli.printer import Printer
 from llmprep.errors import UsageError
 from llmprep.preview.batches import epoch_line, row_lines
@@ -37,14 +38,14 @@ class Batches:
             help="Show the first batches of N windows that the DataLoader gives.",
         ),
     ] = None
-    shuffle: Annotated[bool, typer.Option("--shuffle", help="Take windows in a random order.")] = False
+    shuffle: Shuffle = False
     seed: Annotated[
         int | None,
         typer.Option(
             "--seed", metavar="INT", min=0, max=2**64 - 1, help=f"Shuffle with this seed of torch. Default: {SEED}."
         ),
     ] = None
-    drop_last: Annotated[bool, typer.Option("--drop-last", help="Leave out an incomplete last batch.")] = False
+    drop_last: DropLast = False
 
     def chosen(self, printer: Printer) -> bool:
         """Tell whether batches are wanted. Raises `UsageError` for an option that would not be heeded."""
@@ -86,7 +87,8 @@ def show_batches(
     epoch = first_batches(path, *shape, batching, count)
     if printer.words:
         printer.lines(_lines(printer, epoch, batching, decode))
-        printer.lines([_sentence(epoch, batching)])
+        sizes = epoch.n_windows, epoch.n_batches, batching.batch_size, epoch.n_last, epoch.n_dropped
+        printer.lines([epoch_line(*sizes)])
     return {
         "batch_size": batching.batch_size,
         "shuffle": batching.shuffle,
@@ -113,7 +115,3 @@ def _lines(printer: Printer, epoch: Epoch, batching: Batching, decode: Shown | N
             yield from [*rest, ""]
         if decode is not None:
             yield from [*row_lines(inputs.tolist(), targets[:, -1].tolist(), decode, width), ""]
-
-
-def _sentence(epoch: Epoch, batching: Batching) -> str:
-    return epoch_line(epoch.n_windows, epoch.n_batches, batching.batch_size, epoch.n_last, epoch.n_dropped)

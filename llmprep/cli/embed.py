@@ -12,7 +12,7 @@ import typer
 from llmprep import choices
 from llmprep.cli.groups import Inputs, Target, Words
 from llmprep.cli.notes import left_out_words, say_notes, stream_values
-from llmprep.cli.options import MaxLengthOfText, Stride, filled, output_name
+from llmprep.cli.options import DropLast, MaxLengthOfText, Shuffle, Stride, filled, output_name
 from llmprep.cli.printer import Printer
 from llmprep.cli.progress import Passing
 from llmprep.cli.spread import spread
@@ -87,8 +87,8 @@ class Batching:
     batches: Annotated[
         int | None, typer.Option("--batches", metavar="N", min=1, help="Embed so many batches. Default: all.")
     ] = None
-    shuffle: Annotated[bool, typer.Option("--shuffle", help="Take windows in a random order.")] = False
-    drop_last: Annotated[bool, typer.Option("--drop-last", help="Leave out an incomplete last batch.")] = False
+    shuffle: Shuffle = False
+    drop_last: DropLast = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from llmprep.preview.fitting import wrap_line
 SECTIONS = {
     "Input": "text field files-from null newlines separator special on-bad skip-binary",
     "Vocabulary": "encoding vocab-dir",
-    "Windows": "max-length stride val-fraction dense context-size start windows",
+    "Windows": "max-length stride val-fraction dense context-size windows",
     "Batches": "batch-size batches shuffle seed drop-last",
     "Tables": "dim context-length order weights save-weights",
-    "What is shown": "explain preview window around where verify count ids",
+    "What is shown": "explain preview start count ids window around where verify",
     "Token store": "shard-bytes shard-tokens task restart executor address",
     "Output": "output force yes dtype dry-run html svg depfile json quiet color",
     "Speed and memory": "backend jobs memory device",

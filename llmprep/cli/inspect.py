@@ -22,7 +22,6 @@ from llmprep.errors import FileFormatError, UsageError, shorten
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
-    from llmprep.cli.printer import Printer
     from llmprep.documents.source import LeftOut
     from llmprep.inputs import Input
     from llmprep.ptfile.reading import PtFile

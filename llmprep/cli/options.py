@@ -82,6 +82,8 @@ Stride: TypeAlias = Annotated[
         help="Start a window every so many tokens. Default: the max-length, so that windows touch.",
     ),
 ]
+Shuffle: TypeAlias = Annotated[bool, typer.Option("--shuffle", help="Take windows in a random order.")]
+DropLast: TypeAlias = Annotated[bool, typer.Option("--drop-last", help="Leave out an incomplete last batch.")]
 VocabDir: TypeAlias = Annotated[
     str | None,
     typer.Option(

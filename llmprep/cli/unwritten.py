@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmprep.cli.printer import Printer
-from llmprep.cli.written import NOWHERE, made_line, stays
+from llmprep.cli.written import made_line
 from llmprep.errors import UsageError
 from llmprep.preview import plain
 
@@ -46,7 +46,7 @@ def nowhere(path: str = os.devnull) -> Output:
     """Return an output that is written to no file that stays."""
     from llmprep.output.checking import Output
 
-    return Output(NOWHERE, Path(path), direct=True)
+    return Output("temporary file", Path(path), direct=True, kept=False)
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def say_made(printer: Printer, output: Output, what: str, n_bytes: int, more: st
 
     A picture shows what is in a file, and not that it was there before: the same run draws the same.
     """
-    if stays(output):
+    if output.kept:
         told = output if printer.sheet is None else replace(output, before=None)
         printer.lines([made_line(told, what, n_bytes) + more])
         return

@@ -9,14 +9,6 @@ from llmprep.preview import plain
 if TYPE_CHECKING:
     from llmprep.output.checking import Output
 
-NOWHERE = "temporary file"
-"""What messages call an output that stays nowhere."""
-
-
-def stays(output: Output) -> bool:
-    """Tell whether an output is one that was asked for, and not only shown."""
-    return not (output.direct and output.name == NOWHERE)
-
 
 def made_line(output: Output, what: str, n_bytes: int) -> str:
     """Return the line that names an output, what is in it, or that it is what it was before, and its size."""
@@ -30,5 +22,5 @@ def made_values(output: Output, n_bytes: int) -> dict[str, object]:
     """Return the same as values of a JSON object."""
     from llmprep.output.checking import is_unchanged
 
-    name = output.name if stays(output) else None
+    name = output.name if output.kept else None
     return {"output": name, "output_bytes": n_bytes, "unchanged": is_unchanged(output)}

@@ -40,13 +40,14 @@ class Output:
 
     ``name`` is what messages call it. ``path`` is where links lead, and None for standard output. A ``direct`` output
     is written straight: a device, a pipe, standard output. Any other becomes a file when it is complete.
-    ``before`` is the file that was there.
+    ``before`` is the file that was there. What is not ``kept`` goes to no place that anybody asked for.
     """
 
     name: str
     path: Path | None
     direct: bool
     before: os.stat_result | None = field(default=None, compare=False)
+    kept: bool = True
 
 
 def check_output(name: str, inputs: Sequence[str | Path] = (), *, force: bool = False, kind: Kind = PT_FILE) -> Output:

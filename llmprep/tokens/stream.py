@@ -156,8 +156,8 @@ def stream_text(
     """Encode documents in order into one stream; nothing is read before its first block is asked for.
 
     ``encoder``, if there is one already, was made with the same options; ``left_out`` are inputs that are no sources,
-    for ``meta``. Reading the stream raises `EmptyError` at its
-    end if it has no token, `InputError` and `DataError` as `read_blocks` and `Encoder.encode` do.
+    for ``meta``. Reading the stream raises `EmptyError` at its end if it has no token, `InputError` and `DataError` as
+    `read_blocks` and `Encoder.encode` do.
     """
     options, effort = options or TextOptions(), effort or Effort()
     if effort.memory is not None:

@@ -1,5 +1,6 @@
 """Promises of a look without a file: what is shown is what a file would show, nothing is written, and that is said."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,11 @@ WRONG = {
 def test_a_look_that_makes_no_sense_is_refused(refusal: Refusal, call: Call) -> None:
     """What takes no given text, or would neither show nor write, is one line."""
     check_refusal(call, refusal)
+
+
+def test_no_name_stands_for_nothing_written(call: Call) -> None:
+    """An output that is a device is said to be written, whatever its name."""
+    Path("temporary file").symlink_to(os.devnull)
+    assert (
+        call("tokenize", "--text", "a b", "-o", "temporary file").lines[-1].startswith("temporary file: token_ids [2]")
+    )

@@ -14,10 +14,6 @@ from llmprep.tokens.backends import tiktoken_encoding
 from llmprep.tokens.gigatoken import Gigatoken
 from llmprep.vocabulary.loading import load_vocabulary
 
-CONTEXT, SHORT = " a*b *A*1*2 x*'ve* **\n*.* end", " a*1 **."
-UNASSIGNED = 0x40000
-"""Beyond are planes without letters or digits, and without white space: a shorter context tells enough."""
-
 
 def as_ranges(codes: Iterable[int]) -> tuple[tuple[int, int], ...]:
     """Join neighbours: {1, 2, 3, 7} becomes ((1, 3), (7, 7))."""
@@ -34,8 +30,7 @@ def derive(folder: Path) -> tuple[tuple[int, int], ...]:
         exact, fast = tiktoken_encoding(vocabulary), Gigatoken(vocabulary)
 
         def differ(codes: Sequence[int], exact: Any = exact, fast: Gigatoken = fast) -> bool:
-            context = CONTEXT if codes and codes[0] < UNASSIGNED else SHORT
-            text = "".join(context.replace("*", chr(code)) for code in codes)
+            text = "".join(f" a{c}b {c}A{c}1{c}2 x{c}'ve{c} {c}{c}\n{c}.{c} end" for c in map(chr, codes))
             return bool(exact.encode(text, disallowed_special=()) != fast.encode(text.encode(), special=False).tolist())
 
         for first in range(0, sys.maxunicode + 1, 256):
