@@ -37,6 +37,22 @@ Announce: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class TokenizerFile:
+    """A file that a vocabulary is read from, and what the file itself does not say.
+
+    ``path`` is a ``tokenizer.json`` or a folder that holds one, a tiktoken rank file, a pickled tiktoken encoding, a
+    minbpe model, a ``tekken.json``, or a token store. ``pattern`` is the name of a known pattern or a regular
+    expression, for a rank file; ``special_tokens`` the path of a JSON object, token -> id; ``eot`` the token that ends
+    a text.
+    """
+
+    path: str
+    pattern: str | None = None
+    special_tokens: str | None = None
+    eot: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TextOptions:
     """The options that decide which ids a text becomes."""
 

@@ -8,7 +8,7 @@
     |-- UsageError          2   the options make no sense, alone or together
     |-- DataError           3   the text itself is unusable
     |-- EmptyError          3   the input holds no text at all
-    |-- FileFormatError     4   a .pt file is corrupt, unsafe, or not what it must be
+    |-- FileFormatError     4   a .pt or vocabulary file is corrupt, unsafe, or not what it must be
     |-- VocabularyError     5   a vocabulary is unknown, missing or fails its hash
     |-- RefusedError        6   an existing file would be lost
     `-- ReaderGoneError   141   the program that reads our output has closed it

@@ -5,6 +5,7 @@ Read `loading.load_vocabulary` first: it is the one door. Nothing is downloaded 
     names         the name of an encoding or a model -> the encoding
     definitions   an encoding -> pattern, special tokens, and which file holds its ranks, as tiktoken defines them
     ranks         a rank file: its names, its hash, its format
+    stated        what a file says of a vocabulary, whatever its kind
     vocabulary    what a vocabulary is: ranks, pattern, special tokens
     embedded      the rank file that travels in the package, and the one that is derived from it
     folders       folders that may hold rank files, and a careful read of what lies there

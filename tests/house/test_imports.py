@@ -29,6 +29,7 @@ IN_USE = {
     "tiktoken": "tokens.backends vocabulary.names",
     "gigatoken": "tokens.gigatoken",
     "fastokens": "tokens.fastokens",
+    "tokenizers": "tokens.tokenizers",
     "orjson": "documents.quick_json",
     "pyarrow": "documents.parquet",
     "ray": "store.ray_cluster",
