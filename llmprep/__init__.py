@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # to a type checker it is True
 if TYPE_CHECKING:
-    from llmprep.choices import Building, Effort, Reading, Sharding, TextOptions
+    from llmprep.choices import Building, Effort, Reading, Sharding, TextOptions, TokenizerFile
     from llmprep.errors import LlmprepError
     from llmprep.formats.vocabularies import decode_ids
     from llmprep.inputs import open_tokens
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from llmprep.store.build import build_store
     from llmprep.store.reading import TokenStore
     from llmprep.tokens.encoding import encode_text
+    from llmprep.vocabulary.loading import load_vocabulary
+    from llmprep.vocabulary.vocabulary import Vocabulary
 
 __all__ = [
     "Building",
@@ -35,7 +37,9 @@ __all__ = [
     "Sharding",
     "TextOptions",
     "TokenStore",
+    "TokenizerFile",
     "Tokens",
+    "Vocabulary",
     "WindowDataset",
     "WindowSampler",
     "build_store",
@@ -43,6 +47,7 @@ __all__ = [
     "create_dataloader",
     "decode_ids",
     "encode_text",
+    "load_vocabulary",
     "load_windows",
     "open_tokens",
 ]
@@ -55,7 +60,9 @@ _ROOMS = {
     "Sharding": "choices",
     "TextOptions": "choices",
     "TokenStore": "store.reading",
+    "TokenizerFile": "choices",
     "Tokens": "showing",
+    "Vocabulary": "vocabulary.vocabulary",
     "WindowDataset": "pytorch.datasets",
     "WindowSampler": "pytorch.sampler",
     "build_store": "store.build",
@@ -63,6 +70,7 @@ _ROOMS = {
     "create_dataloader": "pytorch.loaders",
     "decode_ids": "formats.vocabularies",
     "encode_text": "tokens.encoding",
+    "load_vocabulary": "vocabulary.loading",
     "load_windows": "pytorch.loaders",
     "open_tokens": "inputs",
 }

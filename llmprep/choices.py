@@ -14,7 +14,7 @@ Special: TypeAlias = Literal["allow", "text", "error"]
 """What an end-of-text string in a text becomes: its id, plain text, or an error."""
 IdDtype: TypeAlias = Literal["int64", "int32", "uint16"]
 FloatDtype: TypeAlias = Literal["float32", "float16", "bfloat16"]
-BackendName: TypeAlias = Literal["auto", "tiktoken", "gigatoken", "fastokens"]
+BackendName: TypeAlias = Literal["auto", "tiktoken", "gigatoken", "fastokens", "tokenizers"]
 """Which tokenizer encodes; the ids are the same. ``auto`` takes the one that will finish first."""
 ExecutorName: TypeAlias = Literal["local", "ray"]
 """Where the shards of a token store are built."""
@@ -52,6 +52,10 @@ class TokenizerFile:
     eot: str | None = None
 
 
+WhichVocabulary: TypeAlias = str | TokenizerFile
+"""The name of an encoding or a model, or a file."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextOptions:
     """The options that decide which ids a text becomes."""
@@ -84,13 +88,14 @@ class Effort:
 class Reading:
     """How inputs are read. None stands for what was not chosen: a .pt file or a store has made those choices already.
 
-    ``encoding`` is the name of an encoding or a model, ``vocab_dir`` a folder with vocabulary files, ``text_field`` the
-    field of JSON Lines records, or the column of Parquet rows, that holds the text. ``on_bad`` "skip" leaves out whole
+    ``encoding`` is the name of an encoding or a model, or else the file of another vocabulary; ``vocab_dir`` is a
+    folder with vocabulary files, ``text_field`` the field of JSON Lines records, or the column of Parquet rows, that
+    holds the text. ``on_bad`` "skip" leaves out whole
     each file that is not text, is damaged or cannot be read; ``skip_binary`` leaves out those of folders and patterns
     whose first bytes are no text's. A ``text`` is read in the place of any input that is named.
     """
 
-    encoding: str | None = None
+    encoding: WhichVocabulary | None = None
     options: TextOptions | None = None
     vocab_dir: str | None = None
     text_field: str | None = None
@@ -109,7 +114,7 @@ class Reading:
 class TextReading:
     """How texts are encoded, every choice made."""
 
-    encoding: str
+    encoding: WhichVocabulary
     options: TextOptions
     effort: Effort
 

@@ -14,7 +14,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from llmprep.choices import BLOCK_BYTES, MAX_LENGTH, Reading, TextOptions
+from llmprep.choices import BLOCK_BYTES, MAX_LENGTH, Reading, TextOptions, TokenizerFile
+from llmprep.documents.cuts import TIKTOKEN_CUTS, Cuts
 from llmprep.documents.finding import PathName, path_names
 from llmprep.documents.leaving_out import find_readable
 from llmprep.documents.opening import ByteStream, open_pipe, peek
@@ -24,13 +25,14 @@ from llmprep.errors import UsageError
 from llmprep.formats.ids import Array, id_blocks
 from llmprep.formats.meta import checked_meta, is_chained
 from llmprep.formats.tokens import read_tokens
-from llmprep.formats.vocabularies import check_encoding, encoding_of
+from llmprep.formats.vocabularies import check_vocabulary, vocabulary_of
 from llmprep.formats.windows import check_window_ids, read_stream, read_windows
 from llmprep.output.temporary import temporary_file
 from llmprep.ptfile.reading import FileState, PtFile, is_zip, read_pt
 from llmprep.store.folder import is_store
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.backends import Encoder
+from llmprep.tokens.cutting import cuts_of
 from llmprep.tokens.figures import Figures, left_out_of
 from llmprep.tokens.spooling import spool
 from llmprep.tokens.stream import Origin, TokenStream, count_tokens, create_encoder, stream_text
@@ -81,7 +83,7 @@ def open_input(
         if len(names) > 1:
             raise UsageError(f"{stores[0]}: is a token store, which cannot be combined with other inputs")
         return TokenStore(Path(stores[0]), split, check=check)
-    sources = find_readable(names, reading)
+    sources = find_readable(names, reading, _cuts_for(reading))
     if split is not None:
         raise UsageError(f"split {split}: only a token store has splits")
     unread = pipes == "unread" and any(source.size is None for source in sources)
@@ -125,6 +127,13 @@ def _given_source(names: Sequence[str], reading: Reading) -> Source:
     return replace(source, text_field=reading.text_field or source.text_field)
 
 
+def _cuts_for(reading: Reading) -> Cuts:
+    """Return the cuts of a vocabulary, where they decide what is left out: an encoding allows them all."""
+    if reading.on_bad != "skip" or not isinstance(reading.encoding, TokenizerFile):
+        return TIKTOKEN_CUTS
+    return cuts_of(load_vocabulary(reading.encoding, reading.vocab_dir, reading.announce))
+
+
 # --- a stream of ids ------------------------------------------------------------------------------
 
 
@@ -132,8 +141,8 @@ def open_tokens(paths: PathName | Sequence[PathName], reading: Reading | None = 
     """Open texts, one tokens or windows file, or one token store, as one stream of ids.
 
     ``paths`` are one or several, as on the command line: folders are walked, patterns expanded, ``-`` is standard
-    input. The encoding is gpt2 for texts unless chosen; a file or store states its own, and another is a `UsageError`.
-    The stream is read once, in blocks of uint32, each (n,).
+    input. The vocabulary of texts is gpt2's unless chosen; a file or store states its own, and another is a
+    `UsageError`. The stream is read once, in blocks of uint32, each (n,).
     """
     reading = reading or Reading()
     return stream_input(open_input(paths, reading), reading)
@@ -144,7 +153,7 @@ def open_each(paths: Sequence[str], reading: Reading) -> Iterator[TokenStream]:
     if reading.text is not None or any(map(is_store, paths)):
         yield open_tokens(paths, reading)
         return
-    sources = find_readable(paths, reading)
+    sources = find_readable(paths, reading, _cuts_for(reading))
     chosen = reading.for_text()
 
     @functools.cache
@@ -181,7 +190,7 @@ def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
     _refuse_text_choices(name, reading)
     origin = Origin(
         name=name,
-        encoding=check_encoding(name, manifest.encoding, reading.encoding),
+        refers=check_vocabulary(name, store.refers, reading.encoding),
         vocab_sha256=manifest.vocab_sha256,
         n_vocab=manifest.n_vocab,
         options={key: manifest.options[key] for key in text_options if key in manifest.options},
@@ -211,11 +220,11 @@ def _stated_by(file: PtFile, reading: Reading) -> tuple[Origin, Figures]:
     """Return what a file states of the stream that it was made from."""
     _refuse_text_choices(file.name, reading)
     meta = checked_meta(file) if file.meta else {}
-    encoding = encoding_of(file, reading.encoding)
-    vocabulary = None if meta else load_vocabulary(encoding, reading.vocab_dir, reading.announce)
+    refers = vocabulary_of(file, reading.encoding)
+    vocabulary = None if meta else load_vocabulary(refers, reading.vocab_dir, reading.announce)
     origin = Origin(
         name=file.name,
-        encoding=encoding,
+        refers=refers,
         vocab_sha256=vocabulary.sha256 if vocabulary else meta["vocab_sha256"],
         n_vocab=vocabulary.n_vocab if vocabulary else meta["n_vocab"],
         options=meta.get("options", {}),

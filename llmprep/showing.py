@@ -16,15 +16,15 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
-from llmprep.choices import ENCODING, Special
+from llmprep.choices import Special, TokenizerFile
 from llmprep.errors import DataError, LlmprepError, UsageError, plural, shorten
 from llmprep.formats.ids import to_ids
 from llmprep.preview.plain import visible
 from llmprep.preview.still import COLUMNS_SHOWN, pairs_html, token_html, windows_html
-from llmprep.tokens.decoding import text_of, token_table
+from llmprep.tokens.decoding import text_of
 from llmprep.tokens.encoding import encode_text
-from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary
-from llmprep.vocabulary.names import resolve_encoding
+from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary, name_vocabulary, refer_to
+from llmprep.vocabulary.references import Reference
 from llmprep.windows.counts import check_size
 from llmprep.windows.pairs import Pairs
 
@@ -46,10 +46,10 @@ class Tokens:
     """Token ids, in order, with the vocabulary that they are of: a value that shows itself in a notebook.
 
     Made of ids, an array (n,), Tensor or list of whole numbers, or by `of_text` of a text. ``encoding`` is the name of
-    an encoding or a model; its vocabulary is looked for, as elsewhere in ``vocab_dir`` first, when text is asked for.
-    Iterating gives ids; so does a number, ``tokens[7]``, and a slice gives `Tokens`. Where numpy, torch or
-    `WindowDataset` take an array they take these. Raises `UsageError` for what holds no ids, `VocabularyError` for an
-    unknown encoding.
+    an encoding or a model, gpt2 unless given, or ``tokenizer`` that of a vocabulary file. An encoding is looked for, as
+    elsewhere in ``vocab_dir`` first, when text is asked for. Iterating gives ids; so does a number, ``tokens[7]``, and
+    a slice gives `Tokens`. Where numpy, torch or `WindowDataset` take an array they take these. Raises `UsageError` for
+    what holds no ids, `VocabularyError` for an unknown encoding.
 
     >>> tokens = Tokens.of_text("I HAD always")
     >>> tokens
@@ -59,21 +59,33 @@ class Tokens:
     """
 
     def __init__(
-        self, ids: npt.ArrayLike | Tokens | Sequence[int], encoding: str = ENCODING, *, vocab_dir: Folder = None
+        self,
+        ids: npt.ArrayLike | Tokens | Sequence[int],
+        encoding: str | None = None,
+        *,
+        tokenizer: str | os.PathLike[str] | TokenizerFile | None = None,
+        vocab_dir: Folder = None,
     ) -> None:
         if isinstance(ids, str | os.PathLike):
             raise UsageError(f"ids: a {type(ids).__name__} is not ids; Tokens.of_text takes a text, open_tokens a file")
         self._ids: npt.NDArray[np.int64] = to_ids(ids).astype(np.int64)
         self._ids.flags.writeable = False
-        self._encoding = resolve_encoding(encoding)
+        self._refers = refer_to(name_vocabulary(encoding, tokenizer), announce_by_warning)
         self._vocab_dir = vocab_dir
 
     @classmethod
     def of_text(
-        cls, text: str, encoding: str = ENCODING, *, special: Special = "allow", vocab_dir: Folder = None
+        cls,
+        text: str,
+        encoding: str | None = None,
+        *,
+        tokenizer: str | os.PathLike[str] | TokenizerFile | None = None,
+        special: Special = "allow",
+        vocab_dir: Folder = None,
     ) -> Tokens:
         """Encode a text, as `encode_text` does."""
-        return cls(encode_text(text, encoding, special=special, vocab_dir=vocab_dir), encoding, vocab_dir=vocab_dir)
+        ids = encode_text(text, encoding, tokenizer=tokenizer, special=special, vocab_dir=vocab_dir)
+        return cls(ids, encoding, tokenizer=tokenizer, vocab_dir=vocab_dir)
 
     @property
     def ids(self) -> npt.NDArray[np.int64]:
@@ -87,14 +99,19 @@ class Tokens:
 
     @property
     def encoding(self) -> str:
-        """The encoding of the ids."""
-        return self._encoding
+        """What the vocabulary of the ids is called."""
+        return self._refers.name
+
+    @property
+    def refers(self) -> Reference:
+        """The vocabulary of the ids."""
+        return self._refers
 
     @property
     def text(self) -> str:
         """The text, a part of a character as U+FFFD. Raises `VocabularyError` where the vocabulary cannot be found."""
-        vocabulary = load_vocabulary(self._encoding, self._vocab_dir, announce_by_warning)
-        return text_of(self._ids.tolist(), token_table(vocabulary))
+        vocabulary = load_vocabulary(self._refers, self._vocab_dir, announce_by_warning)
+        return text_of(self._ids.tolist(), vocabulary.token_table())
 
     def pairs(self, context_size: int = 4, n_windows: int = 1) -> TokenPairs:
         """Grow contexts of 1 to ``context_size`` tokens, each with the token that comes next, for each window in turn.
@@ -106,7 +123,7 @@ class Tokens:
         if len(self) < needed:
             asked = f"{plural(count, 'window')} with contexts of up to {size}"
             raise DataError(f"{plural(len(self), 'token')}: {asked} take {needed:,}; lower context_size or n_windows")
-        return TokenPairs(Pairs(self._ids[:needed], size, count), self._encoding, self._vocab_dir)
+        return TokenPairs(Pairs(self._ids[:needed], size, count), self._refers, self._vocab_dir)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -120,7 +137,9 @@ class Tokens:
     def __getitem__(self, index: slice) -> Tokens: ...
     def __getitem__(self, index: int | slice) -> int | Tokens:
         if isinstance(index, slice):
-            return Tokens(self._ids[index], self._encoding, vocab_dir=self._vocab_dir)
+            part = object.__new__(type(self))
+            part._ids, part._refers, part._vocab_dir = self._ids[index], self._refers, self._vocab_dir
+            return part
         return int(self._ids[range(len(self))[index]])
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
@@ -132,15 +151,15 @@ class Tokens:
         return [name for name in super().__dir__() if not name.startswith("_")]
 
     def __repr__(self) -> str:
-        first, table = self._ids[:IDS_NAMED].tolist(), find_table(self._encoding, self._vocab_dir)
+        first, table = self._ids[:IDS_NAMED].tolist(), find_table(self._refers, self._vocab_dir)
         more = "..." * (len(self) > len(first))
         text = text_of(first, table)
         begin = repr(shorten(f"{text.rstrip(REPLACED)}{more}" if more else text)) if table else f"{first}{more}"
-        return f"{type(self).__name__}({plural(len(self), 'token')}, {self._encoding}: {begin})"
+        return f"{type(self).__name__}({plural(len(self), 'token')}, {self.encoding}: {begin})"
 
     def _repr_html_(self) -> str:
-        said = f"{type(self).__name__}({plural(len(self), 'token')}, {self._encoding})"
-        return draw_ids(said, lambda count: self._ids[:count], len(self), self._encoding, self._vocab_dir)
+        said = f"{type(self).__name__}({plural(len(self), 'token')}, {self.encoding})"
+        return draw_ids(said, lambda count: self._ids[:count], len(self), self._refers, self._vocab_dir)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -154,7 +173,7 @@ class TokenPairs:
     """
 
     grown: Pairs
-    encoding: str
+    refers: Reference
     vocab_dir: Folder = None
 
     def __len__(self) -> int:
@@ -164,35 +183,35 @@ class TokenPairs:
         return iter(self.grown)
 
     def __repr__(self) -> str:
-        return f"Token{repr(self.grown)[:-1]}, {self.encoding})"
+        return f"Token{repr(self.grown)[:-1]}, {self.refers.name})"
 
     def _repr_html_(self) -> str:
         shown = list(itertools.islice(self.grown, PAIRS_SHOWN))
         note = f"the first {PAIRS_SHOWN} pairs of {len(self):,}" if len(self) > PAIRS_SHOWN else ""
-        return _draw(repr(self), lambda table: (pairs_html(shown, table), note), self.encoding, self.vocab_dir)
+        return _draw(repr(self), lambda table: (pairs_html(shown, table), note), self.refers, self.vocab_dir)
 
 
-def find_table(encoding: str | None, vocab_dir: Folder = None) -> Mapping[int, bytes]:
-    """Return the bytes of each id of an encoding; of none where it is unknown, or its vocabulary is not at hand."""
+def find_table(refers: Reference | None, vocab_dir: Folder = None) -> Mapping[int, bytes]:
+    """Return the bytes of each id of a vocabulary; of none where it is unknown, or not at hand."""
     try:
-        return {} if encoding is None else token_table(load_vocabulary(encoding, vocab_dir, download=False))
+        return {} if refers is None else load_vocabulary(refers, vocab_dir, download=False).token_table()
     except LlmprepError:
         return {}
 
 
 def draw_ids(
-    said: str, take: Callable[[int], npt.NDArray[Any]], total: int, encoding: str | None, vocab_dir: Folder = None
+    said: str, take: Callable[[int], npt.NDArray[Any]], total: int, refers: Reference | None, vocab_dir: Folder = None
 ) -> str:
     """Return HTML of the first ids of ``total``, under what is ``said`` of them; ``take(n)`` gives the first n."""
     note = f"the first {IDS_SHOWN} tokens of {total:,}" if total > IDS_SHOWN else ""
-    return _draw(said, lambda table: (token_html(take(IDS_SHOWN).tolist(), table), note), encoding, vocab_dir)
+    return _draw(said, lambda table: (token_html(take(IDS_SHOWN).tolist(), table), note), refers, vocab_dir)
 
 
 def draw_windows(
     said: str,
     take: Callable[[int, int], Sequence[Row]],
     shape: tuple[int, int],
-    encoding: str | None,
+    refers: Reference | None,
     vocab_dir: Folder = None,
 ) -> str:
     """Return HTML of the first windows of (N, L); ``take(n, length)`` gives the first n, each cut to a length."""
@@ -205,25 +224,25 @@ def draw_windows(
     def body(table: Mapping[int, bytes]) -> tuple[str, str]:
         return windows_html(take(WINDOWS_SHOWN, COLUMNS_SHOWN), table), ", of each ".join(notes)
 
-    return _draw(said, body, encoding, vocab_dir)
+    return _draw(said, body, refers, vocab_dir)
 
 
 def _draw(
-    said: str, body: Callable[[Mapping[int, bytes]], tuple[str, str]], encoding: str | None, vocab_dir: Folder
+    said: str, body: Callable[[Mapping[int, bytes]], tuple[str, str]], refers: Reference | None, vocab_dir: Folder
 ) -> str:
     """Return what is said, what ``body`` draws with the vocabulary, or why it cannot, and its note."""
-    table = find_table(encoding, vocab_dir)
+    table = find_table(refers, vocab_dir)
     try:
         drawn, note = body(table)
     except LlmprepError as error:
         drawn, note = "", f"its tokens cannot be shown: {error}"
     if drawn and not table:
-        note = f"{note}{'; ' if note else ''}without text: {_missing(encoding)}"
+        note = f"{note}{'; ' if note else ''}without text: {_missing(refers)}"
     below = f'<div style="font-size:13px;opacity:.7">{escape(visible(note))}</div>' if note else ""
     return f"<div><code>{escape(visible(said))}</code>{drawn}{below}</div>"
 
 
-def _missing(encoding: str | None) -> str:
-    if encoding is None:
+def _missing(refers: Reference | None) -> str:
+    if refers is None:
         return "the encoding is not known"
-    return f"the vocabulary of {shorten(encoding)} is not on this computer"
+    return f"the vocabulary of {shorten(refers.name)} is not on this computer"

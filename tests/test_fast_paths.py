@@ -28,7 +28,8 @@ from torch.nn import Embedding
 from torch.utils.data import DataLoader, TensorDataset
 
 from llmprep.choices import BackendName, DrawOrder, Effort, FloatDtype, IdDtype, TextOptions
-from llmprep.documents.blocks import SMALL_BYTES, find_safe_cut
+from llmprep.documents.blocks import SMALL_BYTES
+from llmprep.documents.cuts import find_safe_cut
 from llmprep.documents.finding import find_sources
 from llmprep.documents.parquet import cell_texts
 from llmprep.documents.quick_json import find_text
@@ -46,6 +47,7 @@ from llmprep.tokens.figures import Figures
 from llmprep.tokens.stream import Origin, TokenStream, count_tokens, stream_part
 from llmprep.tokens.unicode17 import NEW_CODE_POINTS, find_new_code_points
 from llmprep.vocabulary.loading import load_vocabulary
+from llmprep.vocabulary.references import Reference
 
 NEW = {code for low, high in NEW_CODE_POINTS for code in range(low, high + 1)}
 text_with_new = st.lists(
@@ -148,7 +150,7 @@ def test_views_and_dense_windows(shape: tuple[int, int, int], dtype: str) -> Non
     for dense in (False, True) if expected[0] else ():
         figures = Figures(records=[])
         stream = TokenStream(
-            Origin("t", "gpt2", "", 50_257, {}), count_tokens(iter([ids[:7], ids[7:]]), figures), figures
+            Origin("t", Reference("gpt2"), "", 50_257, {}), count_tokens(iter([ids[:7], ids[7:]]), figures), figures
         )
         write_windows(sink := io.BytesIO(), stream, WindowOptions(max_length, stride, dtype, dense))
         held = torch.load(io.BytesIO(sink.getvalue()), weights_only=True)

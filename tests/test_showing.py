@@ -20,6 +20,7 @@ from llmprep import Tokens, TokenStore, WindowDataset, build_store, create_datal
 from llmprep.errors import DataError, FileFormatError, UsageError, VocabularyError
 from llmprep.showing import draw_windows
 from llmprep.store.schema import shard_name
+from llmprep.vocabulary.references import Reference
 
 EDGES = st.none() | st.integers(-30, 30)
 HOSTILE = '</script><script>alert("x")</script> \u202e\x00\x1b[31m & <b>'
@@ -72,7 +73,7 @@ def test_tokens_say_what_they_are() -> None:
     }
     for tokens, wanted in said.items():
         assert repr(tokens) == f"Tokens({wanted})"
-    assert set(dir(tokens)) == {"encoding", "ids", "n_tokens", "of_text", "pairs", "text"}
+    assert set(dir(tokens)) == {"encoding", "ids", "n_tokens", "of_text", "pairs", "refers", "text"}
 
 
 def test_pairs_grow_from_tokens() -> None:
@@ -137,7 +138,7 @@ def test_only_what_is_shown_is_read(tmp_path: Path) -> None:
     assert "the first 3 windows of 1,117, of each the first 16 tokens of 20 " in words(dataset._repr_html_())
     with pytest.raises(FileFormatError):
         dataset[2]
-    assert "first" not in words(draw_windows("said", lambda *_: [([1], [2])], (1, 1), "gpt2"))
+    assert "first" not in words(draw_windows("said", lambda *_: [([1], [2])], (1, 1), Reference("gpt2")))
 
 
 COMPLETION = """

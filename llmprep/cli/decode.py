@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmprep.choices import Reading
+from llmprep.choices import Reading, WhichVocabulary
 from llmprep.cli.groups import Words
-from llmprep.cli.options import VocabDir, complete_encoding, filled
+from llmprep.cli.options import Encoding, Eot, Pattern, SpecialTokens, TokenizerPath, VocabDir, filled, which_vocabulary
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.errors import DataError, UsageError, shorten
@@ -45,17 +45,16 @@ class Asked:
     count: Annotated[
         int | None, typer.Option("--count", metavar="N", min=1, help="Decode so many tokens. Default: all.")
     ] = None
-    encoding: Annotated[
-        str | None,
-        typer.Option(
-            "--encoding",
-            metavar="NAME",
-            parser=filled,
-            autocompletion=complete_encoding,
-            help="Take ids for those of this encoding or model. Default: gpt2, or what a file states.",
-        ),
-    ] = None
+    encoding: Encoding = None
+    tokenizer: TokenizerPath = None
+    pattern: Pattern = None
+    special_tokens: SpecialTokens = None
+    eot: Eot = None
     vocab_dir: VocabDir = None
+
+    def which(self) -> WhichVocabulary | None:
+        """Return which vocabulary was named."""
+        return which_vocabulary(self.encoding, self.tokenizer, self.pattern, self.special_tokens, self.eot)
 
     def span(self) -> Span:
         """Return which of the ids are wanted."""
@@ -127,7 +126,7 @@ def _write(parts: Iterable[bytes]) -> None:
 def _find(asked: Asked, printer: Printer) -> Written:
     """Return the ids that are asked for: those of the command line, or of the input that it names."""
     given = asked.given or []
-    reading = Reading(asked.encoding, vocab_dir=asked.vocab_dir, announce=printer.note)
+    reading = Reading(asked.which(), vocab_dir=asked.vocab_dir, announce=printer.note)
     wrong = [word for word in given if not IDS.fullmatch(word)]
     if given and not wrong:
         from llmprep.tokens.written import parse_ids

@@ -50,9 +50,8 @@ def show_plan(printer: Printer, paths: list[str], reading: Reading, planned: Pla
 
     What a run would refuse, as far as that is certain without encoding everything, is refused.
     """
-    from llmprep.formats.meta import check_dtype
+    from llmprep.formats.meta import check_dtype, store_dtype
     from llmprep.inputs import Texts, open_input
-    from llmprep.store.schema import store_dtype
     from llmprep.tokens.estimate import estimate_tokens
     from llmprep.tokens.projection import fit_effort, project_memory
     from llmprep.vocabulary.loading import load_vocabulary

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmprep import choices
-from llmprep.cli.options import VocabDir, complete_encoding, filled, output_name, size_in_bytes
+from llmprep.cli.options import (
+    Encoding,
+    Eot,
+    Pattern,
+    SpecialTokens,
+    TokenizerPath,
+    VocabDir,
+    filled,
+    output_name,
+    size_in_bytes,
+    which_vocabulary,
+)
 from llmprep.cli.printer import Printer
 from llmprep.cli.progress import Far, Progress
 from llmprep.errors import UsageError
@@ -60,16 +71,11 @@ class Inputs:
             help="Take the text from this field or column of records. Default: text.",
         ),
     ] = None
-    encoding: Annotated[
-        str | None,
-        typer.Option(
-            "--encoding",
-            metavar="NAME",
-            parser=filled,
-            autocompletion=complete_encoding,
-            help="Encode as this encoding or model does, such as gpt2 or gpt-4o. Default: gpt2.",
-        ),
-    ] = None
+    encoding: Encoding = None
+    tokenizer: TokenizerPath = None
+    pattern: Pattern = None
+    special_tokens: SpecialTokens = None
+    eot: Eot = None
     vocab_dir: VocabDir = None
     newlines: Annotated[
         choices.Newlines | None,
@@ -83,7 +89,8 @@ class Inputs:
         choices.Special | None,
         typer.Option(
             "--special",
-            help="Encode an <|endoftext|> in a text as its id (allow) or as plain text (text), or stop (error). "
+            help="Encode an end-of-text token, such as <|endoftext|>, that stands in a text as its id (allow) or as "
+            "plain text (text), or stop (error). With a tokenizer.json this is about all of its special tokens. "
             "Default: allow.",
         ),
     ] = None
@@ -100,7 +107,14 @@ class Inputs:
         typer.Option("--skip-binary", help="Leave out, of folders and patterns, files whose first bytes are not text."),
     ] = False
     backend: Annotated[
-        choices.BackendName, typer.Option("--backend", help="Encode with this tokenizer; the ids are the same.")
+        choices.BackendName,
+        typer.Option(
+            "--backend",
+            metavar="NAME",
+            help="Encode with tiktoken, gigatoken, fastokens or tokenizers; the ids are the same. Default: auto, the "
+            "one that finishes first.",
+            show_default=False,
+        ),
     ] = "auto"
     jobs: Annotated[
         int | None,
@@ -151,7 +165,7 @@ class Inputs:
         given = {"newlines": self.newlines, "separator": self.separator, "special": self.special}
         chosen: dict[str, Any] = {name: choice for name, choice in given.items() if choice is not None}
         return choices.Reading(
-            self.encoding,
+            which_vocabulary(self.encoding, self.tokenizer, self.pattern, self.special_tokens, self.eot),
             choices.TextOptions(**chosen) if chosen else None,
             self.vocab_dir,
             self.field,

@@ -14,7 +14,7 @@ from llmprep.preview.fitting import wrap_line
 
 SECTIONS = {
     "Input": "text field files-from null newlines separator special on-bad skip-binary",
-    "Vocabulary": "encoding vocab-dir",
+    "Vocabulary": "encoding tokenizer pattern special-tokens eot vocab-dir",
     "Windows": "max-length stride val-fraction dense context-size windows",
     "Batches": "batch-size batches shuffle seed drop-last",
     "Tables": "dim context-length order weights save-weights",

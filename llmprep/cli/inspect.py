@@ -5,20 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from llmprep.choices import MAX_LENGTH
+from llmprep.choices import MAX_LENGTH, WhichVocabulary
 from llmprep.cli.batches import Batches, show_batches
+from llmprep.cli.facts import fact_lines, tell_unfinished
 from llmprep.cli.looking import Look, Opened, find_text, show_windows
-from llmprep.cli.options import MaxLengthOfText, Stride, VocabDir, filled
+from llmprep.cli.options import (
+    Eot,
+    MaxLengthOfText,
+    Pattern,
+    SpecialTokens,
+    Stride,
+    TokenizerPath,
+    VocabDir,
+    filled,
+    which_vocabulary,
+)
 from llmprep.cli.picture import Drawings, Pictures, inspected_page
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
-from llmprep.errors import FileFormatError, UsageError, shorten
+from llmprep.cli.vocabularies import inspect_vocabulary, refuse_beside_vocabulary
+from llmprep.errors import UsageError
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -27,13 +38,10 @@ if TYPE_CHECKING:
     from llmprep.ptfile.reading import PtFile
     from llmprep.store.reading import TokenStore
 
-ITEMS_SHOWN = 24
-CHARS_SHOWN = 200
-"""Of what a file says of itself; ``--json`` has all of it."""
 BATCHES_SHOWN = 2
 WITH_WINDOWS = ("token store", "tokens", "windows")
 """Kinds that batches can be made of."""
-COMMON = ("encoding", "n_tokens", "options", "content_sha256")
+COMMON = ("encoding", "fingerprint", "n_tokens", "options", "content_sha256")
 """What ``meta`` says of any file; a store's shard has no content hash."""
 
 
@@ -44,12 +52,23 @@ class Subject:
     path: Annotated[
         str,
         typer.Argument(
-            metavar="PATH", parser=filled, help="A token store, or a .pt file that llmprep wrote.", show_default=False
+            metavar="PATH",
+            parser=filled,
+            help="A token store, a .pt file that llmprep wrote, or a file of a vocabulary.",
+            show_default=False,
         ),
     ]
     max_length: MaxLengthOfText = None
     stride: Stride = None
+    tokenizer: TokenizerPath = None
+    pattern: Pattern = None
+    special_tokens: SpecialTokens = None
+    eot: Eot = None
     vocab_dir: VocabDir = None
+
+    def which(self, path: str | None = None) -> WhichVocabulary | None:
+        """Return the vocabulary that text is shown by, as the options name it; or the one at a path itself."""
+        return which_vocabulary(None, path or self.tokenizer, self.pattern, self.special_tokens, self.eot)
 
     def shape(self, max_length: int | None = None, stride: int | None = None) -> tuple[int, int]:
         """Return max_length and stride: the file's own, where it has some, or else what was chosen."""
@@ -72,7 +91,7 @@ def inspect(
         bool, typer.Option("--force", help="Replace an existing file that is not a page or picture of llmprep's.")
     ] = False,
 ) -> None:
-    """Say what a token store or a .pt file is, from what, with which options; look inside; check it.
+    """Say what a token store, a .pt file or a vocabulary is, from what, with which options; look inside; check it.
 
     Examples:
       llmprep inspect store/ --verify
@@ -81,10 +100,15 @@ def inspect(
     """
     from llmprep.inputs import open_input
     from llmprep.store.folder import MANIFEST, is_store
+    from llmprep.vocabulary.opening import is_vocabulary
 
     printer, folder = pictures.printer(), Path(subject.path)
     if is_store(folder) and not (folder / MANIFEST).exists():
-        _tell_unfinished(printer, folder)
+        tell_unfinished(printer, folder)
+    if not is_store(folder) and is_vocabulary(subject.path):
+        refuse_beside_vocabulary(subject.path, look, batches, pictures, subject.tokenizer)
+        inspect_vocabulary(printer, subject.which(subject.path), verify=verify)
+        return
     batches.chosen(printer)
     drawings = pictures.check([subject.path], [], force=force)
     if force and not drawings.wanted:
@@ -116,7 +140,7 @@ def _say(
 ) -> dict[str, Any]:
     """Say all that is wanted; return, as values of a JSON object, what are no facts."""
     said: dict[str, Any] = {}
-    printer.lines(_fact_lines(opened.facts))
+    printer.lines(fact_lines(opened.facts))
     if verified is not None:
         said["verified"] = list(verified)
         printer.lines(f"verified: {plain.visible(line)}" for line in said["verified"])
@@ -129,49 +153,11 @@ def _say(
     return said
 
 
-def _fact_lines(facts: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in facts.items():
-        yield f"{plain.visible(shorten(key.removeprefix('n_'))):<16} {plain.visible(_worded(value))}"
-
-
-def _tell_unfinished(printer: Printer, folder: Path) -> NoReturn:
-    """Say what is done of a store that has no manifest, and raise `FileFormatError` that says how to go on."""
-    from llmprep.store.manifest import read_plan
-    from llmprep.store.schema import shard_name
-    from llmprep.store.unfinished import done_shards, remedy
-
-    plan = read_plan(folder)
-    done = done_shards(folder, plan)
-    n_done, n_shards = len(done), len(plan.shards)
-    facts = {
-        "kind": "token store, unfinished",
-        "encoding": plan.options["encoding"],
-        "n_tokens": sum(receipt.tokens for receipt in done),
-        "n_sources": len(plan.names),
-        "shards_done": f"{n_done} of {n_shards}",
-    }
-    printer.lines(_fact_lines(facts))
-    printer.object({"command": "inspect", "path": str(folder), **facts, "n_done": n_done, "n_shards": n_shards})
-    files = {receipt.file for receipt in done}
-    missing = [number for number in range(n_shards) if shard_name(number) not in files]
-    how = remedy(folder, missing) if missing else "finish it with llmprep merge, or its command"
-    raise FileFormatError(f"{folder}: is not finished: {n_done} of {n_shards} shards are done; {how}")
-
-
 def _show_batches(printer: Printer, opened: Opened, batches: Batches, vocab_dir: str | None) -> dict[str, Any]:
-    text = find_text(printer, opened.encoding, vocab_dir) if printer.words else None
+    text = find_text(printer, opened.refers, vocab_dir) if printer.words else None
     shape = opened.max_length, opened.stride
     decoder = None if text is None else text.decoder
     return show_batches(printer, Path(opened.path), shape, batches, BATCHES_SHOWN, decoder)
-
-
-def _worded(value: object) -> str:
-    if isinstance(value, dict):
-        items = [f"{shorten(str(key))} {_worded(held)}" for key, held in islice(value.items(), ITEMS_SHOWN)]
-        return ", ".join(items + ["..."] * (len(value) > ITEMS_SHOWN)) or "none"
-    if isinstance(value, list):
-        return " to ".join(map(_worded, value))
-    return plain.number(value) if type(value) is int else shorten(str(value), CHARS_SHOWN)
 
 
 def _verify(found: Input) -> Iterator[str]:
@@ -197,12 +183,14 @@ def _describe(found: Input, subject: Subject) -> Opened:
     from llmprep.formats.weights import has_weights
     from llmprep.ptfile.reading import PtFile
     from llmprep.store.reading import TokenStore
+    from llmprep.vocabulary.references import Reference
 
     match found:
         case TokenStore():
             return _describe_store(found, subject)
         case PtFile() if has_weights(found):
-            return Opened(subject.path, _weights_facts(found), 0, [], None, "", *subject.shape())
+            nothing = Reference("")
+            return Opened(subject.path, _weights_facts(found), 0, [], None, nothing, *subject.shape())
         case PtFile():
             return _describe_file(found, subject)
         case _:
@@ -219,13 +207,15 @@ def _refuse_text(path: Path) -> NoReturn:
 
 
 def _describe_store(store: TokenStore, subject: Subject) -> Opened:
+    from llmprep.formats.vocabularies import check_vocabulary
     from llmprep.store.provenance import stretches_of_store
 
-    manifest = store.manifest
+    manifest, refers = store.manifest, check_vocabulary(subject.path, store.refers, subject.which())
     max_length, stride = subject.shape()
     facts = {
         "kind": "token store",
         "encoding": manifest.encoding,
+        **({"fingerprint": manifest.fingerprint} if manifest.fingerprint else {}),
         "n_tokens": manifest.n_tokens,
         "options": manifest.options,
         "content_sha256": manifest.content_sha256,
@@ -238,16 +228,17 @@ def _describe_store(store: TokenStore, subject: Subject) -> Opened:
         **_windows_facts(manifest.n_tokens, max_length, stride),
     }
     stretches = stretches_of_store(manifest)
-    return Opened(subject.path, facts, len(store), store, stretches, manifest.encoding, max_length, stride)
+    return Opened(subject.path, facts, len(store), store, stretches, refers, max_length, stride)
 
 
 def _describe_file(file: PtFile, subject: Subject) -> Opened:
     from llmprep.formats.meta import checked_meta
+    from llmprep.formats.vocabularies import vocabulary_of
     from llmprep.store.provenance import stretches_of_file
     from llmprep.tokens.figures import left_out_of
 
     meta = checked_meta(file)
-    options = meta["options"]
+    options, refers = meta["options"], vocabulary_of(file, subject.which())
     shapes = {key: f"{list(array.shape)} {file.dtypes[key]}" for key, array in file.tensors.items()}
     common: dict[str, Any] = {key: meta[key] for key in COMMON if key in meta}
     facts: dict[str, Any] = {"kind": meta["kind"], **common, "n_sources": len(meta["sources"])}
@@ -258,7 +249,7 @@ def _describe_file(file: PtFile, subject: Subject) -> Opened:
     if len(ids):
         facts |= _windows_facts(meta["n_tokens"], max_length, stride)
     stretches = stretches_of_file(meta) if len(ids) and options.get("part", "train") == "train" else None
-    return Opened(subject.path, facts, len(ids), ids, stretches, meta["encoding"], max_length, stride)
+    return Opened(subject.path, facts, len(ids), ids, stretches, refers, max_length, stride)
 
 
 def _left_out(left_out: Sequence[LeftOut]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from llmprep.store.provenance import Stretches
     from llmprep.tokens.decoding import Decoder
+    from llmprep.vocabulary.references import Reference
 
 IDS_SHOWN = 24
 CHARS_SHOWN = 200
@@ -56,7 +57,7 @@ class Opened:
     n_tokens: int
     ids: Any
     stretches: Stretches | None
-    encoding: str
+    refers: Reference
     max_length: int
     stride: int
 
@@ -73,7 +74,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What it takes to show ids as text."""
+    """What it takes to show ids as text; ``eot_id`` is -1 where no token ends a text."""
 
     decoder: Decoder
     eot_id: int
@@ -81,23 +82,23 @@ class Text:
 
 def show_windows(printer: Printer, opened: Opened, look: Look, vocab_dir: str | None) -> list[dict[str, Any]]:
     """Show the windows that are wanted, the first one if none is; return them as values of a JSON object."""
-    text = find_text(printer, opened.encoding, vocab_dir, needed=look.around is not None)
+    text = find_text(printer, opened.refers, vocab_dir, needed=look.around is not None)
     return [_show_window(printer, opened, number, text) for number in _choose(printer, opened, look, text)]
 
 
-def find_text(printer: Printer, encoding: str, vocab_dir: str | None, *, needed: bool = False) -> Text | None:
+def find_text(printer: Printer, refers: Reference, vocab_dir: str | None, *, needed: bool = False) -> Text | None:
     """Return what it takes to show ids as text, or None, and say so, where there is no vocabulary, or raise."""
     from llmprep.tokens.decoding import Decoder
     from llmprep.vocabulary.loading import load_vocabulary
 
     try:
-        vocabulary = load_vocabulary(encoding, vocab_dir, printer.note)
+        vocabulary = load_vocabulary(refers, vocab_dir, printer.note)
     except VocabularyError as error:
         if needed:
             raise
         printer.note(f"text is not shown: {error}")
         return None
-    return Text(Decoder.of(vocabulary), vocabulary.eot_id)
+    return Text(Decoder.of(vocabulary), -1 if vocabulary.eot_id is None else vocabulary.eot_id)
 
 
 def _choose(printer: Printer, opened: Opened, look: Look, text: Text | None) -> list[int]:

@@ -38,10 +38,12 @@ def say_notes(printer: Printer, origin: Origin, figures: Figures) -> None:
             printer.note(f"{each.source.path}: byte order mark dropped")
     say_remarks(printer, count_remarks(figures.counts))
     if figures.n_special:
-        eot = "" if origin.vocabulary is None else f" {origin.vocabulary.eot_id}"
+        vocabulary = origin.vocabulary
+        eot = "" if vocabulary is None else f" {vocabulary.eot_id}"
+        end = plain.visible("" if vocabulary is None else vocabulary.end_of_text or "")
         taken = f"encoded as token{eot}" if origin.options["special"] == "allow" else "encoded as plain text"
         found = "once" if figures.n_special == 1 else f"{plain.number(figures.n_special)} times"
-        printer.note(f"<|endoftext|> found {found} in the text itself; {taken} (see --special)")
+        printer.note(f"{end} found {found} in the text itself; {taken} (see --special)")
 
 
 def say_empty_inputs(printer: Printer, names: list[str]) -> None:

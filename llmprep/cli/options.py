@@ -9,6 +9,9 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from llmprep.choices import TokenizerFile, WhichVocabulary
+from llmprep.errors import UsageError
+
 WINDOW_RANGE = (1, 2**31 - 1)
 
 
@@ -84,6 +87,74 @@ Stride: TypeAlias = Annotated[
 ]
 Shuffle: TypeAlias = Annotated[bool, typer.Option("--shuffle", help="Take windows in a random order.")]
 DropLast: TypeAlias = Annotated[bool, typer.Option("--drop-last", help="Leave out an incomplete last batch.")]
+Encoding: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        metavar="NAME",
+        parser=filled,
+        autocompletion=complete_encoding,
+        help="Take the vocabulary of this encoding or model, such as gpt2 or gpt-4o. Default: gpt2, or what a file or "
+        "store states.",
+    ),
+]
+TokenizerPath: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer",
+        metavar="PATH",
+        parser=filled,
+        help="Take the vocabulary of this file, in the place of --encoding: a tokenizer.json, a rank file of "
+        "tiktoken's, a minbpe .model, a nanochat tokenizer.pkl, a tekken.json; or of a folder or token store with one.",
+    ),
+]
+Pattern: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--pattern",
+        metavar="REGEX",
+        parser=filled,
+        help="Cut texts by this pattern, or the known one of this name, with a rank file, which does not hold its own.",
+    ),
+]
+SpecialTokens: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--special-tokens",
+        metavar="FILE",
+        parser=filled,
+        help="Read the special tokens of a rank file from FILE, a JSON object of tokens and their ids.",
+    ),
+]
+Eot: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--eot",
+        metavar="TOKEN",
+        parser=filled,
+        help="Take this special token of the --tokenizer for the one that ends a text.",
+    ),
+]
+
+
+def which_vocabulary(
+    encoding: str | None, tokenizer: str | None, pattern: str | None, special_tokens: str | None, eot: str | None
+) -> WhichVocabulary | None:
+    """Return which vocabulary these options name, None if they name none.
+
+    Raises `UsageError` where they name two, or say something of a file that is not named.
+    """
+    if tokenizer is not None:
+        if encoding is not None:
+            raise UsageError("--encoding, --tokenizer: both name a vocabulary; leave one out")
+        return TokenizerFile(tokenizer, pattern, special_tokens, eot)
+    beside = {"--pattern": pattern, "--special-tokens": special_tokens, "--eot": eot}
+    alone = [name for name, given in beside.items() if given is not None]
+    if alone:
+        raise UsageError(f"{alone[0]}: is only used with --tokenizer")
+    return encoding
+
+
 VocabDir: TypeAlias = Annotated[
     str | None,
     typer.Option(

@@ -155,13 +155,12 @@ def find_vocabulary(load: Callable[..., Vocabulary]) -> Vocabulary | None:
 def with_text(page: Page, vocabulary: Vocabulary | None) -> Page:
     """Return a page of ids with what their vocabulary tells of them, and as many of them as it shows."""
     from llmprep.preview.page import IDS_HELD, fit_ids
-    from llmprep.tokens.decoding import token_table
     from llmprep.tokens.merging import find_pieces
 
     if vocabulary is None:
         ids = fit_ids(page.ids, {})
         return replace(page, ids=ids, more=page.ids[len(ids) : IDS_HELD])
-    table = token_table(vocabulary)
+    table = vocabulary.token_table()
     ids = fit_ids(page.ids, table)
     pieces = find_pieces(ids, vocabulary, complete=len(ids) == page.n_tokens)
     more = page.ids[len(ids) : IDS_HELD]
@@ -174,9 +173,9 @@ def inspected_page(opened: Opened, vocab_dir: str | None) -> Page:
     from llmprep.store.reading import TokenStore
     from llmprep.vocabulary.loading import load_vocabulary
 
-    vocabulary = find_vocabulary(partial(load_vocabulary, opened.encoding, vocab_dir))
+    vocabulary = find_vocabulary(partial(load_vocabulary, opened.refers, vocab_dir))
     ids, n_tokens = opened.read(0, IDS_HELD).tolist(), opened.facts["n_tokens"]
-    page = Page(title_of(opened.path), opened.encoding, n_tokens, ids, opened.max_length, opened.stride)
+    page = Page(title_of(opened.path), opened.refers.name, n_tokens, ids, opened.max_length, opened.stride)
     return with_text(replace(page, store=isinstance(opened.ids, TokenStore)), vocabulary)
 
 

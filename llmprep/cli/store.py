@@ -131,6 +131,7 @@ def plan_store(
     from llmprep.store.plan import plan_corpus
     from llmprep.store.unfinished import rest_of
     from llmprep.store.vetting import vet
+    from llmprep.tokens.cutting import cuts_of
     from llmprep.vocabulary.loading import load_vocabulary
 
     building = shards.building(reading.effort.jobs)
@@ -140,7 +141,7 @@ def plan_store(
     if (folder / PLAN).exists() and not building.restart:
         chosen = reading.for_text()
         vocabulary = load_vocabulary(chosen.encoding, reading.vocab_dir, reading.announce)
-        vetted = vet(sources, folder, replace(reading, announce=lambda _: None), InProcess())
+        vetted = vet(sources, folder, replace(reading, announce=lambda _: None), InProcess(), cuts_of(vocabulary))
         planned = plan_corpus(vetted, vocabulary, chosen.options, shards.sharding(), reading.on_bad or "stop")
         rest = rest_of(folder, planned, building.task)
     show_plan(printer, paths, reading, Planned(f"{folder}/", rest=rest))
@@ -190,7 +191,11 @@ def show_store(printer: Printer, folder: Path, manifest: Manifest, before: os.st
     printer.lines(
         [
             f"{n_tokens} ({manifest.encoding}) of {plural(manifest.n_documents, 'document')}",
-            *([f"<|endoftext|> in the text itself: {plain.number(manifest.n_special)}"] if manifest.n_special else []),
+            *(
+                [f"end-of-text tokens in the text itself: {plain.number(manifest.n_special)}"]
+                if manifest.n_special
+                else []
+            ),
             f"content_sha256 {manifest.content_sha256}",
             f"{plain.visible(str(folder))}: {'unchanged, ' * unchanged}{size}",
         ]

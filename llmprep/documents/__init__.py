@@ -26,6 +26,7 @@ A source -> its content:
 Content -> blocks:
     reading         the one door, whatever the format
     joining         many sources, small texts joined in one block
+    cuts            where text may be cut, and which texts are joined
     blocks          text in blocks that end where text may be cut
     texts           a plain text -> blocks
     records         many small documents -> one block

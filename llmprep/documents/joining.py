@@ -12,7 +12,8 @@ import stat
 from collections.abc import Generator, Sequence
 
 from llmprep.choices import BLOCK_BYTES, Newlines
-from llmprep.documents.blocks import JOINT, SMALL_BYTES, SPECIAL, Block, normalise
+from llmprep.documents.blocks import SMALL_BYTES, Block, normalise
+from llmprep.documents.cuts import TIKTOKEN_CUTS, Cuts
 from llmprep.documents.kinds import markup_remark
 from llmprep.documents.opening import Run, run_now
 from llmprep.documents.reading import read_blocks
@@ -25,14 +26,15 @@ def read_sources(
     newlines: Newlines = "universal",
     block_bytes: int = BLOCK_BYTES,
     run: Run = run_now,
+    cuts: Cuts = TIKTOKEN_CUTS,
 ) -> Generator[Block]:
     """Yield the documents of several sources in order, as `read_blocks` does for one, small texts joined."""
-    batch = _Batch()
+    batch, joins = _Batch(cuts.joint or b""), len(counted) > 1 and cuts.joint is not None
     for counts in counted:
-        text = read_small(counts, newlines) if len(counted) > 1 else None
+        text = read_small(counts, newlines, cuts) if joins else None
         if text is None:
             yield from batch.take()
-            yield from read_blocks(counts, newlines, block_bytes, run)
+            yield from read_blocks(counts, newlines, block_bytes, run, cuts=cuts)
         elif text:
             batch.add(counts, text)
             if batch.n_bytes >= block_bytes:
@@ -43,8 +45,9 @@ def read_sources(
 class _Batch:
     """Texts that wait to be joined."""
 
-    def __init__(self) -> None:
+    def __init__(self, joint: bytes) -> None:
         self.n_bytes = 0
+        self._joint = joint
         self._counted: list[Counts] = []
         self._texts: list[bytes] = []
 
@@ -57,14 +60,14 @@ class _Batch:
         """Yield one block of all texts, if there are any, and forget them."""
         counted, texts, self._counted, self._texts, self.n_bytes = self._counted, self._texts, [], [], 0
         if texts:
-            yield Block(counted[0], JOINT.join(texts), b"", 0, seams=len(texts) - 1, joined=counted)
+            yield Block(counted[0], self._joint.join(texts), b"", 0, seams=len(texts) - 1, joined=counted)
 
 
-def read_small(counts: Counts, newlines: Newlines) -> bytes | None:
+def read_small(counts: Counts, newlines: Newlines, cuts: Cuts = TIKTOKEN_CUTS) -> bytes | None:
     """Return the text of a small file, counted, or None, and nothing counted, for what `read_blocks` must look at."""
     source = counts.source
     data = _bytes_of(source)
-    if data is None or SPECIAL in data or not is_plainly_text(source.path, data):
+    if data is None or cuts.may_hold_special(data) or not is_plainly_text(source.path, data):
         return None
     if data.isascii():
         n_chars = len(data)

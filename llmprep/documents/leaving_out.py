@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from llmprep.choices import Announce, Reading
+from llmprep.documents.cuts import TIKTOKEN_CUTS, Cuts
 from llmprep.documents.decompressing import open_content
 from llmprep.documents.finding import find_sources, leave_out
 from llmprep.documents.joining import read_small
@@ -27,8 +28,10 @@ MAX_SAID = 20
 """How many inputs that are left out are named one by one."""
 
 
-def find_readable(paths: Sequence[str], reading: Reading) -> Sources:
+def find_readable(paths: Sequence[str], reading: Reading, cuts: Cuts = TIKTOKEN_CUTS) -> Sources:
     """Return what `find_sources` finds, without what ``reading`` leaves out, which is announced.
+
+    ``cuts`` are those of the vocabulary: where none are allowed, long documents are left out.
 
     Raises as `find_sources` does, `UsageError` for a pipe that would have to be read twice, and where nothing is left,
     the error of the first that is bad. One input that stands alone is not looked at: it has its error when it is read.
@@ -36,7 +39,7 @@ def find_readable(paths: Sequence[str], reading: Reading) -> Sources:
     sources = find_listed(paths, reading)
     if reading.on_bad == "skip" and len(sources) + len(sources.left_out) > 1:
         prepare_check(sources, reading.announce)
-        sources = leave_out(sources, find_bad(sources))
+        sources = leave_out(sources, find_bad(sources, cuts))
     announce_left_out(sources.left_out, reading.announce)
     return sources
 
@@ -71,7 +74,7 @@ def prepare_check(sources: Sources, announce: Announce | None) -> None:
         announce(f"--on-bad skip: reads {sources.n_bytes / 1e9:.1f} GB once, to find what is bad, before it is encoded")
 
 
-def find_bad(sources: Sequence[Source]) -> dict[int, LlmprepError]:
+def find_bad(sources: Sequence[Source], cuts: Cuts = TIKTOKEN_CUTS) -> dict[int, LlmprepError]:
     """Read sources to their ends; return what is wrong with those that cannot be read as texts, by their number.
 
     Raises what is no fault of one of them, as where a library is missing.
@@ -79,7 +82,7 @@ def find_bad(sources: Sequence[Source]) -> dict[int, LlmprepError]:
     bad: dict[int, LlmprepError] = {}
     for number, source in enumerate(sources):
         try:
-            _read_through(source)
+            _read_through(source, cuts)
         except (DataError, FileFormatError, InputError) as error:
             if not is_of_one_file(error):
                 raise
@@ -87,10 +90,10 @@ def find_bad(sources: Sequence[Source]) -> dict[int, LlmprepError]:
     return bad
 
 
-def _read_through(source: Source) -> None:
+def _read_through(source: Source, cuts: Cuts) -> None:
     counts = Counts(source)
     if read_small(counts, "keep") is None:
-        for _ in read_blocks(counts, "keep", run=lambda *_: None):  # what would be hashed is not
+        for _ in read_blocks(counts, "keep", run=lambda *_: None, cuts=cuts):  # what would be hashed is not
             pass
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from llmprep.documents.blocks import REACH
+from llmprep.documents.cuts import REACH
 from llmprep.documents.opening import ByteStream, Read
 from llmprep.documents.recognising import require_text
 from llmprep.errors import InputError

@@ -6,7 +6,8 @@ import io
 from collections.abc import Iterator
 
 from llmprep.choices import Newlines
-from llmprep.documents.blocks import Block, cut_blocks, find_safe_cut, normalise
+from llmprep.documents.blocks import Block, cut_blocks, normalise
+from llmprep.documents.cuts import TIKTOKEN_CUTS, Cuts, find_safe_cut
 from llmprep.documents.decompressing import open_content
 from llmprep.documents.opening import HEAD_BYTES, ByteStream, Read, read_up_to
 from llmprep.documents.recognising import require_text
@@ -15,11 +16,11 @@ from llmprep.documents.spans import FindBoundary, open_span
 from llmprep.errors import DataError
 
 
-def read_text(stream: ByteStream, newlines: Newlines, block_bytes: int) -> Iterator[Block]:
+def read_text(stream: ByteStream, newlines: Newlines, block_bytes: int, cuts: Cuts = TIKTOKEN_CUTS) -> Iterator[Block]:
     """Yield a plain text, or a span of one, in blocks. Raises `DataError` for the first byte that is not UTF-8."""
     counts, span = stream.counts, stream.source.span
     offset, read = open_text(stream, find_safe_cut)
-    for raw in cut_blocks(stream.source.path, read, block_bytes, offset):
+    for raw in cut_blocks(stream.source.path, read, block_bytes, offset, cuts):
         data = raw
         if offset == 0 and raw.startswith(BOM):
             counts.bom = True

@@ -96,6 +96,11 @@ def check_dtype(dtype: str, n_vocab: int) -> None:
         raise UsageError(f"--dtype uint16: holds ids up to 65535, this vocabulary has {n_vocab}; use int32 or int64")
 
 
+def store_dtype(n_vocab: int) -> str:
+    """Return the smallest dtype that holds every id: only readers that know read a store."""
+    return "uint16" if n_vocab <= 65_536 else "uint32"
+
+
 def make_meta(kind: str, origin: Origin, figures: Figures, **options: object) -> dict[str, Any]:
     """Return ``meta`` for a file made from a stream that has been read to its end."""
     return {
@@ -104,6 +109,7 @@ def make_meta(kind: str, origin: Origin, figures: Figures, **options: object) ->
         "llmprep_version": __version__,
         "encoding": origin.encoding,
         "vocab_sha256": origin.vocab_sha256,
+        **({"fingerprint": origin.refers.fingerprint} if origin.refers.fingerprint else {}),
         "n_vocab": origin.n_vocab,
         "n_tokens": figures.n_tokens,
         "options": {**origin.options, **options},

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from llmprep.choices import ENCODING
+from llmprep.choices import TokenizerFile, WhichVocabulary
 from llmprep.errors import UsageError, shorten
 from llmprep.formats.ids import MAX_ID, Array, check_ids, to_ids
 from llmprep.formats.meta import checked_meta
@@ -15,44 +16,63 @@ from llmprep.formats.tokens import read_tokens
 from llmprep.formats.windows import check_window_ids, read_windows
 from llmprep.ptfile.reading import PtFile
 from llmprep.tokens.decoding import Decoder
-from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary, resolve_vocab_dir
-from llmprep.vocabulary.names import resolve_encoding
+from llmprep.vocabulary.loading import (
+    announce_by_warning,
+    load_vocabulary,
+    name_vocabulary,
+    refer_to,
+    resolve_vocab_dir,
+)
+from llmprep.vocabulary.references import Reference
 from llmprep.vocabulary.vocabulary import Vocabulary
 
 
-def encoding_of(file: PtFile, encoding: str | None = None) -> str:
-    """Return the encoding that a file states, or for a file that states none, the one that is asked for.
+def vocabulary_of(file: PtFile, asked: WhichVocabulary | None = None) -> Reference:
+    """Return which vocabulary a file states, or for a file that states none, the one that is asked for.
 
     Raises `UsageError` for another one than the file's, and if neither names one.
     """
-    own = file.meta.get("encoding")
-    if isinstance(own, str):
-        return check_encoding(file.name, own, encoding)
-    if not encoding:
-        raise UsageError(f"{file.name}: does not tell which vocabulary its ids are of; name it with --encoding")
-    return resolve_encoding(encoding)
+    name, fingerprint = file.meta.get("encoding"), file.meta.get("fingerprint")
+    if isinstance(name, str):
+        return check_vocabulary(file.name, Reference(name, fingerprint), asked)
+    if not asked:
+        raise UsageError(
+            f"{file.name}: does not tell which vocabulary its ids are of; name it with --encoding or --tokenizer"
+        )
+    return refer_to(asked)
 
 
-def check_encoding(name: str, own: str, encoding: str | None) -> str:
-    """Return ``own``, or raise `UsageError` if another encoding is asked for."""
-    if encoding and resolve_encoding(encoding) != own:
-        raise UsageError(f"--encoding {encoding}: {name} was made with {shorten(own)}")
-    return own
+def check_vocabulary(name: str, own: Reference, asked: WhichVocabulary | None) -> Reference:
+    """Return ``own``, with the file that is asked for; raise `UsageError` if that is another vocabulary.
+
+    They are told apart by their fingerprints, whatever they are called.
+    """
+    if not asked:
+        return own
+    wanted = refer_to(asked)
+    if not wanted.is_same(own):
+        option = "--encoding" if isinstance(asked, str) else "--tokenizer"
+        what = asked if isinstance(asked, str) else asked.path
+        but = "" if wanted.name != own.name else f", and this one's fingerprint is {wanted.short}"
+        raise UsageError(f"{option} {what}: {name} was made with {shorten(own.name)}{own.shown}{but}")
+    return replace(own, file=asked) if isinstance(asked, TokenizerFile) else own
 
 
 def check_file_ids(
-    file: PtFile, encoding: str | None = None, load: Callable[[str], Vocabulary] = load_vocabulary
+    file: PtFile,
+    asked: WhichVocabulary | None = None,
+    load: Callable[[WhichVocabulary], Vocabulary] = load_vocabulary,
 ) -> None:
-    """Check the ids of a tokens or windows file against the vocabulary that it states, or else that of ``encoding``.
+    """Check the ids of a tokens or windows file against the vocabulary that it states, or else the one ``asked`` for.
 
     If neither names one, no id may be negative. Raises `FileFormatError` for a wrong id, `UsageError` for another
-    encoding than the file's.
+    vocabulary than the file's.
     """
     if file.meta:
         n_vocab = checked_meta(file)["n_vocab"]
-        encoding_of(file, encoding)
+        vocabulary_of(file, asked)
     else:
-        n_vocab = MAX_ID + 1 if encoding is None else load(encoding).n_vocab
+        n_vocab = MAX_ID + 1 if asked is None else load(asked).n_vocab
     if "input_ids" in file.tensors:
         read_windows(file)
         check_window_ids(file, n_vocab)
@@ -62,19 +82,21 @@ def check_file_ids(
 
 def decode_ids(
     ids: Array | Sequence[int] | Any,
-    encoding: str = ENCODING,
+    encoding: str | None = None,
     *,
+    tokenizer: str | os.PathLike[str] | TokenizerFile | None = None,
     vocab_dir: str | os.PathLike[str] | None = None,
 ) -> str:
     r"""Decode ids (n,), an array, tensor or sequence of whole numbers, to their text, as tiktoken's ``decode`` does.
 
-    Where the ids hold only a part of a character, U+FFFD takes its place. The vocabulary is found as `encode_text`
-    finds it. Raises `UsageError` for anything but whole numbers, and for an id that is not in the vocabulary.
+    Where the ids hold only a part of a character, U+FFFD takes its place. The vocabulary is gpt2's, or the one that
+    ``encoding`` or ``tokenizer`` names, found as `encode_text` finds it. Raises `UsageError` for anything but whole
+    numbers, and for an id that is not in the vocabulary.
 
     >>> decode_ids([40, 367, 2885, 1464])
     'I HAD always'
     """
-    decoder = _decoder(resolve_encoding(encoding), resolve_vocab_dir(vocab_dir))
+    decoder = _decoder(name_vocabulary(encoding, tokenizer), resolve_vocab_dir(vocab_dir))
     given = to_ids(ids).tolist()
     wrong = decoder.first_unknown(given)
     if wrong is not None:
@@ -83,5 +105,5 @@ def decode_ids(
 
 
 @functools.lru_cache(maxsize=8)
-def _decoder(encoding: str, vocab_dir: str | None) -> Decoder:
-    return Decoder.of(load_vocabulary(encoding, vocab_dir, announce_by_warning))
+def _decoder(which: WhichVocabulary, vocab_dir: str | None) -> Decoder:
+    return Decoder.of(load_vocabulary(which, vocab_dir, announce_by_warning))

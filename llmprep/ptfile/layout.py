@@ -20,7 +20,7 @@ Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | 
 class Dtype:
     """One tensor dtype: torch's storage class for it, and numpy's little-endian code.
 
-    torch has no storage class for uint16; such a tensor names its dtype instead (``storage`` is empty).
+    torch has no storage class for uint16 and uint32; such a tensor names its dtype instead (``storage`` is empty).
     bfloat16 has no numpy type; its bytes travel as uint16 (``numpy`` is ``<u2``).
     """
 
@@ -42,6 +42,7 @@ DTYPES = {
         Dtype("int16", "ShortStorage", "<i2"),
         Dtype("uint8", "ByteStorage", "|u1"),
         Dtype("uint16", "", "<u2"),
+        Dtype("uint32", "", "<u4"),
         Dtype("bool", "BoolStorage", "|b1"),
         Dtype("float64", "DoubleStorage", "<f8"),
         Dtype("float32", "FloatStorage", "<f4"),

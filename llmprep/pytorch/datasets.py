@@ -17,17 +17,17 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from llmprep.choices import TokenizerFile
 from llmprep.errors import UsageError, plural, visible_name
 from llmprep.formats.ids import Array, to_ids
-from llmprep.formats.vocabularies import check_encoding
+from llmprep.formats.vocabularies import check_vocabulary
 from llmprep.pytorch.batches import WindowBatch
 from llmprep.pytorch.mapped import Mapped, find_map
 from llmprep.pytorch.recipe import Opened, Recipe, open_rows
 from llmprep.pytorch.rows import Batch, find_places
 from llmprep.showing import Tokens, draw_windows
 from llmprep.store.reading import absolute
-from llmprep.vocabulary.loading import resolve_vocab_dir
-from llmprep.vocabulary.names import resolve_encoding
+from llmprep.vocabulary.loading import name_vocabulary, resolve_vocab_dir
 from llmprep.windows.counts import check_size
 
 NO_IDS: Array = np.empty(0, np.int64)
@@ -44,8 +44,9 @@ class WindowDataset(Dataset[Batch]):
     files are, is said by a warning. ``split`` chooses a part of a store that has them. A windows file has its own
     max_length and stride; for all others they are chosen here, so nothing is rebuilt to try another. ``encoding`` is
     that of texts (gpt2 unless given); ids are checked against it where it is given, and those of a file against the
-    file's own. Its vocabulary is looked for in ``vocab_dir`` first, or else in the folder that LLMPREP_VOCAB_DIR names;
-    a download is announced by a warning.
+    file's own. ``tokenizer`` names a vocabulary file in its place: a path, or a `TokenizerFile`. The vocabulary of an
+    encoding is looked for in ``vocab_dir`` first, or else in the folder that LLMPREP_VOCAB_DIR names; a download is
+    announced by a warning.
 
     The ids of texts go into a temporary file. Checksums and ids are checked: of a file at once, of a store's shards
     when first touched, in each process. That reads every byte once; ``check=False`` leaves it out. Pickles by path,
@@ -68,18 +69,20 @@ class WindowDataset(Dataset[Batch]):
         *,
         split: str | None = None,
         encoding: str | None = None,
+        tokenizer: str | os.PathLike[str] | TokenizerFile | None = None,
         check: bool = True,
         vocab_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         max_length = None if max_length is None else check_size("max_length", max_length)
         stride = None if stride is None else check_size("stride", stride)
+        which = None if encoding is None and tokenizer is None else name_vocabulary(encoding, tokenizer)
+        if isinstance(which, TokenizerFile):
+            which = replace(which, path=str(absolute(which.path)))
         if isinstance(source, Tokens):
-            encoding = check_encoding("source", source.encoding, encoding)
-        elif encoding is not None:
-            resolve_encoding(encoding)
+            which = check_vocabulary("source", source.refers, which).which
         chosen = resolve_vocab_dir(vocab_dir)
         folder = None if chosen is None else str(absolute(chosen))
-        recipe = Recipe(NO_IDS, "", max_length, stride, split, encoding, check, folder)
+        recipe = Recipe(NO_IDS, "", max_length, stride, split, which, check, folder)
         if _is_path(source):
             recipe = replace(recipe, source=absolute(source), name=_named(source))
         else:
@@ -118,8 +121,8 @@ class WindowDataset(Dataset[Batch]):
 
     @property
     def encoding(self) -> str | None:
-        """The encoding of the ids; None where neither the source nor the caller names it."""
-        return self._opened.encoding
+        """What the vocabulary of the ids is called; None where neither the source nor the caller names it."""
+        return None if self._opened.refers is None else self._opened.refers.name
 
     @property
     def split(self) -> str | None:
@@ -139,7 +142,7 @@ class WindowDataset(Dataset[Batch]):
 
     def _repr_html_(self) -> str:
         shape, folder = (len(self), self.max_length), self._opened.recipe.vocab_dir
-        return draw_windows(repr(self), self._rows.peek, shape, self.encoding, folder)
+        return draw_windows(repr(self), self._rows.peek, shape, self._opened.refers, folder)
 
     def __getstate__(self) -> dict[str, Any]:
         recipe = self._opened.recipe

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from llmprep.choices import ENCODING, MAX_LENGTH
+from llmprep.choices import MAX_LENGTH, TokenizerFile
 from llmprep.errors import UsageError, plural
 from llmprep.formats.ids import Array
 from llmprep.formats.vocabularies import check_file_ids
@@ -60,6 +60,7 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     num_workers: int = 0,
     *,
     encoding: str | None = None,
+    tokenizer: str | os.PathLike[str] | TokenizerFile | None = None,
     split: str | None = None,
     vocab_dir: str | os.PathLike[str] | None = None,
 ) -> DataLoader[Batch]:
@@ -79,10 +80,12 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     source: os.PathLike[str] | Array | Tensor | Tokens | Sequence[int]
     if isinstance(txt, str):
         _refuse_path(txt)
-        source = encode_text(txt, ENCODING if encoding is None else encoding, vocab_dir=vocab_dir)
+        source = encode_text(txt, encoding, tokenizer=tokenizer, vocab_dir=vocab_dir)
     else:
         source = txt
-    dataset = WindowDataset(source, max_length, stride, split=split, encoding=encoding, vocab_dir=vocab_dir)
+    dataset = WindowDataset(
+        source, max_length, stride, split=split, encoding=encoding, tokenizer=tokenizer, vocab_dir=vocab_dir
+    )
     own_order = shuffle and dataset.kind == "store"
     seed = int(torch.empty((), dtype=torch.int64).random_()) if own_order else 0
     loader = DataLoader(

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from llmprep.choices import Reading
+from llmprep.choices import ENCODING, Reading, TokenizerFile, WhichVocabulary
 from llmprep.errors import DataError, EmptyError, FileFormatError, InputError, UsageError
 from llmprep.formats.ids import Array
 from llmprep.formats.tokens import read_tokens
-from llmprep.formats.vocabularies import check_encoding, check_file_ids
+from llmprep.formats.vocabularies import check_file_ids, check_vocabulary
 from llmprep.formats.windows import read_windows
 from llmprep.inputs import Texts, open_input, stream_input
 from llmprep.missing import advise_missing
@@ -21,8 +21,8 @@ from llmprep.pytorch.mapped import changed_error
 from llmprep.pytorch.rows import FileRows, Rows, StreamRows
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.spooling import spool
-from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary
-from llmprep.vocabulary.names import resolve_encoding
+from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary, refer_to
+from llmprep.vocabulary.references import Reference
 from llmprep.vocabulary.vocabulary import Vocabulary
 from llmprep.windows.counts import DefaultSize, require_windows
 
@@ -43,25 +43,25 @@ class Recipe:
     max_length: int | None
     stride: int | None
     split: str | None
-    encoding: str | None
+    encoding: WhichVocabulary | None
     check: bool
     vocab_dir: str | None
     contents: str = ""
     state: FileState | None = None
 
-    def load_vocabulary(self, encoding: str) -> Vocabulary:
+    def load_vocabulary(self, which: WhichVocabulary) -> Vocabulary:
         """Load a vocabulary, from the folder that is looked in first if it is there."""
-        return load_vocabulary(encoding, self.vocab_dir, announce_by_warning)
+        return load_vocabulary(which, self.vocab_dir, announce_by_warning)
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The rows that a recipe gives, and the recipe with what was found; ``encoding`` is that of the ids, if known."""
+    """The rows that a recipe gives, and the recipe with what was found; ``refers`` is to the vocabulary, if known."""
 
     recipe: Recipe
     rows: Rows
     kind: Kind
-    encoding: str | None
+    refers: Reference | None
 
 
 def open_rows(recipe: Recipe) -> Opened:
@@ -103,8 +103,8 @@ def _open_path(path: Path, recipe: Recipe) -> Opened:
 
 def _open_store(store: TokenStore, recipe: Recipe) -> Opened:
     recipe = _with_contents(recipe, f"store {store.contents}")
-    encoding = check_encoding(str(store.folder), store.manifest.encoding, recipe.encoding)
-    return Opened(recipe, _cut(store, recipe, store.content_sha256), "store", encoding)
+    refers = check_vocabulary(str(store.folder), store.refers, recipe.encoding)
+    return Opened(recipe, _cut(store, recipe, store.content_sha256), "store", refers)
 
 
 def _open_file(file: PtFile, recipe: Recipe) -> Opened:
@@ -114,12 +114,13 @@ def _open_file(file: PtFile, recipe: Recipe) -> Opened:
         check_file_ids(file, recipe.encoding, recipe.load_vocabulary)
     recipe = replace(recipe, state=file.state)
     stated = _stated(file, "content_sha256") or ""
-    encoding = _stated(file, "encoding") or _resolved(recipe)
+    name = _stated(file, "encoding")
+    refers = Reference(name, _stated(file, "fingerprint")) if name else _resolved(recipe)
     if "input_ids" not in file.tensors:
-        return Opened(recipe, _cut(read_tokens(file), recipe, stated), "tokens", encoding)
+        return Opened(recipe, _cut(read_tokens(file), recipe, stated), "tokens", refers)
     rows = read_windows(file, _given(recipe.max_length), _given(recipe.stride))
     n_tokens = _whole(file.meta.get("n_tokens"))
-    return Opened(recipe, FileRows(*rows, stated, _own_stride(file), n_tokens), "windows", encoding)
+    return Opened(recipe, FileRows(*rows, stated, _own_stride(file), n_tokens), "windows", refers)
 
 
 def _open_texts(texts: Texts, recipe: Recipe, reading: Reading) -> Opened:
@@ -132,12 +133,12 @@ def _open_texts(texts: Texts, recipe: Recipe, reading: Reading) -> Opened:
     _require_length(recipe)
     stream = stream_input(texts, reading)
     ids = spool(iter(stream))
-    encoding, stated = stream.origin.encoding, stream.figures.content_sha256
+    refers, stated = replace(stream.origin.refers, file=_file(recipe)), stream.figures.content_sha256
     rows = _cut(ids, recipe, stated)
     recipe = _with_contents(recipe, f"texts {stated}")
     if any(source.size is None for source in texts.sources):
-        recipe = replace(recipe, source=ids, encoding=encoding)
-    return Opened(recipe, rows, "texts", encoding)
+        recipe = replace(recipe, source=ids, encoding=recipe.encoding or ENCODING)
+    return Opened(recipe, rows, "texts", refers)
 
 
 def _with_contents(recipe: Recipe, contents: str) -> Recipe:
@@ -166,8 +167,12 @@ def _given(size: int | None) -> int | None:
     return None if isinstance(size, DefaultSize) else size
 
 
-def _resolved(recipe: Recipe) -> str | None:
-    return None if recipe.encoding is None else resolve_encoding(recipe.encoding)
+def _resolved(recipe: Recipe) -> Reference | None:
+    return None if recipe.encoding is None else refer_to(recipe.encoding)
+
+
+def _file(recipe: Recipe) -> TokenizerFile | None:
+    return recipe.encoding if isinstance(recipe.encoding, TokenizerFile) else None
 
 
 def _stated(file: PtFile, key: str) -> str | None:

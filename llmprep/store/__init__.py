@@ -28,6 +28,7 @@ executors.py    what builds shards: this process, or another kind of workers
 processes.py    worker processes on this machine
 ray_cluster.py  workers on a Ray cluster
 unfinished.py   which shards of a begun store are done, and how to go on
+carrying.py     the vocabulary that a store carries
 merge.py        the receipts of all shards -> the manifest: `merge_store`
 
 Using:

@@ -171,6 +171,7 @@ def _may_have_processes() -> bool:
 
 def _build(run: _Run, workers: Workers) -> BuiltStore:
     """Build a token store, or one task's share of it."""
+    from llmprep.store.carrying import carry
     from llmprep.store.lock import locked
     from llmprep.store.manifest import read_plan
     from llmprep.store.merge import ShardsHash, write_manifest
@@ -180,15 +181,17 @@ def _build(run: _Run, workers: Workers) -> BuiltStore:
     from llmprep.store.unfinished import note_tasks
     from llmprep.store.vetting import vet
     from llmprep.tokens.content import open_pool
+    from llmprep.tokens.cutting import cuts_of
 
     chosen, folder, task = run.reading.for_text(), run.folder, run.building.task
     vocabulary = load_vocabulary(chosen.encoding, run.reading.vocab_dir, run.reading.announce or announce_by_warning)
-    sources = vet(run.sources, None if run.building.restart else folder, run.reading, workers)
+    sources = vet(run.sources, None if run.building.restart else folder, run.reading, workers, cuts_of(vocabulary))
     planned = plan_corpus(sources, vocabulary, chosen.options, run.sharding, run.reading.on_bad or "stop")
     effort = replace(chosen.effort, jobs=run.building.jobs * (task[1] if task else 1))
     jobs = make_jobs(planned, folder, vocabulary, chosen.options, effort)
     with locked(folder, shared=task is not None, announce=run.announce) as hold:
         prepare(folder, planned, restart=run.building.restart, hold=hold, announce=run.announce)
+        carry(folder, vocabulary)
         if task is not None:
             hold.share()
             if not (folder / MANIFEST).exists():

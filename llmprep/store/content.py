@@ -9,7 +9,7 @@ from contextlib import closing
 
 import numpy as np
 
-from llmprep.documents.blocks import find_safe_cut
+from llmprep.documents.cuts import find_safe_cut
 from llmprep.documents.opening import ByteStream
 from llmprep.documents.pointers import POINTER_BYTES, refuse_pointer
 from llmprep.documents.source import READ_ONLY, Counts, Source

@@ -8,10 +8,10 @@ from itertools import pairwise
 from typing import Any
 
 from llmprep.documents.names import SEPARATOR
-from llmprep.formats.meta import wrong_keys, wrong_left_out
+from llmprep.formats.meta import store_dtype, wrong_keys, wrong_left_out
 from llmprep.store.columns import FIGURES, MAX_INT, Pieces, Stamps, count_separators, exact_sum, is_count, split_numbers
 from llmprep.store.format_1 import find_row_faults, in_columns
-from llmprep.store.schema import FORMAT, FORMAT_1, WHOLE, Receipt, shard_name, sources_of, store_dtype
+from llmprep.store.schema import FORMAT, FORMAT_1, WHOLE, Receipt, shard_name, sources_of
 
 MAX_VOCAB = 1 << 31
 MANIFEST_KEYS: dict[str, type] = {
@@ -76,6 +76,8 @@ RECEIPT_KEYS: dict[str, type] = {
     "hashes": str,
     "pieces": dict,
 }
+OLD_DTYPES = {"uint32": "int32"}
+"""What older versions wrote in the place of a dtype."""
 HASHES = ("vocab_sha256", "plan_sha256", "content_sha256")
 
 
@@ -153,10 +155,12 @@ def _figures(stated: Mapping[str, Any]) -> Iterator[str]:
         yield "n_empty is out of range"
     if not 1 <= stated["n_vocab"] <= MAX_VOCAB:
         yield "n_vocab is out of range"
-    elif stated["dtype"] != store_dtype(stated["n_vocab"]):
+    elif stated["dtype"] not in (store_dtype(stated["n_vocab"]), OLD_DTYPES.get(store_dtype(stated["n_vocab"]))):
         yield f"dtype is not {store_dtype(stated['n_vocab'])}, as {stated['n_vocab']} ids need"
     if not re.fullmatch(r"[\w.-]{1,80}", stated["encoding"], re.ASCII):
         yield "encoding is not the name of an encoding"
+    if not re.fullmatch("[0-9a-f]{64}", str(stated.get("fingerprint", "0" * 64))):
+        yield "fingerprint is not a sha256"
     yield from (f"{key} is not a sha256" for key in HASHES if not re.fullmatch("[0-9a-f]{64}", stated[key]))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from llmprep import __version__
 from llmprep.choices import Announce
 from llmprep.errors import EmptyError, FileFormatError
+from llmprep.formats.meta import store_dtype
 from llmprep.store.columns import Numbers, Pieces
 from llmprep.store.faults import find_faults
 from llmprep.store.folder import MANIFEST, TASKS, clear_temporaries, require_own
@@ -19,16 +20,17 @@ from llmprep.store.lock import locked
 from llmprep.store.manifest import ANEW, read_plan
 from llmprep.store.reading import shard_ids
 from llmprep.store.receipts import Receipts, sound_receipts
-from llmprep.store.schema import Manifest, Plan, Receipt, Shard, shard_name, store_dtype
+from llmprep.store.schema import Manifest, Plan, Receipt, Shard, shard_name
 from llmprep.store.sealed import write_sealed
 from llmprep.store.unfinished import remedy
 from llmprep.tokens.content import ContentHash, open_pool
+from llmprep.vocabulary.references import Reference
 from llmprep.windows.counts import split_place
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-BESIDE = ("format", "llmprep_version", "encoding", "vocab_sha256")
+BESIDE = ("format", "llmprep_version", "encoding", "vocab_sha256", "fingerprint")
 """Options of a plan that the manifest has beside its options."""
 
 
@@ -116,6 +118,7 @@ def write_manifest(folder: Path, plan: Plan, receipts: Receipts, content_sha256:
         splits=_splits(n_tokens, plan.val_fraction),
         n_empty=sum(receipt.n_empty for receipt in ordered),
         left_out=plan.left_out,
+        fingerprint=Reference.stated(plan.options["encoding"], plan.options.get("fingerprint")).fingerprint,
     )
     del ordered
     _write_checked(folder, manifest)

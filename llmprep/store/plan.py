@@ -2,7 +2,7 @@
 
 The plan depends on the corpus and the options alone, never on workers: files in order, small ones together, large
 texts and JSON Lines in spans of bytes. Compressed files and Parquet cannot be entered in the middle and are never
-split.
+split, nor are texts where the vocabulary allows no cut.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import numpy as np
 
 from llmprep import __version__
 from llmprep.choices import Sharding
+from llmprep.documents.blocks import require_whole
+from llmprep.documents.cuts import Cuts
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.recognising import is_packed
 from llmprep.documents.source import Counts, Source
@@ -27,6 +29,8 @@ from llmprep.errors import EmptyError, UsageError
 from llmprep.store.columns import CHUNK
 from llmprep.store.content import stamps_of
 from llmprep.store.schema import FORMAT, WHOLE, Plan, ShardSpans
+from llmprep.tokens.cutting import cuts_of
+from llmprep.vocabulary.references import Reference
 
 if TYPE_CHECKING:
     from llmprep.choices import OnBad, TextOptions
@@ -65,29 +69,27 @@ class PlannedCorpus:
 
 
 def plan_corpus(
-    sources: Sources,
-    vocabulary: Vocabulary,
-    options: TextOptions,
-    sharding: Sharding,
-    on_bad: OnBad = "stop",
+    sources: Sources, vocabulary: Vocabulary, options: TextOptions, sharding: Sharding, on_bad: OnBad = "stop"
 ) -> PlannedCorpus:
     """Plan a store of sources that tell their size, by default with shards of the size of `choose_shard_bytes`.
 
     ``on_bad`` says how those that were left out came to be: a plan of one choice is not one of the other.
 
-    Raises `EmptyError` for a corpus without text, and `UsageError` for a size that makes more than `MAX_SHARDS`.
+    Raises `EmptyError` for a corpus without text, `UsageError` for a size that makes more than `MAX_SHARDS`, and as
+    `require_whole` does.
     """
     shard_bytes = sharding.shard_bytes or choose_shard_bytes(sources.n_bytes)
     if sharding.shard_bytes is not None:
         _require_few(sources, sharding.shard_bytes)
     stamps = stamps_of(sources)
-    shards = ShardSpans(np.array(fill_shards(sources, shard_bytes), np.int64))
+    shards = _divide(sources, shard_bytes, cuts_of(vocabulary))
     first = _first_with_text(sources, shards)
     decided: dict[str, Any] = {
         "format": FORMAT,
         "llmprep_version": __version__,
         "encoding": vocabulary.name,
         "vocab_sha256": vocabulary.sha256,
+        **({} if Reference(vocabulary.name).is_encoding else {"fingerprint": vocabulary.fingerprint}),
         **asdict(options),
         "text_field": sources[0].text_field,
         "shard_bytes": shard_bytes,
@@ -104,6 +106,11 @@ def plan_corpus(
         left_out=sources.left_out,
     )
     return PlannedCorpus(plan, sources, first)
+
+
+def _divide(sources: Sources, shard_bytes: int, cuts: Cuts) -> ShardSpans:
+    require_whole(sources, cuts)
+    return ShardSpans(np.array(fill_shards(sources, shard_bytes, cut=cuts.allowed), np.int64))
 
 
 def spans_in(shards: ShardSpans, number: int) -> dict[int, tuple[int, int]]:
@@ -154,12 +161,15 @@ def _has_text(part: Source) -> bool:
         return next(blocks, None) is not None
 
 
-def fill_shards(sources: Sources, shard_bytes: int) -> list[list[int]]:
-    """Return the rows of `ShardSpans`: files in order, together as long as there is room."""
+def fill_shards(sources: Sources, shard_bytes: int, *, cut: bool = True) -> list[list[int]]:
+    """Return the rows of `ShardSpans`: files in order, together as long as there is room.
+
+    Where texts may not be ``cut``, a plain one is taken whole, however large; JSON Lines have their spans.
+    """
     rows: list[list[int]] = []
     room = -1
     for number, size in enumerate(sources.sizes):
-        whole = size <= shard_bytes or is_packed(sources[number])
+        whole = size <= shard_bytes or not _has_spans(sources[number], cut=cut)
         for start in (0,) if whole else range(0, size, shard_bytes):
             end = WHOLE if whole else min(start + shard_bytes, size)
             span_bytes = size if whole else end - start
@@ -171,6 +181,11 @@ def fill_shards(sources: Sources, shard_bytes: int) -> list[list[int]]:
                 rows[-1][4] = end
             room -= span_bytes
     return rows
+
+
+def _has_spans(source: Source, *, cut: bool) -> bool:
+    """Tell whether a source can be entered in the middle."""
+    return (cut or source.format != "text") and not is_packed(source)
 
 
 def _require_few(sources: Sources, shard_bytes: int) -> None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from llmprep.errors import FileFormatError, InputError, plural
 from llmprep.formats.ids import check_ids
 from llmprep.ptfile.reading import FileState, PtFile, file_state, read_pt
+from llmprep.vocabulary.references import Reference
 
 if TYPE_CHECKING:
     from llmprep.store.schema import Manifest
@@ -108,7 +109,7 @@ class TokenStore:
     def _repr_html_(self) -> str:
         from llmprep.showing import draw_ids
 
-        return draw_ids(repr(self), lambda count: self.peek(0, count), len(self), self.encoding)
+        return draw_ids(repr(self), lambda count: self.peek(0, count), len(self), self.refers)
 
     def __len__(self) -> int:
         return self._end - self.first
@@ -123,8 +124,13 @@ class TokenStore:
 
     @property
     def encoding(self) -> str:
-        """The encoding of the ids."""
+        """What the vocabulary of the ids is called."""
         return self.manifest.encoding
+
+    @property
+    def refers(self) -> Reference:
+        """The vocabulary of the ids, which the folder carries unless every installation has it."""
+        return Reference(self.encoding, self.manifest.fingerprint, folder=str(self._place))
 
     @overload
     def __getitem__(self, index: int) -> int: ...

@@ -46,7 +46,8 @@ class Manifest:
     """What a finished store states of itself: `manifest.json`, written last. No manifest: not finished.
 
     ``names`` and ``sizes`` in bytes are of the sources, ``empty`` the numbers of those without a document, and
-    ``n_empty`` counts records without text. ``left_out`` are inputs that could not be read. ``pieces`` are those of all
+    ``n_empty`` counts records without text. ``fingerprint`` is the vocabulary's; stores of older versions, which are of
+    encodings of tiktoken, state none. ``left_out`` are inputs that could not be read. ``pieces`` are those of all
     shards, in order. ``splits`` name parts of the stream as (first token, end).
     """
 
@@ -70,6 +71,7 @@ class Manifest:
     splits: dict[str, tuple[int, int]]
     n_empty: int = 0
     left_out: Sequence[LeftOut] = ()
+    fingerprint: str | None = None
     format: str = FORMAT
 
     @property
@@ -90,6 +92,7 @@ class Manifest:
         """Return what stands in the file, without its seal."""
         stated: dict[str, Any] = {
             "format": self.format,
+            **dict.fromkeys(("llmprep_version", "encoding", "vocab_sha256", "fingerprint")),  # which come first
             **_values(self),
             "names": self.names.join(),
             "sizes": join_numbers(self.sizes),
@@ -101,6 +104,8 @@ class Manifest:
         del stated["left_out"]
         if not self.n_empty:
             del stated["n_empty"]
+        if self.fingerprint is None:
+            del stated["fingerprint"]
         return stated | state_left_out(self.left_out)
 
     @classmethod
@@ -292,8 +297,3 @@ def shard_name(number: int) -> str:
     'tokens-00007.pt'
     """
     return f"tokens-{number:05d}.pt"
-
-
-def store_dtype(n_vocab: int) -> str:
-    """Return the smallest dtype that holds every id: only readers that know read a store."""
-    return "uint16" if n_vocab <= 65_536 else "int32"

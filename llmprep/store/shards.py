@@ -25,6 +25,7 @@ from llmprep.choices import BackendName, Effort, Special, TextOptions
 from llmprep.documents.source import Counts, count_remarks
 from llmprep.documents.sources import Sources
 from llmprep.errors import InputError, WorkerDiedError
+from llmprep.formats.meta import store_dtype
 from llmprep.formats.tokens import write_tokens
 from llmprep.output.writing import Sink
 from llmprep.store.columns import Piece, Pieces, Stamps
@@ -32,11 +33,11 @@ from llmprep.store.content import size_and_time, stamp_of
 from llmprep.store.executors import Workers
 from llmprep.store.folder import receipt_path
 from llmprep.store.plan import PlannedCorpus
-from llmprep.store.schema import Receipt, shard_name, store_dtype
+from llmprep.store.schema import Receipt, shard_name
 from llmprep.store.sealed import open_own, write_sealed
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.stream import stream_part
-from llmprep.vocabulary.loading import rebuild_vocabulary
+from llmprep.vocabulary.packing import pack, unpack
 from llmprep.vocabulary.vocabulary import Vocabulary
 
 ATTEMPTS = 2
@@ -47,8 +48,7 @@ ATTEMPTS = 2
 class ShardJob:
     """All that a worker needs to build one shard, small enough to send anywhere.
 
-    ``stamps`` are of its sources, as planned. ``ranks`` is the content of the vocabulary's file, None if every
-    installation has it.
+    ``stamps`` are of its sources, as planned. ``packed`` is the vocabulary.
     """
 
     cwd: str | None
@@ -60,8 +60,7 @@ class ShardJob:
     continues: bool
     options: TextOptions
     effort: Effort
-    encoding: str
-    ranks: bytes | None
+    packed: bytes
     expected_bytes: int
     dtype: str
     plan_sha256: str
@@ -83,6 +82,7 @@ class Jobs:
     cwd: str | None
     folder: str
     vocabulary: Vocabulary
+    packed: bytes
     options: TextOptions
     effort: Effort
     expected_bytes: int
@@ -110,8 +110,7 @@ class Jobs:
             continues=self.planned.continues(number),
             options=self.options,
             effort=replace(self.effort, jobs=1),
-            encoding=vocabulary.name,
-            ranks=None if vocabulary.is_embedded else vocabulary.rank_file,
+            packed=self.packed,
             expected_bytes=self.expected_bytes,
             dtype=store_dtype(vocabulary.n_vocab),
             plan_sha256=plan.sha256,
@@ -123,7 +122,7 @@ def make_jobs(
 ) -> Jobs:
     """Return one job for every shard of the plan; ``effort.jobs`` processes share them."""
     expected_bytes = int(planned.plan.stamps.sizes.sum()) // effort.jobs
-    return Jobs(planned, current_folder(), str(folder), vocabulary, options, effort, expected_bytes)
+    return Jobs(planned, current_folder(), str(folder), vocabulary, pack(vocabulary), options, effort, expected_bytes)
 
 
 def current_folder() -> str | None:
@@ -144,7 +143,7 @@ def build_shard(job: ShardJob) -> BuiltShard:
     """
     enter_folder(job.cwd)
     stamps = _as_planned(job.sources, job.stamps)
-    encoder = _make_encoder(job.encoding, job.ranks, job.options.special, job.effort.backend, job.expected_bytes)
+    encoder = _make_encoder(job.packed, job.options.special, job.effort.backend, job.expected_bytes)
     stream = stream_part(job.sources, job.options, job.effort, encoder, continues=job.continues)
     path = Path(job.folder) / shard_name(job.number)
     with open_own(path) as sink:
@@ -197,9 +196,9 @@ def _as_planned(sources: Sources, planned: Stamps) -> Stamps:
 
 
 @lru_cache(maxsize=1)
-def _make_encoder(encoding: str, ranks: bytes | None, special: Special, backend: BackendName, expected: int) -> Encoder:
+def _make_encoder(packed: bytes, special: Special, backend: BackendName, expected: int) -> Encoder:
     """A process that builds many shards makes its tokenizers once; they also remember the words they have seen."""
-    return Encoder(rebuild_vocabulary(encoding, ranks), special, backend, expected)
+    return Encoder(unpack("the vocabulary", packed), special, backend, expected)
 
 
 def begun_documents(counts: Counts) -> int:

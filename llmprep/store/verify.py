@@ -8,6 +8,7 @@ from pathlib import Path
 from llmprep.errors import FileFormatError, plural
 from llmprep.formats.ids import Array, check_ids
 from llmprep.ptfile.reading import read_pt
+from llmprep.store.carrying import verify_carried
 from llmprep.store.folder import PLAN, RECEIPTS, kind_of, receipt_path
 from llmprep.store.manifest import check_files, read_manifest, read_plan, receipt_at
 from llmprep.store.reading import shard_ids
@@ -24,6 +25,9 @@ def verify_store(folder: Path) -> Iterator[str]:
     check_files(folder, manifest)
     yield f"manifest: {plural(len(manifest.shards), 'shard')}, none missing, none extra, sizes as stated"
     _verify_history(folder, manifest)
+    carried = verify_carried(folder, manifest)
+    if carried is not None:
+        yield carried
     n_threads, stated = default_jobs(), manifest.content_sha256
     with open_pool(n_threads) as pool:
         content = ChainHash() if manifest.format == FORMAT_1 else ContentHash(pool)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llmprep import __version__
 from llmprep.choices import Reading
+from llmprep.documents.cuts import TIKTOKEN_CUTS, Cuts
 from llmprep.documents.finding import leave_out
 from llmprep.documents.leaving_out import announce_left_out, find_bad, prepare_check
 from llmprep.documents.sources import Sources
@@ -27,14 +28,20 @@ PART_BYTES, PART_FILES = 64 << 20, 4096
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Sources that one call reads: those from number ``first`` on. ``cwd`` is the folder that paths start from."""
+    """Sources that one call reads: those from number ``first`` on. ``cwd`` is the folder that paths start from.
+
+    ``cuts`` are those of the vocabulary.
+    """
 
     first: int
     sources: Sources
     cwd: str | None
+    cuts: Cuts
 
 
-def vet(sources: Sources, folder: Path | None, reading: Reading, workers: Workers) -> Sources:
+def vet(
+    sources: Sources, folder: Path | None, reading: Reading, workers: Workers, cuts: Cuts = TIKTOKEN_CUTS
+) -> Sources:
     """Return the sources that can be read as text, all that can with ``reading.on_bad`` "skip"; say which cannot.
 
     Those that the plan of a ``folder`` was made of, in the same way, are not read again where they are of the same
@@ -42,7 +49,7 @@ def vet(sources: Sources, folder: Path | None, reading: Reading, workers: Worker
     """
     if reading.on_bad == "skip" and len(sources) + len(sources.left_out) > 1:
         prepare_check(sources, reading.announce)
-        parts = _parts(sources, frozenset() if folder is None else _known(sources, folder))
+        parts = _parts(sources, frozenset() if folder is None else _known(sources, folder), cuts)
         bad: dict[int, LlmprepError] = {}
         for found in map_in_order(lambda part: _let_look(workers, part), parts, workers.slots):
             bad |= found
@@ -67,10 +74,10 @@ def _let_look(workers: Workers, part: _Part) -> dict[int, LlmprepError]:
 def _look(part: _Part) -> dict[int, LlmprepError]:
     """Read sources to their ends, anywhere; return what is wrong with them, by their number in the corpus."""
     enter_folder(part.cwd)
-    return {part.first + number: error for number, error in find_bad(part.sources).items()}
+    return {part.first + number: error for number, error in find_bad(part.sources, part.cuts).items()}
 
 
-def _parts(sources: Sources, known: frozenset[int]) -> Iterator[_Part]:
+def _parts(sources: Sources, known: frozenset[int], cuts: Cuts) -> Iterator[_Part]:
     """Yield the sources that are not known, neighbours together."""
     unknown = (number for number in range(len(sources)) if number not in known)
     for _, run in groupby(enumerate(unknown), lambda each: each[1] - each[0]):
@@ -78,10 +85,10 @@ def _parts(sources: Sources, known: frozenset[int]) -> Iterator[_Part]:
         first, n_bytes = numbers[0], 0
         for number in numbers:
             if number - first == PART_FILES or (n_bytes and n_bytes + sources.sizes[number] > PART_BYTES):
-                yield _Part(first, sources.part(first, number), current_folder())
+                yield _Part(first, sources.part(first, number), current_folder(), cuts)
                 first, n_bytes = number, 0
             n_bytes += sources.sizes[number]
-        yield _Part(first, sources.part(first, numbers[-1] + 1), current_folder())
+        yield _Part(first, sources.part(first, numbers[-1] + 1), current_folder(), cuts)
 
 
 def _known(sources: Sources, folder: Path) -> frozenset[int]:

@@ -1,9 +1,10 @@
-"""Blocks of text -> ids, by three backends that give one answer.
+"""Blocks of text -> ids, by backends that give one answer.
 
-tiktoken is the definition. gigatoken gives the same ids many times faster, but carries a newer Unicode table: it
-differs where a text holds a code point that Unicode 17 added, and blocks with one go to tiktoken. fastokens is faster
-still on Chinese and Japanese, once it is loaded, and knows fewer encodings. A small sample of what the two encode is
-encoded again by tiktoken, and a difference ends the run.
+A vocabulary says who defines its ids: tiktoken, or for a ``tokenizer.json`` the tokenizers library. gigatoken gives the
+same ids many times faster, but carries a newer Unicode table: it differs where a text holds a code point that Unicode
+17 added, and blocks with one go elsewhere. fastokens is faster still on Chinese and Japanese, once it is loaded, and
+knows fewer encodings. A small sample of what a fast one encodes is encoded again by the definition, and a difference
+ends the run.
 """
 
 from __future__ import annotations
@@ -13,22 +14,23 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from llmprep.choices import BackendName, Special
-from llmprep.documents.blocks import SECOND_CUT, Block, find_safe_cut, last_safe_cut
+from llmprep.documents.blocks import Block
+from llmprep.documents.cuts import Cuts, find_safe_cut, last_safe_cut
 from llmprep.errors import BackendsDifferError, DataError, UsageError
+from llmprep.tokens.cutting import cuts_of
 from llmprep.tokens.fastokens import ENCODINGS, Fastokens, has_fastokens, is_exact, is_mostly_chinese
-from llmprep.tokens.gigatoken import SCHEMES, Gigatoken, has_gigatoken
+from llmprep.tokens.gigatoken import Gigatoken, has_gigatoken, scheme_of
+from llmprep.tokens.huggingface import Defined
 from llmprep.tokens.memory import require_memory
-from llmprep.tokens.unicode17 import find_new_code_points, has_new_code_point
-from llmprep.vocabulary.vocabulary import END_OF_TEXT, Vocabulary
-
-if TYPE_CHECKING:
-    from tiktoken import Encoding
+from llmprep.tokens.tiktoken import Tiktoken
+from llmprep.tokens.unicode17 import Ranges, find_new_code_points, has_new_code_point
+from llmprep.vocabulary.vocabulary import ENCODING_KIND, Vocabulary
 
 Ids: TypeAlias = npt.NDArray[np.uint32]
 LARGE_BYTES = 4 << 20
@@ -45,7 +47,6 @@ SPARE_PER_BYTE = 52
 """The most memory that encoding takes, measured: a fixed part, and a part for each byte of a text without a cut."""
 NEAR_BYTES = 4096
 """How much text between two new code points is left to tiktoken too: going back and forth costs more."""
-ALLOWED = {True: {END_OF_TEXT}, False: set[str]()}
 
 
 @dataclass(slots=True)
@@ -53,10 +54,11 @@ class Encoder:
     """Encodes blocks; may be called from several threads. ``used`` counts the blocks that each backend encoded.
 
     Only the end-of-text string can become a special id, and only with ``special="allow"`` or at the seams of a batch;
-    all others stay text, which is what the reference's ``allowed_special={"<|endoftext|>"}`` does. ``expected_bytes``
-    is how much is to come, as far as that is known; ``auto`` takes the backend that will finish first, fastokens if the
-    first block is Chinese or Japanese. Of the threads that call it, ``n_tokenizers`` encode at the same time with a
-    fast one. Raises `UsageError` if a backend is asked for and not installed.
+    all others stay text, which is what the reference's ``allowed_special={"<|endoftext|>"}`` does. What becomes of them
+    with a ``tokenizer.json`` is for its definition to say. ``expected_bytes`` is how much is to come, as far as that is
+    known; ``auto`` takes the backend that will finish first, fastokens if the first block is Chinese or Japanese. Of
+    the threads that call it, ``n_tokenizers`` encode at the same time with a fast one. Raises `UsageError` if a backend
+    is asked for and not installed, or cannot encode with this vocabulary.
     """
 
     vocabulary: Vocabulary
@@ -66,105 +68,186 @@ class Encoder:
     n_tokenizers: int = 1
     used: Counter[str] = field(default_factory=Counter)
     _seen_bytes: int = 0
-    _tiktoken: Encoding = field(init=False, repr=False)
+    _cuts: Cuts = field(init=False, repr=False)
+    _defined: Defined | None = field(init=False, repr=False, default=None)
+    _tiktoken: Tiktoken | None = field(init=False, repr=False, default=None)
     _gigatoken: Gigatoken | None = field(init=False, repr=False, default=None)
     _fastokens: Fastokens | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
-        installed = {"gigatoken": has_gigatoken, "fastokens": has_fastokens}.get(self.backend)
-        if installed and not installed():
-            raise UsageError(f"--backend {self.backend}: needs an extra: pip install 'llmprep[fast]'")
-        self._tiktoken = tiktoken_encoding(self.vocabulary)
-        if may_use_fastokens(self.vocabulary.name, self.backend, self.expected_bytes):
-            self._fastokens = Fastokens(self.vocabulary, self.n_tokenizers)
-        if self.backend in ("auto", "gigatoken") and self.vocabulary.name in SCHEMES and has_gigatoken():
-            self._gigatoken = Gigatoken(self.vocabulary, self.n_tokenizers)
+        vocabulary = self.vocabulary
+        _require(self.backend, vocabulary)
+        self._cuts = cuts_of(vocabulary)
+        if vocabulary.pattern is not None:
+            self._tiktoken = Tiktoken(vocabulary)
+        if may_use_fastokens(vocabulary, self.backend, self.expected_bytes):
+            self._fastokens = Fastokens(vocabulary, self.n_tokenizers)
+        if self.backend in ("auto", "gigatoken") and scheme_of(vocabulary) and has_gigatoken():
+            self._gigatoken = Gigatoken(vocabulary, self.n_tokenizers)
+        if vocabulary.hf is not None:
+            self._defined = Defined(vocabulary, self.special)
 
     def encode(self, block: Block) -> Ids:
-        """Return the ids of one block, (n,) uint32. Raises `DataError` for what tiktoken cannot encode."""
+        """Return the ids of one block, (n,) uint32. Raises `DataError` for what cannot be encoded."""
         require_memory(SPARE_BYTES + SPARE_PER_BYTE * len(block.data))
-        special = block.seams > 0 or self.special == "allow"
         if self.backend == "auto" and not self._seen_bytes and not is_mostly_chinese(block.data):
             self._fastokens = None
         self._seen_bytes += len(block.data)
+        if self._defined is None:
+            special = block.seams > 0 or self.special == "allow"
+            ids, backend = self._encode_plain(block, block.data, special=special)
+        else:
+            ids, backend = self._encode_defined(self._defined, block)
+        self._compare(block, ids, backend)
+        self.used[backend] += 1
+        return ids
+
+    def _encode_defined(self, defined: Defined, block: Block) -> tuple[Ids, str]:
+        """Encode with a ``tokenizer.json``: its added tokens are found first, and what is between them is normalised.
+
+        What other libraries cannot encode exactly goes to the one that defines it.
+        """
+        fast = self.backend != "tokenizers" and (self._tiktoken is not None or self._gigatoken is not None)
+        parts = defined.parts(block) if fast else None
+        if parts is None:
+            return defined.encode(block), "tokenizers"
+        encoded: list[Ids] = []
+        backend = "tiktoken" if self._tiktoken else "gigatoken"
+        for part in parts:
+            if isinstance(part, int):
+                encoded.append(np.array([part], np.uint32))
+                continue
+            ids, backend = self._encode_plain(block, part, special=block.seams > 0)
+            encoded.append(ids)
+        return encoded[0] if len(encoded) == 1 else np.concatenate([np.empty(0, np.uint32), *encoded]), backend
+
+    def _encode_plain(self, block: Block, data: bytes, *, special: bool) -> tuple[Ids, str]:
+        """Return the ids of some text of a block, in which no token but the end-of-text string is looked for."""
         fastokens = self._fastokens  # another thread may take it away
-        if fastokens and is_exact(block.data):
-            ids = fastokens.encode(block.data, special=special)
-            self._compare(block, ids, "fastokens", special=special)
-            self.used["fastokens"] += 1
-            return ids
+        if fastokens and is_exact(data):
+            return fastokens.encode(data, special=special), "fastokens"
         large = max(self.expected_bytes, self._seen_bytes) >= LARGE_BYTES
-        if not self._gigatoken or not (large or self.backend == "gigatoken"):
-            return self._encode_exactly(block, special=special)
-        parts = [*split_at_new(block.data)]
+        must = self.backend == "gigatoken" or self._tiktoken is None
+        if not self._gigatoken or not (large or must):
+            return self._encode_exactly(block, data, special=special)
+        parts = (
+            [*split_at_new(data, self._newer)]
+            if self._cuts.allowed
+            else [(data, has_new_code_point(data, self._newer))]
+        )
         if all(new for _, new in parts):
-            return self._encode_exactly(block, special=special)
+            return self._encode_exactly(block, data, special=special)
         try:
             encoded = [self._by_either(part, new=new, special=special) for part, new in parts]
         except ValueError:
-            return self._encode_exactly(block, special=special)  # which says what is wrong
-        ids = encoded[0] if len(encoded) == 1 else np.concatenate(encoded)
-        self._compare(block, ids, "gigatoken", special=special)
-        self.used["gigatoken"] += 1
+            return self._encode_exactly(block, data, special=special)  # which says what is wrong
         if len(parts) > 1:
-            self.used["tiktoken"] += 1
-        return ids
+            self.used[self._exact_name] += 1
+        return encoded[0] if len(encoded) == 1 else np.concatenate(encoded), "gigatoken"
+
+    @property
+    def _newer(self) -> Ranges:
+        """Code points beside those of Unicode 17 on which gigatoken differs with this pattern."""
+        return self.vocabulary.known.newer if self.vocabulary.known else ()
+
+    @property
+    def _exact_name(self) -> str:
+        return "tiktoken" if self._tiktoken else "tokenizers"
 
     def _by_either(self, data: bytes, *, new: bool, special: bool) -> Ids:
         if new or self._gigatoken is None:
-            return self._by_tiktoken(data.decode(), special=special)
+            return self._by_exact(data, special=special)
         return self._gigatoken.encode(data, special=special)
 
-    def _by_tiktoken(self, text: str, *, special: bool) -> Ids:
-        return self._tiktoken.encode_to_numpy(text, allowed_special=ALLOWED[special], disallowed_special=())
+    def _by_exact(self, data: bytes, *, special: bool) -> Ids:
+        """Encode with tiktoken, or where the pattern is more than one, with the definition."""
+        if self._tiktoken is None and self._defined is not None:
+            return self._defined.encode_plain(data, special=special)
+        assert self._tiktoken is not None  # noqa: S101 - a vocabulary has a pattern, or is defined by a file
+        return self._tiktoken.encode(data, special=special)
 
-    def _encode_exactly(self, block: Block, *, special: bool) -> Ids:
+    def _encode_exactly(self, block: Block, data: bytes, *, special: bool) -> tuple[Ids, str]:
         try:
-            ids = self._by_tiktoken(block.text, special=special)
+            return self._by_exact(data, special=special), self._exact_name
         except ValueError as error:
-            if self._gigatoken and not has_new_code_point(block.data):
-                self.used["gigatoken"] += 1
-                return self._gigatoken.encode(block.data, special=special)
+            if self._gigatoken and not has_new_code_point(data, self._newer):
+                return self._gigatoken.encode(data, special=special), "gigatoken"
             raise DataError(
-                f"{block.counts.source.path}: tiktoken cannot encode the {len(block.raw or block.data)} bytes from "
-                f"{block.where} on ({str(error)[:80]}); a run of about 1,000,000 white-space characters is too long "
-                f"for it: shorten it, or install the extra: pip install 'llmprep[fast]'"
+                f"{block.counts.source.path}: {self._exact_name} cannot encode the {len(block.raw or block.data)} "
+                f"bytes from {block.where} on ({str(error)[:80]}); {self._advice()}"
             ) from error
-        self.used["tiktoken"] += 1
-        return ids
 
-    def _compare(self, block: Block, ids: Ids, backend: str, *, special: bool) -> None:
-        """Encode the first block, and others chosen by their place, with tiktoken too: a small one whole, or its start.
+    def _advice(self) -> str:
+        if self.vocabulary.known is None:
+            return "see --pattern"
+        return (
+            "a run of about 1,000,000 white-space characters is too long for it: shorten it, or install the extra: "
+            "pip install 'llmprep[fast]'"
+        )
+
+    def _compare(self, block: Block, ids: Ids, backend: str) -> None:
+        """Encode the first block, and others chosen by their place, as defined: a small one whole, or its start.
 
         Raises `BackendsDifferError`.
         """
+        definition = self.vocabulary.definition
+        if backend == definition or (self._defined is not None and not self._defined.may_compare(block.data)):
+            return
         if zlib.crc32(f"{block.counts.source.name} {block.where}".encode()) % SAMPLE_EVERY and self.used[backend]:
             return
         whole = len(block.data) <= SAMPLE_BYTES
         head = block.data[:SAMPLE_BYTES]
-        part = block.data if whole else head[: last_safe_cut(head) or last_safe_cut(head, SECOND_CUT)]
-        expected = self._by_tiktoken(part.decode(), special=special)
+        if not whole and not self._cuts.allowed:
+            return
+        part = block.data if whole else head[: last_safe_cut(head) or last_safe_cut(head, self._cuts.second)]
+        if self._defined is None:
+            special = block.seams > 0 or self.special == "allow"
+            expected = self._by_exact(part, special=special)
+        elif whole or self._defined.may_cut(block):
+            expected = self._defined.encode_part(block, part)
+        else:
+            return
         if not np.array_equal(expected, ids if whole else ids[: len(expected)]):
             raise BackendsDifferError(
-                f"{block.counts.source.path}: {backend} and tiktoken differ in the {len(part)} bytes from "
-                f"{block.where} on; use --backend tiktoken, and please report this"
+                f"{block.counts.source.path}: {backend} and {definition} differ in the {len(part)} bytes from "
+                f"{block.where} on; use --backend {definition}, and please report this"
             )
 
 
-def may_use_fastokens(encoding: str, backend: BackendName, expected_bytes: int) -> bool:
-    """Tell whether fastokens encodes what suits it, with an encoding, of a text of so many bytes."""
-    if backend == "auto" and expected_bytes < CHINESE_BYTES.get(encoding, sys.maxsize):
+def _require(backend: BackendName, vocabulary: Vocabulary) -> None:
+    """Raise `UsageError` if a backend is asked for that is not installed, or that cannot encode with a vocabulary."""
+    installed = {"gigatoken": has_gigatoken, "fastokens": has_fastokens}.get(backend)
+    if installed and not installed():
+        raise UsageError(f"--backend {backend}: needs an extra: pip install 'llmprep[fast]'")
+    if backend == "tokenizers" and vocabulary.hf is None:
+        raise UsageError(f"--backend tokenizers: {vocabulary.name} is defined by tiktoken; leave it out")
+    if vocabulary.hf is None:
+        return
+    only = vocabulary.hf.obstacle or (
+        backend == "tiktoken" and vocabulary.pattern is None and "it has several patterns"
+    )
+    if (only and backend not in ("auto", "tokenizers", "gigatoken")) or (
+        vocabulary.hf.obstacle and backend == "gigatoken"
+    ):
+        raise UsageError(f"--backend {backend}: cannot encode exactly with {vocabulary.name}: {only}")
+
+
+def may_use_fastokens(vocabulary: Vocabulary, backend: BackendName, expected_bytes: int) -> bool:
+    """Tell whether fastokens encodes what suits it, with a vocabulary, of a text of so many bytes."""
+    if vocabulary.kind != ENCODING_KIND or vocabulary.name not in ENCODINGS:
         return False
-    return backend in ("auto", "fastokens") and encoding in ENCODINGS and has_fastokens()
+    if backend == "auto" and expected_bytes < CHINESE_BYTES.get(vocabulary.name, sys.maxsize):
+        return False
+    return backend in ("auto", "fastokens") and has_fastokens()
 
 
-def split_at_new(data: bytes) -> Iterator[tuple[bytes, bool]]:
-    """Yield the parts of UTF-8 text, each with whether it holds a new code point, and so is for tiktoken.
+def split_at_new(data: bytes, newer: Ranges = ()) -> Iterator[tuple[bytes, bool]]:
+    """Yield the parts of UTF-8 text, each with whether it holds a new code point, and so is not for gigatoken.
 
     Such a part reaches from the safe cut before to the one after, and over what comes soon after.
     """
     spans: list[list[int]] = []
-    for place in find_new_code_points(data):
+    for place in find_new_code_points(data, newer):
         before = spans[-1][1] if spans else 0
         if not spans or place >= before + NEAR_BYTES:
             spans.append([before + last_safe_cut(data[before:place]), before])
@@ -179,27 +262,3 @@ def split_at_new(data: bytes) -> Iterator[tuple[bytes, bool]]:
         yield data[start:end], True
     if spans[-1][1] < len(data):
         yield data[spans[-1][1] :], False
-
-
-MAX_ENCODINGS = 4
-_encodings: dict[tuple[str, str], Encoding] = {}
-"""The encodings that this process has built last, by the name and the sha256 of the vocabulary, oldest first."""
-
-
-def tiktoken_encoding(vocabulary: Vocabulary) -> Encoding:
-    """Return tiktoken's encoding of a vocabulary, built once a process: that takes about 40 ms."""
-    from tiktoken import Encoding
-
-    key = vocabulary.name, vocabulary.sha256
-    encoding = _encodings.get(key)
-    if encoding is None:
-        encoding = Encoding(
-            vocabulary.name,
-            pat_str=vocabulary.pattern,
-            mergeable_ranks=vocabulary.ranks,
-            special_tokens=vocabulary.special_tokens,
-        )
-        if len(_encodings) >= MAX_ENCODINGS:
-            _encodings.pop(next(iter(_encodings)), None)
-        _encodings[key] = encoding
-    return encoding

@@ -9,13 +9,6 @@ from llmprep.errors import DataError, EmptyError
 from llmprep.vocabulary.vocabulary import Vocabulary
 
 
-def token_table(vocabulary: Vocabulary) -> dict[int, bytes]:
-    """Return the bytes of every id of a vocabulary, special tokens included."""
-    table = {rank: token for token, rank in vocabulary.ranks.items()}
-    table.update({rank: token.encode() for token, rank in vocabulary.special_tokens.items()})
-    return table
-
-
 def text_of(ids: Iterable[int], table: Mapping[int, bytes]) -> str:
     """Return the text of ids, with U+FFFD for a part of a character, as tiktoken's ``decode``.
 
@@ -38,7 +31,7 @@ class Decoder:
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> Decoder:
         """Return the decoder of a vocabulary."""
-        return cls(token_table(vocabulary), vocabulary.name, vocabulary.n_vocab)
+        return cls(vocabulary.token_table(), vocabulary.name, vocabulary.n_vocab)
 
     def data(self, ids: Iterable[int]) -> bytes:
         """Return the bytes of ids, exactly."""

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from llmprep.choices import ENCODING, Special
+from llmprep.choices import BackendName, Special, TokenizerFile, WhichVocabulary
 from llmprep.documents.blocks import Block
 from llmprep.documents.source import Counts, Source
 from llmprep.errors import UsageError
 from llmprep.tokens.backends import Encoder
-from llmprep.tokens.special import count_special, special_pattern
-from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary, resolve_vocab_dir
-from llmprep.vocabulary.names import resolve_encoding
+from llmprep.tokens.special import Specials, count_special
+from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary, name_vocabulary, resolve_vocab_dir
 
 
 def encode_text(
     text: str,
-    encoding: str = ENCODING,
+    encoding: str | None = None,
     *,
+    tokenizer: str | os.PathLike[str] | TokenizerFile | None = None,
     special: Special = "allow",
     vocab_dir: str | os.PathLike[str] | None = None,
 ) -> npt.NDArray[np.int64]:
     """Encode a text; return ids (n,) int64, equal to tiktoken's. Encoders are kept, so later calls are quick.
 
-    A vocabulary that is not part of the package is looked for in ``vocab_dir`` first, or else in the folder that
+    The vocabulary is gpt2's, or that of the encoding or model that ``encoding`` names, or of the file that
+    ``tokenizer`` names, a path or a `TokenizerFile`: a ``tokenizer.json`` gives the ids of the tokenizers library. That
+    of an encoding which is not part of the package is looked for in ``vocab_dir`` first, or else in the folder that
     LLMPREP_VOCAB_DIR names; a download is announced by a warning.
 
     Raises `UsageError` for anything but a str and for an unknown ``special``, `VocabularyError` for an unknown
@@ -42,7 +43,7 @@ def encode_text(
         raise UsageError(f"text: must be a str, not {type(text).__name__}")
     if str(special) not in get_args(Special):
         raise UsageError(f"special {special!r:.40}: must be {', '.join(get_args(Special))}")
-    encoder, specials = _text_encoder(resolve_encoding(encoding), special, resolve_vocab_dir(vocab_dir))
+    encoder, specials = _text_encoder(name_vocabulary(encoding, tokenizer), special, resolve_vocab_dir(vocab_dir))
     if not text.isascii():
         # Halves of surrogate pairs, which no UTF-8 file can hold: joined or replaced, as tiktoken's ``encode`` does.
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -53,6 +54,7 @@ def encode_text(
 
 
 @functools.lru_cache(maxsize=8)
-def _text_encoder(encoding: str, special: Special, vocab_dir: str | None) -> tuple[Encoder, re.Pattern[bytes]]:
-    vocabulary = load_vocabulary(encoding, vocab_dir, announce_by_warning)
-    return Encoder(vocabulary, special, "tiktoken"), special_pattern(vocabulary)
+def _text_encoder(which: WhichVocabulary, special: Special, vocab_dir: str | None) -> tuple[Encoder, Specials]:
+    vocabulary = load_vocabulary(which, vocab_dir, announce_by_warning)
+    backend: BackendName = "auto" if vocabulary.pattern is None else "tiktoken"
+    return Encoder(vocabulary, special, backend), Specials.of(vocabulary)

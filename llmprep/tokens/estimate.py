@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from llmprep.choices import Effort, TextOptions
-from llmprep.documents.blocks import Block, last_safe_cut
+from llmprep.documents.blocks import Block, require_whole
+from llmprep.documents.cuts import Cuts, last_safe_cut
 from llmprep.documents.opening import HEAD_BYTES, ByteStream
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.recognising import is_packed
 from llmprep.documents.source import Counts, Source
 from llmprep.tokens.backends import LARGE_BYTES, Encoder
+from llmprep.tokens.cutting import cuts_of
 from llmprep.tokens.stream import stream_text
 from llmprep.vocabulary.vocabulary import Vocabulary
 
@@ -69,6 +71,7 @@ def estimate_tokens(
     their beginnings, since they cannot be entered elsewhere. Raises as reading and encoding them do.
     """
     sized = [source for source in sources if source.size]
+    require_whole(sized, cuts_of(vocabulary))
     n_bytes = sum(source.size or 0 for source in sized)
     started = time.perf_counter()
     if n_bytes <= SAMPLES * SAMPLE_BYTES:
@@ -128,7 +131,7 @@ def _sample_anywhere(source: Source, encoder: Encoder, draw: random.Random) -> _
 
 def _sample_beginning(source: Source, count: int, encoder: Encoder, options: TextOptions) -> Iterator[_Sample]:
     """Encode ``count`` pieces, evenly spread over the first `BEGINNING_BYTES` of text, or over the whole of it."""
-    blocks, n_bytes = _read_beginning(source, options)
+    blocks, n_bytes = _read_beginning(source, options, cuts_of(encoder.vocabulary))
     if not blocks:
         yield from [_Sample(max(1, n_bytes), 0)] * count
         return
@@ -140,7 +143,7 @@ def _sample_beginning(source: Source, count: int, encoder: Encoder, options: Tex
         yield _Sample(max(1, round(n_bytes * len(block.data) / ends[-1])), n_tokens)
 
 
-def _read_beginning(source: Source, options: TextOptions) -> tuple[list[Block], int]:
+def _read_beginning(source: Source, options: TextOptions, cuts: Cuts) -> tuple[list[Block], int]:
     """Return the blocks of the first `BEGINNING_BYTES` of text, and how many bytes of the file they came from."""
     counts = Counts(source)
     blocks: list[Block] = []
@@ -148,7 +151,7 @@ def _read_beginning(source: Source, options: TextOptions) -> tuple[list[Block], 
     is_parquet = source.format == "parquet"
     # Small steps, so that the bytes read are those that the text came from; Parquet is read by its rows.
     step = sys.maxsize if is_parquet else HEAD_BYTES
-    with closing(read_blocks(counts, options.newlines, SAMPLE_BYTES, step=step)) as reading:
+    with closing(read_blocks(counts, options.newlines, SAMPLE_BYTES, step=step, cuts=cuts)) as reading:
         for block in reading:
             if n_text > BEGINNING_BYTES and (is_parquet or counts.n_bytes > n_bytes):
                 break

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import queue
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from llmprep.output.temporary import temporary_file
 from llmprep.tokens.memory import resident_bytes, return_freed_memory
+from llmprep.vocabulary.byte_alphabet import LETTERS
 from llmprep.vocabulary.embedded import EMBEDDED, R50K_SHA256
-from llmprep.vocabulary.vocabulary import END_OF_TEXT, Vocabulary
+from llmprep.vocabulary.ranks import Ranks, write_ranks
+from llmprep.vocabulary.vocabulary import ENCODING_KIND, Vocabulary
 
 CACHE_BYTES = 48 << 20
 """Growth of resident memory at which a tokenizer is dropped, and with it its cache of words."""
@@ -25,7 +28,23 @@ LARGE_VOCAB = 1 << 16
 LOOK_BYTES = 1 << 18
 """How much text is encoded between two readings of resident memory: one takes longer than a small text."""
 SCHEMES = {"gpt2": "gpt2", "r50k_base": "gpt2", "cl100k_base": "gpt4", "o200k_base": "o200k", "o200k_harmony": "o200k"}
-"""gigatoken's names for the patterns of encodings; others are left to tiktoken."""
+"""gigatoken's names for the patterns of encodings; others of tiktoken's are left to tiktoken."""
+
+JSON_SPELLINGS: dict[str, str | None] = {
+    "gpt2": r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    **dict.fromkeys(("llama3", "o200k", "qwen2", "qwen35", "tekken")),
+}
+"""The patterns that it knows in a tokenizer.json: as they are spelled there, or None for the first known spelling."""
+
+
+def scheme_of(vocabulary: Vocabulary) -> str | None:
+    """Return gigatoken's name for the pattern of a vocabulary, None if it does not know it, or not exactly."""
+    if vocabulary.kind == ENCODING_KIND:
+        return SCHEMES.get(vocabulary.name)
+    known = vocabulary.known
+    if known is None or not vocabulary.ranks or not (vocabulary.all_made or known.name in JSON_SPELLINGS):
+        return None
+    return known.scheme
 
 
 def has_gigatoken() -> bool:
@@ -75,6 +94,7 @@ class Gigatoken:
 
     def __init__(self, vocabulary: Vocabulary, n_threads: int = 1) -> None:
         self._vocabulary = vocabulary
+        self._dense = Dense.of(vocabulary)
         self._turn = threading.Semaphore(n_threads)
         self._idle: dict[bool, queue.SimpleQueue[_Held]] = {
             True: queue.SimpleQueue(),
@@ -104,20 +124,77 @@ class Gigatoken:
         else:
             self._idle[special].put(held)
         ids: npt.NDArray[np.uint32] = rows[0, : lengths[0]]
-        return ids
+        return ids if self._dense.table is None else self._dense.table[ids]
 
     def _build(self, *, special: bool) -> Any:
         """Build a tokenizer from a file that holds the ranks as they were verified."""
         from gigatoken import Tokenizer
 
-        vocabulary = self._vocabulary
+        vocabulary, dense = self._vocabulary, self._dense
+        if not vocabulary.all_made:
+            return Tokenizer.from_json(json_of(vocabulary, dense, special=special))
+        end = vocabulary.end_of_text if special else None
         options: dict[str, Any] = {
-            "pretokenizer": SCHEMES[vocabulary.name],
-            "special_tokens": {END_OF_TEXT: vocabulary.eot_id} if special else {},
+            "pretokenizer": scheme_of(vocabulary),
+            "special_tokens": {} if end is None else {end: dense.eot_id},
         }
         if vocabulary.sha256 == R50K_SHA256:
             return Tokenizer.from_tiktoken(EMBEDDED, **options)
         with temporary_file(suffix=".tiktoken") as file:
-            file.write(vocabulary.rank_file)
+            file.write(vocabulary.rank_lines() if dense.table is None else write_ranks(dense.ranks))
             file.flush()
             return Tokenizer.from_tiktoken(file.name, **options)
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """Ranks as gigatoken takes them: from 0 on without a hole, with every byte among them.
+
+    Only the order of ranks decides what is merged, so each is replaced by its place in that order, and ``table`` has
+    the id of each place. It is None where the ranks are so already. Bytes that no text holds stand at the end.
+    """
+
+    eot_id: int | None
+    ranks: Ranks
+    table: npt.NDArray[np.uint32] | None = None
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary) -> Self:
+        """Return the dense ranks of a vocabulary."""
+        missing = [byte for byte in map(bytes, zip(range(256), strict=True)) if byte not in vocabulary.ranks]
+        ordered = sorted(vocabulary.ranks, key=vocabulary.ranks.__getitem__)
+        if not missing and vocabulary.ranks[ordered[-1]] == len(ordered) - 1:
+            return cls(vocabulary.eot_id, vocabulary.ranks)
+        ids = [*map(vocabulary.ranks.__getitem__, ordered), *[0] * len(missing), vocabulary.eot_id or 0]
+        dense = {token: place for place, token in enumerate([*ordered, *missing])}
+        return cls(len(dense), dense, np.array(ids, np.uint32))
+
+
+def json_of(vocabulary: Vocabulary, dense: Dense, *, special: bool) -> str:
+    """Return a tokenizer.json for ranks that merging does not all make: in no other file gigatoken takes such.
+
+    It looks pieces up first, and lists every split of every rank, which is how tiktoken merges.
+    """
+    ranks, known = dense.ranks, vocabulary.known
+    names = {token: "".join(map(LETTERS.__getitem__, token)) for token in ranks}
+    merges = [
+        [names[token[:k]], names[token[k:]]]
+        for token in sorted(ranks, key=ranks.__getitem__)
+        for k in range(1, len(token))
+        if token[:k] in ranks and token[k:] in ranks
+    ]
+    pattern = known and (JSON_SPELLINGS[known.name] or known.splits[0])
+    end = {"id": dense.eot_id, "content": vocabulary.end_of_text, "special": True}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    vocab = {names[token]: rank for token, rank in ranks.items()}
+    return json.dumps(
+        {
+            "version": "1.0",
+            "added_tokens": [end | flags] if special and vocabulary.end_of_text is not None else [],
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, level]},
+            "decoder": level,
+            "model": {"type": "BPE", "ignore_merges": True, "vocab": vocab, "merges": merges},
+        }
+    )

@@ -112,7 +112,7 @@ class _Needs:
         one = alone + self.largest + PER_BLOCK_BYTE * (min(blocks, self.n_bytes) if self.is_small else blocks)
         if effort.backend == "gigatoken" or (effort.backend == "auto" and not self.is_small):
             one += n_tokenizers * (TOKENIZER_BYTES + TOKENIZER_PER_ID * n_vocab + CACHE_BYTES)
-        if may_use_fastokens(self.vocabulary.name, effort.backend, self.n_bytes):
+        if may_use_fastokens(self.vocabulary, effort.backend, self.n_bytes):
             one += FASTOKENS_BYTES + FASTOKENS_PER_ID * n_vocab + n_tokenizers * FASTOKENS_PER_THREAD
         total = one if threads == effort.jobs else alone + effort.jobs * one
         return Projection(total, effort.jobs, self.needs_most)

@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import Self
 
 from llmprep.choices import Special
 from llmprep.documents.blocks import Block
 from llmprep.errors import DataError
-from llmprep.vocabulary.vocabulary import END_OF_TEXT, Vocabulary
+from llmprep.vocabulary.vocabulary import Vocabulary
 
 
-def special_pattern(vocabulary: Vocabulary) -> re.Pattern[bytes]:
-    """Return a pattern that matches any special token of a vocabulary in UTF-8."""
-    return re.compile(b"|".join(re.escape(token.encode()) for token in vocabulary.special_tokens))
+@dataclass(frozen=True, slots=True)
+class Specials:
+    """What is looked for in texts, in UTF-8: any special token of a vocabulary, and the one that ends a text."""
+
+    pattern: re.Pattern[bytes]
+    end_of_text: bytes | None
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary) -> Self:
+        """Return what is to be found for a vocabulary; of two that begin in one place, the longer one."""
+        tokens = sorted(map(str.encode, vocabulary.special_tokens), key=len, reverse=True)
+        end_of_text = vocabulary.end_of_text
+        pattern = re.compile(b"|".join(map(re.escape, tokens)) if tokens else rb"(?!)")
+        return cls(pattern, None if end_of_text is None else end_of_text.encode())
 
 
-def count_special(block: Block, specials: re.Pattern[bytes], special: Special) -> int:
+def count_special(block: Block, specials: Specials, special: Special) -> int:
     """Return how many end-of-text strings the texts of a block hold; those that join its documents do not count.
 
-    With ``special="error"``, raise `DataError` for the first of ``specials`` in them, with its place.
+    With ``special="error"``, raise `DataError` for the first special token in them, with its place.
     """
-    if block.seams or b"|" not in block.data:
+    if block.seams:
         return 0  # documents that hold one are not joined
-    if special == "error":
-        found = specials.search(block.raw or block.data)
-        if found:
-            where = block.place or f"byte {block.offset + found.start()}"
-            raise DataError(
-                f"{block.counts.source.path}: special token {found.group().decode()} in the text at {where}; "
-                f"--special allow takes it as its id, --special text as plain text"
-            )
-    return block.data.count(END_OF_TEXT.encode())
+    found = specials.pattern.search(block.data) if special == "error" else None
+    if found:
+        token = found.group()
+        place = block.raw.find(token)  # -1 where a line end in it was another one
+        where = block.place or (f"byte {block.offset + place}" if place >= 0 else block.where)
+        raise DataError(
+            f"{block.counts.source.path}: special token {token.decode()} in the text at {where}; "
+            f"--special allow takes it as its id, --special text as plain text"
+        )
+    return 0 if specials.end_of_text is None else block.data.count(specials.end_of_text)

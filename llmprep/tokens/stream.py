@@ -25,11 +25,13 @@ from llmprep.documents.source import Counts, LeftOut, Source
 from llmprep.errors import EmptyError, visible_name
 from llmprep.tokens.backends import Encoder, Ids
 from llmprep.tokens.content import ContentHash, open_pool
+from llmprep.tokens.cutting import cuts_of
 from llmprep.tokens.figures import Figures
 from llmprep.tokens.gigatoken import count_tokenizers
-from llmprep.tokens.special import count_special, special_pattern
+from llmprep.tokens.special import Specials, count_special
 from llmprep.tokens.threads import PART_BYTES, Hashing, in_parts, map_in_order
 from llmprep.vocabulary.loading import load_vocabulary
+from llmprep.vocabulary.references import Reference
 from llmprep.vocabulary.vocabulary import Vocabulary
 
 Stage: TypeAlias = Callable[[Iterator[Ids]], Iterator[Ids]]
@@ -40,21 +42,26 @@ Stage: TypeAlias = Callable[[Iterator[Ids]], Iterator[Ids]]
 class Origin:
     """What is known of a stream before it is read: its name, its vocabulary, and the options that decided its ids.
 
-    A stream of texts carries its ``vocabulary``; one of a file or store names it, and it is then looked for in
+    A stream of texts carries its ``vocabulary``; one of a file or store refers to it, and it is then looked for in
     ``vocab_dir`` first.
     """
 
     name: str
-    encoding: str
+    refers: Reference
     vocab_sha256: str
     n_vocab: int
     options: Mapping[str, Any]
     vocabulary: Vocabulary | None = field(default=None, repr=False)
     vocab_dir: str | None = None
 
+    @property
+    def encoding(self) -> str:
+        """What the vocabulary is called."""
+        return self.refers.name
+
     def load_vocabulary(self, announce: Announce | None = None, *, download: bool = True) -> Vocabulary:
         """Return the vocabulary of the ids. Raises `VocabularyError` where a file names one that cannot be found."""
-        return self.vocabulary or load_vocabulary(self.encoding, self.vocab_dir, announce, download=download)
+        return self.vocabulary or load_vocabulary(self.refers, self.vocab_dir, announce, download=download)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -183,12 +190,13 @@ def stream_part(
     A stream that ``continues`` another has a separator before its first document too, and may be empty.
     """
     hashing, vocabulary = Hashing(threaded=effort.jobs > 1), encoder.vocabulary
+    if options.separator == "eot":
+        vocabulary.require_eot("give --separator none to put nothing between documents")
     figures = Figures([Counts(source) for source in sources], used=encoder.used, left_out=left_out)
     name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
-    origin = Origin(
-        name, vocabulary.name, vocabulary.sha256, vocabulary.n_vocab, options.content(), vocabulary=vocabulary
-    )
-    blocks = read_sources(figures.counts, options.newlines, effort.block_bytes, hashing.run)
+    refers = Reference.to(vocabulary)
+    origin = Origin(name, refers, vocabulary.sha256, vocabulary.n_vocab, options.content(), vocabulary=vocabulary)
+    blocks = read_sources(figures.counts, options.newlines, effort.block_bytes, hashing.run, cuts_of(vocabulary))
     encoded = _encode(blocks, encoder, options, effort)
     ids = _join(encoded, figures, vocabulary.eot_id, name, separate=options.separator == "eot", continues=continues)
     return TokenStream(origin, _count(ids, figures, hashing), figures)
@@ -209,7 +217,7 @@ def _encode(
     blocks: Generator[Block], encoder: Encoder, options: TextOptions, effort: Effort
 ) -> Iterator[tuple[Block, Ids, int]]:
     """Yield, in order, each block, its ids and the number of end-of-text strings in its text."""
-    specials = special_pattern(encoder.vocabulary)
+    specials = Specials.of(encoder.vocabulary)
 
     def encode(part: list[Block]) -> list[tuple[Block, Ids, int]]:
         return [(block, encoder.encode(block), count_special(block, specials, options.special)) for block in part]
@@ -222,17 +230,21 @@ def _encode(
 def _join(
     encoded: Iterator[tuple[Block, Ids, int]],
     figures: Figures,
-    eot_id: int,
+    eot_id: int | None,
     name: str,
     *,
     separate: bool,
     continues: bool,
 ) -> Iterator[Ids]:
-    """Yield the ids of the blocks, with a separator before each document but the stream's first, or without any."""
-    separator = np.array([eot_id], np.uint32)
+    """Yield the ids of the blocks, with a separator before each document but the stream's first, or without any.
+
+    Without an end-of-text id there is none. Documents whose ids hold it are not joined: in a block that joins some, it
+    is at the seams only.
+    """
+    separator = np.array([] if eot_id is None else [eot_id], np.uint32)
     begun = continues
     for block, ids, n_special in encoded:
-        if begun and block.first and separate:
+        if begun and block.first and separate and len(separator):
             yield separator
         begun = True
         figures.n_special += n_special
@@ -245,7 +257,7 @@ def _join(
         raise EmptyError(f"{name}: empty: 0 tokens")
 
 
-def _count_each(joined: Sequence[Counts], ids: Ids, eot_id: int) -> None:
+def _count_each(joined: Sequence[Counts], ids: Ids, eot_id: int | None) -> None:
     """Count the ids between the seams of a block for the source that each are of."""
     ends = [*np.flatnonzero(ids == eot_id).tolist(), len(ids)]
     begin = 0

@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+Ranges: TypeAlias = tuple[tuple[int, int], ...]
 
 NEW_CODE_POINTS = (
     (0x88F, 0x88F),
@@ -42,39 +45,40 @@ NEW_CODE_POINTS = (
 `tests/support/new_code_points.py` derives them by comparing both libraries over every code point."""
 
 
-def has_new_code_point(data: bytes) -> bool:
-    """Tell whether UTF-8 text holds one of `NEW_CODE_POINTS`, which the backends treat differently."""
-    return next(find_new_code_points(data), None) is not None
+def has_new_code_point(data: bytes, more: Ranges = ()) -> bool:
+    """Tell whether UTF-8 text holds one of `NEW_CODE_POINTS`, or of ``more``, which the backends treat differently."""
+    return next(find_new_code_points(data, more), None) is not None
 
 
-def find_new_code_points(data: bytes) -> Iterator[int]:
-    """Yield where each of `NEW_CODE_POINTS` in UTF-8 text begins, in bytes."""
-    if data.isascii() or not _may_have_new(data):
+def find_new_code_points(data: bytes, more: Ranges = ()) -> Iterator[int]:
+    """Yield where each of `NEW_CODE_POINTS`, and of ``more``, in UTF-8 text begins, in bytes."""
+    if data.isascii() or not _may_have_new(data, more):
         return
     text, n_chars, place = data.decode(), 0, 0
-    for found in _pattern().finditer(text):
+    for found in _pattern(more).finditer(text):
         place += len(text[n_chars : found.start()].encode())
         n_chars = found.start()
         yield place
 
 
-def _may_have_new(data: bytes) -> bool:
+def _may_have_new(data: bytes, more: Ranges) -> bool:
     """Tell whether any character begins with the same two bytes as a new one: quick to rule out."""
-    beginnings, leads = _beginnings()
+    beginnings, leads = _beginnings(more)
     values = np.frombuffer(data, np.uint8)
     return any(beginnings[lead, values[np.flatnonzero(values == lead) + 1]].any() for lead in leads if lead in data)
 
 
 @functools.cache
-def _beginnings() -> tuple[npt.NDArray[np.bool_], list[int]]:
+def _beginnings(more: Ranges) -> tuple[npt.NDArray[np.bool_], list[int]]:
     """Return whether a new code point begins with two bytes, by the first and the second; and those first bytes."""
     found = np.zeros((256, 256), np.bool_)
-    for low, high in NEW_CODE_POINTS:
+    for low, high in (*NEW_CODE_POINTS, *more):
         for code in range(low, high + 1):
             found[*chr(code).encode()[:2]] = True
     return found, np.flatnonzero(found.any(axis=1)).tolist()
 
 
 @functools.cache
-def _pattern() -> re.Pattern[str]:
-    return re.compile("[" + "".join(f"{chr(low)}-{chr(high)}" for low, high in NEW_CODE_POINTS) + "]")
+def _pattern(more: Ranges) -> re.Pattern[str]:
+    ranges = (*NEW_CODE_POINTS, *more)
+    return re.compile("[" + "".join(f"{chr(low)}-{chr(high)}" for low, high in ranges) + "]")

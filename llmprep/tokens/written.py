@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, suppress
 
-from llmprep.documents.blocks import find_safe_cut
+from llmprep.documents.cuts import find_safe_cut
 from llmprep.documents.opening import ByteStream, Read
 from llmprep.documents.source import Counts, Source
 from llmprep.documents.texts import open_text

@@ -47,3 +47,13 @@ def parse_ranks(data: bytes) -> Ranks:
     """
     words = data.split()
     return dict(zip(map(binascii.a2b_base64, words[::2]), map(int, words[1::2]), strict=True))
+
+
+def write_ranks(ranks: Ranks) -> bytes:
+    r"""Return ranks in tiktoken's format, in order: of equal ranks, whatever file they are from, the same bytes.
+
+    >>> write_ranks({b'"': 1, b"!": 0})
+    b'IQ== 0\nIg== 1\n'
+    """
+    ordered = sorted(ranks.items(), key=lambda item: item[1])
+    return b"".join(b"%s %d\n" % (binascii.b2a_base64(token, newline=False), rank) for token, rank in ordered)

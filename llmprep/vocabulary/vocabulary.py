@@ -2,35 +2,127 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from llmprep.errors import UsageError
 from llmprep.vocabulary.embedded import is_embedded
-from llmprep.vocabulary.ranks import Ranks
+from llmprep.vocabulary.ranks import Ranks, write_ranks
+from llmprep.vocabulary.stated import AddedToken
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from llmprep.vocabulary.patterns import KnownPattern
 
 END_OF_TEXT = "<|endoftext|>"
+"""The end-of-text token of tiktoken's encodings."""
+
+
+@dataclass(frozen=True, slots=True)
+class HuggingFace:
+    """What a ``tokenizer.json`` defines beside ranks: its definition is the ``tokenizers`` library with ``canonical``.
+
+    ``canonical`` is the file without what does not belong to a token stream. ``added`` tokens are found in the text
+    before anything else, then each part between them is normalised by ``normalizer`` ("" is none). ``tokens`` are the
+    bytes of every id. ``obstacle`` says why no other library can encode with it; it is empty where one can.
+    """
+
+    canonical: str = field(repr=False)
+    added: tuple[AddedToken, ...] = field(repr=False)
+    normalizer: str
+    tokens: Mapping[int, bytes] = field(repr=False)
+    obstacle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """A byte-pair vocabulary. ``sha256`` is of its rank file; ``n_vocab`` is the largest id plus one.
+    """A vocabulary: ``n_vocab`` is the largest id plus one, ``fingerprint`` tells it from every other.
 
-    ``rank_file`` is that file's content as it was verified: whoever may write where it lies cannot change it any more.
+    ``pattern`` cuts a text into the pieces within which bytes are merged by ``ranks``; it is None, and the ranks are
+    empty, where that is not how it works. ``known`` is the entry of that pattern among the known ones. ``sha256`` is of
+    the ranks as tiktoken writes them, or else of the canonical ``tokenizer.json``. ``end_of_text`` is None where there
+    is no special token at all. ``all_made``: it is known that merging makes every rank; others are found only where
+    they are a whole piece.
+
+    ``rank_file`` is the content as it was verified: whoever may write where it lies cannot change it any more.
     """
 
     name: str
-    pattern: str
-    ranks: Ranks
-    special_tokens: dict[str, int]
+    kind: str
+    pattern: str | None = field(repr=False)
+    ranks: Ranks = field(repr=False)
+    special_tokens: dict[str, int] = field(repr=False)
     sha256: str
     n_vocab: int
     rank_file: bytes = field(repr=False)
+    fingerprint: str
+    end_of_text: str | None = END_OF_TEXT
+    known: KnownPattern | None = field(default=None, repr=False)
+    all_made: bool = False
+    hf: HuggingFace | None = field(default=None, repr=False)
 
     @property
     def is_embedded(self) -> bool:
         """Whether every installation of llmprep has it."""
-        return is_embedded(self.sha256)
+        return self.kind == ENCODING_KIND and is_embedded(self.sha256)
 
     @property
-    def eot_id(self) -> int:
-        """The id of the end-of-text token."""
-        return self.special_tokens[END_OF_TEXT]
+    def definition(self) -> str:
+        """The library whose ids are the right ones."""
+        return "tiktoken" if self.hf is None else "tokenizers"
+
+    @property
+    def eot_id(self) -> int | None:
+        """The id of the end-of-text token, None where the vocabulary has no special token."""
+        return None if self.end_of_text is None else self.special_tokens[self.end_of_text]
+
+    def require_eot(self, why: str) -> int:
+        """Return the id of the end-of-text token. Raises `UsageError` where there is none."""
+        if self.eot_id is None:
+            raise UsageError(f"{self.name}: has no special token, and so none that ends a text: {why}")
+        return self.eot_id
+
+    @property
+    def may_cut(self) -> bool:
+        """Whether a text may be cut at a safe cut: that is proven for known patterns only."""
+        return self.known is not None and self.known.may_cut
+
+    def token_table(self) -> dict[int, bytes]:
+        """Return the bytes of every id, special tokens included."""
+        if self.hf is not None:
+            return dict(self.hf.tokens)
+        table = {rank: token for token, rank in self.ranks.items()}
+        table.update({rank: token.encode() for token, rank in self.special_tokens.items()})
+        return table
+
+    @property
+    def token_bytes(self) -> npt.NDArray[np.int32]:
+        """How many bytes of text each id stands for, (n_vocab,) int32; 0 for special tokens and unused ids.
+
+        Divided into a loss in bits, their sum over the targets gives bits per byte.
+
+        >>> from llmprep import load_vocabulary
+        >>> load_vocabulary("gpt2").token_bytes[[464, 220, 50256]].tolist()
+        [3, 1, 0]
+        """
+        import numpy as np
+
+        counts = np.zeros(self.n_vocab, np.int32)
+        for number, token in self.token_table().items():
+            counts[number] = len(token)
+        counts[[*self.special_tokens.values()]] = 0
+        return counts
+
+    def rank_lines(self) -> bytes:
+        """Return the ranks as tiktoken writes them, one ``base64(token) rank`` a line."""
+        return self.rank_file or write_ranks(self.ranks)
+
+    def values(self) -> dict[str, Any]:
+        """Return, for ``meta`` and manifest, which vocabulary it is."""
+        return {"encoding": self.name, "vocab_sha256": self.sha256, "fingerprint": self.fingerprint}
+
+
+ENCODING_KIND = "encoding of tiktoken"

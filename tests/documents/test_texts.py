@@ -14,7 +14,8 @@ from support.streams import as_read, sha256
 
 from llmprep.choices import Newlines
 from llmprep.documents import spans
-from llmprep.documents.blocks import Block, find_safe_cut
+from llmprep.documents.blocks import Block
+from llmprep.documents.cuts import find_safe_cut
 from llmprep.documents.reading import read_blocks
 from llmprep.documents.source import Counts
 from llmprep.errors import DataError, InputError

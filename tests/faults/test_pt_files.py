@@ -122,7 +122,7 @@ def test_a_wrong_id_is_named_with_its_place(wrong: int, call: Call) -> None:
 @pytest.mark.parametrize("values", [{"token_ids": IDS}, {"input_ids": ROWS[:, :4], "target_ids": ROWS[:, 1:5]}])
 def test_no_vocabulary_is_guessed(values: dict[str, object], call: Call) -> None:
     """Ids of another program are nobody's until --encoding says whose."""
-    line = "x.pt: does not tell which vocabulary its ids are of; name it with --encoding"
+    line = "x.pt: does not tell which vocabulary its ids are of; name it with --encoding or --tokenizer"
     check_refusal(call, Refusal({"x.pt": saved(**values)}, "x.pt -o out.pt", 2, line), TAKERS)
 
 

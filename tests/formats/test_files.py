@@ -19,6 +19,7 @@ from llmprep import __version__
 from llmprep.errors import FileFormatError, UsageError
 from llmprep.formats.ids import check_ids, id_blocks
 from llmprep.formats.meta import check_dtype, checked_meta, wrong_keys
+from llmprep.vocabulary.loading import load_vocabulary
 
 COMMANDS = (
     "tokenize --dtype uint16",
@@ -86,6 +87,7 @@ def test_meta(
         "llmprep_version": __version__,
         "encoding": "gpt2",
         "vocab_sha256": sha256(reference.rank_lines(reference.gpt2_ranks())),
+        "fingerprint": load_vocabulary("gpt2").fingerprint,
         "n_vocab": 50257,
         "n_tokens": len(story_ids),
         "options": TEXT | options,

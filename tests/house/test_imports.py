@@ -25,11 +25,11 @@ AT_START = {
     "numpy": "tokens.* windows.* ptfile.* formats.* showing store.* pytorch.*",
 }
 IN_USE = {
-    "numpy": "cli.*",
-    "tiktoken": "tokens.backends vocabulary.names",
+    "numpy": "cli.* vocabulary.merges vocabulary.vocabulary",
+    "tiktoken": "tokens.tiktoken vocabulary.names vocabulary.trial",
     "gigatoken": "tokens.gigatoken",
     "fastokens": "tokens.fastokens",
-    "tokenizers": "tokens.tokenizers",
+    "tokenizers": "tokens.tokenizers vocabulary.trial",
     "orjson": "documents.quick_json",
     "pyarrow": "documents.parquet",
     "ray": "store.ray_cluster",

@@ -32,7 +32,7 @@ MANIFESTS: list[tuple[Place, list[Any], str]] = [
     (("n_tokens",), [True, 2.0], "n_tokens is missing or no int"),
     (("shards", 0), [[]], "shard 0: file is missing or no str; shard 0: tokens is missing or no int; shard 0: "),
     (("n_special",), [-1, 2**63], "n_special is out of range"),
-    (("n_vocab",), [70_000], "dtype is not int32, as 70000 ids need"),
+    (("n_vocab",), [70_000], "dtype is not uint32, as 70000 ids need"),
     (("encoding",), ["../gpt2", "", "\x1b[2J", "a" * 99], "encoding is not the name of an encoding"),
     (("content_sha256",), ["A" * 64, "\ud800"], "content_sha256 is not a sha256"),
     (("names",), ["", "a//b", "a//b//c//d//e//f//g"], "sizes are no bytes of each of the names"),

@@ -19,12 +19,16 @@ from support.stores import SMALL, json_lines, write_files
 from support.strategies import adversarial_text
 
 from llmprep.choices import Effort, Sharding, Special, TextOptions
+from llmprep.documents import blocks
+from llmprep.documents.cuts import Cuts
 from llmprep.documents.finding import find_sources
 from llmprep.documents.source import BOM, Source
-from llmprep.errors import EmptyError, UsageError
+from llmprep.errors import DataError, EmptyError, UsageError
+from llmprep.store import plan
 from llmprep.store.plan import PlannedCorpus, choose_shard_bytes, count_shards, fill_shards, plan_corpus
 from llmprep.store.schema import Span
 from llmprep.store.shards import make_jobs
+from llmprep.tokens import stream
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.stream import stream_part
 from llmprep.vocabulary.loading import load_vocabulary
@@ -52,8 +56,8 @@ def spans_of(planned: PlannedCorpus) -> list[list[Span]]:
 
 def read(sources: Sequence[Source], options: TextOptions = PLAIN, *, continues: bool = False) -> list[int]:
     """The ids of sources as one stream."""
-    stream = stream_part(sources, options, EFFORT, ENCODERS[options.special], continues=continues)
-    ids: list[int] = np.concatenate([*stream, []]).tolist()
+    part = stream_part(sources, options, EFFORT, ENCODERS[options.special], continues=continues)
+    ids: list[int] = np.concatenate([*part, []]).tolist()
     return ids
 
 
@@ -134,6 +138,23 @@ def test_the_default_size_makes_few_shards_of_any_corpus(tmp_path: Path) -> None
     assert {n: choose_shard_bytes(n * mebibyte) // mebibyte for n in sizes} == sizes
     sources = find_sources(write(tmp_path, (".txt", b"one")))
     assert plan_corpus(sources, SMALL, TextOptions(), Sharding()).plan.options["shard_bytes"] == 16 * mebibyte
+
+
+def test_a_text_that_may_not_be_cut_is_whole_in_one_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON Lines have their spans as ever, and shards join to the one stream; a text that is too long is refused."""
+    text, records = b"one two three, " * 60, json_lines([f"record {number}" for number in range(40)])
+    paths = write(tmp_path, (".txt", text), (".jsonl", records), (".txt", b"the end"))
+    expected, no_cuts = read(find_sources(paths)), Cuts(allowed=False)
+    for module in (plan, stream):
+        monkeypatch.setattr(module, "cuts_of", lambda _: no_cuts)
+
+    planned = plan_of(paths, 100)
+    assert [[*(span.source for span in spans)] for spans in spans_of(planned)] == [[0], *[[1]] * 8, [1, 2]]
+    assert planned.parts(0)[0].span is None
+    assert [*chain(*read_shards(paths, 100))] == read(find_sources(paths)) == expected
+    monkeypatch.setattr(blocks, "MAX_UNCUT_BYTES", 800)
+    with pytest.raises(DataError, match=r"0\.txt: one document of more than 800 bytes"):
+        plan_of(paths, 100)
 
 
 sizes = st.lists(st.integers(0, 40), min_size=1, max_size=12)

@@ -24,11 +24,10 @@ from llmprep.formats.meta import make_meta
 from llmprep.store.columns import Piece, Pieces
 from llmprep.store.provenance import Place, Stretch, Stretches, find_places, stretches_of_file, stretches_of_store
 from llmprep.store.reading import TokenStore
-from llmprep.tokens.decoding import token_table
 from llmprep.tokens.stream import stream_text
 from llmprep.vocabulary.vocabulary import END_OF_TEXT
 
-TABLE = token_table(GPT2)
+TABLE = GPT2.token_table()
 
 
 @dataclass(frozen=True)

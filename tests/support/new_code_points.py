@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmprep.tokens.backends import tiktoken_encoding
 from llmprep.tokens.gigatoken import Gigatoken
+from llmprep.tokens.tiktoken import tiktoken_encoding
 from llmprep.vocabulary.loading import load_vocabulary
 
 

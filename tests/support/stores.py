@@ -39,6 +39,7 @@ SMALL = replace(
     ranks={token: rank for token, rank in GPT2.ranks.items() if rank < 600},
     special_tokens={END_OF_TEXT: 600},
     sha256=ZEROS,
+    fingerprint=ZEROS,
     n_vocab=601,
 )
 """GPT-2's pattern with its first merges: where text may be cut is the same, and a tokenizer is built in no time."""

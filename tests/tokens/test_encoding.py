@@ -36,7 +36,7 @@ REFUSED: list[tuple[dict[str, Any], type[LlmprepError], str]] = [
     ({"text": b"text"}, UsageError, "text: must be a str, not bytes$"),
     ({"special": "all"}, UsageError, "special 'all': must be allow, text, error$"),
     ({"special": {EOT}}, UsageError, "special .*: must be allow, text, error$"),
-    ({"encoding": None}, VocabularyError, "must be the name of an encoding or a model, not a "),
+    ({"encoding": "gpt2", "tokenizer": "t"}, UsageError, "name one or the other"),
     ({"encoding": ["gpt2"]}, VocabularyError, "must be the name of an encoding or a model, not a "),
     ({"encoding": "gtp2"}, VocabularyError, "did you mean gpt2"),
     ({"vocab_dir": ""}, UsageError, "vocab_dir: is empty"),

@@ -16,8 +16,9 @@ from support.strategies import PIECES
 from support.streams import Load, text_block
 
 from llmprep.errors import BackendsDifferError
-from llmprep.tokens.backends import Encoder, tiktoken_encoding
+from llmprep.tokens.backends import Encoder
 from llmprep.tokens.fastokens import ENCODINGS, Fastokens, is_exact, is_mostly_chinese
+from llmprep.tokens.tiktoken import tiktoken_encoding
 from llmprep.vocabulary.vocabulary import END_OF_TEXT, Vocabulary
 
 Differs = Callable[[str], bool]
@@ -35,7 +36,7 @@ def pairs(vocabulary: Vocabulary) -> Vocabulary:
     random.Random(1).shuffle(two)  # noqa: S311 - so that the ends of pieces, not the order of ranks, decide
     ranks = {token: rank for rank, token in enumerate([*(bytes([byte]) for byte in range(256)), *two])}
     eot = {END_OF_TEXT: len(ranks)}
-    return replace(vocabulary, ranks=ranks, rank_file=rank_lines(ranks), sha256="pairs", special_tokens=eot)
+    return replace(vocabulary, ranks=ranks, rank_file=rank_lines(ranks), fingerprint="pairs", special_tokens=eot)
 
 
 @pytest.fixture(scope="module", params=ENCODINGS)

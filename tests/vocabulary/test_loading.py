@@ -13,9 +13,10 @@ from support import reference
 from tiktoken.model import MODEL_TO_ENCODING
 
 from llmprep.errors import UsageError, VocabularyError
-from llmprep.vocabulary import embedded, loading
+from llmprep.vocabulary import embedded, encodings
 from llmprep.vocabulary.definitions import define, encoding_names
-from llmprep.vocabulary.loading import load_vocabulary, rebuild_vocabulary
+from llmprep.vocabulary.encodings import build_named
+from llmprep.vocabulary.loading import load_vocabulary
 from llmprep.vocabulary.names import resolve_encoding
 from llmprep.vocabulary.ranks import parse_ranks
 
@@ -56,7 +57,7 @@ def test_a_damaged_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_vocabulary_is_built_once(tmp_path: Path, cl100k: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each load gives the same object; a file that is missing, damaged or mended is found out all the same."""
-    monkeypatch.setattr(loading, "_built", {})
+    monkeypatch.setattr(encodings, "_built", {})
     gpt2 = load_vocabulary("gpt2")
     path = tmp_path / "cl100k_base.tiktoken"
     with pytest.raises(VocabularyError, match=r"cl100k_base\.tiktoken: not found"):
@@ -67,10 +68,10 @@ def test_a_vocabulary_is_built_once(tmp_path: Path, cl100k: bytes, monkeypatch: 
     with pytest.raises(VocabularyError, match="its sha256 is not"):
         load_vocabulary("cl100k_base", tmp_path)
     path.write_bytes(cl100k)
-    assert load_vocabulary("gpt-4", tmp_path) is built is rebuild_vocabulary("cl100k_base", cl100k)
-    assert load_vocabulary("gpt2") is gpt2 is rebuild_vocabulary("gpt2", None)
-    with pytest.raises(VocabularyError, match=f"the ranks that were sent do not have the sha256 {CL100K}"):
-        rebuild_vocabulary("cl100k_base", cl100k[:-1])
+    assert load_vocabulary("gpt-4", tmp_path) is built is build_named("cl100k_base", cl100k)
+    assert load_vocabulary("gpt2") is gpt2 is build_named("gpt2", None)
+    with pytest.raises(VocabularyError, match=f"the ranks that were given do not have the sha256 {CL100K}"):
+        build_named("cl100k_base", cl100k[:-1])
 
 
 def test_the_variable_names_a_folder(vocab_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +91,7 @@ def test_the_variable_names_a_folder(vocab_dir: Path, tmp_path: Path, monkeypatc
 def test_threads_load_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Vocabularies that many threads load at the same time are each whole, with their own ranks, hash and size."""
     names = EMBEDDED * 4
-    monkeypatch.setattr(loading, "_built", {})
+    monkeypatch.setattr(encodings, "_built", {})
     with ThreadPoolExecutor(len(names)) as threads:
         found = list(threads.map(load_vocabulary, names))
     for name, loaded in zip(names, found, strict=True):

@@ -1,0 +1,119 @@
+"""What a ``tokenizer.json`` defines: its tokenizers library, and the parts that other libraries may encode for it.
+
+The library finds added tokens in the text first, then normalises each part between them, and encodes each by itself.
+So the parts can be encoded by any library that gives the same ids for a plain text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from llmprep.choices import Special
+from llmprep.documents.blocks import Block
+from llmprep.errors import VocabularyError
+from llmprep.tokens.added import AddedTokens
+from llmprep.tokens.lines import find_differing
+from llmprep.tokens.normalizing import NormalForm, normalise
+from llmprep.tokens.tokenizers import Tokenizers, has_tokenizers, is_defining, library_line
+from llmprep.vocabulary.vocabulary import HuggingFace, Vocabulary
+
+Ids: TypeAlias = npt.NDArray[np.uint32]
+
+
+class Defined:
+    """A vocabulary that the tokenizers library defines; any number of threads may use it.
+
+    With ``special="text"``, special tokens in the text stay text; added tokens that are not special are found always.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, special: Special) -> None:
+        hf = vocabulary.hf
+        assert hf is not None  # noqa: S101 - the caller has looked
+        self._hf: HuggingFace = hf
+        self._name = vocabulary.name
+        self._special = special == "allow"
+        self._end = vocabulary.end_of_text
+        self._may_cut = vocabulary.may_cut
+        self._eot_id = vocabulary.eot_id
+        self._added = AddedTokens(hf.added)
+        self.is_at_hand = has_tokenizers()
+        self._is_defining = self.is_at_hand and is_defining(library_line())
+        if hf.obstacle and not self.is_at_hand:
+            raise VocabularyError(
+                f"{vocabulary.name}: only the tokenizers library can encode with it, as {hf.obstacle}; install the "
+                f"extra: pip install 'llmprep[hf]'"
+            )
+        self._tokenizers = Tokenizers(hf.canonical, vocabulary.n_vocab) if self.is_at_hand else None
+
+    def parts(self, block: Block) -> list[bytes | int] | None:
+        """Return the parts of a block: plain text, normalised, and the ids of added tokens; None where that fails.
+
+        Joined documents stay joined, by the end-of-text string.
+        """
+        if block.seams:
+            return self._joined(block.data)
+        if not self._added.holds_any(block.data):
+            whole = self._normalised(block.data)
+            return None if whole is None else [whole]
+        parts: list[bytes | int] = []
+        for data, found in self._added.split(block.data, special=self._special):
+            part = found if found is not None else self._normalised(data)
+            if part is None:
+                return None
+            parts.append(part)
+        return parts
+
+    def _normalised(self, data: bytes) -> bytes | None:
+        if not self._hf.normalizer or data.isascii():
+            return data
+        text = normalise(data.decode(), cast("NormalForm", self._hf.normalizer))
+        return None if text is None else text.encode()
+
+    def _joined(self, data: bytes) -> list[bytes | int] | None:
+        """Normalise documents that are joined, each by itself; the result may hold no token that was not there."""
+        if not self._hf.normalizer or data.isascii():
+            return [data]
+        joint = (self._end or "").encode()
+        documents = [self._normalised(each) for each in data.split(joint)]
+        if any(each is None or self._added.holds_any(each) for each in documents):
+            return None
+        return [joint.join(each for each in documents if each is not None)]
+
+    def encode(self, block: Block) -> Ids:
+        """Return the ids of a block as the library defines them."""
+        return self.encode_part(block, block.data)
+
+    def encode_part(self, block: Block, data: bytes) -> Ids:
+        """Return the ids of the beginning of a block, or of the whole of it, as the library defines them."""
+        library = self._library()
+        if not block.seams:
+            return library.encode(data, special=self._special)
+        return self._with_seams(library.encode_many(data.split((self._end or "").encode()), special=self._special))
+
+    def _with_seams(self, documents: Sequence[Ids]) -> Ids:
+        seam = np.array([self._eot_id], np.uint32)
+        return np.concatenate([part for ids in documents for part in (seam, ids)][1:])
+
+    def encode_plain(self, data: bytes, *, special: bool) -> Ids:
+        """Return the ids of text that holds no added token but the end-of-text string, and that only if ``special``."""
+        return self._library().encode(data, special=special)
+
+    def may_compare(self, data: bytes) -> bool:
+        """Tell whether the library that is installed gives the ids that are defined, for a text."""
+        return self._is_defining or (self.is_at_hand and find_differing(data.decode()) is None)
+
+    def may_cut(self, block: Block) -> bool:
+        """Tell whether the beginning of a block may be encoded by itself."""
+        return self._may_cut and not block.seams and not self._added.holds_any(block.data)
+
+    def _library(self) -> Tokenizers:
+        if self._tokenizers is None:
+            raise VocabularyError(
+                f"{self._name}: the text holds what only the tokenizers library can encode exactly; install the "
+                f"extra: pip install 'llmprep[hf]'"
+            )
+        return self._tokenizers

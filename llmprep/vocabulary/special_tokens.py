@@ -1,0 +1,26 @@
+"""The file that ``--special-tokens`` names: a JSON object, token -> id."""
+
+from __future__ import annotations
+
+from llmprep.errors import FileFormatError, visible_name
+from llmprep.vocabulary.sound import check_ids, check_special_tokens
+from llmprep.vocabulary.strict_json import read_json_object
+
+
+def read_special_tokens(name: str, data: bytes) -> dict[str, int]:
+    """Read special tokens and their ids.
+
+    Raises `FileFormatError`, also where one is empty or begins with another, or where two have one id.
+
+    >>> read_special_tokens("special.json", b'{"<|endoftext|>": 50256}')
+    {'<|endoftext|>': 50256}
+    """
+    tokens = read_json_object(name, data)
+    for token, number in tokens.items():
+        if type(number) is not int:
+            raise FileFormatError(
+                f"{name}: the id of {visible_name(token)} is no whole number: {visible_name(str(number))}"
+            )
+    check_ids(name, tuple(tokens.values()))
+    check_special_tokens(name, tokens, FileFormatError)
+    return tokens

@@ -1,0 +1,40 @@
+"""JSON of a file that is not trusted -> its values: no key twice, no number that is none, no depth without end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from llmprep.errors import FileFormatError, visible_name
+
+
+def read_json_object(name: str, data: bytes) -> dict[str, Any]:
+    """Return the object that a JSON file holds. Raises `FileFormatError` for anything else, and for a key twice."""
+    try:
+        value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_without_twins, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise FileFormatError(f"{name}: not valid UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise FileFormatError(
+            f"{name}: no valid JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        ) from error
+    except RecursionError as error:
+        raise FileFormatError(f"{name}: its JSON is nested too deeply") from error
+    except ValueError as error:
+        raise FileFormatError(f"{name}: {error}") from error
+    if not isinstance(value, dict):
+        raise FileFormatError(f"{name}: is no JSON object")
+    return value
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        seen: set[str] = set()
+        twin = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {visible_name(twin)} stands twice")
+    return made
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is no number")
