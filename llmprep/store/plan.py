@@ -89,7 +89,7 @@ def plan_corpus(
         "llmprep_version": __version__,
         "encoding": vocabulary.name,
         "vocab_sha256": vocabulary.sha256,
-        **({} if Reference(vocabulary.name).is_encoding else {"fingerprint": vocabulary.fingerprint}),
+        **({} if Reference.to(vocabulary).is_encoding else {"fingerprint": vocabulary.fingerprint}),
         **asdict(options),
         "text_field": sources[0].text_field,
         "shard_bytes": shard_bytes,
