@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from llmprep.store.provenance import Stretches
+    from llmprep.store.provenance import Place, Stretches
     from llmprep.tokens.decoding import Decoder
     from llmprep.vocabulary.references import Reference
 
@@ -74,10 +74,14 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What it takes to show ids as text; ``eot_id`` is -1 where no token ends a text."""
+    """What it takes to show ids as text; ``eot_id`` is -1 where no token ends a text.
+
+    ``loses`` says whether the bytes of the ids are those of the text that they are of, as `Vocabulary` does.
+    """
 
     decoder: Decoder
     eot_id: int
+    loses: str
 
 
 def show_windows(printer: Printer, opened: Opened, look: Look, vocab_dir: str | None) -> list[dict[str, Any]]:
@@ -98,7 +102,7 @@ def find_text(printer: Printer, refers: Reference, vocab_dir: str | None, *, nee
             raise
         printer.note(f"text is not shown: {error}")
         return None
-    return Text(Decoder.of(vocabulary), -1 if vocabulary.eot_id is None else vocabulary.eot_id)
+    return Text(Decoder.of(vocabulary), -1 if vocabulary.eot_id is None else vocabulary.eot_id, vocabulary.loses)
 
 
 def _choose(printer: Printer, opened: Opened, look: Look, text: Text | None) -> list[int]:
@@ -167,6 +171,7 @@ def _lines_of_edges(opened: Opened, first: int, decoder: Decoder) -> Iterator[st
 
 
 def _find_places(opened: Opened, first: int, text: Text) -> list[dict[str, Any]]:
+    """Return where a window is from; without the bytes, where those of its ids are not known to be the text's."""
     from dataclasses import asdict
 
     from llmprep.store.provenance import find_places
@@ -174,15 +179,21 @@ def _find_places(opened: Opened, first: int, text: Text) -> list[dict[str, Any]]
     count = opened.max_length + 1
     stretches = opened.stretches.within(first, first + count) if opened.stretches else []
     return [
-        asdict(place) for place in find_places(opened.read, stretches, first, count, text.decoder.table, text.eot_id)
+        asdict(place) | ({} if _tells_bytes(text, place) else {"begin": None, "end": None, "exact": False})
+        for place in find_places(opened.read, stretches, first, count, text.decoder.table, text.eot_id)
     ]
+
+
+def _tells_bytes(text: Text, place: Place) -> bool:
+    """Tell whether the bytes of ids can be counted for those of a text: in all, they must then be as many."""
+    return text.loses == "nothing" or (text.loses == "form" and place.exact)
 
 
 def _worded(place: Mapping[str, Any]) -> str:
     unit = "bytes" if place["exact"] else "bytes of its text"
     document = "one of its documents" if place["document"] is None else f"document {place['document']}"
     name = plain.visible(shorten(place["name"], CHARS_SHOWN))
-    return f"{name}, {document}, {unit} {place['begin']} to {place['end']}"
+    return f"{name}, {document}" + ("" if place["begin"] is None else f", {unit} {place['begin']} to {place['end']}")
 
 
 def _mark_documents(ids: list[int], decode: plain.Decode, eot_id: int) -> str:

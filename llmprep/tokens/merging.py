@@ -65,10 +65,13 @@ def find_pieces(ids: Sequence[int], vocabulary: Vocabulary, *, complete: bool) -
     """Yield the pieces of a stream's first ids, in order; without those that the pattern and merges do not explain.
 
     These are the special tokens, what was not made from text, and, unless the stream is ``complete``, its last
-    pieces, which may go on after the ids.
+    pieces, which may go on after the ids. Nothing is explained where texts are not cut by one pattern that is known:
+    of another, two libraries may make different things.
     """
     import regex
 
+    if vocabulary.pattern is None or vocabulary.known is None:
+        return
     pattern = regex.compile(vocabulary.pattern)
     tokens = {rank: token for token, rank in vocabulary.ranks.items()}
     begin = 0

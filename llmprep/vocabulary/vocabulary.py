@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmprep.errors import UsageError
 from llmprep.vocabulary.embedded import is_embedded
@@ -89,6 +89,13 @@ class Vocabulary:
     def may_cut(self) -> bool:
         """Whether a text may be cut at a safe cut: that is proven for known patterns only."""
         return self.known is not None and self.known.may_cut
+
+    @property
+    def loses(self) -> Literal["nothing", "form", "text"]:
+        """What its ids do not tell of the text that they are of: its normal form, or parts of the text itself."""
+        if self.hf is None:
+            return "nothing"
+        return "text" if self.hf.obstacle else "form" if self.hf.normalizer else "nothing"
 
     def token_table(self) -> dict[int, bytes]:
         """Return the bytes of every id, special tokens included."""
