@@ -49,7 +49,7 @@ def check_vocabulary(name: str, own: Reference, asked: WhichVocabulary | None) -
     """
     if not asked:
         return own
-    wanted = refer_to(asked)
+    wanted = refer_to(asked, expected=own.fingerprint)
     if not wanted.is_same(own):
         option = "--encoding" if isinstance(asked, str) else "--tokenizer"
         what = asked if isinstance(asked, str) else asked.path

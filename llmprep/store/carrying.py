@@ -7,6 +7,7 @@ from pathlib import Path
 from llmprep.errors import FileFormatError, LlmprepError
 from llmprep.store.schema import Manifest
 from llmprep.store.sealed import open_own
+from llmprep.vocabulary.embedded import is_embedded
 from llmprep.vocabulary.packing import pack, unpack
 from llmprep.vocabulary.references import CARRIED, Reference
 from llmprep.vocabulary.vocabulary import Vocabulary
@@ -25,14 +26,17 @@ def carry(folder: Path, vocabulary: Vocabulary) -> None:
 
 
 def verify_carried(folder: Path, manifest: Manifest) -> str | None:
-    """Return what holds of the vocabulary in a store's folder, in words, None where it carries none.
+    """Return what holds of the vocabulary in a store's folder, in words, None where it carries none and need not.
 
-    Raises `FileFormatError` where it is not the one that the manifest states.
+    Raises `FileFormatError` where it is missing, or not the one that the manifest states.
     """
     place = folder / CARRIED
-    if not place.is_file():
-        return None
     refers = Reference(manifest.encoding, manifest.fingerprint)
+    if not place.is_file():
+        everywhere = refers.is_encoding and is_embedded(manifest.vocab_sha256)
+        if everywhere or manifest.fingerprint is None:  # stores of older versions carry none
+            return None
+        raise FileFormatError(f"{place}: is missing: run the command that made the store again, which puts it back")
     try:
         found = unpack(str(place), place.read_bytes())
     except LlmprepError as error:

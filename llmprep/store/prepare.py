@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from llmprep.store.plan import PlannedCorpus
 from llmprep.store.receipts import renumber
 from llmprep.store.schema import Plan
 from llmprep.store.sealed import states, write_sealed
+from llmprep.vocabulary.references import Reference
 
 
 def prepare(
@@ -78,7 +80,7 @@ def require_same(folder: Path, old: Plan, new: Plan, hold: Hold = ALONE, *, may_
 
 def _differences(old: Plan, new: Plan) -> tuple[list[str], list[str]]:
     """Return what differs, in words, and the names of files whose size or sample does: their time does not count."""
-    before, now = ({"on_bad": "stop", **plan.options, "val_fraction": plan.val_fraction} for plan in (old, new))
+    before, now = (_content_of(plan) for plan in (old, new))
     options = [
         f"{key} was {before.get(key)}, is {now.get(key)}"
         for key in sorted({*before, *now})
@@ -102,6 +104,15 @@ def _differences(old: Plan, new: Plan) -> tuple[list[str], list[str]]:
     found = [*options, *gone, *added]
     changed = [key[0] for key in are if key in was and was[key] != are[key]]
     return found or _another_order(old, new, changed), changed
+
+
+def _content_of(plan: Plan) -> dict[str, Any]:
+    """Return what decides the content of a store, in words; a vocabulary is its name, where that tells which it is."""
+    options = {"on_bad": "stop", **plan.options, "val_fraction": plan.val_fraction}
+    refers = Reference.stated(options["encoding"], options.pop("fingerprint", None))
+    if refers.fingerprint is not None:
+        del options["vocab_sha256"]
+    return options | {"encoding": f"{refers.name}{refers.shown}"}
 
 
 def _another_order(old: Plan, new: Plan, changed: Sequence[str]) -> list[str]:

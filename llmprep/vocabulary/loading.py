@@ -55,12 +55,17 @@ def name_vocabulary(
     return tokenizer if isinstance(tokenizer, TokenizerFile) else TokenizerFile(os.fsdecode(tokenizer))
 
 
-def refer_to(which: WhichVocabulary, announce: Announce | None = None) -> Reference:
-    """Return a reference to the vocabulary of a name or a file; a file is read, an encoding's rank file is not."""
+def refer_to(which: WhichVocabulary, announce: Announce | None = None, *, expected: str | None = None) -> Reference:
+    """Return a reference to the vocabulary of a name or a file; a file is read, an encoding's rank file is not.
+
+    Where a file does not say which token ends a text, it is taken for the one of the fingerprint that is ``expected``.
+    """
     if isinstance(which, str):
         encoding = resolve_encoding(which)
         return Reference(encoding, fingerprint_of_encoding(encoding))
-    vocabulary = load_vocabulary(which, None, announce)
+    from llmprep.vocabulary.opening import open_expected
+
+    vocabulary = open_expected(which, expected, announce)
     return Reference(vocabulary.name, vocabulary.fingerprint, file=which)
 
 

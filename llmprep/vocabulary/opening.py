@@ -58,11 +58,15 @@ def open_tokenizer(asked: TokenizerFile, announce: Announce | None = None) -> Vo
     contents = (hashlib.sha256(each or b"").hexdigest() for each in (data, config, tokens))
     key = (*contents, *map(repr, (Path(path).name, tokens is None, asked.pattern, asked.eot)))
     if key not in _opened:
-        opened = _open(_Asked(path, data, config, tokens, asked), announce or (lambda _: None))
-        if len(_opened) >= MAX_OPENED:
-            _opened.pop(next(iter(_opened)), None)
-        _opened[key] = opened
+        _hold(key, _open(_Asked(path, data, config, tokens, asked), announce or (lambda _: None)))
     return _opened[key]
+
+
+def _hold(key: tuple[str, ...], opened: Vocabulary) -> None:
+    """Hold a vocabulary for the next time, in the place of the oldest of several."""
+    if len(_opened) >= MAX_OPENED:
+        _opened.pop(next(iter(_opened)), None)
+    _opened[key] = opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +140,34 @@ def _announce(asked: _Asked, announce: Announce, remarks: Sequence[str]) -> None
         announce(f"{asked.path}: {remark}")
 
 
+def open_expected(asked: TokenizerFile, fingerprint: str | None, announce: Announce | None = None) -> Vocabulary:
+    """Read a vocabulary from a file, as `open_tokenizer` does.
+
+    Where nothing is said beside the file, and it can be the vocabulary of this fingerprint, it is that one.
+    """
+    if fingerprint is not None and asked == TokenizerFile(asked.path):
+        found = open_with_fingerprint(asked.path, fingerprint)
+        if found is not None:
+            return found
+    return open_tokenizer(asked, announce)
+
+
 def open_with_fingerprint(path: str, fingerprint: str) -> Vocabulary | None:
     """Read a vocabulary from a file, if it says all of itself and has this fingerprint; None otherwise.
 
     Of a file that does not say which token ends a text, each is tried.
     """
     path, data = read_file(path)
+    key = hashlib.sha256(data).hexdigest(), fingerprint
+    if key not in _opened:
+        found = _find_expected(path, data, fingerprint)
+        if found is None:
+            return None
+        _hold(key, found)
+    return _opened[key]
+
+
+def _find_expected(path: str, data: bytes, fingerprint: str) -> Vocabulary | None:
     kind = recognise(path, data)
     if kind == "rank file":
         return None

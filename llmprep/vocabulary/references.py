@@ -91,10 +91,10 @@ def find_referred(wanted: Reference, vocab_dir: str | None, announce: Announce |
     It is looked for in the file that the user names, in the store itself, and in ``vocab_dir``. Raises
     `VocabularyError`, in one line, where none of them has it.
     """
-    from llmprep.vocabulary.opening import open_tokenizer, open_with_fingerprint
+    from llmprep.vocabulary.opening import open_expected, open_with_fingerprint
 
     if wanted.file is not None:
-        return open_tokenizer(wanted.file, announce)
+        return open_expected(wanted.file, wanted.fingerprint, announce)
     for place in _candidates(wanted, vocab_dir):
         try:
             found = open_with_fingerprint(str(place), wanted.fingerprint or "")
@@ -102,9 +102,11 @@ def find_referred(wanted: Reference, vocab_dir: str | None, announce: Announce |
             continue
         if found is not None:
             return found
+    own = None if wanted.folder is None else Path(wanted.folder, CARRIED)
+    damaged = f", and {own} is damaged or another one" if own is not None and own.is_file() else ""
     raise VocabularyError(
-        f"{shorten(wanted.name)}: the vocabulary of fingerprint {wanted.short} is not at hand; name its file with "
-        f"--tokenizer, or a folder that holds it with --vocab-dir"
+        f"{shorten(wanted.name)}: the vocabulary of fingerprint {wanted.short} is not at hand{damaged}; name its file "
+        f"with --tokenizer, or a folder that holds it with --vocab-dir"
     )
 
 

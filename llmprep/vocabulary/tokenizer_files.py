@@ -123,6 +123,10 @@ def _in_folder(folder: str) -> str:
         return str(Path(folder) / found[0])
     if found:
         raise VocabularyError(f"{folder}: has several files of vocabularies: {list_names(found)}; name one of them")
+    if "manifest.json" in names:
+        raise VocabularyError(
+            f"{folder}: is a token store that carries no vocabulary: name the encoding that inspect shows by --encoding"
+        )
     raise VocabularyError(f"{folder}: has no tokenizer.json in it, and no other file of a vocabulary; name the file")
 
 
