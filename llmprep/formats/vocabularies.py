@@ -22,6 +22,7 @@ from llmprep.vocabulary.loading import (
     name_vocabulary,
     refer_to,
     resolve_vocab_dir,
+    state_of,
 )
 from llmprep.vocabulary.references import Reference
 from llmprep.vocabulary.vocabulary import Vocabulary
@@ -55,7 +56,7 @@ def check_vocabulary(name: str, own: Reference, asked: WhichVocabulary | None) -
         what = asked if isinstance(asked, str) else asked.path
         but = "" if wanted.name != own.name else f", and this one's fingerprint is {wanted.short}"
         raise UsageError(f"{option} {what}: {name} was made with {shorten(own.name)}{own.shown}{but}")
-    return replace(own, file=asked) if isinstance(asked, TokenizerFile) else own
+    return replace(own, file=own.file or asked) if isinstance(asked, TokenizerFile) else own
 
 
 def check_file_ids(
@@ -96,7 +97,8 @@ def decode_ids(
     >>> decode_ids([40, 367, 2885, 1464])
     'I HAD always'
     """
-    decoder = _decoder(name_vocabulary(encoding, tokenizer), resolve_vocab_dir(vocab_dir))
+    which = name_vocabulary(encoding, tokenizer)
+    decoder = _decoder(which, resolve_vocab_dir(vocab_dir), state_of(which))
     given = to_ids(ids).tolist()
     wrong = decoder.first_unknown(given)
     if wrong is not None:
@@ -105,5 +107,9 @@ def decode_ids(
 
 
 @functools.lru_cache(maxsize=8)
-def _decoder(which: WhichVocabulary, vocab_dir: str | None) -> Decoder:
+def _decoder(
+    which: WhichVocabulary,
+    vocab_dir: str | None,
+    state: tuple[object, ...],  # noqa: ARG001 - a file that was changed is read again
+) -> Decoder:
     return Decoder.of(load_vocabulary(which, vocab_dir, announce_by_warning))

@@ -76,8 +76,6 @@ class WindowDataset(Dataset[Batch]):
         max_length = None if max_length is None else check_size("max_length", max_length)
         stride = None if stride is None else check_size("stride", stride)
         which = None if encoding is None and tokenizer is None else name_vocabulary(encoding, tokenizer)
-        if isinstance(which, TokenizerFile):
-            which = replace(which, path=str(absolute(which.path)))
         if isinstance(source, Tokens):
             which = check_vocabulary("source", source.refers, which).which
         chosen = resolve_vocab_dir(vocab_dir)

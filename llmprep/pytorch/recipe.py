@@ -12,7 +12,7 @@ from llmprep.choices import ENCODING, Reading, TokenizerFile, WhichVocabulary
 from llmprep.errors import DataError, EmptyError, FileFormatError, InputError, UsageError
 from llmprep.formats.ids import Array
 from llmprep.formats.tokens import read_tokens
-from llmprep.formats.vocabularies import check_file_ids, check_vocabulary
+from llmprep.formats.vocabularies import check_file_ids, check_vocabulary, vocabulary_of
 from llmprep.formats.windows import read_windows
 from llmprep.inputs import Texts, open_input, stream_input
 from llmprep.missing import advise_missing
@@ -114,8 +114,8 @@ def _open_file(file: PtFile, recipe: Recipe) -> Opened:
         check_file_ids(file, recipe.encoding, recipe.load_vocabulary)
     recipe = replace(recipe, state=file.state)
     stated = _stated(file, "content_sha256") or ""
-    name = _stated(file, "encoding")
-    refers = Reference(name, _stated(file, "fingerprint")) if name else _resolved(recipe)
+    tells = _stated(file, "encoding") is not None or recipe.encoding is not None
+    refers = vocabulary_of(file, recipe.encoding) if tells else None
     if "input_ids" not in file.tensors:
         return Opened(recipe, _cut(read_tokens(file), recipe, stated), "tokens", refers)
     rows = read_windows(file, _given(recipe.max_length), _given(recipe.stride))

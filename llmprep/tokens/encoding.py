@@ -15,7 +15,13 @@ from llmprep.documents.source import Counts, Source
 from llmprep.errors import UsageError
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.special import Specials, count_special
-from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary, name_vocabulary, resolve_vocab_dir
+from llmprep.vocabulary.loading import (
+    announce_by_warning,
+    load_vocabulary,
+    name_vocabulary,
+    resolve_vocab_dir,
+    state_of,
+)
 
 
 def encode_text(
@@ -43,7 +49,8 @@ def encode_text(
         raise UsageError(f"text: must be a str, not {type(text).__name__}")
     if str(special) not in get_args(Special):
         raise UsageError(f"special {special!r:.40}: must be {', '.join(get_args(Special))}")
-    encoder, specials = _text_encoder(name_vocabulary(encoding, tokenizer), special, resolve_vocab_dir(vocab_dir))
+    which = name_vocabulary(encoding, tokenizer)
+    encoder, specials = _text_encoder(which, special, resolve_vocab_dir(vocab_dir), state_of(which))
     if not text.isascii():
         # Halves of surrogate pairs, which no UTF-8 file can hold: joined or replaced, as tiktoken's ``encode`` does.
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -54,7 +61,12 @@ def encode_text(
 
 
 @functools.lru_cache(maxsize=8)
-def _text_encoder(which: WhichVocabulary, special: Special, vocab_dir: str | None) -> tuple[Encoder, Specials]:
+def _text_encoder(
+    which: WhichVocabulary,
+    special: Special,
+    vocab_dir: str | None,
+    state: tuple[object, ...],  # noqa: ARG001 - a file that was changed is read again
+) -> tuple[Encoder, Specials]:
     vocabulary = load_vocabulary(which, vocab_dir, announce_by_warning)
     backend: BackendName = "auto" if vocabulary.pattern is None else "tiktoken"
     return Encoder(vocabulary, special, backend), Specials.of(vocabulary)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
+from pathlib import Path
 
 from llmprep.choices import ENCODING, Announce, TokenizerFile, WhichVocabulary
 from llmprep.errors import UsageError, printable
@@ -18,7 +20,7 @@ VARIABLE = "LLMPREP_VOCAB_DIR"
 
 
 def load_vocabulary(
-    which: WhichVocabulary | Reference,
+    which: WhichVocabulary | os.PathLike[str] | Reference,
     folder: str | os.PathLike[str] | None = None,
     announce: Announce | None = None,
     *,
@@ -26,12 +28,17 @@ def load_vocabulary(
 ) -> Vocabulary:
     """Load the vocabulary of an encoding or model, of a file, or the one that ids are of; nobody changes the object.
 
+    A str is the name of an encoding or a model; a file is named by a `Path` or, where more must be said of it, by a
+    `TokenizerFile`.
+
     An encoding's rank file is looked for, in this order: in the package (GPT-2 and its relatives), in ``folder`` (where
     it is None, in that of LLMPREP_VOCAB_DIR), in tiktoken's cache, and, with ``download``, at the address that tiktoken
     downloads from; ``announce`` is called before. Files are read and verified each time, so that damage is found.
     Raises `VocabularyError`, which names every place that was tried, and for a file as `open_tokenizer` does.
     """
     vocab_dir = resolve_vocab_dir(folder)
+    if isinstance(which, os.PathLike):
+        which = TokenizerFile(os.fsdecode(which))
     if isinstance(which, TokenizerFile):
         from llmprep.vocabulary.opening import open_tokenizer
 
@@ -47,12 +54,32 @@ def load_vocabulary(
 def name_vocabulary(
     encoding: str | None, tokenizer: str | os.PathLike[str] | TokenizerFile | None = None
 ) -> WhichVocabulary:
-    """Return which of the two names a vocabulary, gpt2's if none does. Raises `UsageError` if both do."""
+    """Return which of the two names a vocabulary, gpt2's if none does. Raises `UsageError` if both do.
+
+    A file that is there is found again when the current folder is another.
+    """
     if tokenizer is None:
         return ENCODING if encoding is None else resolve_encoding(encoding)
     if encoding is not None:
         raise UsageError(f"--encoding {encoding!s:.80}, --tokenizer: name one or the other")
-    return tokenizer if isinstance(tokenizer, TokenizerFile) else TokenizerFile(os.fsdecode(tokenizer))
+    file = tokenizer if isinstance(tokenizer, TokenizerFile) else TokenizerFile(os.fsdecode(tokenizer))
+    beside = None if file.special_tokens is None else _absolute(file.special_tokens)
+    return replace(file, path=_absolute(file.path), special_tokens=beside)
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    """Return where a path leads now; of what is not there, which may be no path at all, what was given."""
+    name = os.fsdecode(path)
+    return str(Path(name).absolute()) if os.path.exists(name) else name  # noqa: PTH110 - any text, however long
+
+
+def state_of(which: WhichVocabulary) -> tuple[object, ...]:
+    """Return what tells whether a file is still the one that was read; of an encoding, which stays, nothing."""
+    if isinstance(which, str):
+        return ()
+    from llmprep.vocabulary.tokenizer_files import state_of_file
+
+    return state_of_file(which)
 
 
 def refer_to(which: WhichVocabulary, announce: Announce | None = None, *, expected: str | None = None) -> Reference:

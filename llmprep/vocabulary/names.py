@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 
 from llmprep.errors import VocabularyError, shorten
 from llmprep.vocabulary.definitions import encoding_names
@@ -35,4 +36,6 @@ def resolve_encoding(name: str) -> str:
             return encoding
     near = difflib.get_close_matches(name.lower(), [*{*encodings, *MODEL_TO_ENCODING}], n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(encodings)} and model names"
+    if os.path.exists(name):  # noqa: PTH110 - a name may be too long for a path
+        hint = "that is a file or folder, which goes with --tokenizer; in Python tokenizer= or a Path names it"
     raise VocabularyError(f"--encoding {shorten(name)}: unknown; {hint}")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from llmprep.choices import TokenizerFile
 from llmprep.errors import FileFormatError, LlmprepError, VocabularyError, list_names
 from llmprep.missing import advise_missing
 from llmprep.vocabulary.minbpe import FIRST_LINE
@@ -77,6 +78,17 @@ def read_beside(name: str, other: str) -> bytes | None:
     """
     path = Path(name).parent / other
     return _read_regular(str(path)) if path.is_file() else None
+
+
+def state_of_file(asked: TokenizerFile) -> tuple[object, ...]:
+    """Return place, size and time of all files that a vocabulary is read from; of none where one cannot be read."""
+    try:
+        path = _in_folder(asked.path) if Path(asked.path).is_dir() else asked.path
+        places = [Path(path), Path(path).parent / CONFIG, *map(Path, filter(None, [asked.special_tokens]))]
+        states = [place.stat() for place in places if place.exists()]
+    except (OSError, ValueError, LlmprepError):
+        return ()
+    return tuple((state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns) for state in states)
 
 
 def recognise(name: str, data: bytes) -> Kind:

@@ -55,13 +55,13 @@ class Vocabulary:
     pattern: str | None = field(repr=False)
     ranks: Ranks = field(repr=False)
     special_tokens: dict[str, int] = field(repr=False)
-    sha256: str
+    sha256: str = field(repr=False)
     n_vocab: int
     rank_file: bytes = field(repr=False)
     fingerprint: str
     end_of_text: str | None = END_OF_TEXT
     known: KnownPattern | None = field(default=None, repr=False)
-    all_made: bool = False
+    all_made: bool = field(default=False, repr=False)
     hf: HuggingFace | None = field(default=None, repr=False)
 
     @property
