@@ -26,7 +26,7 @@ from llmprep.vocabulary.sound import check_sound
 from llmprep.vocabulary.special_tokens import read_special_tokens
 from llmprep.vocabulary.stated import Stated
 from llmprep.vocabulary.tekken import read_tekken
-from llmprep.vocabulary.tokenizer_files import CONFIG, Kind, read_beside, read_file, recognise
+from llmprep.vocabulary.tokenizer_files import CONFIG, Kind, read_beside, read_file, read_regular, recognise
 from llmprep.vocabulary.tokenizer_json import Json, read_tokenizer_json
 from llmprep.vocabulary.vocabulary import Vocabulary
 
@@ -58,7 +58,7 @@ def open_tokenizer(asked: TokenizerFile, announce: Announce | None = None) -> Vo
     """
     path, data = read_file(asked.path)
     config = read_beside(path, CONFIG)
-    tokens = None if asked.special_tokens is None else read_file(asked.special_tokens)[1]
+    tokens = None if asked.special_tokens is None else read_regular(asked.special_tokens)
     contents = (hashlib.sha256(each or b"").hexdigest() for each in (data, config, tokens))
     key = (*contents, *map(repr, (Path(path).name, tokens is None, asked.pattern, asked.eot)))
     if key not in _opened:
