@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from llmprep.choices import Special
 from llmprep.documents.blocks import Block
-from llmprep.errors import VocabularyError
+from llmprep.errors import DataError, UsageError, VocabularyError, plural
 from llmprep.tokens.added import AddedTokens
 from llmprep.tokens.lines import find_differing
 from llmprep.tokens.normalizing import NormalForm, normalise
@@ -28,6 +28,8 @@ class Defined:
     """A vocabulary that the tokenizers library defines; any number of threads may use it.
 
     With ``special="text"``, special tokens in the text stay text; added tokens that are not special are found always.
+    Raises `UsageError` where the end-of-text token is one of those, and `VocabularyError` where the library is needed
+    and not there.
     """
 
     def __init__(self, vocabulary: Vocabulary, special: Special) -> None:
@@ -37,9 +39,14 @@ class Defined:
         self._name = vocabulary.name
         self._special = special == "allow"
         self._end = vocabulary.end_of_text
+        if special == "text" and any(token.content == self._end and not token.special for token in hf.added):
+            raise UsageError(
+                f"--special text: {vocabulary.name} does not mark its end-of-text token {self._end} as special, so it "
+                f"is found in any text; leave it out"
+            )
         self._may_cut = vocabulary.may_cut
         self._eot_id = vocabulary.eot_id
-        self._added = AddedTokens(hf.added)
+        self._added = AddedTokens(() if hf.obstacle else hf.added)  # then the library finds them, in any way
         self.is_at_hand = has_tokenizers()
         self._is_defining = self.is_at_hand and is_defining(library_line())
         if hf.obstacle and not self.is_at_hand:
@@ -90,9 +97,14 @@ class Defined:
     def encode_part(self, block: Block, data: bytes) -> Ids:
         """Return the ids of the beginning of a block, or of the whole of it, as the library defines them."""
         library = self._library()
-        if not block.seams:
-            return library.encode(data, special=self._special)
-        return self._with_seams(library.encode_many(data.split((self._end or "").encode()), special=self._special))
+        try:
+            if not block.seams:
+                return library.encode(data, special=self._special)
+            return self._with_seams(library.encode_many(data.split((self._end or "").encode()), special=self._special))
+        except DataError as error:
+            raise DataError(
+                f"{block.counts.source.path}: in the {plural(len(data), 'byte')} from {block.where} on, {error}"
+            ) from error
 
     def _with_seams(self, documents: Sequence[Ids]) -> Ids:
         seam = np.array([self._eot_id], np.uint32)

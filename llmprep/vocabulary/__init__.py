@@ -37,6 +37,7 @@ What is true of it:
     patterns         the patterns that split a text into pieces: those that are known, by name
     probing          a pattern or tokenizer that is not known, tried in another process
     trial            what that process does
+    hazards          whether a tokenizer.json has to be tried so
     merges           what merging makes of each entry alone
     proof            a tokenizer.json -> ranks and patterns that give the same ids, or what stands in the way
     byte_alphabet    the characters that stand for bytes in a tokenizer.json

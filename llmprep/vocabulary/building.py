@@ -53,7 +53,9 @@ def build_from_json(name: str, tokenizer: TokenizerJson, end_of_text: str | None
         kind="tokenizer.json",
         pattern=known.splits[0] if known is not None and len(known.splits) == 1 else None,
         ranks=ranks,
-        special_tokens={token.content: token.id for token in tokenizer.added if token.special},
+        special_tokens={
+            token.content: token.id for token in tokenizer.added if token.special or token.content == end_of_text
+        },
         sha256=sha256,
         n_vocab=_n_vocab(name, tokens),
         rank_file=b"",

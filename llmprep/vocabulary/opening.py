@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from llmprep.choices import Announce, TokenizerFile
-from llmprep.errors import LlmprepError, UsageError
+from llmprep.errors import FileFormatError, LlmprepError, UsageError
 from llmprep.vocabulary.building import build_from_json, build_ranked
 from llmprep.vocabulary.end_of_text import choose_end_of_text, read_config_token
 from llmprep.vocabulary.fingerprint import fingerprint_of_json
+from llmprep.vocabulary.hazards import is_hazardous
 from llmprep.vocabulary.minbpe import read_minbpe
 from llmprep.vocabulary.packing import unpack
 from llmprep.vocabulary.patterns import know_stated, list_patterns, resolve_pattern
 from llmprep.vocabulary.pickled import read_pickled
+from llmprep.vocabulary.probing import probe_tokenizer
 from llmprep.vocabulary.rank_lines import read_rank_lines
 from llmprep.vocabulary.sound import check_sound
 from llmprep.vocabulary.special_tokens import read_special_tokens
 from llmprep.vocabulary.stated import Stated
 from llmprep.vocabulary.tekken import read_tekken
-from llmprep.vocabulary.tokenizer_files import CONFIG, Kind, read_beside, read_file, recognise
-from llmprep.vocabulary.tokenizer_json import read_tokenizer_json
+from llmprep.vocabulary.tokenizer_files import CONFIG, Kind, read_beside, read_file, read_regular, recognise
+from llmprep.vocabulary.tokenizer_json import Json, read_tokenizer_json
 from llmprep.vocabulary.vocabulary import Vocabulary
 
 _READERS: Mapping[Kind, Callable[[str, bytes], Stated]] = {
@@ -54,7 +58,7 @@ def open_tokenizer(asked: TokenizerFile, announce: Announce | None = None) -> Vo
     """
     path, data = read_file(asked.path)
     config = read_beside(path, CONFIG)
-    tokens = None if asked.special_tokens is None else read_file(asked.special_tokens)[1]
+    tokens = None if asked.special_tokens is None else read_regular(asked.special_tokens)
     contents = (hashlib.sha256(each or b"").hexdigest() for each in (data, config, tokens))
     key = (*contents, *map(repr, (Path(path).name, tokens is None, asked.pattern, asked.eot)))
     if key not in _opened:
@@ -93,7 +97,7 @@ def _open(asked: _Asked, announce: Announce) -> Vocabulary:
         asked.refuse("vocabulary that llmprep wrote")
         if asked.said.eot is not None:
             raise UsageError(f"--eot: {asked.path} was written by llmprep, which has settled that; leave it out")
-        return unpack(asked.path, asked.data)
+        return _tried(asked, unpack(asked.path, asked.data), None)
     if kind == "tokenizer.json":
         asked.refuse(kind)
         return _open_json(asked, announce)
@@ -111,8 +115,22 @@ def _open_json(asked: _Asked, announce: Announce) -> Vocabulary:
         stated=stated,
         stated_by=CONFIG,
     )
-    _announce(asked, announce, [*tokenizer.left_out, choice])
-    return build_from_json(_name(asked.path), tokenizer, end)
+    left_out = "; ".join(tokenizer.left_out)
+    _announce(asked, announce, [left_out and f"left out: {left_out}", choice])
+    return _tried(asked, build_from_json(_name(asked.path), tokenizer, end), tokenizer.document)
+
+
+def _tried(asked: _Asked, vocabulary: Vocabulary, document: Json | None) -> Vocabulary:
+    """Return a vocabulary that its library stands, where that is at hand. Raises `FileFormatError` where it does not.
+
+    Whoever names a file may have it from anywhere, and only what is proven is known to come to an end.
+    """
+    hf = vocabulary.hf
+    if hf is None or not hf.obstacle or find_spec("tokenizers") is None:
+        return vocabulary
+    if is_hazardous(document or json.loads(hf.canonical)):
+        probe_tokenizer(asked.path, hf.canonical, FileFormatError)
+    return vocabulary
 
 
 def _open_ranked(asked: _Asked, stated: Stated, announce: Announce) -> Vocabulary:

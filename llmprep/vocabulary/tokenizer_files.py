@@ -68,7 +68,7 @@ def read_file(path: str | os.PathLike[str]) -> tuple[str, bytes]:
     except (OSError, ValueError) as error:
         raise _unreadable(named, error) from error
     name = _in_folder(named) if stat.S_ISDIR(status.st_mode) else named
-    return name, _read_regular(name)
+    return name, read_regular(name)
 
 
 def read_beside(name: str, other: str) -> bytes | None:
@@ -77,7 +77,7 @@ def read_beside(name: str, other: str) -> bytes | None:
     Raises as `read_file`.
     """
     path = Path(name).parent / other
-    return _read_regular(str(path)) if path.is_file() else None
+    return read_regular(str(path)) if path.is_file() else None
 
 
 def state_of_file(asked: TokenizerFile) -> tuple[object, ...]:
@@ -142,8 +142,8 @@ def _in_folder(folder: str) -> str:
     raise VocabularyError(f"{folder}: has no tokenizer.json in it, and no other file of a vocabulary; name the file")
 
 
-def _read_regular(name: str) -> bytes:
-    """Read a file, without waiting for the writer of a pipe, or for the end of a device."""
+def read_regular(name: str) -> bytes:
+    """Read a file, without waiting for the writer of a pipe, or for the end of a device. Raises as `read_file`."""
     try:
         with open(name, "rb", opener=_open_without_waiting) as file:
             status = os.fstat(file.fileno())

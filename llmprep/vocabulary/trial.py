@@ -5,10 +5,17 @@ Both libraries can end the process, or never end, on a pattern that takes expone
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+LONG = 4000
+"""How long runs are. Exponential time shows at some tens; the square of this is no long time."""
 _TEXTS = (
     "Hello, world! I'm sure they've said it'll do; don't. THEY'RE 12345 and 3.1e-10, \u00bd \u2167 \u0661\u0662\u0663.",
     "\u010ce\u0161tina \u0130stanbul \u00dfo\u00df \u01c5 e\u0301 \u0395\u03bb\u03bb\u03ac\u03b4\u03b1",
@@ -20,10 +27,30 @@ _TEXTS = (
     "\U000f0000\U0010ffff",
     "".join(map(chr, range(256))),
     "def f(x):\n    return x['k'] != \"\\n\" and a[1:2] << 3 | ~4 ^ `5` @ #6 $7 %8 &9 {0} _ ''' \"\"\"\n",
-    *(sign * 10_000 for sign in ("a", "A", " ", "'", '"', "1", ".", "\n", "\r\n", "\u4e2d", "\u0301", "ab", "a1")),
-    *("a" * 10_000 + end for end in ("!", " ", "\n", "1")),
-    *(sign * 5_000 + end for sign in ("'s", " a", "1 ", " \n") for end in ("!", "x")),
+    *(sign * LONG for sign in ("a", "A", " ", "'", '"', "1", ".", "\n", "\r\n", "\u4e2d", "\u0301", "ab", "a1")),
+    *("a" * LONG + end for end in ("!", " ", "\n", "1")),
+    *(sign * LONG + end for sign in ("'s", " a", "1 ", " \n") for end in ("!", "x")),
 )
+
+
+N_LETTERS = 32
+"""Of how many different characters of a pattern long runs are tried."""
+
+
+def _texts_for(patterns: str) -> Iterator[str]:
+    """Iterate over the texts of every trial, and long runs of the characters that some patterns hold."""
+    yield from _TEXTS
+    signs = dict.fromkeys(re.sub(r"\\[pP]\{\^?\w+\}|\\.|[\[\](){}?*+|^$.]", "", patterns))
+    for sign in [*signs][:N_LETTERS]:
+        yield from (sign * LONG, sign * LONG + "\u0001")
+
+
+def _patterns_in(value: Any) -> Iterator[str]:
+    """Iterate over the regular expressions in a normalizer or pre-tokenizer."""
+    if isinstance(value, dict):
+        yield from (str(inner) for key, inner in value.items() if key == "Regex")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _patterns_in(inner)
 
 
 def try_pattern(pattern: str) -> str:
@@ -35,7 +62,7 @@ def try_pattern(pattern: str) -> str:
         encoding = tiktoken.Encoding("tried", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
     except ValueError as error:
         return f"is no regular expression that tiktoken takes: {error}"
-    for text in _TEXTS:
+    for text in _texts_for(pattern):
         ids = encoding.encode(text, disallowed_special=())
         if 256 in ids:
             return "matches nothing at some places, as its parts may all be empty"
@@ -48,13 +75,28 @@ def try_pattern(pattern: str) -> str:
 
 
 def try_tokenizer(canonical: str) -> str:
-    """Return what is wrong with a whole ``tokenizer.json`` for ``tokenizers``; empty where nothing was found."""
+    """Return what is wrong with a whole ``tokenizer.json`` for ``tokenizers``; empty where nothing was found.
+
+    That it refuses a text, as one with a character that its model has no token for, is not wrong.
+    """
+    tokenizer = _load(canonical)
+    document = json.loads(canonical)
+    steps = [document.get("normalizer"), document.get("pre_tokenizer")]
+    for text in _texts_for("".join(_patterns_in(steps))):
+        with contextlib.suppress(Exception):
+            tokenizer.encode(text, add_special_tokens=False)
+    return ""
+
+
+def _load(canonical: str) -> Any:
     from tokenizers import Tokenizer
 
-    tokenizer: Any = Tokenizer.from_str(canonical)
-    for text in _TEXTS:
-        tokenizer.encode(text, add_special_tokens=False)
-    return ""
+    if hasattr(Tokenizer, "from_str"):
+        return Tokenizer.from_str(canonical)
+    with tempfile.TemporaryDirectory() as folder:  # the 1.0 line reads files only
+        path = Path(folder) / "tokenizer.json"
+        path.write_text(canonical, encoding="utf-8")
+        return Tokenizer.from_file(str(path))
 
 
 def main() -> None:
@@ -64,7 +106,7 @@ def main() -> None:
     try:
         reason = {"pattern": try_pattern, "tokenizer": try_tokenizer}[job["kind"]](job["text"])
     except BaseException as error:  # noqa: BLE001 - a panic of these libraries is no Exception
-        reason = str(error) or type(error).__name__
+        reason = f"cannot be used, as trying it ended with: {str(error) or type(error).__name__}"
     sys.stdout.buffer.write(json.dumps(reason).encode())
 
 
