@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmprep.choices import Announce, TokenizerFile
-from llmprep.errors import LlmprepError, UsageError
+from llmprep.errors import LlmprepError, UsageError, VocabularyError
 from llmprep.vocabulary.building import build_from_json, build_ranked
 from llmprep.vocabulary.end_of_text import choose_end_of_text, read_config_token
 from llmprep.vocabulary.fingerprint import fingerprint_of_json
@@ -54,7 +54,7 @@ def open_tokenizer(asked: TokenizerFile, announce: Announce | None = None) -> Vo
     """
     path, data = read_file(asked.path)
     config = read_beside(path, CONFIG)
-    tokens = None if asked.special_tokens is None else read_file(asked.special_tokens)[1]
+    tokens = None if asked.special_tokens is None else _read_tokens(asked.special_tokens)
     contents = (hashlib.sha256(each or b"").hexdigest() for each in (data, config, tokens))
     key = (*contents, *map(repr, (Path(path).name, tokens is None, asked.pattern, asked.eot)))
     if key not in _opened:
@@ -107,7 +107,8 @@ def _open_json(asked: _Asked, announce: Announce) -> Vocabulary:
         stated=stated,
         stated_by=CONFIG,
     )
-    _announce(asked, announce, [*tokenizer.left_out, choice])
+    left_out = f"left out: {', '.join(tokenizer.left_out)}" if tokenizer.left_out else ""
+    _announce(asked, announce, [left_out, choice])
     return build_from_json(_name(asked.path), tokenizer, end)
 
 
@@ -117,10 +118,8 @@ def _open_ranked(asked: _Asked, stated: Stated, announce: Announce) -> Vocabular
         pattern = stated.pattern
         known = know_stated(asked.path, pattern)
     elif asked.said.pattern is None:
-        raise UsageError(
-            f"{asked.path}: is a {stated.kind}, which does not say by which pattern texts are cut; name it with "
-            f"--pattern: one of {list_patterns()}, or a regular expression"
-        )
+        reason = "does not say by which pattern texts are cut; name it with --pattern: one of"
+        raise UsageError.lacking(asked.path, f"{reason} {list_patterns()}, or a regular expression", "pattern", "gpt2")
     else:
         pattern, known = resolve_pattern(asked.said.pattern)
     if asked.tokens is not None:
@@ -132,8 +131,8 @@ def _open_ranked(asked: _Asked, stated: Stated, announce: Announce) -> Vocabular
 
 
 def _announce(asked: _Asked, announce: Announce, remarks: Sequence[str]) -> None:
-    for remark in filter(None, remarks):
-        announce(f"{asked.path}: {remark}")
+    if said := "; ".join(filter(None, remarks)):
+        announce(f"{asked.path}: {said}")
 
 
 def open_with_fingerprint(path: str, fingerprint: str) -> Vocabulary | None:
@@ -162,6 +161,12 @@ def open_with_fingerprint(path: str, fingerprint: str) -> Vocabulary | None:
         if found.fingerprint == fingerprint:
             return found
     return None
+
+
+def _read_tokens(path: str) -> bytes:
+    if not Path(path).exists():
+        raise VocabularyError(f"--special-tokens {path}: no such file")
+    return read_file(path)[1]
 
 
 def _name(path: str) -> str:
