@@ -3,7 +3,7 @@
     LlmprepError            1   input/output or runtime
     |-- InputError          1   a file is missing, unreadable, or changed while it was read
     |-- OutputError         1   the result cannot be written
-    |-- BackendsDifferError 1   a fast backend gave other ids than tiktoken
+    |-- BackendsDifferError 1   a fast backend gave other ids than the library that defines them
     |-- WorkerDiedError     1   a process that built a shard was killed, or ran out of memory
     |-- UsageError          2   the options make no sense, alone or together
     |-- DataError           3   the text itself is unusable
@@ -47,9 +47,21 @@ class WorkerDiedError(LlmprepError):
 
 
 class UsageError(LlmprepError):
-    """An option is out of range, or cannot be combined with another."""
+    """An option is out of range, or cannot be combined with another.
+
+    ``lacks`` is set where a vocabulary file does not say what an option must: the field of `TokenizerFile` for it, the
+    message without the file's name, and a value that the field may have.
+    """
 
     exit_code = 2
+    lacks: tuple[str, str, str] | None = None
+
+    @classmethod
+    def lacking(cls, name: str, reason: str, field: str, example: str) -> UsageError:
+        """Return the error for a file that does not say something."""
+        error = cls(f"{name}: {reason}")
+        error.lacks = field, reason, example
+        return error
 
 
 class DataError(LlmprepError):

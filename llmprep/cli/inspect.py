@@ -70,6 +70,11 @@ class Subject:
         """Return the vocabulary that text is shown by, as the options name it; or the one at a path itself."""
         return which_vocabulary(None, path or self.tokenizer, self.pattern, self.special_tokens, self.eot)
 
+    @property
+    def of_tokens(self) -> dict[str, object]:
+        """The options that say how tokens are looked at, with their values."""
+        return {"--tokenizer": self.tokenizer, "--max-length": self.max_length, "--stride": self.stride}
+
     def shape(self, max_length: int | None = None, stride: int | None = None) -> tuple[int, int]:
         """Return max_length and stride: the file's own, where it has some, or else what was chosen."""
         if max_length is not None and stride is not None:
@@ -94,9 +99,9 @@ def inspect(
     """Say what a token store, a .pt file or a vocabulary is, from what, with which options; look inside; check it.
 
     Examples:
-      llmprep inspect store/ --verify
+      llmprep inspect store/ --max-length 1024 --where 7 --verify
       llmprep inspect story.windows.pt --around "some words"
-      llmprep inspect store/ --max-length 1024 --where 7
+      llmprep inspect tokenizer.json
     """
     from llmprep.inputs import open_input
     from llmprep.store.folder import MANIFEST, is_store
@@ -105,16 +110,15 @@ def inspect(
     printer, folder = pictures.printer(), Path(subject.path)
     if is_store(folder) and not (folder / MANIFEST).exists():
         tell_unfinished(printer, folder)
+    batches.chosen(printer)
     if not is_store(folder) and is_vocabulary(subject.path):
-        refuse_beside_vocabulary(subject.path, look, batches, pictures, subject.tokenizer)
+        refuse_beside_vocabulary(subject.path, look, batches, pictures, subject.of_tokens | {"--force": force})
         inspect_vocabulary(printer, subject.which(subject.path), verify=verify)
         return
-    batches.chosen(printer)
     drawings = pictures.check([subject.path], [], force=force)
     if force and not drawings.wanted:
         raise UsageError("--force: is only used with --html or --svg")
-    found = open_input([subject.path])
-    opened = _describe(found, subject)
+    opened = _describe(found := open_input([subject.path]), subject)
     _refuse_unseen(opened, look, batches, drawings)
     say = partial(_say, opened, subject, look, batches)
     said = say(_verify(found) if verify else None, printer)

@@ -163,8 +163,8 @@ def with_text(page: Page, vocabulary: Vocabulary | None) -> Page:
     table = vocabulary.token_table()
     ids = fit_ids(page.ids, table)
     pieces = find_pieces(ids, vocabulary, complete=len(ids) == page.n_tokens)
-    more = page.ids[len(ids) : IDS_HELD]
-    return replace(page, ids=ids, more=more, table=table, eot_id=vocabulary.eot_id, pieces=list(pieces))
+    more, merges = page.ids[len(ids) : IDS_HELD], vocabulary.pattern is not None and vocabulary.known is not None
+    return replace(page, ids=ids, more=more, table=table, eot_id=vocabulary.eot_id, pieces=list(pieces), merges=merges)
 
 
 def inspected_page(opened: Opened, vocab_dir: str | None) -> Page:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -11,24 +12,29 @@ from llmprep.cli.batches import Batches
 from llmprep.cli.looking import Look
 from llmprep.cli.picture import Pictures
 from llmprep.cli.printer import Printer
-from llmprep.errors import UsageError, plural, shorten
+from llmprep.errors import UsageError, shorten
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
-    from llmprep.vocabulary.vocabulary import Vocabulary
+    from llmprep.vocabulary.vocabulary import HuggingFace, Vocabulary
 
-TOKENS_SHOWN = 8
+TOKENS_SHOWN = 4
+UNSAID = {
+    "pattern": ("pattern", "fingerprint", "encoded_by", "not_faster"),
+    "eot": ("end_of_text", "fingerprint"),
+}
+"""What cannot be known of a vocabulary while something is not said, the first of which is that itself."""
 
 
 def refuse_beside_vocabulary(
-    path: str, look: Look, batches: Batches, pictures: Pictures, tokenizer: str | None
+    path: str, look: Look, batches: Batches, pictures: Pictures, others: Mapping[str, object]
 ) -> None:
-    """Raise `UsageError` for an option that says nothing of a vocabulary."""
+    """Raise `UsageError` for an option that says nothing of a vocabulary; ``others`` are such, with their values."""
     given = {
         "--window, --around, --where": look.inside,
         "--batch-size": batches.batch_size is not None,
         "--html, --svg": pictures.html is not None or pictures.svg is not None,
-        "--tokenizer": tokenizer is not None,
+        **{option: value not in (None, False) for option, value in others.items()},
     }
     for option, is_given in given.items():
         if is_given:
@@ -36,15 +42,29 @@ def refuse_beside_vocabulary(
 
 
 def inspect_vocabulary(printer: Printer, asked: WhichVocabulary | None, *, verify: bool) -> None:
-    """Say what a vocabulary file is, who defines its ids and who can encode with it; with ``verify`` run the proof."""
+    """Say what a vocabulary file is, who defines its ids and who can encode with it; with ``verify`` run the proof.
+
+    What the file does not say and no option does is named. Raises `UsageError` where that is to be verified.
+    """
     from llmprep.tokens.verifying import verify_vocabulary
-    from llmprep.vocabulary.opening import open_tokenizer
+    from llmprep.vocabulary.unsaid import open_as_stated
 
     assert isinstance(asked, TokenizerFile)  # noqa: S101 - a path was given
-    vocabulary = open_tokenizer(asked, printer.note)
-    facts = _facts(vocabulary)
-    printer.lines(f"{key:<16} {plain.visible(_worded(value))}" for key, value in facts.items())
-    values: dict[str, Any] = {"command": "inspect", "path": asked.path, **facts}
+    vocabulary, unsaid = open_as_stated(asked, printer.note)
+    if unsaid and verify:
+        raise UsageError(f"{asked.path}: {next(iter(unsaid.values()))}")
+    unknown = {key for name in unsaid for key in UNSAID[name]}
+    lacks = {UNSAID[name][0]: f"the file {reason}" for name, reason in unsaid.items()}
+    described = _facts(vocabulary) | lacks
+    shown = {key: value for key, value in described.items() if key in lacks or key not in unknown}
+    printer.lines(f"{key:<16} {plain.visible(text)}" for key, text in _worded(shown))
+    facts = {key: value for key, value in shown.items() if key not in lacks}
+    values: dict[str, Any] = {
+        "command": "inspect",
+        "path": asked.path,
+        **facts,
+        **({"unsaid": unsaid} if unsaid else {}),
+    }
     if verify:
         values["verified"] = []
         for line in verify_vocabulary(vocabulary):
@@ -55,23 +75,34 @@ def inspect_vocabulary(printer: Printer, asked: WhichVocabulary | None, *, verif
 
 def _facts(vocabulary: Vocabulary) -> dict[str, Any]:
     """Return what there is to say, as values of a JSON object."""
-    hf = vocabulary.hf
+    hf, known = vocabulary.hf, vocabulary.known
     special, end = vocabulary.special_tokens, vocabulary.end_of_text
+    steps = _steps(hf) if hf is not None else {}
     always = {token.content: token.id for token in hf.added if not token.special} if hf is not None else {}
-    known = vocabulary.known
+    unknown = f"none that is known: {steps['pre_tokenizer'] or 'nothing'}" if hf is not None else vocabulary.pattern
     return {
-        "kind": vocabulary.kind,
+        "kind": vocabulary.kind + (f", {steps['model']}" if hf is not None else ""),
         "name": vocabulary.name,
         "n_vocab": vocabulary.n_vocab,
         "n_entries": len(vocabulary.token_table()) - len(special),
         "special_tokens": special,
         **({"found_always": always} if always else {}),
-        "end_of_text": "none" if end is None else f"{end} {special.get(end, '')}",
-        "pattern": known.name if known is not None else (vocabulary.pattern or "not one pattern that is known"),
-        "normalizer": (hf.normalizer if hf is not None else "") or "none",
+        "end_of_text": None if end is None else end,
+        "pattern": unknown if known is None else known.name,
+        "normalizer": steps.get("normalizer", ""),
         "fingerprint": vocabulary.fingerprint,
         **_backends(vocabulary),
     }
+
+
+def _steps(hf: HuggingFace) -> dict[str, str]:
+    """Return the model of a tokenizer.json, and its normalizers and pre-tokenizers, in the file's own words."""
+    from llmprep.vocabulary.proof import flatten
+
+    document = json.loads(hf.canonical)
+    keys = {"normalizer": "normalizers", "pre_tokenizer": "pretokenizers"}
+    steps = {name: ", ".join(str(step["type"]) for step in flatten(document[name], key)) for name, key in keys.items()}
+    return {"model": str(document["model"]["type"]), **steps}
 
 
 def _backends(vocabulary: Vocabulary) -> dict[str, Any]:
@@ -96,9 +127,25 @@ def _backends(vocabulary: Vocabulary) -> dict[str, Any]:
     }
 
 
-def _worded(value: object) -> str:
-    if isinstance(value, Mapping):
-        shown = ", ".join(f"{shorten(str(key))} {number}" for key, number in islice(value.items(), TOKENS_SHOWN))
-        more = f", ... ({plural(len(value), 'token')})" if len(value) > TOKENS_SHOWN else ""
-        return f"{shown}{more}" if value else "none"
-    return plain.number(value) if type(value) is int else shorten(str(value), 200)
+def _worded(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each fact in words; why nobody faster encodes stands beside who does."""
+    special = facts["special_tokens"]
+    for key, value in facts.items():
+        if key == "not_faster":
+            continue
+        text = plain.number(value) if type(value) is int else str(value or "none")
+        if key == "special_tokens" and not value and facts["kind"] == "rank file":
+            text = "none in the file; name those that it goes with by --special-tokens FILE"
+        elif isinstance(value, Mapping):
+            text = _tokens(value)
+        elif key == "end_of_text" and value in special:
+            text = f"{shorten(value)} {special[value]}"
+        elif key == "encoded_by" and "not_faster" in facts:
+            text = f"{value}, nobody faster: {facts['not_faster']}"
+        yield key.removeprefix("n_"), shorten(text, 240)
+
+
+def _tokens(tokens: Mapping[str, int]) -> str:
+    """Return how many tokens there are, and the first."""
+    shown = ", ".join(f"{shorten(str(key))} {number}" for key, number in islice(tokens.items(), TOKENS_SHOWN))
+    return f"{plain.number(len(tokens))}: {shown}{', ...' * (len(tokens) > TOKENS_SHOWN)}" if tokens else "none"

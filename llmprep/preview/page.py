@@ -43,13 +43,17 @@ _WINDOWS, _BATCHES, _BATCH_COLUMNS = 2, 5, 32
 """Windows, batches and windows of a batch that are shown without JavaScript."""
 
 
+UNMERGED = "How a word becomes tokens is not shown: this vocabulary does not cut and merge in a way that is known."
+"""What is said of merges where there are none to show."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """What a page shows. ``ids`` are the first of ``n_tokens``, as many as `fit_ids` leaves, and ``more`` follow them.
 
-    ``table`` holds their bytes, and is empty where the vocabulary is missing; ``pieces`` are those of ``ids``. The
-    sliders begin at ``max_length`` and ``stride``, the batches as the four after ``pairs`` say. Windows of a ``store``
-    are shuffled by llmprep's own sampler, others by torch's.
+    ``table`` holds their bytes, and is empty where the vocabulary is missing; ``pieces`` are those of ``ids``, if
+    it ``merges`` bytes in a way that can be shown. The sliders begin at ``max_length`` and ``stride``, the batches as
+    the four after ``pairs`` say. Windows of a ``store`` are shuffled by llmprep's own sampler, others by torch's.
     """
 
     title: str
@@ -68,6 +72,7 @@ class Page:
     seed: int = SEED
     drop_last: bool = False
     store: bool = False
+    merges: bool = True
 
 
 def fit_ids(ids: Sequence[int], table: Mapping[int, bytes]) -> list[int]:
@@ -100,7 +105,7 @@ def draw_page(page: Page) -> str:
         tokens_words=_tokens_words(page),
         bare="" if page.table else " bare",
         tokens=strip_html(page.ids, page.table, page.eot_id, page.pieces),
-        word=example_html(page.pieces),
+        word=example_html(page.pieces) if page.merges else f"<p>{UNMERGED}</p>",
         max_length=page.max_length,
         stride=page.stride,
         slider_max=max(*sizes, min(page.n_tokens - 1, max(64, 2 * page.max_length))),
@@ -133,6 +138,7 @@ def _data(page: Page, words: Mapping[bytes, int]) -> str:
         "words": list(coded),
         "columns": COLUMNS,
         "longest": MAX_BYTES,
+        "unmerged": "" if page.merges else UNMERGED,
         "most": MAX_SHUFFLED,
         "store": page.store,
     }
@@ -148,10 +154,11 @@ def _tokens_words(page: Page) -> str:
     what = what if shown < page.n_tokens else f"All {plural(shown, 'token')}"
     if not page.table:
         return f"{what}. The vocabulary is not on this machine: the text is not shown, only ids."
+    word = "; click one, or press Enter, to see how its word is merged" if page.merges else ""
     return (
         f"{what}, a background for each. Point at one to see its id and bytes. "
-        '<span class="scripts">The arrow keys move among them; click one, or press Enter, to see how its word is '
-        "merged. </span>A byte such as <code>\\xe4</code> is a part of the character above it."
+        f'<span class="scripts">The arrow keys move among them{word}. </span>'
+        "A byte such as <code>\\xe4</code> is a part of the character above it."
     )
 
 

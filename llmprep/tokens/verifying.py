@@ -49,18 +49,21 @@ def verify_vocabulary(vocabulary: Vocabulary) -> Iterator[str]:
         _check_text(vocabulary, texts, expected)
     counted = f"{plural(len(texts), 'text')} of ten scripts, {plural(sum(map(len, expected)), 'token')}"
     yield f"{definition}: the definition; {counted}"
+    unable: dict[str, list[str]] = {}
     for backend in BACKENDS:
-        if backend == definition:
+        if backend == definition or (backend == "tokenizers" and vocabulary.hf is None):
             continue
         try:
             found = _encode(vocabulary, backend, texts)
         except UsageError as error:
-            yield f"not checked: {error}"
+            unable.setdefault(str(error).removeprefix(f"--backend {backend}: "), []).append(backend)
             continue
         for text, ids, wanted in zip(texts, found, expected, strict=True):
             if ids != wanted:
                 raise BackendsDifferError(f"{vocabulary.name}: {backend} and {definition} differ in {text!r:.200}")
         yield f"{backend}: the same ids"
+    for reason, names in unable.items():
+        yield f"{', '.join(names)}: not used: {reason}"
 
 
 def _encode(vocabulary: Vocabulary, backend: BackendName, texts: Sequence[str]) -> list[list[int]]:

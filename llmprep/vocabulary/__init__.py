@@ -22,6 +22,7 @@ An encoding that tiktoken names, each exactly tiktoken's, from a file verified b
 A file that somebody names:
 
     opening          a file as it was asked for -> its vocabulary
+    unsaid           a file that does not say all -> what it says, and what must still be said
     tokenizer_files  a path -> the file, and which kind it is, by its content
     stated           what a file says of a vocabulary, whatever its kind
     rank_lines       a file of ranks, one a line

@@ -8,11 +8,11 @@ from collections.abc import Collection
 from llmprep.errors import FileFormatError, UsageError, plural, shorten, visible_name
 from llmprep.vocabulary.strict_json import read_json_object
 
-SHOWN = 8
-"""Candidates that a message shows."""
+SHOWN, SAID = 8, 2
+"""Candidates that an error shows, and that a note does."""
 _PLAIN = ("endoftext",)
 _LIKELY = (r"end.?of.?(text|sentence|document|file)", r"^\W*(eos|eot|eod|/s)\W*$", r"eos|eot|eod|/s\b", r"bos|end|sep")
-"""What a token that ends texts may be called, the likeliest first."""
+"""What a token that ends texts may be called, the likeliest first; the last is only a guess."""
 
 
 def choose_end_of_text(
@@ -34,12 +34,13 @@ def choose_end_of_text(
     if chosen is None:
         plain = [token for token in tokens if "".join(filter(str.isalpha, token)).lower() in _PLAIN]
         if len(plain) != 1:
-            raise UsageError(f"{name}: does not say which token ends a text; name it with --eot: {_list(tokens)}")
+            reason = f"does not say which token ends a text; name it with --eot: {_list(tokens)}"
+            raise UsageError.lacking(name, reason, "eot", min(tokens, key=_unlikeliness))
         chosen = plain[0]
-    others = [token for token in tokens if token != chosen]
+    others = [token for token in tokens if token != chosen and _unlikeliness(token) < len(_LIKELY) - 1]
     if not others:
         return chosen, ""
-    return chosen, f"end of text is {visible_name(chosen)}{source}; others: {_first(others)}; see --eot"
+    return chosen, f"end of text is {visible_name(chosen)}{source}, not {_first(others, SAID)}; see --eot"
 
 
 def read_config_token(name: str, data: bytes) -> str | None:
@@ -61,11 +62,11 @@ def _list(tokens: Collection[str]) -> str:
     return f"it has {_first(tokens)}" if tokens else "it has none"
 
 
-def _first(tokens: Collection[str]) -> str:
+def _first(tokens: Collection[str], count: int = SHOWN) -> str:
     """Return the likeliest tokens in words, and how many more there are."""
     ordered = sorted(tokens, key=_unlikeliness)
-    shown = ", ".join(visible_name(shorten(token)) for token in ordered[:SHOWN])
-    return f"{shown} and {plural(len(ordered) - SHOWN, 'other')}" if len(ordered) > SHOWN else shown
+    shown = ", ".join(visible_name(shorten(token)) for token in ordered[:count])
+    return f"{shown} and {plural(len(ordered) - count, 'other')}" if len(ordered) > count else shown
 
 
 def _unlikeliness(token: str) -> int:

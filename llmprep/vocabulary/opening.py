@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from llmprep.choices import Announce, TokenizerFile
-from llmprep.errors import FileFormatError, LlmprepError, UsageError
+from llmprep.errors import LlmprepError, UsageError, VocabularyError
 from llmprep.vocabulary.building import build_from_json, build_ranked
 from llmprep.vocabulary.end_of_text import choose_end_of_text, read_config_token
 from llmprep.vocabulary.fingerprint import fingerprint_of_json
@@ -139,10 +139,8 @@ def _open_ranked(asked: _Asked, stated: Stated, announce: Announce) -> Vocabular
         pattern = stated.pattern
         known = know_stated(asked.path, pattern)
     elif asked.said.pattern is None:
-        raise UsageError(
-            f"{asked.path}: is a {stated.kind}, which does not say by which pattern texts are cut; name it with "
-            f"--pattern: one of {list_patterns()}, or a regular expression"
-        )
+        reason = "does not say by which pattern texts are cut; name it with --pattern: one of"
+        raise UsageError.lacking(asked.path, f"{reason} {list_patterns()}, or a regular expression", "pattern", "gpt2")
     else:
         pattern, known = resolve_pattern(asked.said.pattern)
     if asked.tokens is not None:
@@ -154,8 +152,8 @@ def _open_ranked(asked: _Asked, stated: Stated, announce: Announce) -> Vocabular
 
 
 def _announce(asked: _Asked, announce: Announce, remarks: Sequence[str]) -> None:
-    for remark in filter(None, remarks):
-        announce(f"{asked.path}: {remark}")
+    if said := "; ".join(filter(None, remarks)):
+        announce(f"{asked.path}: {said}")
 
 
 def open_expected(asked: TokenizerFile, fingerprint: str | None, announce: Announce | None = None) -> Vocabulary:
@@ -206,6 +204,12 @@ def _find_expected(path: str, data: bytes, fingerprint: str) -> Vocabulary | Non
         if found.fingerprint == fingerprint:
             return found
     return None
+
+
+def _read_tokens(path: str) -> bytes:
+    if not Path(path).exists():
+        raise VocabularyError(f"--special-tokens {path}: no such file")
+    return read_regular(path)
 
 
 def _name(path: str) -> str:

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from llmprep.choices import TokenizerFile
 from llmprep.errors import FileFormatError, LlmprepError, VocabularyError, list_names
 from llmprep.missing import advise_missing
+from llmprep.vocabulary.definitions import encoding_names
 from llmprep.vocabulary.minbpe import FIRST_LINE
 from llmprep.vocabulary.rank_lines import is_rank_line
 
@@ -177,6 +178,8 @@ def _missing(name: str) -> VocabularyError:
             f"; if that is a model on a hub, nothing is downloaded: fetch its tokenizer.json (hf download {name} "
             f"tokenizer.json tokenizer_config.json) and name the file"
         )
+    elif not advice and name in encoding_names():
+        advice = f"; for tiktoken's own encoding say --encoding {name}"
     elif not advice and os.sep not in name:
         advice = "; name a tokenizer.json, a rank file or a folder; tiktoken's encodings go with --encoding"
     return VocabularyError(f"{name}: no such file or folder{advice}")

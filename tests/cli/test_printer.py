@@ -18,6 +18,7 @@ import pytest
 from support.commands import SAMPLES, Call, Ended, Run, clean_environment
 from support.golden import GOLDEN, check_golden
 from support.reference import encode
+from support.small_vocabularies import write_vocabularies
 from support.terminal import Terminal
 
 from llmprep.cli import printer
@@ -136,6 +137,8 @@ def test_a_session_is_as_it_was(name: str, call: Call, request: pytest.FixtureRe
     for path, data in TEXTS.items():
         Path(path).parent.mkdir(exist_ok=True)
         Path(path).write_bytes(data)
+    if "tokenizer" in name:
+        write_vocabularies()
     given, shown = set(Path().rglob("*")), []
     for line in (GOLDEN / name).read_text(encoding="utf-8").splitlines():
         if line.startswith("$ llmprep "):

@@ -10,6 +10,7 @@ from support.commands import ROOT
 from support.rooms import DRAWN, MAP, PACKAGE, draw, modules
 
 from llmprep.cli.app import app
+from llmprep.vocabulary.patterns import list_patterns
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
@@ -20,6 +21,7 @@ PAGES = [
         ".github/CONTRIBUTING.md",
         "llmprep/README.md",
         "llmprep/pytorch/README.md",
+        "llmprep/vocabulary/README.md",
     )
 ]
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -43,6 +45,12 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     """Every file, test, link and make target that a page names exists; README links to each other page."""
     assert missing(page.read_text(encoding="utf-8"), page.parent) == set()
     assert page == PAGES[0] or f"]({page.relative_to(ROOT)})" in README
+
+
+def test_the_page_on_vocabularies_lists_every_pattern() -> None:
+    """The table of names for ``--pattern`` has each that a rank file may have, in the order of the messages."""
+    rows = re.findall(r"^\| `(\w+)` \|", PAGES[-1].read_text(encoding="utf-8"), re.MULTILINE)
+    assert ", ".join(rows) == list_patterns()
 
 
 def test_what_is_missing_is_seen() -> None:

@@ -24,7 +24,6 @@ from llmprep.windows.pairs import Pairs
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
 NOT_RUN = {
-    "make test ": "runs these tests",
     "--executor ray": "takes a Ray cluster; tests/store/test_processes.py builds on Ray here",
     "sbatch --parsable": "takes Slurm; the array's tasks and the merge that it wraps are run here by hand",
 }
@@ -70,10 +69,6 @@ class Reader:
             case "python":
                 (self.folder / "block.py").write_text(block, encoding="utf-8")
                 self.type("python block.py")
-            case "make":  # its first line names its file and the command that uses it
-                name, command = block.splitlines()[0].removeprefix("# ").split(": ")
-                (self.folder / name).write_text(block, encoding="utf-8")
-                self.type(command)
 
 
 def clone(folder: Path) -> Path:
@@ -101,10 +96,22 @@ def test_every_block_works_as_typed(tmp_path: Path) -> None:
             reader.type(wrapped)
 
 
+@pytest.mark.slow
+def test_the_page_on_vocabularies_works(tmp_path: Path) -> None:
+    """What the page on vocabularies shows in Python is so, with the tokenizer that README trains."""
+    page = (ROOT / "llmprep" / "vocabulary" / "README.md").read_text(encoding="utf-8")
+    reader = Reader(clone(tmp_path / "clone"))
+    reader.kept.append(". .venv/bin/activate")
+    for block in [block for _, block in BLOCKS if "import Tokenizer" in block] + re.findall(
+        r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL
+    ):
+        reader.run("python", block)
+
+
 def test_all_blocks_are_found_and_each_exception_is_one() -> None:
     """No block escapes the test above, there are many, and each reason not to run one is for one that is there."""
     assert README.count("```") == 2 * len(BLOCKS)
-    assert {language for language, _ in BLOCKS} == {"sh", "console", "python", "make"}
+    assert {language for language, _ in BLOCKS} == {"sh", "console", "python"}
     assert sum(len(session(block)) for language, block in BLOCKS if language == "console") >= 5
     assert [sum(words in block for _, block in BLOCKS) for words in NOT_RUN] == [1] * len(NOT_RUN)
 

@@ -106,6 +106,15 @@ def test_without_a_vocabulary_ids_are_shown() -> None:
     assert "The vocabulary is not on this machine" in page
 
 
+def test_of_a_vocabulary_without_merges_none_are_promised() -> None:
+    """A page whose vocabulary does not merge in a way that is known says so, and invites nobody to choose a word."""
+    pages = [
+        draw_page(Page("a.pt", "spm.json", 1, [5], 2, 1, table={5: b"a"}, merges=merges)) for merges in (True, False)
+    ]
+    assert ["how its word is merged" in page.partition("<script")[0] for page in pages] == [True, False]
+    assert [page.count("does not cut and merge in a way that is known") for page in pages] == [0, 2]
+
+
 # --- the options ----------------------------------------------------------------------------------
 
 LINES = {

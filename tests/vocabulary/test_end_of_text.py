@@ -12,7 +12,7 @@ CONFIG = "tokenizer_config.json"
 def test_the_token_is_the_one_that_is_named() -> None:
     """The user names it, or else the file, or its name does; what else it might be is said where there was a choice."""
     assert choose_end_of_text("t", CHAT, asked="<|im_end|>", stated="<|endoftext|>") == ("<|im_end|>", "")
-    said = "end of text is <|im_end|> (tokenizer_config.json); others: <|endoftext|>, <|im_start|>; see --eot"
+    said = "end of text is <|im_end|> (tokenizer_config.json), not <|endoftext|>; see --eot"
     assert choose_end_of_text("t", CHAT, stated="<|im_end|>", stated_by=CONFIG) == ("<|im_end|>", said)
     assert choose_end_of_text("t", CHAT, stated="</s>", stated_by=CONFIG)[0] == "<|endoftext|>"
     assert choose_end_of_text("t", ["<|end_of_text|>", "<|eot_id|>"])[0] == "<|end_of_text|>"
