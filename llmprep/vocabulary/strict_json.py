@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llmprep.errors import FileFormatError, visible_name
@@ -38,3 +41,15 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is no number")
+
+
+@contextmanager
+def without_collecting() -> Iterator[None]:
+    """Keep Python from looking for unused cycles meanwhile: it looks again and again at all that is read, in vain."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

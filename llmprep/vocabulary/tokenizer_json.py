@@ -10,10 +10,13 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from typing import Any, NoReturn, TypeAlias
 
 from llmprep.errors import FileFormatError, plural, shorten
 from llmprep.vocabulary.stated import AddedToken
+from llmprep.vocabulary.strict_json import without_collecting
 
 MAX_BYTES = 256 << 20
 """No file is larger: the largest that are in use have 35 MB."""
@@ -32,7 +35,8 @@ class TokenizerJson:
     """A ``tokenizer.json`` of the right shape, less what does not belong to a stream of ids.
 
     ``document`` is the file without truncation, padding, post-processor and dropout, its merges as lists of two, and
-    ``canonical`` its one spelling, which two files share that differ in these or in white space and order of keys only.
+    ``canonical`` its one spelling, which two files share that differ in these or in white space and order of keys only:
+    entries stand in the order of their ids, other keys in that of the alphabet.
     ``left_out`` is said of the file. ``added`` has the ids that ``tokenizers`` 0.23 gives, whatever the file states.
     """
 
@@ -45,20 +49,44 @@ class TokenizerJson:
 def read_tokenizer_json(name: str, data: bytes) -> TokenizerJson:
     """Read a file's content. Raises `FileFormatError` with the file's ``name``, the place in it, and what is wrong."""
     try:
-        document = _parse(data)
-        model = _checked_model(document.get("model"))
-        _check_depth([value for key, value in document.items() if key != "model"])
-        added, moved = _read_added(document.get("added_tokens", []), model["vocab"])
-        left_out = (*_left_out(document), *moved)
-        document |= {"model": model | {"dropout": None}, **dict.fromkeys(NOT_IDS)}
-        canonical = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        canonical.encode()
+        with without_collecting():
+            return _read(data)
     except UnicodeEncodeError:
         raise FileFormatError(f"{name}: not a valid tokenizer.json: half of a surrogate pair stands in it") from None
     except (ValueError, RecursionError, FileFormatError) as error:
         reason = "lists nested too deeply" if isinstance(error, RecursionError) else error
         raise FileFormatError(f"{name}: not a valid tokenizer.json: {reason}") from error
+
+
+def _read(data: bytes) -> TokenizerJson:
+    """Raises `FileFormatError`, ValueError and RecursionError."""
+    document = _parse(data)
+    model = _checked_model(document.get("model"))
+    _check_depth([value for key, value in document.items() if key != "model"])
+    added, moved = _read_added(document.get("added_tokens", []), model["vocab"])
+    left_out = (*_left_out(document), *moved)
+    document |= {"model": model | {"dropout": None}, **dict.fromkeys(NOT_IDS)}
+    canonical = json.dumps(_in_order(document), ensure_ascii=False, separators=(",", ":"))
+    canonical.encode()
     return TokenizerJson(document, canonical, left_out, added)
+
+
+def _in_order(document: Json) -> Json:
+    """Return a document whose keys are in order: sorting entries by their ids, as they mostly are, takes no time."""
+    model = document["model"]
+    vocab, merges = model["vocab"], model.get("merges")
+    if isinstance(vocab, dict):
+        vocab = dict(sorted(vocab.items(), key=itemgetter(1)))
+    small = {key: value for key, value in model.items() if key not in {"vocab", "merges"}}
+    ordered: Json = _sorted(document | {"model": small})
+    ordered["model"] |= {"vocab": vocab} if merges is None else {"merges": merges, "vocab": vocab}
+    return ordered
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [*map(_sorted, value)] if isinstance(value, list) else value
 
 
 def _parse(data: bytes) -> Json:
@@ -156,23 +184,34 @@ def _check_pieces(vocab: Any) -> None:
 def _read_merges(merges: Any, vocab: dict[str, int], prefix: str) -> list[list[str]]:
     """Return the merges of a BPE model as lists of two entries. Raises `FileFormatError` for one that names no entry.
 
-    The later parts of a word have the ``prefix``, which their product has once.
+    The later parts of a word have the ``prefix``, which their product has once. All are looked at together, as there
+    are hundreds of thousands; one by one only where something is wrong with one of them.
     """
     if not isinstance(merges, list):
         raise FileFormatError("model.merges is no list")
     if merges and isinstance(merges[0], str):  # as in merges.txt, whose first line may be its version
-        spelled = [merge for merge in merges if not (isinstance(merge, str) and merge.startswith("#version"))]
-        merges = [merge.split(" ") if isinstance(merge, str) else None for merge in spelled]
+        split = [merge.split(" ") if isinstance(merge, str) else None for merge in merges]
+        merges = [pair for pair in split if pair is None or not pair[0].startswith("#version")]
+    if set(map(type, merges)) - {list} or set(map(len, merges)) - {2} or set(map(type, chain(*merges))) - {str}:
+        number = next(n for n, merge in enumerate(merges) if not _is_pair(merge))
+        raise FileFormatError(f"model.merges: merge {number} is not a pair of tokens")
     pairs: list[list[str]] = merges
-    for number, merge in enumerate(merges):
-        if not (type(merge) is list and len(merge) == 2 and type(merge[0]) is type(merge[1]) is str):
-            raise FileFormatError(f"model.merges: merge {number} is not a pair of tokens")
     cut = len(prefix)
-    for number, (left, right) in enumerate(pairs):
-        if not (left in vocab and right in vocab and left + right[cut:] in vocab):
-            unknown = next(part for part in (left, right, left + right[cut:]) if part not in vocab)
-            raise FileFormatError(f"model.merges: merge {number} names {_shown(unknown)}, which is not in model.vocab")
+    products = map("".join, pairs) if not cut else (left + right[cut:] for left, right in pairs)
+    if not (vocab.keys() >= set(chain(*pairs)) and vocab.keys() >= set(products)):
+        number, unknown = next(_unknown_parts(pairs, vocab, cut))
+        raise FileFormatError(f"model.merges: merge {number} names {_shown(unknown)}, which is not in model.vocab")
     return pairs
+
+
+def _is_pair(merge: Any) -> bool:
+    return type(merge) is list and len(merge) == 2 and type(merge[0]) is type(merge[1]) is str
+
+
+def _unknown_parts(pairs: list[list[str]], vocab: dict[str, int], cut: int) -> Iterator[tuple[int, str]]:
+    """Iterate over what is no entry of the pairs and of what they make, with the number of the merge."""
+    for number, (left, right) in enumerate(pairs):
+        yield from ((number, part) for part in (left, right, left + right[cut:]) if part not in vocab)
 
 
 def _read_added(entries: Any, vocab: dict[str, int] | list[Any]) -> tuple[tuple[AddedToken, ...], list[str]]:
