@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from llmprep.choices import Announce, TokenizerFile
-from llmprep.errors import LlmprepError, UsageError, VocabularyError
+from llmprep.errors import FileFormatError, LlmprepError, UsageError, VocabularyError
 from llmprep.vocabulary.building import build_from_json, build_ranked
 from llmprep.vocabulary.end_of_text import choose_end_of_text, read_config_token
 from llmprep.vocabulary.fingerprint import fingerprint_of_json
