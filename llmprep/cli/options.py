@@ -61,6 +61,13 @@ def complete_encoding(incomplete: str) -> list[str]:
     return [name for name in known_names() if name.startswith(incomplete)]
 
 
+def complete_pattern(incomplete: str) -> list[str]:
+    """Return the names of known patterns that begin so, for a shell that completes a word."""
+    from llmprep.vocabulary.patterns import list_patterns
+
+    return [name for name in list_patterns().split(", ") if name.startswith(incomplete)]
+
+
 ValFraction: TypeAlias = Annotated[
     float | None,
     typer.Option(
@@ -104,17 +111,19 @@ TokenizerPath: TypeAlias = Annotated[
         "--tokenizer",
         metavar="PATH",
         parser=filled,
-        help="Take the vocabulary of this file, in the place of --encoding: a tokenizer.json, a rank file of "
-        "tiktoken's, a minbpe .model, a nanochat tokenizer.pkl, a tekken.json; or of a folder or token store with one.",
+        help="Take the vocabulary of this file: a tokenizer.json, a rank file of tiktoken's, a minbpe .model, a "
+        "nanochat tokenizer.pkl, a tekken.json; or of a folder or token store that holds one.",
     ),
 ]
 Pattern: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--pattern",
-        metavar="REGEX",
+        metavar="NAME/REGEX",
         parser=filled,
-        help="Cut texts by this pattern, or the known one of this name, with a rank file, which does not hold its own.",
+        autocompletion=complete_pattern,
+        help="Cut texts by this pattern with a rank file, which does not state its own: a known one by name, such as "
+        "llama3 or qwen2, or a regular expression.",
     ),
 ]
 SpecialTokens: TypeAlias = Annotated[
@@ -132,7 +141,8 @@ Eot: TypeAlias = Annotated[
         "--eot",
         metavar="TOKEN",
         parser=filled,
-        help="Take this special token of the --tokenizer for the one that ends a text.",
+        help="Take this special token of the --tokenizer for the one that ends a text. Default: the one that the file, "
+        "or a tokenizer_config.json beside it, names.",
     ),
 ]
 

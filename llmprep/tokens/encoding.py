@@ -32,12 +32,12 @@ def encode_text(
     special: Special = "allow",
     vocab_dir: str | os.PathLike[str] | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Encode a text; return ids (n,) int64, equal to tiktoken's. Encoders are kept, so later calls are quick.
+    """Encode a text; return ids (n,) int64, those that are defined. Encoders are kept, so later calls are quick.
 
     The vocabulary is gpt2's, or that of the encoding or model that ``encoding`` names, or of the file that
-    ``tokenizer`` names, a path or a `TokenizerFile`: a ``tokenizer.json`` gives the ids of the tokenizers library. That
-    of an encoding which is not part of the package is looked for in ``vocab_dir`` first, or else in the folder that
-    LLMPREP_VOCAB_DIR names; a download is announced by a warning.
+    ``tokenizer`` names, a path or a `TokenizerFile`. The ids of a ``tokenizer.json`` are those of the tokenizers
+    library, of all others tiktoken's. An encoding that is not part of the package is looked for in ``vocab_dir`` first,
+    or else in the folder that LLMPREP_VOCAB_DIR names; a download is announced by a warning.
 
     Raises `UsageError` for anything but a str and for an unknown ``special``, `VocabularyError` for an unknown
     encoding, and with ``special="error"`` `DataError` for a special token in the text.

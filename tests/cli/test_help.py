@@ -59,6 +59,7 @@ def test_shells_complete_commands_options_and_encodings(llmprep: Run, shell: str
     assert set(COMMANDS) <= complete("llmprep ")
     assert {"--max-length", "--stride"} <= complete("llmprep window --")
     assert {"cl100k_base", "o200k_base"} <= complete("llmprep window --encoding ")
+    assert {"qwen2", "qwen35"} <= complete("llmprep window --pattern q")
     assert "gpt-4o" in complete("llmprep window --encoding gpt-4") - complete("llmprep window --encoding o")
 
 
