@@ -106,8 +106,9 @@ def _steps(hf: HuggingFace) -> dict[str, str]:
 
 
 def _backends(vocabulary: Vocabulary) -> dict[str, Any]:
-    """Return who defines the ids, who encodes a large text here, and why one that is faster does not."""
+    """Return who defines the ids, who of those that are installed encodes a large text, and why nobody faster does."""
     from llmprep.tokens.gigatoken import has_gigatoken, scheme_of
+    from llmprep.tokens.tokenizers import has_tokenizers
     from llmprep.vocabulary.fingerprint import LINE
 
     hf = vocabulary.hf
@@ -122,7 +123,7 @@ def _backends(vocabulary: Vocabulary) -> dict[str, Any]:
         )
     return {
         "defined_by": "tiktoken" if hf is None else LINE,
-        "encoded_by": encodes,
+        "encoded_by": encodes if encodes != "tokenizers" or has_tokenizers() else None,
         **({"not_faster": why} if why else {}),
     }
 
@@ -141,7 +142,8 @@ def _worded(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         elif key == "end_of_text" and value in special:
             text = f"{shorten(value)} {special[value]}"
         elif key == "encoded_by" and "not_faster" in facts:
-            text = f"{value}, nobody faster: {facts['not_faster']}"
+            able = f"{value}, nobody faster" if value else "nobody before pip install 'llmprep[hf]'"
+            text = f"{able}: {facts['not_faster']}"
         yield key.removeprefix("n_"), shorten(text, 240)
 
 

@@ -69,7 +69,10 @@ def verify_vocabulary(vocabulary: Vocabulary) -> Iterator[str]:
 def _encode(vocabulary: Vocabulary, backend: BackendName, texts: Sequence[str]) -> list[list[int]]:
     encoder = Encoder(vocabulary, backend=backend)
     blocks = (Block(Counts(Source("text", "text")), data, data, 0) for data in map(str.encode, texts))
-    return [encoder.encode(block).tolist() for block in blocks]
+    encoded = [encoder.encode(block).tolist() for block in blocks]
+    if not encoder.used[backend]:
+        raise UsageError(f"--backend {backend}: does not know its pattern")
+    return encoded
 
 
 def _check_text(vocabulary: Vocabulary, texts: Sequence[str], encoded: Sequence[list[int]]) -> None:

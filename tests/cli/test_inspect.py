@@ -15,6 +15,7 @@ import torch
 from support.commands import SAMPLES, Call
 from support.reference import encode, tiktoken_encoding, window_rows
 from support.refusals import check_error
+from support.small_vocabularies import write_vocabularies
 from support.stores import flip, reseal
 
 from llmprep.errors import FileFormatError
@@ -90,6 +91,15 @@ def test_another_vocabulary_is_taken_from_its_folder(call: Call, vocab_dir: Path
     call("tokenize", "a.txt", "-o", "s/", "--jobs", "1", "--encoding", "cl100k_base", "--vocab-dir", vocab_dir)
     (shown,) = call("inspect", "s", "--max-length", "4", "--json", "--vocab-dir", vocab_dir).value["shown"]
     assert shown["text"] == "some words of text"
+
+
+def test_a_vocabulary_that_nobody_here_encodes_with_says_so(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the library that alone can encode, a file is described all the same, with what to install."""
+    write_vocabularies()
+    monkeypatch.setattr("llmprep.tokens.tokenizers.has_tokenizers", lambda: False)
+    shown = call("inspect", "unigram.json")
+    assert shown.lines[-1] == "encoded_by       nobody before pip install 'llmprep[hf]': the model is Unigram, not BPE"
+    assert call("inspect", "unigram.json", "--json").value["encoded_by"] is None
 
 
 def test_every_flipped_bit_of_a_store_is_found_and_named(made: Path, tmp_path: Path) -> None:
