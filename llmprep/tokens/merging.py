@@ -72,7 +72,8 @@ def find_pieces(ids: Sequence[int], vocabulary: Vocabulary, *, complete: bool) -
 
     if vocabulary.pattern is None or vocabulary.known is None:
         return
-    pattern = regex.compile(vocabulary.pattern)
+    sets = regex.VERSION1 if "&&" in vocabulary.pattern else regex.VERSION0  # of characters, met with each other
+    pattern = regex.compile(vocabulary.pattern, sets)
     tokens = {rank: token for token, rank in vocabulary.ranks.items()}
     begin = 0
     for end in range(len(ids) + 1):

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from llmprep.choices import Announce, TokenizerFile
-from llmprep.errors import FileFormatError, LlmprepError, UsageError, VocabularyError
+from llmprep.errors import FileFormatError, LlmprepError, UsageError
 from llmprep.vocabulary.building import build_from_json, build_ranked
 from llmprep.vocabulary.end_of_text import choose_end_of_text, read_config_token
 from llmprep.vocabulary.fingerprint import fingerprint_of_json
@@ -204,12 +204,6 @@ def _find_expected(path: str, data: bytes, fingerprint: str) -> Vocabulary | Non
         if found.fingerprint == fingerprint:
             return found
     return None
-
-
-def _read_tokens(path: str) -> bytes:
-    if not Path(path).exists():
-        raise VocabularyError(f"--special-tokens {path}: no such file")
-    return read_regular(path)
 
 
 def _name(path: str) -> str:

@@ -162,7 +162,7 @@ REFUSED = {
     "no unknown token": wrong(json.dumps(WORDS).encode(), "t.txt: in the 17 bytes from byte 0 on, tokenizers ...", 3),
     "its pattern": wrong(tokenizer(), "--pattern: t.json is a tokenizer.json, which has its own; leave it out", 2, 0,
                          "--pattern gpt2"),
-    "no pattern said": ranked("--tokenizer v.tiktoken", 2, "v.tiktoken: does not say by which pattern ...: one of gpt2, ..."),
+    "no pattern said": ranked("--tokenizer v.tiktoken", 2, "v.tiktoken: does not say by ...: one of gpt2, ..."),
     "empty matches": ranked(f"{WITH} --pattern x*", 2, "--pattern x*: matches nothing at some places, ..."),
     "text lost": ranked(f"{WITH} --pattern [a-z]+", 2, "--pattern [a-z]+: does not match every text: 'H' is lost, ..."),
     "text lost later": ranked(

@@ -7,7 +7,10 @@ from support.reference import encode, tiktoken_encoding
 from support.strategies import adversarial_text
 
 from llmprep.tokens.merging import MAX_BYTES, find_pieces, merge_steps, merged_ids
+from llmprep.vocabulary.building import build_ranked
 from llmprep.vocabulary.loading import load_vocabulary
+from llmprep.vocabulary.patterns import KNOWN, KnownPattern
+from llmprep.vocabulary.stated import Stated
 
 
 @pytest.mark.parametrize("name", ["gpt2", "o200k_base"])
@@ -27,6 +30,15 @@ def test_pieces_and_their_steps_are_tiktokens(name: str, text: str, cut: int, vo
             assert ids[piece.first : piece.first + piece.n_tokens] == found
     part = list(find_pieces(ids[:cut], vocabulary, complete=False))
     assert part == pieces[: len(part)]
+
+
+@pytest.mark.parametrize("known", [known for known in KNOWN if len(known.splits) == 1], ids=lambda known: known.name)
+def test_each_known_pattern_explains_all(known: KnownPattern) -> None:
+    """The pieces of a text of many kinds, one after another, are the text, whatever the pattern."""
+    ranks, text = {bytes([byte]): byte for byte in range(256)}, "\u4e2d\u6587Ab's 123 x/\r\n \u00e9\u0301 \u0e01 "
+    vocabulary = build_ranked("x", Stated("rank file", ranks, {}), known.splits[0], known, None)
+    pieces = find_pieces(list(text.encode()), vocabulary, complete=True)
+    assert b"".join(piece.data for piece in pieces) == text.encode()
 
 
 @pytest.mark.parametrize("name", ["gpt2", "cl100k_base", "o200k_base"])
