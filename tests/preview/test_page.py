@@ -112,7 +112,7 @@ def test_of_a_vocabulary_without_merges_none_are_promised() -> None:
         draw_page(Page("a.pt", "spm.json", 1, [5], 2, 1, table={5: b"a"}, merges=merges)) for merges in (True, False)
     ]
     assert ["how its word is merged" in page.partition("<script")[0] for page in pages] == [True, False]
-    assert [page.count("does not cut and merge in a way that is known") for page in pages] == [0, 2]
+    assert [page.count("is not shown for this vocabulary") for page in pages] == [0, 2]
 
 
 # --- the options ----------------------------------------------------------------------------------
