@@ -211,7 +211,7 @@
   }
 
   function mergeSteps(word, token) {
-    if (word < 0) return [make("p", {}, `Token ${token.textContent}, ${token.dataset.said}: ${data.unmerged || `no merges are known. It is a special token, or its word goes on beyond the tokens shown, or is longer than ${data.longest} bytes.`}`)];
+    if (word < 0) return [make("p", {}, `Token ${token.textContent}, ${token.dataset.said}${data.unmerged ? `. ${data.unmerged}` : `: no merges are known. It is a special token, or its word goes on beyond the tokens shown, or is longer than ${data.longest} bytes.`}`)];
     const [coded, steps, count] = data.words[word];
     let parts = coded.match(/../g).map((byte) => [parseInt(byte, 16)]);
     const rows = [row(parts, -1, `${plural(parts.length, "byte")}`)];

@@ -43,7 +43,7 @@ _WINDOWS, _BATCHES, _BATCH_COLUMNS = 2, 5, 32
 """Windows, batches and windows of a batch that are shown without JavaScript."""
 
 
-UNMERGED = "How a word becomes tokens is not shown for this vocabulary, which has no one known pattern and list of merges."
+UNMERGED = "How a word becomes tokens is not shown for this vocabulary: no one pattern and list of merges is known."
 """What is said of merges where there are none to show."""
 
 
