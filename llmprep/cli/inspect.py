@@ -29,7 +29,7 @@ from llmprep.cli.picture import Drawings, Pictures, inspected_page
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.cli.vocabularies import inspect_vocabulary, refuse_beside_vocabulary
-from llmprep.errors import UsageError
+from llmprep.errors import FileFormatError, UsageError
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -202,10 +202,17 @@ def _describe(found: Input, subject: Subject) -> Opened:
 
 
 def _refuse_text(path: Path) -> NoReturn:
-    """Raise `FileFormatError` that says why a path is no .pt file, or no store."""
+    """Raise `FileFormatError` that says why a path is no .pt file, no store, or what it is beside a vocabulary."""
     from llmprep.ptfile.reading import read_pt
     from llmprep.store.manifest import read_manifest
+    from llmprep.vocabulary.tokenizer_files import read_file, recognise
 
+    if path.is_file():
+        try:
+            recognise(*read_file(path))
+        except FileFormatError as error:
+            if "name the tokenizer.json" in str(error):
+                raise
     (read_manifest if path.is_dir() else read_pt)(path)
     raise UsageError(f"{path}: is a text; name a token store or a .pt file")
 

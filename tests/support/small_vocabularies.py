@@ -19,6 +19,7 @@ def write_vocabularies() -> None:
     tokens = [*(bytes([byte]) for byte in range(256)), *_parts(" one"), *_parts(" two")]
     lines = (base64.b64encode(token) + f" {rank}\n".encode() for rank, token in enumerate(tokens))
     Path("ranks.tiktoken").write_bytes(b"".join(lines))
+    Path("tokenizer_config.json").write_text('{"tokenizer_class": "Small"}', encoding="utf-8")
     Path("special.json").write_text('{"<|begin|>": 300, "<|end_of_text|>": 301}', encoding="utf-8")
     chat = _byte_level() | {"added_tokens": [added("<|eot_id|>", 400), added("<eos>", 401)]}
     Path("chat/tokenizer.json").write_text(json.dumps(chat), encoding="utf-8")
