@@ -1,4 +1,4 @@
-"""What `inspect` says of a thing in a few words each, and of a store that is not finished."""
+"""What `inspect` says of a thing in a few words each, of a store that is not finished, and of neither."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from llmprep.cli.printer import Printer
-from llmprep.errors import FileFormatError, shorten
+from llmprep.errors import FileFormatError, UsageError, shorten
 from llmprep.preview import plain
 
 ITEMS_SHOWN = 24
@@ -53,3 +53,19 @@ def tell_unfinished(printer: Printer, folder: Path) -> NoReturn:
     missing = [number for number in range(n_shards) if shard_name(number) not in files]
     how = remedy(folder, missing) if missing else "finish it with llmprep merge, or its command"
     raise FileFormatError(f"{folder}: is not finished: {n_done} of {n_shards} shards are done; {how}")
+
+
+def refuse_text(path: Path) -> NoReturn:
+    """Raise `FileFormatError` that says why a path is no .pt file, no store, or what it is beside a vocabulary."""
+    from llmprep.ptfile.reading import read_pt
+    from llmprep.store.manifest import read_manifest
+    from llmprep.vocabulary.tokenizer_files import read_file, recognise
+
+    if path.is_file():
+        try:
+            recognise(*read_file(path))
+        except FileFormatError as error:
+            if "name the tokenizer.json" in str(error):
+                raise
+    (read_manifest if path.is_dir() else read_pt)(path)
+    raise UsageError(f"{path}: is a text; name a token store or a .pt file")

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmprep.choices import MAX_LENGTH, WhichVocabulary
 from llmprep.cli.batches import Batches, show_batches
-from llmprep.cli.facts import fact_lines, tell_unfinished
+from llmprep.cli.facts import fact_lines, refuse_text, tell_unfinished
 from llmprep.cli.looking import Look, Opened, find_text, show_windows
 from llmprep.cli.options import (
     Eot,
@@ -29,7 +29,7 @@ from llmprep.cli.picture import Drawings, Pictures, inspected_page
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.cli.vocabularies import inspect_vocabulary, refuse_beside_vocabulary
-from llmprep.errors import FileFormatError, UsageError
+from llmprep.errors import UsageError
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -198,23 +198,7 @@ def _describe(found: Input, subject: Subject) -> Opened:
         case PtFile():
             return _describe_file(found, subject)
         case _:
-            return _refuse_text(Path(subject.path))
-
-
-def _refuse_text(path: Path) -> NoReturn:
-    """Raise `FileFormatError` that says why a path is no .pt file, no store, or what it is beside a vocabulary."""
-    from llmprep.ptfile.reading import read_pt
-    from llmprep.store.manifest import read_manifest
-    from llmprep.vocabulary.tokenizer_files import read_file, recognise
-
-    if path.is_file():
-        try:
-            recognise(*read_file(path))
-        except FileFormatError as error:
-            if "name the tokenizer.json" in str(error):
-                raise
-    (read_manifest if path.is_dir() else read_pt)(path)
-    raise UsageError(f"{path}: is a text; name a token store or a .pt file")
+            return refuse_text(Path(subject.path))
 
 
 def _describe_store(store: TokenStore, subject: Subject) -> Opened:
