@@ -81,7 +81,8 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, pictures: Pictures)
         with pictures.words.progress(stream.figures.counts), closing(stream):
             ids.fill(span)
         vocabulary = stream.origin.load_vocabulary(printer.note)
-        grown = Pairs(ids, size, contexts.windows, vocabulary.require_eot("contexts are filled up with it"))
+        pad_id = vocabulary.require_eot("-o fills contexts up with it; leave it out") if output else 0
+        grown = Pairs(ids, size, contexts.windows, pad_id)
         n_bytes = _write(output, grown, _meta(stream, contexts)) if output else 0
         write_depfile(depfile)
         say_notes(printer, stream.origin, stream.figures)
