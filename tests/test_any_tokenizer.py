@@ -233,8 +233,24 @@ def test_a_file_that_was_changed_is_read_again(kinds: dict[str, Kind], tmp_path:
     assert decode_ids(ids, tokenizer=file) == "the sea"
 
 
+def test_an_end_of_text_that_a_model_makes_is_counted_or_refused(
+    call: Call, kinds: dict[str, Kind], tmp_path: Path
+) -> None:
+    """A Unigram model makes it of full-width letters too, and of text that is to stay text, where that is refused."""
+    unigram = kinds["unigram"]
+    (tmp_path / "a.txt").write_text("the \uff1c/s\uff1e sea </s>")
+    assert unigram.define("the \uff1c/s\uff1e sea </s>").count(unigram.eot_id or 0) == 2
+    assert "found 2 times" in said(call, "tokenize", "a.txt", *unigram.options, "--ids")
+    refused = said(call, "tokenize", "a.txt", *unigram.options, "--special", "text", "--ids", code=3)
+    assert "a.txt" in refused
+    assert "makes its end-of-text token </s> of plain text too" in refused
+    for other in ("bpe", "wordpiece"):
+        kept = said(call, "tokenize", "--text", f"a{kinds[other].file.eot}", *kinds[other].options, "--special", "text")
+        assert f" {kinds[other].eot_id}\n" not in kept
+
+
 NAMED_WRONGLY: dict[str, tuple[type[LlmprepError], dict[str, str]]] = {
-    "which goes with --tokenizer": (VocabularyError, {"encoding": "tokenizer.json"}),
+    "if that is a file, say --tokenizer": (VocabularyError, {"encoding": "tokenizer.json"}),
     "fetch its tokenizer.json": (VocabularyError, {"tokenizer": "someone/some-model"}),
     "name one or the other": (UsageError, {"encoding": "gpt2", "tokenizer": "tokenizer.json"}),
     "name it with --eot: it has ": (UsageError, {"tokenizer": "tokenizer.json"}),

@@ -225,7 +225,8 @@ def _encode(
     specials = Specials.of(encoder.vocabulary)
 
     def encode(part: list[Block]) -> list[tuple[Block, Ids, int]]:
-        return [(block, encoder.encode(block), count_special(block, specials, options.special)) for block in part]
+        encoded = ((block, encoder.encode(block)) for block in part)
+        return [(block, ids, count_special(block, specials, options.special, ids)) for block, ids in encoded]
 
     part_bytes = min(PART_BYTES, effort.block_bytes) if effort.jobs > 1 else 0
     with closing(blocks):  # so that an error leaves no input open
