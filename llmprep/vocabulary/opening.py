@@ -58,7 +58,7 @@ def open_tokenizer(asked: TokenizerFile, announce: Announce | None = None) -> Vo
     """
     path, data = read_file(asked.path)
     config = read_beside(path, CONFIG)
-    tokens = None if asked.special_tokens is None else read_regular(asked.special_tokens)
+    tokens = None if asked.special_tokens is None else _read_tokens(asked.special_tokens)
     contents = (hashlib.sha256(each or b"").hexdigest() for each in (data, config, tokens))
     key = (*contents, *map(repr, (Path(path).name, tokens is None, asked.pattern, asked.eot)))
     if key not in _opened:
