@@ -169,7 +169,7 @@ REFUSED = {
         rf"{WITH} --pattern '[^\u3333]+'", 3,
         "t.txt: ...the 17 bytes from byte 0 on (the pattern matches 14 of these 17 bytes; ...",
     ),
-    "no special tokens": ranked("t.txt --tokenizer v.tiktoken --pattern gpt2", 2, "v.tiktoken: has no special token, ..."),
+    "no special tokens": ranked("s.json --tokenizer v.tiktoken --pattern gpt2", 2, "v.tiktoken: has no special ..."),
     "no file of them": ranked(f"{WITH}x", 5, "--special-tokens s.jsonx: no such file"),
     "empty token": ranked(WITH, 4, "s.json: a special token is empty; ...", s='{"": 300}'),
     "one in another": ranked(WITH, 4, "s.json: the special token xy begins with another, ...", s='{"x": 3, "xy": 4}'),
