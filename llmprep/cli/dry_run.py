@@ -54,6 +54,7 @@ def show_plan(printer: Printer, paths: list[str], reading: Reading, planned: Pla
     from llmprep.inputs import Texts, open_input
     from llmprep.tokens.estimate import estimate_tokens
     from llmprep.tokens.projection import fit_effort, project_memory
+    from llmprep.tokens.stream import require_separator
     from llmprep.vocabulary.loading import load_vocabulary
 
     if reading.text is not None:
@@ -63,12 +64,13 @@ def show_plan(printer: Printer, paths: list[str], reading: Reading, planned: Pla
         raise UsageError(f"--dry-run: {paths[0]}: already holds tokens; there is nothing to estimate")
     chosen = reading.for_text()
     vocabulary: Vocabulary = load_vocabulary(chosen.encoding, reading.vocab_dir, reading.announce)
+    require_separator(found.sources, vocabulary, chosen.options)
     dtype = planned.dtype or store_dtype(vocabulary.n_vocab)
     check_dtype(dtype, vocabulary.n_vocab)
     effort = fit_effort(found.sources, vocabulary, chosen.effort, processes=planned.dtype is None)
     estimate = estimate_tokens(found.sources, vocabulary, chosen.options, replace(effort, memory=None))
     if planned.max_length is not None:
-        _require_windows(estimate, found.sources, planned.max_length, planned.stride, planned.val_fraction)
+        _require_windows(estimate, found.sources, planned, in_bytes=vocabulary.loses == "nothing")
     if planned.rest is not None:
         estimate = _shared(estimate, planned.rest.share)
     projection = project_memory(found.sources, vocabulary, effort, processes=planned.dtype is None)
@@ -82,23 +84,25 @@ def _shared(estimate: Estimate, share: float) -> Estimate:
     return replace(estimate, n_bytes=n_bytes, tokens=tokens, low=low, high=high, seconds=estimate.seconds * share)
 
 
-def _require_windows(
-    estimate: Estimate, sources: Sequence[Source], max_length: int, stride: int, val_fraction: float | None
-) -> None:
-    """Raise `DataError`, as the run will, where it is certain that there is no window, or in a part of a split none."""
+def _require_windows(estimate: Estimate, sources: Sequence[Source], planned: Planned, *, in_bytes: bool) -> None:
+    """Raise `DataError`, as the run will, where it is certain that there is no window, or in a part of a split none.
+
+    ``in_bytes`` says that a text has no more tokens than bytes.
+    """
     from llmprep.documents.recognising import is_packed
     from llmprep.windows.counts import require_windows, split_place
 
+    max_length, val_fraction = planned.max_length or 1, planned.val_fraction
     name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
     if not estimate.is_exact:
         bound = estimate.n_bytes + len(sources)  # a token has a byte or more, and each text one separator
-        if not estimate.n_unsized and bound <= max_length and not any(map(is_packed, sources)):
+        if in_bytes and not estimate.n_unsized and bound <= max_length and not any(map(is_packed, sources)):
             raise DataError(f"{name}: at most {bound} tokens, which give no window of max_length {max_length}")
         return
     cut = estimate.tokens if val_fraction is None else split_place(estimate.tokens, val_fraction)
     parts = [("", cut)] if val_fraction is None else [(" (train)", cut), (" (val)", estimate.tokens - cut)]
     for part, n_tokens in parts:
-        require_windows(n_tokens, max_length, stride, f"{name}{part}")
+        require_windows(n_tokens, max_length, planned.stride, f"{name}{part}")
 
 
 def _rest_lines(rest: Rest | None) -> list[str]:

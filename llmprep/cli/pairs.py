@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from llmprep.preview.page import Page
     from llmprep.tokens.decoding import Decoder
     from llmprep.tokens.stream import TokenStream
+    from llmprep.vocabulary.vocabulary import Vocabulary
     from llmprep.windows.pairs import Pairs
 
 
@@ -81,7 +82,7 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, pictures: Pictures)
         with pictures.words.progress(stream.figures.counts), closing(stream):
             ids.fill(span)
         vocabulary = stream.origin.load_vocabulary(printer.note)
-        grown = Pairs(ids, size, contexts.windows, vocabulary.require_eot("contexts are filled up with it"))
+        grown = Pairs(ids, size, contexts.windows, _pad_id(vocabulary, output))
         n_bytes = _write(output, grown, _meta(stream, contexts)) if output else 0
         write_depfile(depfile)
         say_notes(printer, stream.origin, stream.figures)
@@ -95,6 +96,11 @@ def pairs(texts: Inputs, contexts: Contexts, target: Target, pictures: Pictures)
         few = _first(grown)
         show, page = partial(_show, values, few, decoder), partial(_page, stream, contexts, head.ids, few)
         drawings.write(printer, stream.origin.name, show, lambda: with_text(page(), vocabulary))
+
+
+def _pad_id(vocabulary: Vocabulary, output: Output | None) -> int:
+    """Return the id that fills contexts up in a file; without a file nothing is filled up."""
+    return vocabulary.require_eot("-o fills contexts up with it; leave it out") if output else 0
 
 
 def _first(grown: Pairs) -> Pairs:

@@ -30,6 +30,7 @@ from llmprep.store.columns import CHUNK
 from llmprep.store.content import stamps_of
 from llmprep.store.schema import FORMAT, WHOLE, Plan, ShardSpans
 from llmprep.tokens.cutting import cuts_of
+from llmprep.tokens.stream import require_separator
 from llmprep.vocabulary.references import Reference
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def plan_corpus(
     Raises `EmptyError` for a corpus without text, `UsageError` for a size that makes more than `MAX_SHARDS`, and as
     `require_whole` does.
     """
+    require_separator(sources, vocabulary, options)
     shard_bytes = sharding.shard_bytes or choose_shard_bytes(sources.n_bytes)
     if sharding.shard_bytes is not None:
         _require_few(sources, sharding.shard_bytes)

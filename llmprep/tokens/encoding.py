@@ -56,8 +56,9 @@ def encode_text(
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     data = text.encode()
     block = Block(Counts(Source("text", "text")), data, data, 0)
-    count_special(block, specials, special)
-    return encoder.encode(block).astype(np.int64)
+    ids = encoder.encode(block)
+    count_special(block, specials, special, ids)
+    return ids.astype(np.int64)
 
 
 @functools.lru_cache(maxsize=8)

@@ -38,6 +38,7 @@ class Defined:
         self._hf: HuggingFace = hf
         self._name = vocabulary.name
         self._special = special == "allow"
+        self._keeps_text = special == "text"
         self._end = vocabulary.end_of_text
         if special == "text" and any(token.content == self._end and not token.special for token in hf.added):
             raise UsageError(
@@ -99,12 +100,24 @@ class Defined:
         library = self._library()
         try:
             if not block.seams:
-                return library.encode(data, special=self._special)
+                return self._checked(library.encode(data, special=self._special))
             return self._with_seams(library.encode_many(data.split((self._end or "").encode()), special=self._special))
         except DataError as error:
             raise DataError(
                 f"{block.counts.source.path}: in the {plural(len(data), 'byte')} from {block.where} on, {error}"
             ) from error
+
+    def _checked(self, ids: Ids) -> Ids:
+        """Return ids of a text; raise `DataError` where the model made the end-of-text token of what is to stay text.
+
+        A Unigram model has its special tokens among its entries, and takes them from any text that spells them.
+        """
+        if self._keeps_text and self._eot_id is not None and (ids == self._eot_id).any():
+            raise DataError(
+                f"{self._name} makes its end-of-text token {self._end} of plain text too; give --special allow, or "
+                f"error"
+            )
+        return ids
 
     def _with_seams(self, documents: Sequence[Ids]) -> Ids:
         seam = np.array([self._eot_id], np.uint32)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from llmprep.choices import Special
 from llmprep.documents.blocks import Block
 from llmprep.errors import DataError
 from llmprep.vocabulary.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,8 @@ class Specials:
 
     pattern: re.Pattern[bytes]
     end_of_text: bytes | None
+    eot_id: int | None = None
+    """Set where the end-of-text token may be made of other text than its own, as of full-width letters."""
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> Self:
@@ -25,11 +31,14 @@ class Specials:
         tokens = sorted(map(str.encode, vocabulary.special_tokens), key=len, reverse=True)
         end_of_text = vocabulary.end_of_text
         pattern = re.compile(b"|".join(map(re.escape, tokens)) if tokens else rb"(?!)")
-        return cls(pattern, None if end_of_text is None else end_of_text.encode())
+        forged = vocabulary.eot_id if vocabulary.loses == "text" else None
+        return cls(pattern, None if end_of_text is None else end_of_text.encode(), forged)
 
 
-def count_special(block: Block, specials: Specials, special: Special) -> int:
+def count_special(block: Block, specials: Specials, special: Special, ids: npt.NDArray[np.uint32]) -> int:
     """Return how many end-of-text strings the texts of a block hold; those that join its documents do not count.
+
+    ``ids`` are the block's (n,), in which there may be more of them than were spelled out.
 
     With ``special="error"``, raise `DataError` for the first special token in them, with its place.
     """
@@ -44,4 +53,5 @@ def count_special(block: Block, specials: Specials, special: Special) -> int:
             f"{block.counts.source.path}: special token {token.decode()} in the text at {where}; "
             f"--special allow takes it as its id, --special text as plain text"
         )
-    return 0 if specials.end_of_text is None else block.data.count(specials.end_of_text)
+    spelled = 0 if specials.end_of_text is None else block.data.count(specials.end_of_text)
+    return spelled if specials.eot_id is None else max(spelled, int((ids == specials.eot_id).sum()))

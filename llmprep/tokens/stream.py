@@ -167,6 +167,7 @@ def stream_text(
     `read_blocks` and `Encoder.encode` do.
     """
     options, effort = options or TextOptions(), effort or Effort()
+    require_separator(sources, vocabulary, options)
     if effort.memory is not None:
         from llmprep.tokens.projection import fit_effort
 
@@ -174,6 +175,12 @@ def stream_text(
     encoder = encoder or create_encoder(sources, vocabulary, options, effort)
     part = stream_part(sources, options, effort, encoder, continues=False, left_out=left_out)
     return part.through(lambda blocks: _hash(blocks, part.figures, effort.jobs))
+
+
+def require_separator(sources: Sequence[Source], vocabulary: Vocabulary, options: TextOptions) -> None:
+    """Raise `UsageError` where documents are to be separated, and the vocabulary has no token that does it."""
+    if options.separator == "eot" and (len(sources) > 1 or sources[0].format != "text"):
+        vocabulary.require_eot("give --separator none to put nothing between documents")
 
 
 def stream_part(
@@ -190,8 +197,6 @@ def stream_part(
     A stream that ``continues`` another has a separator before its first document too, and may be empty.
     """
     hashing, vocabulary = Hashing(threaded=effort.jobs > 1), encoder.vocabulary
-    if options.separator == "eot":
-        vocabulary.require_eot("give --separator none to put nothing between documents")
     figures = Figures([Counts(source) for source in sources], used=encoder.used, left_out=left_out)
     name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
     refers = Reference.to(vocabulary)
@@ -220,7 +225,8 @@ def _encode(
     specials = Specials.of(encoder.vocabulary)
 
     def encode(part: list[Block]) -> list[tuple[Block, Ids, int]]:
-        return [(block, encoder.encode(block), count_special(block, specials, options.special)) for block in part]
+        encoded = ((block, encoder.encode(block)) for block in part)
+        return [(block, ids, count_special(block, specials, options.special, ids)) for block, ids in encoded]
 
     part_bytes = min(PART_BYTES, effort.block_bytes) if effort.jobs > 1 else 0
     with closing(blocks):  # so that an error leaves no input open

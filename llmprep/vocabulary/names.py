@@ -35,9 +35,8 @@ def resolve_encoding(name: str) -> str:
         if name.startswith(prefix):
             return encoding
     near = difflib.get_close_matches(name.lower(), [*{*encodings, *MODEL_TO_ENCODING}], n=3)
-    if "/" in name or name.endswith((".json", ".model", ".tiktoken", ".pkl")):
-        raise VocabularyError(f"--encoding {shorten(name)}: unknown; if that is a file, say --tokenizer")
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(encodings)} and model names"
-    if os.path.exists(name):  # noqa: PTH110 - a name may be too long for a path
-        hint = "that is a file or folder, which goes with --tokenizer; in Python tokenizer= or a Path names it"
+    is_path = "/" in name or name.endswith((".json", ".model", ".tiktoken", ".pkl"))
+    if is_path or os.path.exists(name):  # noqa: PTH110 - a name may be too long for a path
+        hint = "if that is a file, say --tokenizer, in Python tokenizer= or a Path"
     raise VocabularyError(f"--encoding {shorten(name)}: unknown; {hint}")
