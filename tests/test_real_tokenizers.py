@@ -163,6 +163,6 @@ def test_the_ids_are_those_of_the_definition(name: str, tmp_path: Path) -> None:
     for backend in BACKENDS.get(name, ("tiktoken", "gigatoken")):
         for special, ids in expected.items():
             options, encoder = TextOptions("keep", special=special), Encoder(vocabulary, special, backend)
-            for block_bytes in (1 << 20, 1 << 10):
+            for block_bytes in (1 << 10, 1 << 20)[: 2 if special == "allow" else 1]:
                 stream = stream_paths([path], vocabulary, options, Effort(backend, block_bytes=block_bytes), encoder)
                 assert np.concatenate([*stream]).tolist() == ids, (backend, special, block_bytes)
