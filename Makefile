@@ -53,6 +53,9 @@ test: .venv/installed-dev  ## install what the tests need, then run them
 test-slow: .venv/installed-dev  ## run the tests that take more than a few seconds
 	$(BIN)/python -m pytest -q -n auto -m slow $(PYTEST_OPTIONS)
 
+tokenizers: .venv/installed-dev  ## fetch the vocabularies that slow tests try; what no registry gives is named, and not tried
+	$(BIN)/python tests/support/real_files.py
+
 lint: .venv/installed-dev  ## ruff: format and rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -88,4 +91,4 @@ build/samples:
 clean:  ## remove what was built
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 
-.PHONY: help install demo test test-slow lint types coverage check bench samples-dataset clean
+.PHONY: help install demo test test-slow tokenizers lint types coverage check bench samples-dataset clean

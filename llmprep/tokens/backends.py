@@ -130,6 +130,8 @@ class Encoder:
         must = self.backend == "gigatoken" or self._tiktoken is None
         if not self._gigatoken or not (large or must):
             return self._encode_exactly(block, data, special=special)
+        if self._defined is not None:
+            self._defined.load()  # now: what memory grows by later counts as gigatoken's
         parts = (
             [*split_at_new(data, self._newer)]
             if self._cuts.allowed

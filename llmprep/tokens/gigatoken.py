@@ -86,15 +86,16 @@ class _Held:
 class Gigatoken:
     """A pool of gigatoken tokenizers, one for each thread that encodes at the same time.
 
-    Whether the end-of-text string is special is decided when a tokenizer is built, so there are two pools. A tokenizer
-    remembers every word it has seen; when resident memory has grown by `CACHE_BYTES`, without what was freed, it is
-    dropped, and the next text builds another. At most ``n_threads`` encode at the same time, others wait: each
-    tokenizer has to learn its words by itself.
+    Whether the end-of-text string is special is decided when a tokenizer is built, so there are two pools; a text
+    without that string goes to the one that most texts need. A tokenizer remembers every word it has seen; when
+    resident memory has grown by `CACHE_BYTES`, without what was freed, it is dropped, and the next text builds another.
+    At most ``n_threads`` encode at the same time, others wait: each tokenizer has to learn its words by itself.
     """
 
     def __init__(self, vocabulary: Vocabulary, n_threads: int = 1) -> None:
         self._vocabulary = vocabulary
         self._dense = Dense.of(vocabulary)
+        self._end = None if vocabulary.end_of_text is None else vocabulary.end_of_text.encode()
         self._turn = threading.Semaphore(n_threads)
         self._idle: dict[bool, queue.SimpleQueue[_Held]] = {
             True: queue.SimpleQueue(),
@@ -104,7 +105,7 @@ class Gigatoken:
     def encode(self, data: bytes, *, special: bool) -> npt.NDArray[np.uint32]:
         """Return the ids (n,) of UTF-8 text; with ``special``, the end-of-text string in it becomes its id."""
         with self._turn:
-            return self._encode(data, special=special)
+            return self._encode(data, special=special or (self._end is not None and self._end not in data))
 
     def _encode(self, data: bytes, *, special: bool) -> npt.NDArray[np.uint32]:
         from gigatoken import BytesSource
@@ -176,19 +177,19 @@ def json_of(vocabulary: Vocabulary, dense: Dense, *, special: bool) -> str:
     It looks pieces up first, and lists every split of every rank, which is how tiktoken merges.
     """
     ranks, known = dense.ranks, vocabulary.known
-    names = {token: "".join(map(LETTERS.__getitem__, token)) for token in ranks}
+    letters = {value: LETTERS[value] for value in range(256)}
+    vocab = {token.decode("latin-1").translate(letters): rank for token, rank in ranks.items()}
     merges = [
-        [names[token[:k]], names[token[k:]]]
-        for token in sorted(ranks, key=ranks.__getitem__)
-        for k in range(1, len(token))
-        if token[:k] in ranks and token[k:] in ranks
+        f"{name[:k]} {name[k:]}"
+        for name in sorted(vocab, key=vocab.__getitem__)
+        for k in range(1, len(name))
+        if name[:k] in vocab and name[k:] in vocab
     ]
     pattern = known and (JSON_SPELLINGS[known.name] or known.splits[0])
     end = {"id": dense.eot_id, "content": vocabulary.end_of_text, "special": True}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    vocab = {names[token]: rank for token, rank in ranks.items()}
     return json.dumps(
         {
             "version": "1.0",

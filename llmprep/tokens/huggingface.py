@@ -91,6 +91,11 @@ class Defined:
             return None
         return [joint.join(each for each in documents if each is not None)]
 
+    def load(self) -> None:
+        """Build the library's tokenizer now, if the library is at hand."""
+        if self._tokenizers is not None:
+            self._tokenizers.load(special=self._special)
+
     def encode(self, block: Block) -> Ids:
         """Return the ids of a block as the library defines them."""
         return self.encode_part(block, block.data)

@@ -72,7 +72,7 @@ class Tokenizers:
 
     def encode_many(self, texts: Sequence[bytes], *, special: bool) -> list[npt.NDArray[np.uint32]]:
         """Return the ids of each text, by one call of the library. Raises as `encode` does."""
-        tokenizer = self._get(special=special)
+        tokenizer = self.load(special=special)
         require_memory(ENCODE_PER_BYTE * sum(map(len, texts)))
         decoded = [data.decode() for data in texts]
         _require_definition(decoded)
@@ -83,7 +83,8 @@ class Tokenizers:
                 encodings = tokenizer.encode_batch(decoded, add_special_tokens=False, encode_special_tokens=not special)
         return [np.array(encoding.ids, np.uint32) for encoding in encodings]
 
-    def _get(self, *, special: bool) -> Any:
+    def load(self, *, special: bool) -> Any:
+        """Return the library's tokenizer, built at the first call. Raises `FileFormatError` if it cannot be."""
         with self._turn:
             if special not in self._built:
                 other = self._built.get(not special)

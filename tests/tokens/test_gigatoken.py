@@ -35,6 +35,21 @@ def test_a_tokenizer_is_dropped_when_memory_has_grown(
     assert build.call_count == n_built
 
 
+def test_one_tokenizer_serves_a_text_that_holds_no_special_token(
+    gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another is built only for a text in which the end-of-text string is to stay text."""
+    build = Mock(wraps=library.Tokenizer.from_tiktoken)
+    monkeypatch.setattr(library, "Tokenizer", Mock(from_tiktoken=build))
+    encoder = Gigatoken(gpt2)
+    assert [encoder.encode(b"some words", special=special).tolist() for special in (True, False)] == [[11246, 2456]] * 2
+    assert build.call_count == 1
+    for special, option in ((True, "allow"), (False, "text")):
+        expected = encode("a<|endoftext|>b", "gpt2", option)
+        assert encoder.encode(b"a<|endoftext|>b", special=special).tolist() == expected
+    assert build.call_count == 2
+
+
 DROPPED = """
 import os
 from llmprep.tokens import gigatoken
