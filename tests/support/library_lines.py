@@ -5,8 +5,8 @@ With the line that defines, and then with the other in a folder of its own (``pi
     PYTHONPATH=. python tests/support/library_lines.py write 1 IDS.npz FILE.json ...
     PYTHONPATH=.:OTHER python tests/support/library_lines.py compare 1 IDS.npz FILE.json ...
 
-Each code point that is not listed there yet, or with 20 in the place of 1 each twentieth, stands in several surroundings, and random texts are made of them. What
-differs is printed, and the exit code is 1.
+Each code point that is not listed there yet stands in several surroundings, or each twentieth, with 20 in the place of
+1, and random texts are made of them. What differs is printed, and the exit code is 1.
 """
 
 from __future__ import annotations
