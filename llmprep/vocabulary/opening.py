@@ -26,7 +26,7 @@ from llmprep.vocabulary.sound import check_sound
 from llmprep.vocabulary.special_tokens import read_special_tokens
 from llmprep.vocabulary.stated import Stated
 from llmprep.vocabulary.tekken import read_tekken
-from llmprep.vocabulary.tokenizer_files import CONFIG, Kind, read_beside, read_file, recognise
+from llmprep.vocabulary.tokenizer_files import CONFIG, Kind, read_beside, read_file, read_regular, recognise
 from llmprep.vocabulary.tokenizer_json import Json, read_tokenizer_json
 from llmprep.vocabulary.vocabulary import Vocabulary
 

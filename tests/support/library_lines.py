@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import random
 import sys
+from typing import Any
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def ids_of(path: str, step: int) -> np.ndarray:
 def main(verb: str, step: str, kept: str, *paths: str) -> int:
     """Write the hashes of some files, or compare them; returns the exit code."""
     if verb == "write":
-        np.savez(kept, **{path: ids_of(path, int(step)) for path in paths})
+        hashes: dict[str, Any] = {path: ids_of(path, int(step)) for path in paths}
+        np.savez(kept, **hashes)
         return 0
     every, differ = [*texts(int(step))], 0
     for path, ids in np.load(kept).items():
