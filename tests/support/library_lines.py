@@ -14,9 +14,9 @@ from __future__ import annotations
 import hashlib
 import random
 import sys
-from typing import Any
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
