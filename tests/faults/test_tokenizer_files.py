@@ -134,7 +134,8 @@ def ranked(arguments: str, code: int, line: str, notes: int = 0, **named: str | 
 
 
 LIMITS = {"max_input_chars_per_word": 9, "continuing_subword_prefix": "##"}
-WORDS = {"added_tokens": [END | {"id": 1}], "model": {"type": "WordPiece", "vocab": {"a": 0}, **LIMITS, **UNK}}
+WORD_PIECE: dict[str, Any] = {"type": "WordPiece", "vocab": {"a": 0}, **LIMITS, **UNK}
+WORDS = {"added_tokens": [END | {"id": 1}], "pre_tokenizer": split(".", then=[]), "model": WORD_PIECE}
 EMPTY = {"type": "Replace", "pattern": {"String": ""}, "content": "x"}
 CHARSMAP = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
 TRIED = "t.json: cannot be used, as trying it ended with: ..."
@@ -162,7 +163,7 @@ REFUSED = {
     "no unknown token": wrong(json.dumps(WORDS).encode(), "t.txt: in the 17 bytes from byte 0 on, tokenizers ...", 3),
     "its pattern": wrong(tokenizer(), "--pattern: t.json is a tokenizer.json, which has its own; leave it out", 2, 0,
                          "--pattern gpt2"),
-    "no pattern said": ranked("--tokenizer v.tiktoken", 2, "v.tiktoken: does not say by which pattern ...: one of gpt2, ..."),
+    "no pattern said": ranked("--tokenizer v.tiktoken", 2, "v.tiktoken: does not say by which ...: one of gpt2, ..."),
     "empty matches": ranked(f"{WITH} --pattern x*", 2, "--pattern x*: matches nothing at some places, ..."),
     "text lost": ranked(f"{WITH} --pattern [a-z]+", 2, "--pattern [a-z]+: does not match every text: 'H' is lost, ..."),
     "text lost later": ranked(
@@ -221,6 +222,7 @@ def test_special_is_about_the_end_of_text(made: Any, arguments: str, other: list
 def test_without_its_library_only_what_is_proven_is_taken(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without ``tokenizers``, and without gigatoken, tiktoken encodes what is proven; the obstacle is named if not."""
     others = {name: FILES[name] for name in ("NFC", "single_word", "digits", "words")}
+    others["endless"] = tokenizer(pre_tokenizer=split("(?:z|zz)+$|.")), UNKNOWN  # which is not even tried
     fill(Path(), {"t.txt": TEXT} | {f"{name}.json": content for name, (content, _) in others.items()})
     usual = call("tokenize", "t.txt", "--ids", "--tokenizer", "NFC.json").stdout
     for missing in ("tokenizers", "gigatoken"):
