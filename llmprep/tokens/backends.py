@@ -140,7 +140,7 @@ class Encoder:
         if all(new for _, new in parts):
             return self._encode_exactly(block, data, special=special)
         try:
-            encoded = [self._by_either(part, new=new, special=special) for part, new in parts]
+            encoded = [self._by_either(block, part, new=new, special=special) for part, new in parts]
         except ValueError:
             return self._encode_exactly(block, data, special=special)  # which says what is wrong
         if len(parts) > 1:
@@ -156,21 +156,21 @@ class Encoder:
     def _exact_name(self) -> str:
         return "tiktoken" if self._tiktoken else "tokenizers"
 
-    def _by_either(self, data: bytes, *, new: bool, special: bool) -> Ids:
+    def _by_either(self, block: Block, data: bytes, *, new: bool, special: bool) -> Ids:
         if new or self._gigatoken is None:
-            return self._by_exact(data, special=special)
+            return self._by_exact(block, data, special=special)
         return self._gigatoken.encode(data, special=special)
 
-    def _by_exact(self, data: bytes, *, special: bool) -> Ids:
+    def _by_exact(self, block: Block, data: bytes, *, special: bool) -> Ids:
         """Encode with tiktoken, or where the pattern is more than one, with the definition."""
         if self._tiktoken is None and self._defined is not None:
-            return self._defined.encode_plain(data, special=special)
+            return self._defined.encode_plain(block, data, special=special)
         assert self._tiktoken is not None  # noqa: S101 - a vocabulary has a pattern, or is defined by a file
         return self._tiktoken.encode(data, special=special)
 
     def _encode_exactly(self, block: Block, data: bytes, *, special: bool) -> tuple[Ids, str]:
         try:
-            return self._by_exact(data, special=special), self._exact_name
+            return self._by_exact(block, data, special=special), self._exact_name
         except ValueError as error:
             if self._gigatoken and not has_new_code_point(data, self._newer):
                 return self._gigatoken.encode(data, special=special), "gigatoken"
@@ -204,7 +204,7 @@ class Encoder:
         part = block.data if whole else head[: last_safe_cut(head) or last_safe_cut(head, self._cuts.second)]
         if self._defined is None:
             special = block.seams > 0 or self.special == "allow"
-            expected = self._by_exact(part, special=special)
+            expected = self._by_exact(block, part, special=special)
         elif whole or self._defined.may_cut(block):
             expected = self._defined.encode_part(block, part)
         else:

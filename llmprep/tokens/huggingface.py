@@ -6,7 +6,8 @@ So the parts can be encoded by any library that gives the same ids for a plain t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -103,14 +104,10 @@ class Defined:
     def encode_part(self, block: Block, data: bytes) -> Ids:
         """Return the ids of the beginning of a block, or of the whole of it, as the library defines them."""
         library = self._library()
-        try:
+        with _placed(block, data):
             if not block.seams:
                 return self._checked(library.encode(data, special=self._special))
             return self._with_seams(library.encode_many(data.split((self._end or "").encode()), special=self._special))
-        except DataError as error:
-            raise DataError(
-                f"{block.counts.source.path}: in the {plural(len(data), 'byte')} from {block.where} on, {error}"
-            ) from error
 
     def _checked(self, ids: Ids) -> Ids:
         """Return ids of a text; raise `DataError` where the model made the end-of-text token of what is to stay text.
@@ -128,9 +125,11 @@ class Defined:
         seam = np.array([self._eot_id], np.uint32)
         return np.concatenate([part for ids in documents for part in (seam, ids)][1:])
 
-    def encode_plain(self, data: bytes, *, special: bool) -> Ids:
-        """Return the ids of text that holds no added token but the end-of-text string, and that only if ``special``."""
-        return self._library().encode(data, special=special)
+    def encode_plain(self, block: Block, data: bytes, *, special: bool) -> Ids:
+        """Return the ids of text of a block that holds no added token but, if ``special``, the end-of-text string."""
+        library = self._library()
+        with _placed(block, data):
+            return library.encode(data, special=special)
 
     def may_compare(self, data: bytes) -> bool:
         """Tell whether the library that is installed gives the ids that are defined, for a text."""
@@ -147,3 +146,13 @@ class Defined:
                 f"extra: pip install 'llmprep[hf]'"
             )
         return self._tokenizers
+
+
+@contextmanager
+def _placed(block: Block, data: bytes) -> Iterator[None]:
+    """Have an error say in which source some text of a block stands, and about where."""
+    try:
+        yield
+    except DataError as error:
+        path, size = block.counts.source.path, plural(len(data), "byte")
+        raise DataError(f"{path}: in the {size} from {block.where} on, {error}") from error

@@ -134,7 +134,8 @@ def ranked(arguments: str, code: int, line: str, notes: int = 0, **named: str | 
 
 
 LIMITS = {"max_input_chars_per_word": 9, "continuing_subword_prefix": "##"}
-WORDS = {"added_tokens": [END | {"id": 1}], "model": {"type": "WordPiece", "vocab": {"a": 0}, **LIMITS, **UNK}}
+WORD_PIECE: dict[str, Any] = {"type": "WordPiece", "vocab": {"a": 0}, **LIMITS, **UNK}
+WORDS = {"added_tokens": [END | {"id": 1}], "pre_tokenizer": split(".", then=[]), "model": WORD_PIECE}
 EMPTY = {"type": "Replace", "pattern": {"String": ""}, "content": "x"}
 CHARSMAP = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
 TRIED = "t.json: cannot be used, as trying it ended with: ..."
@@ -221,6 +222,7 @@ def test_special_is_about_the_end_of_text(made: Any, arguments: str, other: list
 def test_without_its_library_only_what_is_proven_is_taken(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without ``tokenizers``, and without gigatoken, tiktoken encodes what is proven; the obstacle is named if not."""
     others = {name: FILES[name] for name in ("NFC", "single_word", "digits", "words")}
+    others["endless"] = tokenizer(pre_tokenizer=split("(?:z|zz)+$|.")), UNKNOWN  # which is not even tried
     fill(Path(), {"t.txt": TEXT} | {f"{name}.json": content for name, (content, _) in others.items()})
     usual = call("tokenize", "t.txt", "--ids", "--tokenizer", "NFC.json").stdout
     for missing in ("tokenizers", "gigatoken"):
