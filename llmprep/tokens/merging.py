@@ -70,7 +70,7 @@ def find_pieces(ids: Sequence[int], vocabulary: Vocabulary, *, complete: bool) -
     """
     import regex
 
-    if vocabulary.pattern is None or vocabulary.known is None:
+    if vocabulary.pattern is None or vocabulary.known is None or not vocabulary.ranks:
         return
     pattern = regex.compile(vocabulary.pattern)
     tokens = {rank: token for token, rank in vocabulary.ranks.items()}

@@ -220,9 +220,10 @@ def _encode(
     specials = Specials.of(encoder.vocabulary)
 
     def encode(part: list[Block]) -> list[tuple[Block, Ids, int]]:
-        return [(block, encoder.encode(block), count_special(block, specials, options.special)) for block in part]
+        counted = [count_special(block, specials, options.special) for block in part]
+        return [*zip(part, encoder.encode_each(part), counted, strict=True)]
 
-    part_bytes = min(PART_BYTES, effort.block_bytes) if effort.jobs > 1 else 0
+    part_bytes = min(PART_BYTES, effort.block_bytes) if effort.jobs > 1 or encoder.is_by_definition() else 0
     with closing(blocks):  # so that an error leaves no input open
         yield from chain.from_iterable(map_in_order(encode, in_parts(blocks, part_bytes), effort.jobs))
 
