@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TypeAlias
@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from llmprep.choices import BackendName, Special
 from llmprep.documents.blocks import Block
-from llmprep.documents.cuts import Cuts, find_safe_cut, last_safe_cut
+from llmprep.documents.cuts import Cuts, last_safe_cut
 from llmprep.errors import BackendsDifferError, DataError, UsageError
 from llmprep.tokens.cutting import cuts_of
 from llmprep.tokens.fastokens import ENCODINGS, Fastokens, has_fastokens, is_exact, is_mostly_chinese
@@ -30,7 +30,7 @@ from llmprep.tokens.gigatoken import Gigatoken, has_gigatoken, scheme_of
 from llmprep.tokens.huggingface import Defined
 from llmprep.tokens.memory import require_memory
 from llmprep.tokens.tiktoken import Tiktoken
-from llmprep.tokens.unicode17 import Ranges, find_new_code_points, has_new_code_point
+from llmprep.tokens.unicode17 import Ranges, has_new_code_point, split_at_new
 from llmprep.vocabulary.vocabulary import ENCODING_KIND, Vocabulary
 
 Ids: TypeAlias = npt.NDArray[np.uint32]
@@ -49,8 +49,6 @@ SAMPLE_BYTES = 4096
 SPARE_BYTES = 64 << 20
 SPARE_PER_BYTE = 52
 """The most memory that encoding takes, measured: a fixed part, and a part for each byte of a text without a cut."""
-NEAR_BYTES = 4096
-"""How much text between two new code points is left to tiktoken too: going back and forth costs more."""
 
 
 @dataclass(slots=True)
@@ -267,6 +265,12 @@ def _require(backend: BackendName, vocabulary: Vocabulary) -> None:
         raise UsageError(f"--backend {backend}: does not know the pattern of {vocabulary.name}; leave it out")
 
 
+def has_others(vocabulary: Vocabulary, backend: BackendName) -> bool:
+    """Tell whether another library than the definition encodes much text with a ``tokenizer.json``."""
+    fast = backend in ("auto", "gigatoken") and has_gigatoken()
+    return backend != "tokenizers" and (vocabulary.is_for_tiktoken or (fast and scheme_of(vocabulary) is not None))
+
+
 def may_use_fastokens(vocabulary: Vocabulary, backend: BackendName, expected_bytes: int) -> bool:
     """Tell whether fastokens encodes what suits it, with a vocabulary, of a text of so many bytes."""
     if vocabulary.kind != ENCODING_KIND or vocabulary.name not in ENCODINGS:
@@ -274,26 +278,3 @@ def may_use_fastokens(vocabulary: Vocabulary, backend: BackendName, expected_byt
     if backend == "auto" and expected_bytes < CHINESE_BYTES.get(vocabulary.name, sys.maxsize):
         return False
     return backend in ("auto", "fastokens") and has_fastokens()
-
-
-def split_at_new(data: bytes, newer: Ranges = ()) -> Iterator[tuple[bytes, bool]]:
-    """Yield the parts of UTF-8 text, each with whether it holds a new code point, and so is not for gigatoken.
-
-    Such a part reaches from the safe cut before to the one after, and over what comes soon after.
-    """
-    spans: list[list[int]] = []
-    for place in find_new_code_points(data, newer):
-        before = spans[-1][1] if spans else 0
-        if not spans or place >= before + NEAR_BYTES:
-            spans.append([before + last_safe_cut(data[before:place]), before])
-        if place >= spans[-1][1]:
-            spans[-1][1] = find_safe_cut(data, place) or len(data)
-    if not spans:
-        yield data, False
-        return
-    for (start, end), before in zip(spans, [0, *(end for _, end in spans)], strict=False):
-        if start > before:
-            yield data[before:start], False
-        yield data[start:end], True
-    if spans[-1][1] < len(data):
-        yield data[spans[-1][1] :], False
