@@ -41,11 +41,11 @@ from llmprep.pytorch import embedded
 from llmprep.pytorch.embedding import Drawing, EmbeddingOptions, create_tables, find_sizes
 from llmprep.pytorch.loaders import create_row_loader
 from llmprep.tokens import content
-from llmprep.tokens.backends import Encoder, split_at_new
+from llmprep.tokens.backends import Encoder
 from llmprep.tokens.content import ContentHash, open_pool
 from llmprep.tokens.figures import Figures
 from llmprep.tokens.stream import Origin, TokenStream, count_tokens, stream_part
-from llmprep.tokens.unicode17 import NEW_CODE_POINTS, find_new_code_points
+from llmprep.tokens.unicode17 import NEW_CODE_POINTS, find_new_code_points, split_at_new
 from llmprep.vocabulary.loading import load_vocabulary
 from llmprep.vocabulary.references import Reference
 

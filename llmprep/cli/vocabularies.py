@@ -113,7 +113,7 @@ def _backends(vocabulary: Vocabulary) -> dict[str, Any]:
 
     hf = vocabulary.hf
     fast = scheme_of(vocabulary) is not None and has_gigatoken()
-    encodes = "gigatoken" if fast else ("tiktoken" if vocabulary.pattern is not None else "tokenizers")
+    encodes = "gigatoken" if fast else ("tiktoken" if vocabulary.is_for_tiktoken else "tokenizers")
     why = hf.obstacle if hf is not None else ""
     if not why and not fast:
         why = (

@@ -12,8 +12,9 @@ from __future__ import annotations
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TypeAlias
 
 import numpy as np
@@ -21,7 +22,7 @@ import numpy.typing as npt
 
 from llmprep.choices import BackendName, Special
 from llmprep.documents.blocks import Block
-from llmprep.documents.cuts import Cuts, find_safe_cut, last_safe_cut
+from llmprep.documents.cuts import Cuts, last_safe_cut
 from llmprep.errors import BackendsDifferError, DataError, UsageError
 from llmprep.tokens.cutting import cuts_of
 from llmprep.tokens.fastokens import ENCODINGS, Fastokens, has_fastokens, is_exact, is_mostly_chinese
@@ -29,7 +30,7 @@ from llmprep.tokens.gigatoken import Gigatoken, has_gigatoken, scheme_of
 from llmprep.tokens.huggingface import Defined
 from llmprep.tokens.memory import require_memory
 from llmprep.tokens.tiktoken import Tiktoken
-from llmprep.tokens.unicode17 import Ranges, find_new_code_points, has_new_code_point
+from llmprep.tokens.unicode17 import Ranges, has_new_code_point, split_at_new
 from llmprep.vocabulary.vocabulary import ENCODING_KIND, Vocabulary
 
 Ids: TypeAlias = npt.NDArray[np.uint32]
@@ -38,6 +39,9 @@ LARGE_BYTES = 4 << 20
 CHINESE_BYTES = {"cl100k_base": 20 << 20}
 """The size from which on fastokens, which takes longest to start, finishes a Chinese text first, by encoding. With
 o200k_base it takes some 300 MB of memory, and so is used only where it is asked for."""
+DEFINED_BYTES = 1 << 19
+"""The size from which on proving that others give the ids of a ``tokenizer.json``, and loading one, takes less time
+than they save."""
 SAMPLE_EVERY = 16
 """One block in this many, on average, is encoded by both backends."""
 SAMPLE_BYTES = 4096
@@ -45,8 +49,6 @@ SAMPLE_BYTES = 4096
 SPARE_BYTES = 64 << 20
 SPARE_PER_BYTE = 52
 """The most memory that encoding takes, measured: a fixed part, and a part for each byte of a text without a cut."""
-NEAR_BYTES = 4096
-"""How much text between two new code points is left to tiktoken too: going back and forth costs more."""
 
 
 @dataclass(slots=True)
@@ -68,6 +70,8 @@ class Encoder:
     n_tokenizers: int = 1
     used: Counter[str] = field(default_factory=Counter)
     _seen_bytes: int = 0
+    _turn: Lock = field(init=False, repr=False, default_factory=Lock)
+    _is_fast: bool = field(init=False, repr=False, default=False)
     _cuts: Cuts = field(init=False, repr=False)
     _defined: Defined | None = field(init=False, repr=False, default=None)
     _tiktoken: Tiktoken | None = field(init=False, repr=False, default=None)
@@ -78,14 +82,44 @@ class Encoder:
         vocabulary = self.vocabulary
         _require(self.backend, vocabulary)
         self._cuts = cuts_of(vocabulary)
-        if vocabulary.pattern is not None:
-            self._tiktoken = Tiktoken(vocabulary)
         if may_use_fastokens(vocabulary, self.backend, self.expected_bytes):
             self._fastokens = Fastokens(vocabulary, self.n_tokenizers)
-        if self.backend in ("auto", "gigatoken") and scheme_of(vocabulary) and has_gigatoken():
-            self._gigatoken = Gigatoken(vocabulary, self.n_tokenizers)
-        if vocabulary.hf is not None:
+        if vocabulary.hf is None:
+            self._make_others()
+        else:
             self._defined = Defined(vocabulary, self.special)
+
+    def _make_others(self) -> None:
+        """Make the backends that encode beside the definition of a ``tokenizer.json``, once they are needed."""
+        with self._turn:
+            vocabulary = self.vocabulary
+            if not self._is_fast and vocabulary.is_for_tiktoken:
+                self._tiktoken = Tiktoken(vocabulary)
+            wanted = self.backend in ("auto", "gigatoken") and has_gigatoken()
+            if not self._is_fast and wanted and scheme_of(vocabulary):
+                self._gigatoken = Gigatoken(vocabulary, self.n_tokenizers)
+            self._is_fast = True
+
+    def is_by_definition(self) -> bool:
+        """Tell whether a ``tokenizer.json`` is encoded by its definition: it was asked for, or finishes first."""
+        defined = self._defined
+        if defined is None or self.backend == "tokenizers":
+            return defined is not None
+        small = max(self.expected_bytes, self._seen_bytes) < DEFINED_BYTES
+        if self.backend == "auto" and small and defined.is_defining:
+            return True
+        self._make_others()
+        return self._tiktoken is None and self._gigatoken is None
+
+    def encode_each(self, blocks: Sequence[Block]) -> list[Ids]:
+        """Return the ids of each block, as `encode` does: small ones of a library whose calls cost much in one call."""
+        if len(blocks) == 1 or self._defined is None or not self.is_by_definition():
+            return [*map(self.encode, blocks)]
+        n_bytes = sum(len(block.data) for block in blocks)
+        require_memory(SPARE_BYTES + SPARE_PER_BYTE * n_bytes)
+        self._seen_bytes += n_bytes
+        self.used["tokenizers"] += len(blocks)
+        return self._defined.encode_each(blocks)
 
     def encode(self, block: Block) -> Ids:
         """Return the ids of one block, (n,) uint32. Raises `DataError` for what cannot be encoded."""
@@ -107,8 +141,7 @@ class Encoder:
 
         What other libraries cannot encode exactly goes to the one that defines it.
         """
-        fast = self.backend != "tokenizers" and (self._tiktoken is not None or self._gigatoken is not None)
-        parts = defined.parts(block) if fast else None
+        parts = None if self.is_by_definition() else defined.parts(block)
         if parts is None:
             return defined.encode(block), "tokenizers"
         encoded: list[Ids] = []
@@ -223,15 +256,21 @@ def _require(backend: BackendName, vocabulary: Vocabulary) -> None:
         raise UsageError(f"--backend {backend}: needs an extra: pip install 'llmprep[fast]'")
     if backend == "tokenizers" and vocabulary.hf is None:
         raise UsageError(f"--backend tokenizers: {vocabulary.name} is defined by tiktoken; leave it out")
-    if vocabulary.hf is None:
-        return
-    only = vocabulary.hf.obstacle or (
-        backend == "tiktoken" and vocabulary.pattern is None and "it has several patterns"
+    if vocabulary.hf is not None and backend not in ("auto", "tokenizers"):
+        several = "it has several patterns" if backend == "tiktoken" and vocabulary.pattern is None else ""
+        if only := vocabulary.hf.obstacle or several:
+            raise UsageError(f"--backend {backend}: cannot encode exactly with {vocabulary.name}: {only}")
+    unknown = (backend == "gigatoken" and scheme_of(vocabulary) is None) or (
+        backend == "fastokens" and not may_use_fastokens(vocabulary, backend, 0)
     )
-    if (only and backend not in ("auto", "tokenizers", "gigatoken")) or (
-        vocabulary.hf.obstacle and backend == "gigatoken"
-    ):
-        raise UsageError(f"--backend {backend}: cannot encode exactly with {vocabulary.name}: {only}")
+    if unknown:
+        raise UsageError(f"--backend {backend}: does not know the pattern of {vocabulary.name}; leave it out")
+
+
+def has_others(vocabulary: Vocabulary, backend: BackendName) -> bool:
+    """Tell whether another library than the definition encodes much text with a ``tokenizer.json``."""
+    fast = backend in ("auto", "gigatoken") and has_gigatoken()
+    return backend != "tokenizers" and (vocabulary.is_for_tiktoken or (fast and scheme_of(vocabulary) is not None))
 
 
 def may_use_fastokens(vocabulary: Vocabulary, backend: BackendName, expected_bytes: int) -> bool:
@@ -241,26 +280,3 @@ def may_use_fastokens(vocabulary: Vocabulary, backend: BackendName, expected_byt
     if backend == "auto" and expected_bytes < CHINESE_BYTES.get(vocabulary.name, sys.maxsize):
         return False
     return backend in ("auto", "fastokens") and has_fastokens()
-
-
-def split_at_new(data: bytes, newer: Ranges = ()) -> Iterator[tuple[bytes, bool]]:
-    """Yield the parts of UTF-8 text, each with whether it holds a new code point, and so is not for gigatoken.
-
-    Such a part reaches from the safe cut before to the one after, and over what comes soon after.
-    """
-    spans: list[list[int]] = []
-    for place in find_new_code_points(data, newer):
-        before = spans[-1][1] if spans else 0
-        if not spans or place >= before + NEAR_BYTES:
-            spans.append([before + last_safe_cut(data[before:place]), before])
-        if place >= spans[-1][1]:
-            spans[-1][1] = find_safe_cut(data, place) or len(data)
-    if not spans:
-        yield data, False
-        return
-    for (start, end), before in zip(spans, [0, *(end for _, end in spans)], strict=False):
-        if start > before:
-            yield data[before:start], False
-        yield data[start:end], True
-    if spans[-1][1] < len(data):
-        yield data[spans[-1][1] :], False

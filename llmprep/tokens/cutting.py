@@ -33,11 +33,22 @@ def _find_cuts(vocabulary: Vocabulary) -> Cuts:
         and not any(_reaches_over(token, normalizer) for token in added)
     )
     joint = None if eot is None else eot.encode()
-    if joint is None or joint in vocabulary.ranks or not vocabulary.ranks or not _joins(joint, tokens, added):
+    if joint is None or not _merges_apart(vocabulary, joint) or not _joins(joint, tokens, added):
         joint = None
     (start,) = TIKTOKEN_CUTS.specials
     specials = (start,) if tokens and all(token.startswith(start) for token in tokens) else tuple(sorted(tokens))
     return Cuts(allowed, joint, specials, second_cut(tokens))
+
+
+def _merges_apart(vocabulary: Vocabulary, joint: bytes) -> bool:
+    """Tell whether no text without the end-of-text string can merge to its id, whichever backend merges.
+
+    Of a ``tokenizer.json`` that is told without its ranks, which take a second to prove.
+    """
+    hf = vocabulary.hf
+    if hf is None:
+        return bool(vocabulary.ranks) and joint not in vocabulary.ranks
+    return vocabulary.known is not None and not (hf.end_is_entry and (hf.normalizer or not vocabulary.all_made))
 
 
 def _reaches_over(token: AddedToken, normalizer: str) -> bool:

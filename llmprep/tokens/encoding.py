@@ -69,5 +69,5 @@ def _text_encoder(
     state: tuple[object, ...],  # noqa: ARG001 - a file that was changed is read again
 ) -> tuple[Encoder, Specials]:
     vocabulary = load_vocabulary(which, vocab_dir, announce_by_warning)
-    backend: BackendName = "auto" if vocabulary.pattern is None else "tiktoken"
+    backend: BackendName = "auto" if vocabulary.hf is not None else "tiktoken"
     return Encoder(vocabulary, special, backend), Specials.of(vocabulary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import queue
@@ -42,9 +43,9 @@ def scheme_of(vocabulary: Vocabulary) -> str | None:
     if vocabulary.kind == ENCODING_KIND:
         return SCHEMES.get(vocabulary.name)
     known = vocabulary.known
-    if known is None or not vocabulary.ranks or not (vocabulary.all_made or known.name in JSON_SPELLINGS):
+    if known is None or known.scheme is None or not (vocabulary.all_made or known.name in JSON_SPELLINGS):
         return None
-    return known.scheme
+    return known.scheme if vocabulary.ranks else None
 
 
 def has_gigatoken() -> bool:
@@ -94,13 +95,16 @@ class Gigatoken:
 
     def __init__(self, vocabulary: Vocabulary, n_threads: int = 1) -> None:
         self._vocabulary = vocabulary
-        self._dense = Dense.of(vocabulary)
         self._end = None if vocabulary.end_of_text is None else vocabulary.end_of_text.encode()
         self._turn = threading.Semaphore(n_threads)
         self._idle: dict[bool, queue.SimpleQueue[_Held]] = {
             True: queue.SimpleQueue(),
             False: queue.SimpleQueue(),
         }
+
+    @functools.cached_property
+    def _dense(self) -> Dense:
+        return Dense.of(self._vocabulary)
 
     def encode(self, data: bytes, *, special: bool) -> npt.NDArray[np.uint32]:
         """Return the ids (n,) of UTF-8 text; with ``special``, the end-of-text string in it becomes its id."""

@@ -48,10 +48,10 @@ class Defined:
             )
         self._may_cut = vocabulary.may_cut
         self._eot_id = vocabulary.eot_id
-        self._added = AddedTokens(() if hf.obstacle else hf.added)  # then the library finds them, in any way
+        self._added = AddedTokens(hf.added if vocabulary.known else ())  # else the library finds them, in any way
         self.is_at_hand = has_tokenizers()
-        self._is_defining = self.is_at_hand and is_defining(library_line())
-        if hf.obstacle and not self.is_at_hand:
+        self.is_defining = self.is_at_hand and is_defining(library_line())
+        if not self.is_at_hand and hf.obstacle:
             raise VocabularyError(
                 f"{vocabulary.name}: only the tokenizers library can encode with it, as {hf.obstacle}; install the "
                 f"extra: pip install 'llmprep[hf]'"
@@ -121,6 +121,12 @@ class Defined:
             )
         return ids
 
+    def encode_each(self, blocks: Sequence[Block]) -> list[Ids]:
+        """Return the ids of each of several small blocks, by one call of the library where none joins documents."""
+        if any(block.seams for block in blocks):
+            return [*map(self.encode, blocks)]
+        return self._library().encode_many([block.data for block in blocks], special=self._special)
+
     def _with_seams(self, documents: Sequence[Ids]) -> Ids:
         seam = np.array([self._eot_id], np.uint32)
         return np.concatenate([part for ids in documents for part in (seam, ids)][1:])
@@ -133,7 +139,7 @@ class Defined:
 
     def may_compare(self, data: bytes) -> bool:
         """Tell whether the library that is installed gives the ids that are defined, for a text."""
-        return self._is_defining or (self.is_at_hand and find_differing(data.decode()) is None)
+        return self.is_defining or (self.is_at_hand and find_differing(data.decode()) is None)
 
     def may_cut(self, block: Block) -> bool:
         """Tell whether the beginning of a block may be encoded by itself."""

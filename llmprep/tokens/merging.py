@@ -70,7 +70,7 @@ def find_pieces(ids: Sequence[int], vocabulary: Vocabulary, *, complete: bool) -
     """
     import regex
 
-    if vocabulary.pattern is None or vocabulary.known is None:
+    if vocabulary.pattern is None or vocabulary.known is None or not vocabulary.ranks:
         return
     sets = regex.VERSION1 if "&&" in vocabulary.pattern else regex.VERSION0  # of characters, met with each other
     pattern = regex.compile(vocabulary.pattern, sets)

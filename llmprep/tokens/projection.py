@@ -11,14 +11,17 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from llmprep.choices import Effort
+from llmprep.documents.blocks import MAX_UNCUT_BYTES
 from llmprep.documents.json_lines import MAX_LINE_BYTES
 from llmprep.documents.opening import peek
 from llmprep.documents.recognising import MAGIC_BYTES, compression, is_packed
 from llmprep.documents.source import Source
 from llmprep.documents.zstandard import window_bytes
 from llmprep.errors import UsageError
-from llmprep.tokens.backends import LARGE_BYTES, may_use_fastokens
+from llmprep.tokens.backends import DEFINED_BYTES, LARGE_BYTES, SAMPLE_BYTES, has_others, may_use_fastokens
+from llmprep.tokens.cutting import cuts_of
 from llmprep.tokens.gigatoken import CACHE_BYTES, count_tokenizers
+from llmprep.tokens.tokenizers import ENCODE_PER_BYTE
 from llmprep.vocabulary.vocabulary import Vocabulary
 
 MEGABYTE = 10**6
@@ -28,6 +31,8 @@ TOKENIZER_BYTES, TOKENIZER_PER_ID = 25 * MEGABYTE, 250
 """A tokenizer that has seen no word, and what it holds for each id."""
 FASTOKENS_BYTES, FASTOKENS_PER_ID, FASTOKENS_PER_THREAD = 30 * MEGABYTE, 480, 45 * MEGABYTE
 """The tokenizer that all threads share, and what each of them remembers of words."""
+FILE_PER_BYTE = 48
+"""What reading a tokenizer.json, proving it and loading its library take at most, for each byte of its one spelling."""
 BLOCKS_AHEAD = 3
 """Blocks of text, with their ids, that wait before and after each thread."""
 PER_BLOCK_BYTE = 6
@@ -89,33 +94,53 @@ class _Needs:
     n_bytes: int
     is_small: bool
     only_texts: bool
+    longest_text: int
 
     @classmethod
     def of(cls, sources: Sequence[Source], vocabulary: Vocabulary) -> Self:
-        largest, needs_most, n_bytes, packed, only_texts = -1, "", 0, False, True
+        largest, needs_most, n_bytes, packed, only_texts, longest = -1, "", 0, False, True, 0
         for source in sources:
             needed = _of_source(source)
             if needed > largest:
                 largest, needs_most = needed, source.path
             only_texts = only_texts and source.format == "text"
             n_bytes += LARGE_BYTES if source.size is None else source.size
+            if source.format == "text":
+                longest = max(longest, MAX_UNCUT_BYTES if source.size is None or is_packed(source) else source.size)
             packed = packed or (n_bytes < LARGE_BYTES and is_packed(source))
         is_small = n_bytes < LARGE_BYTES and not packed
-        return cls(max(0, largest), needs_most, vocabulary, n_bytes, is_small, only_texts)
+        return cls(max(0, largest), needs_most, vocabulary, n_bytes, is_small, only_texts, longest)
 
     def project(self, effort: Effort, *, processes: bool) -> Projection:
         threads = 1 if processes else effort.jobs
         n_vocab = self.vocabulary.n_vocab
         n_tokenizers = count_tokenizers(threads, n_vocab, only_texts=self.only_texts)
         alone = PROCESS_BYTES + PROCESS_PER_ID * n_vocab + effort.beside
+        if self.vocabulary.hf is not None:
+            alone += FILE_PER_BYTE * len(self.vocabulary.hf.canonical)
         blocks = (1 + BLOCKS_AHEAD * threads) * effort.block_bytes
         one = alone + self.largest + PER_BLOCK_BYTE * (min(blocks, self.n_bytes) if self.is_small else blocks)
+        one += ENCODE_PER_BYTE * min(self.n_bytes, threads * self.largest_defined(effort))
         if effort.backend == "gigatoken" or (effort.backend == "auto" and not self.is_small):
             one += n_tokenizers * (TOKENIZER_BYTES + TOKENIZER_PER_ID * n_vocab + CACHE_BYTES)
         if may_use_fastokens(self.vocabulary, effort.backend, self.n_bytes):
             one += FASTOKENS_BYTES + FASTOKENS_PER_ID * n_vocab + n_tokenizers * FASTOKENS_PER_THREAD
         total = one if threads == effort.jobs else alone + effort.jobs * one
         return Projection(total, effort.jobs, self.needs_most)
+
+    def largest_defined(self, effort: Effort) -> int:
+        """Return how many bytes of text a thread gives the tokenizers library at once, at most.
+
+        A record is taken for no longer than a block, as its length is not known. A block that cannot be normalised
+        otherwise goes to that library too.
+        """
+        hf = self.vocabulary.hf
+        if hf is None:
+            return 0
+        if self.n_bytes >= DEFINED_BYTES and not hf.normalizer and has_others(self.vocabulary, effort.backend):
+            return SAMPLE_BYTES
+        whole = 0 if cuts_of(self.vocabulary).allowed else min(self.longest_text, MAX_UNCUT_BYTES)
+        return min(self.n_bytes, max(whole, effort.block_bytes))
 
 
 def _of_source(source: Source) -> int:

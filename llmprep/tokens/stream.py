@@ -225,10 +225,10 @@ def _encode(
     specials = Specials.of(encoder.vocabulary)
 
     def encode(part: list[Block]) -> list[tuple[Block, Ids, int]]:
-        encoded = ((block, encoder.encode(block)) for block in part)
+        encoded = zip(part, encoder.encode_each(part), strict=True)
         return [(block, ids, count_special(block, specials, options.special, ids)) for block, ids in encoded]
 
-    part_bytes = min(PART_BYTES, effort.block_bytes) if effort.jobs > 1 else 0
+    part_bytes = min(PART_BYTES, effort.block_bytes) if effort.jobs > 1 or encoder.is_by_definition() else 0
     with closing(blocks):  # so that an error leaves no input open
         yield from chain.from_iterable(map_in_order(encode, in_parts(blocks, part_bytes), effort.jobs))
 

@@ -10,6 +10,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from llmprep.documents.cuts import find_safe_cut, last_safe_cut
+
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
 
 NEW_CODE_POINTS = (
@@ -43,6 +45,8 @@ NEW_CODE_POINTS = (
 )
 """Code points that Unicode 17 added and that any of the patterns treats as a letter, digit or mark, as ranges.
 `tests/support/new_code_points.py` derives them by comparing both libraries over every code point."""
+NEAR_BYTES = 4096
+"""How much text between two new code points is left to tiktoken too: going back and forth costs more."""
 
 
 def has_new_code_point(data: bytes, more: Ranges = ()) -> bool:
@@ -82,3 +86,26 @@ def _beginnings(more: Ranges) -> tuple[npt.NDArray[np.bool_], list[int]]:
 def _pattern(more: Ranges) -> re.Pattern[str]:
     ranges = (*NEW_CODE_POINTS, *more)
     return re.compile("[" + "".join(f"{chr(low)}-{chr(high)}" for low, high in ranges) + "]")
+
+
+def split_at_new(data: bytes, newer: Ranges = ()) -> Iterator[tuple[bytes, bool]]:
+    """Yield the parts of UTF-8 text, each with whether it holds a new code point, and so is not for gigatoken.
+
+    Such a part reaches from the safe cut before to the one after, and over what comes soon after.
+    """
+    spans: list[list[int]] = []
+    for place in find_new_code_points(data, newer):
+        before = spans[-1][1] if spans else 0
+        if not spans or place >= before + NEAR_BYTES:
+            spans.append([before + last_safe_cut(data[before:place]), before])
+        if place >= spans[-1][1]:
+            spans[-1][1] = find_safe_cut(data, place) or len(data)
+    if not spans:
+        yield data, False
+        return
+    for (start, end), before in zip(spans, [0, *(end for _, end in spans)], strict=False):
+        if start > before:
+            yield data[before:start], False
+        yield data[start:end], True
+    if spans[-1][1] < len(data):
+        yield data[spans[-1][1] :], False

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from llmprep.errors import FileFormatError
 from llmprep.vocabulary.fingerprint import fingerprint_of_json, fingerprint_of_ranks
 from llmprep.vocabulary.patterns import KnownPattern, find_known
-from llmprep.vocabulary.proof import Obstacle, Proven, prove
-from llmprep.vocabulary.ranks import write_ranks
-from llmprep.vocabulary.stated import Stated
+from llmprep.vocabulary.proof import Obstacle, Proven, prove, prove_splitting
+from llmprep.vocabulary.ranks import Ranks, write_ranks
+from llmprep.vocabulary.stated import AddedToken, Stated
+from llmprep.vocabulary.strict_json import without_collecting
 from llmprep.vocabulary.token_texts import token_texts
-from llmprep.vocabulary.vocabulary import HuggingFace, Vocabulary
-
-if TYPE_CHECKING:
-    from llmprep.vocabulary.tokenizer_json import TokenizerJson
+from llmprep.vocabulary.tokenizer_json import TokenizerJson
+from llmprep.vocabulary.vocabulary import HuggingFace, Proof, Vocabulary
 
 MAX_VOCAB = 1 << 24
 """No vocabulary is larger: what is worked out for every id takes memory."""
@@ -32,7 +32,7 @@ def build_ranked(
         name=name,
         kind=stated.kind,
         pattern=pattern,
-        ranks=stated.ranks,
+        stated_ranks=stated.ranks,
         special_tokens=stated.special_tokens,
         sha256=sha256,
         n_vocab=_n_vocab(name, [*stated.ranks.values(), *stated.special_tokens.values()]),
@@ -44,15 +44,16 @@ def build_ranked(
 
 
 def build_from_json(name: str, tokenizer: TokenizerJson, end_of_text: str | None) -> Vocabulary:
-    """Return a vocabulary that the ``tokenizers`` library defines; its ranks are empty where that alone can encode."""
+    """Return a vocabulary that the ``tokenizers`` library defines."""
     sha256 = hashlib.sha256(tokenizer.canonical.encode()).hexdigest()
-    ranks, known, normalizer, obstacle = _proven(tokenizer)
+    known, normalizer, proof = _examine(tokenizer)
+    entries = tokenizer.document["model"]["vocab"]
     tokens = token_texts(tokenizer.document, tokenizer.added)
     return Vocabulary(
         name=name,
         kind="tokenizer.json",
         pattern=known.splits[0] if known is not None and len(known.splits) == 1 else None,
-        ranks=ranks,
+        stated_ranks={},
         special_tokens={
             token.content: token.id for token in tokenizer.added if token.special or token.content == end_of_text
         },
@@ -63,7 +64,9 @@ def build_from_json(name: str, tokenizer: TokenizerJson, end_of_text: str | None
         end_of_text=end_of_text,
         known=known,
         all_made=not tokenizer.document["model"].get("ignore_merges"),
-        hf=HuggingFace(tokenizer.canonical, tokenizer.added, normalizer, tokens, obstacle),
+        hf=HuggingFace(
+            tokenizer.canonical, tokenizer.added, normalizer, tokens, proof, end_is_entry=end_of_text in entries
+        ),
     )
 
 
@@ -77,13 +80,24 @@ def _n_vocab(name: str, ids: Iterable[int]) -> int:
     return largest + 1
 
 
-def _proven(tokenizer: TokenizerJson) -> tuple[dict[bytes, int], KnownPattern | None, str, str]:
-    """Return ranks, known pattern and normalizer where other libraries can encode exactly, or else why they cannot."""
-    match prove(tokenizer):
-        case Obstacle() as obstacle:
-            return {}, None, "", obstacle.reason
-        case Proven() as proven:
-            known = find_known(proven.splits)
-            if known is None:
-                return {}, None, "", f"its pattern is not among those that are known: {proven.splits[0]!r:.80}"
-            return proven.ranks, known, proven.normalizer, ""
+def _examine(tokenizer: TokenizerJson) -> tuple[KnownPattern | None, str, Proof]:
+    """Return how texts are split and normalised, where that is known, and the proof of the rest, not yet worked out."""
+    splitting = prove_splitting(tokenizer)
+    if isinstance(splitting, Obstacle):
+        return None, "", Proof(lambda: ({}, splitting.reason))
+    known = find_known(splitting.splits)
+    if known is None:
+        shown = " then ".join(map(repr, splitting.splits))
+        reason = f"its pattern is not among those that are known: {shown or 'none':.80}"
+        return None, "", Proof(lambda: ({}, reason))
+    return known, splitting.normalizer, Proof(functools.partial(_prove, tokenizer.canonical, tokenizer.added))
+
+
+def _prove(canonical: str, added: tuple[AddedToken, ...]) -> tuple[Ranks, str]:
+    """Work out the proof from the text of a file, as its merges took much memory all the while."""
+    with without_collecting():
+        match prove(TokenizerJson(json.loads(canonical), canonical, (), added)):
+            case Obstacle() as obstacle:
+                return {}, obstacle.reason
+            case Proven() as proven:
+                return proven.ranks, ""

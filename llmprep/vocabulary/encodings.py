@@ -43,7 +43,7 @@ def build_named(encoding: str, rank_file: bytes | None) -> Vocabulary:
             name=encoding,
             kind=ENCODING_KIND,
             pattern=definition.pattern,
-            ranks=ranks,
+            stated_ranks=ranks,
             special_tokens=definition.special_tokens,
             sha256=expected.sha256,
             n_vocab=max(itertools.chain(ranks.values(), definition.special_tokens.values())) + 1,

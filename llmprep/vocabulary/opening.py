@@ -126,7 +126,7 @@ def _tried(asked: _Asked, vocabulary: Vocabulary, document: Json | None) -> Voca
     Whoever names a file may have it from anywhere, and only what is proven is known to come to an end.
     """
     hf = vocabulary.hf
-    if hf is None or not hf.obstacle or find_spec("tokenizers") is None:
+    if hf is None or vocabulary.known is not None or find_spec("tokenizers") is None:
         return vocabulary
     if is_hazardous(document or json.loads(hf.canonical)):
         probe_tokenizer(asked.path, hf.canonical, FileFormatError)

@@ -24,11 +24,12 @@ Entries that hold a character outside the alphabet of bytes, or a byte that is n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from llmprep.errors import shorten
+from llmprep.vocabulary.byte_alphabet import bytes_of
 from llmprep.vocabulary.merges import Merged, merge_alone
 from llmprep.vocabulary.ranks import Ranks
 from llmprep.vocabulary.stated import AddedToken
@@ -39,20 +40,25 @@ BYTE_LEVEL_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N
 FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 NOT_IN_UTF8 = frozenset({0xC0, 0xC1, *range(0xF5, 0x100)})
 """The 13 bytes that no text has: they need no entry."""
-PRINTED = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
-"""The bytes that stand for themselves in the alphabet; each other one is the next character from U+0100 on."""
-OUTSIDE = "\uffff"
 MAX_WORK = 2**29
 """The sum of the squares of lengths that is merged alone, which takes some seconds. Real files have up to 2**24."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
-    """What gives the same ids: each part of a text between added tokens is normalised, split, and merged by ranks.
+class Splitting:
+    """How pieces are made of a text: each part of it between added tokens is normalised, and split.
 
     ``splits`` are regular expressions, each applied to the pieces of the one before. What is between two matches is a
     piece for the library, and lost by tiktoken: so they must be known to match every character.
     """
+
+    splits: tuple[str, ...]
+    normalizer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What gives the same ids: pieces are made as `Splitting` has them, and merged by ``ranks``."""
 
     ranks: Ranks
     splits: tuple[str, ...]
@@ -69,6 +75,17 @@ class Obstacle:
 
 def prove(tokenizer: TokenizerJson) -> Proven | Obstacle:
     """Return the ranks and patterns of a file, or the first thing that stands in the way: 1 s for 130,000."""
+    splitting = prove_splitting(tokenizer)
+    if isinstance(splitting, Obstacle):
+        return splitting
+    ranks = _ranks(tokenizer.document["model"])
+    if isinstance(ranks, Obstacle):
+        return ranks
+    return Proven(ranks, splitting.splits, splitting.normalizer, tokenizer.added)
+
+
+def prove_splitting(tokenizer: TokenizerJson) -> Splitting | Obstacle:
+    """Return how pieces are made, or the first thing for which no other library makes the same: at once."""
     document = tokenizer.document
     if obstacle := _model_obstacle(document["model"]):
         return Obstacle(obstacle)
@@ -81,8 +98,7 @@ def prove(tokenizer: TokenizerJson) -> Proven | Obstacle:
         return splits
     if obstacle := _added_obstacle(tokenizer.added, names):
         return Obstacle(obstacle)
-    ranks = _ranks(document["model"])
-    return ranks if isinstance(ranks, Obstacle) else Proven(ranks, splits, "".join(names), tokenizer.added)
+    return Splitting(splits, "".join(names))
 
 
 def flatten(step: Any, key: str) -> list[dict[str, Any]]:
@@ -147,10 +163,10 @@ def _added_obstacle(added: tuple[AddedToken, ...], forms: list[str]) -> str:
     return ""
 
 
-def _ranks(model: dict[str, Any]) -> Ranks | Obstacle:
-    """Return the ranks that make tiktoken merge as the model does, by the proof above."""
+def _ranks(model: Mapping[str, Any]) -> Ranks | Obstacle:
+    """Return the ranks that make tiktoken merge as the model does, by the proof above, or what stands in the way."""
     vocab, looked_up = model["vocab"], bool(model.get("ignore_merges"))
-    ranks = {token: number for token, number in zip(_all_bytes(vocab), vocab.values(), strict=True) if token}
+    ranks = {token: number for token, number in zip(map(bytes_of, vocab), vocab.values(), strict=True) if token}
     present = {token[0] for token in ranks if len(token) == 1}
     if missing := set(range(256)) - NOT_IN_UTF8 - present:
         return Obstacle(f"the byte 0x{min(missing):02X} is no entry of the vocabulary")
@@ -164,18 +180,6 @@ def _ranks(model: dict[str, Any]) -> Ranks | Obstacle:
         return Obstacle(obstacle)
     unmade = set() if looked_up else set(merged.ids[merged.left > 1].tolist())
     return {token: number for token, number in ranks.items() if number not in unmade} if unmade else ranks
-
-
-def _all_bytes(vocab: dict[str, int]) -> Iterator[bytes]:
-    """Iterate over the bytes of each entry: none for one that holds a character outside the alphabet of bytes."""
-    meant = dict.fromkeys(range(256), OUTSIDE)
-    others = iter(range(0x100, 0x200))
-    meant |= {number if number in PRINTED else next(others): chr(number) for number in range(256)}
-    for token in vocab:
-        try:
-            yield token.translate(meant).encode("latin-1")
-        except UnicodeEncodeError:
-            yield b""
 
 
 def _order_obstacle(merged: Merged, merges: list[list[str]]) -> str:

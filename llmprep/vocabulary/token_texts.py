@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llmprep.vocabulary.byte_alphabet import ALPHABET
+from llmprep.vocabulary.byte_alphabet import bytes_of
 from llmprep.vocabulary.stated import AddedToken
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
@@ -43,10 +43,8 @@ def _kinds(step: Any) -> Iterator[str]:
 
 
 def _of_alphabet(token: str) -> bytes:
-    try:
-        return bytes(map(ALPHABET.__getitem__, token))
-    except KeyError:
-        return token.encode("utf-8", "surrogatepass")
+    data = bytes_of(token)
+    return token.encode("utf-8", "surrogatepass") if data is None else data
 
 
 def _of_word(token: str, prefix: str) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,28 +22,60 @@ END_OF_TEXT = "<|endoftext|>"
 """The end-of-text token of tiktoken's encodings."""
 
 
+class Proof:
+    """The ranks with which other libraries give the ids of a ``tokenizer.json``, or the ``obstacle``: then none.
+
+    ``work`` returns both. It takes about a second, and so is called when either is first asked for: a small text is
+    encoded sooner by the library that defines its ids, which needs no proof.
+    """
+
+    def __init__(self, work: Callable[[], tuple[Ranks, str]]) -> None:
+        self._work = work
+
+    @functools.cached_property
+    def _worked_out(self) -> tuple[Ranks, str]:
+        return self._work()
+
+    @property
+    def ranks(self) -> Ranks:
+        """The ranks; empty where there is an obstacle."""
+        return self._worked_out[0]
+
+    @property
+    def obstacle(self) -> str:
+        """Why no other library can encode; empty where one can."""
+        return self._worked_out[1]
+
+
 @dataclass(frozen=True, slots=True)
 class HuggingFace:
     """What a ``tokenizer.json`` defines beside ranks: its definition is the ``tokenizers`` library with ``canonical``.
 
     ``canonical`` is the file without what does not belong to a token stream. ``added`` tokens are found in the text
     before anything else, then each part between them is normalised by ``normalizer`` ("" is none). ``tokens`` are the
-    bytes of every id. ``obstacle`` says why no other library can encode with it; it is empty where one can.
+    bytes of every id. ``end_is_entry``: the end-of-text token is an entry of the model as well, so that what becomes of
+    a text when it is normalised may have its id.
     """
 
     canonical: str = field(repr=False)
     added: tuple[AddedToken, ...] = field(repr=False)
     normalizer: str
     tokens: Mapping[int, bytes] = field(repr=False)
-    obstacle: str = ""
+    proof: Proof = field(repr=False, compare=False, default_factory=lambda: Proof(lambda: ({}, "")))
+    end_is_entry: bool = False
+
+    @property
+    def obstacle(self) -> str:
+        """Why no other library can encode with it; empty where one can."""
+        return self.proof.obstacle
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """A vocabulary: ``n_vocab`` is the largest id plus one, ``fingerprint`` tells it from every other.
 
-    ``pattern`` cuts a text into the pieces within which bytes are merged by ``ranks``; it is None, and the ranks are
-    empty, where that is not how it works. ``known`` is the entry of that pattern among the known ones. ``sha256`` is of
+    ``pattern`` cuts a text into the pieces within which bytes are merged by ``ranks``; it is None where there is no one
+    such pattern. ``known`` is the entry of that pattern, or of several, among the known ones. ``sha256`` is of
     the ranks as tiktoken writes them, or else of the canonical ``tokenizer.json``. ``end_of_text`` is None where there
     is no special token at all. ``all_made``: it is known that merging makes every rank; others are found only where
     they are a whole piece.
@@ -53,7 +86,7 @@ class Vocabulary:
     name: str
     kind: str
     pattern: str | None = field(repr=False)
-    ranks: Ranks = field(repr=False)
+    stated_ranks: Ranks = field(repr=False)
     special_tokens: dict[str, int] = field(repr=False)
     sha256: str = field(repr=False)
     n_vocab: int
@@ -63,6 +96,16 @@ class Vocabulary:
     known: KnownPattern | None = field(default=None, repr=False)
     all_made: bool = field(default=False, repr=False)
     hf: HuggingFace | None = field(default=None, repr=False)
+
+    @property
+    def ranks(self) -> Ranks:
+        """Token -> id, as tiktoken merges; empty where only the tokenizers library can encode."""
+        return self.stated_ranks if self.hf is None else self.hf.proof.ranks
+
+    @property
+    def is_for_tiktoken(self) -> bool:
+        """Whether tiktoken gives its ids: it has one pattern, and ranks."""
+        return self.pattern is not None and bool(self.ranks)
 
     @property
     def is_embedded(self) -> bool:

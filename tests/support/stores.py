@@ -36,7 +36,7 @@ SHARD_BYTES = 9000
 GPT2 = load_vocabulary("gpt2")
 SMALL = replace(
     GPT2,
-    ranks={token: rank for token, rank in GPT2.ranks.items() if rank < 600},
+    stated_ranks={token: rank for token, rank in GPT2.ranks.items() if rank < 600},
     special_tokens={END_OF_TEXT: 600},
     sha256=ZEROS,
     fingerprint=ZEROS,

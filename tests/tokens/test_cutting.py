@@ -66,7 +66,7 @@ def test_no_cut_and_no_joint_changes_an_id(tokens: list[AddedToken], normalizer:
     end, data, more = tokens[0].content, text.encode(), other.encode()
     plain = {each.content: number for number, each in enumerate(tokens, 256)}
     hf = HuggingFace("", tuple(tokens), normalizer, {})
-    stated = replace(SMALL, hf=hf, ranks={b"a": 0}, special_tokens=plain, end_of_text=end)
+    stated = replace(SMALL, hf=hf, stated_ranks={b"a": 0}, special_tokens=plain, end_of_text=end)
     cuts, encode = cuts_of(stated), encoder_of(tokens, normalizer)
     assert not any(cuts.second.search(each.content.encode()) for each in tokens)
     places = {place.end() for pattern in (SAFE_CUT, cuts.second) for place in pattern.finditer(data)}

@@ -36,7 +36,7 @@ def pairs(vocabulary: Vocabulary) -> Vocabulary:
     random.Random(1).shuffle(two)  # noqa: S311 - so that the ends of pieces, not the order of ranks, decide
     ranks = {token: rank for rank, token in enumerate([*(bytes([byte]) for byte in range(256)), *two])}
     eot = {END_OF_TEXT: len(ranks)}
-    return replace(vocabulary, ranks=ranks, rank_file=rank_lines(ranks), fingerprint="pairs", special_tokens=eot)
+    return replace(vocabulary, stated_ranks=ranks, rank_file=rank_lines(ranks), fingerprint="pairs", special_tokens=eot)
 
 
 @pytest.fixture(scope="module", params=ENCODINGS)

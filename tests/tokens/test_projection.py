@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.byte_level import added, document
 from support.commands import Call, clean_environment
 from support.refusals import check_error
 
@@ -89,6 +90,17 @@ def test_a_chinese_run_stays_below_its_projection(backend: str, vocab_dir: Path,
     planned = call(*line, "--dry-run", "--json", "-j", 2).value["memory"]
     arguments = [*line, "-o", "o.pt", "-q", "-j", "2"]
     assert peak(arguments, tmp_path) <= min(planned["bytes"], 250 * MEGABYTE)
+
+
+@pytest.mark.slow
+def test_a_run_of_the_definition_stays_below_its_projection(tmp_path: Path, call: Call) -> None:
+    """Nor is the peak above where only the tokenizers library can encode, a text whose every byte is a token."""
+    file = document({}, [], normalizer={"type": "Lowercase"}, added_tokens=[added("<|endoftext|>", 256)])
+    (tmp_path / "t.json").write_text(json.dumps(file))
+    (tmp_path / "a.txt").write_text("0123 456" * 500_000)
+    line = ["tokenize", "a.txt", "--tokenizer", "t.json"]
+    planned = call(*line, "--dry-run", "--json", "-j", 2).value["memory"]
+    assert planned["bytes"] / 2 <= peak([*line, "-o", "o.pt", "-q", "-j", "2"], tmp_path) <= planned["bytes"]
 
 
 def test_a_limit_makes_jobs_and_blocks_fewer(tmp_path: Path, gpt2: Vocabulary) -> None:

@@ -34,7 +34,7 @@ def test_a_vocabulary_is_tiktokens(name: str, vocab_dir: Path) -> None:
     assert ours.special_tokens == theirs._special_tokens
     assert ours.sha256 == hashlib.sha256(ours.rank_file).hexdigest()
     assert ours.is_embedded == (name in EMBEDDED)
-    assert "rank_file" not in repr(replace(ours, ranks={}))
+    assert "rank_file" not in repr(replace(ours, stated_ranks={}))
     definitions = importlib.import_module("tiktoken_ext.openai_public")  # of which we have a private copy
     assert f'"{ours.sha256}"' in inspect.getsource(definitions)
     assert definitions.load_tiktoken_bpe is tiktoken.load.load_tiktoken_bpe
