@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from llmprep.choices import Announce, TokenizerFile
-from llmprep.errors import FileFormatError, LlmprepError, UsageError
+from llmprep.errors import FileFormatError, LlmprepError, UsageError, VocabularyError
 from llmprep.vocabulary.building import build_from_json, build_ranked
 from llmprep.vocabulary.end_of_text import choose_end_of_text, read_config_token
 from llmprep.vocabulary.fingerprint import fingerprint_of_json
@@ -58,7 +58,7 @@ def open_tokenizer(asked: TokenizerFile, announce: Announce | None = None) -> Vo
     """
     path, data = read_file(asked.path)
     config = read_beside(path, CONFIG)
-    tokens = None if asked.special_tokens is None else read_regular(asked.special_tokens)
+    tokens = None if asked.special_tokens is None else _read_tokens(asked.special_tokens)
     contents = (hashlib.sha256(each or b"").hexdigest() for each in (data, config, tokens))
     key = (*contents, *map(repr, (Path(path).name, tokens is None, asked.pattern, asked.eot)))
     if key not in _opened:
@@ -204,6 +204,13 @@ def _find_expected(path: str, data: bytes, fingerprint: str) -> Vocabulary | Non
         if found.fingerprint == fingerprint:
             return found
     return None
+
+
+def _read_tokens(path: str) -> bytes:
+    """Return the content of the file of special tokens, which no folder stands for."""
+    if not Path(path).exists():
+        raise VocabularyError(f"--special-tokens {path}: no such file")
+    return read_regular(path)
 
 
 def _name(path: str) -> str:
