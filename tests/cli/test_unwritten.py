@@ -19,7 +19,7 @@ LINES = ["tokenize", "window --max-length 2", "window --max-length 2 --stride 1 
 @pytest.mark.parametrize("line", [*LINES, "pairs", "tokenize --ids", "tokenize --count"])
 def test_a_look_shows_what_a_file_would(line: str, call: Call, llmprep: Run) -> None:
     """A given text and standard input show word for word what a file shows, write nothing, and say so at the end."""
-    text = "caf\u00e9, \u4e2d\u6587\r\n one two"
+    text = "caf\u00e9, \u4e2d\u6587\r\n one two three four five six seven eight nine ten"
     Path("a.txt").write_bytes(text.encode())
     looks = [call(*line.split(), "--text", text).stdout, llmprep(*line.split(), "-", stdin=text.encode()).stdout]
     assert names(Path()) == {"a.txt"}
@@ -63,7 +63,7 @@ def test_as_json_no_output_is_null(call: Call) -> None:
     """The one object has no output, and what the file would have been."""
     value = call("tokenize", "--text", "one two", "--json").value
     assert (value["output"], value["n_tokens"], value["first_ids"]) == (None, 2, encode("one two"))
-    parts = call("window", "--text", "one two", "--max-length", "1", "--json", "--val-fraction", "0.5").value
+    parts = call("window", "--text", "one two three four", "--max-length", "1", "--json", "--val-fraction", "0.5").value
     assert [parts[part]["output"] for part in ("train", "val")] == [None, None]
 
 
