@@ -18,7 +18,7 @@ from llmprep.documents.blocks import Block
 from llmprep.errors import DataError, UsageError, VocabularyError, plural
 from llmprep.tokens.added import AddedTokens
 from llmprep.tokens.lines import find_differing
-from llmprep.tokens.normalizing import NormalForm, normalise
+from llmprep.tokens.normalizing import NormalForm, is_normal, normalise
 from llmprep.tokens.tokenizers import Tokenizers, has_tokenizers, is_defining, library_line
 from llmprep.vocabulary.vocabulary import HuggingFace, Vocabulary
 
@@ -77,14 +77,20 @@ class Defined:
         return parts
 
     def _normalised(self, data: bytes) -> bytes | None:
-        if not self._hf.normalizer or data.isascii():
+        if self._is_normal(data):
             return data
         text = normalise(data.decode(), cast("NormalForm", self._hf.normalizer))
         return None if text is None else text.encode()
 
+    def _is_normal(self, data: bytes) -> bool:
+        return not self._hf.normalizer or is_normal(data, cast("NormalForm", self._hf.normalizer))
+
     def _joined(self, data: bytes) -> list[bytes | int] | None:
-        """Normalise documents that are joined, each by itself; the result may hold no token that was not there."""
-        if not self._hf.normalizer or data.isascii():
+        """Normalise documents that are joined, each by itself; the result may hold no token that was not there.
+
+        Where all of it is a normal form, so is each document, as every part of one is.
+        """
+        if self._is_normal(data):
             return [data]
         joint = (self._end or "").encode()
         documents = [self._normalised(each) for each in data.split(joint)]

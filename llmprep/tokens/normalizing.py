@@ -12,6 +12,8 @@ import sys
 import unicodedata
 from typing import Literal
 
+import numpy as np
+
 NormalForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 COMPARED = ("14.0.0", "15.0.0", "15.1.0", "16.0.0")
 """The Unicode versions of Pythons whose forms of every character were compared with the library's."""
@@ -87,6 +89,22 @@ DIFFERING = (
 otherwise, as ranges. `tests/support/normal_forms.py` derives them."""
 
 LAST_SHORT = 0xFFFF
+
+
+def is_normal(data: bytes, form: NormalForm) -> bool:
+    """Tell whether UTF-8 text is proven to be its own normal form, by what is not ASCII in it.
+
+    An ASCII character never changes, and never joins with what stands before it. So of each stretch of others only the
+    character before it is looked at too.
+    """
+    values = np.frombuffer(data, np.uint8)
+    others = values >= 0x80
+    if not others.any():
+        return True
+    looked_at = others.copy()
+    looked_at[:-1] |= others[1:]
+    text = values[looked_at].tobytes().decode()
+    return normalise(text, form) == text
 
 
 def normalise(text: str, form: NormalForm) -> str | None:

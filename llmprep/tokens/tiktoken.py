@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -26,9 +27,13 @@ class Tiktoken:
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._encoding = tiktoken_encoding(vocabulary)
+        self._vocabulary = vocabulary
         self._allowed = {True: {*filter(None, [vocabulary.end_of_text])}, False: set[str]()}
         self._lengths = None if vocabulary.known else _lengths(vocabulary)
+
+    @functools.cached_property
+    def _encoding(self) -> Encoding:
+        return tiktoken_encoding(self._vocabulary)
 
     def encode(self, data: bytes, *, special: bool) -> Ids:
         """Return the ids (n,) of UTF-8 text; with ``special``, the end-of-text string in it becomes its id.
