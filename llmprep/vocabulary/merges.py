@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from llmprep.vocabulary.ranks import Ranks
 
@@ -31,6 +31,14 @@ class Merged:
     pairs: Ints
     places: Ints
 
+    @classmethod
+    def none(cls, ids: list[int]) -> Self:
+        """Return what is known before any merge: that one part will be left, which is corrected where it is not so."""
+        import numpy as np
+
+        count = len(ids)
+        return cls(np.array(ids, np.int64), np.ones(count, np.int64), np.full((count, 2), -1), np.full(count, NEVER))
+
 
 @dataclass(frozen=True, slots=True)
 class _Table:
@@ -52,8 +60,8 @@ class _Table:
 def merge_alone(ranks: Ranks, vocab: dict[str, int], merges: list[list[str]]) -> Merged:
     """Merge the bytes of each entry, whose single bytes are entries too, and return what became of it.
 
-    The library merges the pair that stands first in the list, the leftmost of several, until no pair is listed. Entries
-    of one length are merged at once: a step is one merge in each of them, so that all are shorter by one part.
+    The library merges the pair that stands first in the list, the leftmost of several, until no pair is listed. All
+    entries are merged at once, the longest first: a step is one merge in each, so that all are as long as the next.
     """
     import numpy as np
 
@@ -63,16 +71,17 @@ def merge_alone(ranks: Ranks, vocab: dict[str, int], merges: list[list[str]]) ->
         if len(token) == 1:
             singles[token[0]] = number
     of_bytes = table.find(singles[:, None], singles[None, :])  # (256, 256): half of all that is looked up
-    found: list[tuple[Any, ...]] = []
-    for length, group in itertools.groupby(sorted((t for t in ranks if len(t) > 1), key=len), len):
-        tokens = list(group)
-        rows = np.frombuffer(b"".join(tokens), np.uint8).reshape(-1, length)
-        ids = np.fromiter((ranks[token] for token in tokens), np.int64, len(tokens))
-        found.append((ids, *_merge_rows(singles[rows], of_bytes[rows[:, :-1], rows[:, 1:]], table)))
-    if not found:
-        none = np.empty(0, np.int64)
-        return Merged(none, none, none.reshape(0, 2), none)
-    return Merged(*map(np.concatenate, zip(*found, strict=True)))
+    tokens = sorted((token for token in ranks if len(token) > 1), key=len, reverse=True)
+    merged = Merged.none([ranks[token] for token in tokens])
+    lengths = {length: b"".join(group) for length, group in itertools.groupby(tokens, len)}
+    rows, first = _Rows.none(max(lengths, default=1)), 0
+    for width in range(rows.parts.shape[1], 1, -1):
+        values = np.frombuffer(lengths.get(width, b""), np.uint8).reshape(-1, width)
+        begun = np.arange(first, first + len(values))
+        rows = rows.joined(_Rows(begun, singles[values], of_bytes[values[:, :-1], values[:, 1:]]))
+        rows = _merge_each(rows, merged, table)
+        first += len(values)
+    return merged
 
 
 def _tabulate(vocab: dict[str, int], merges: list[list[str]]) -> _Table:
@@ -89,28 +98,44 @@ def _tabulate(vocab: dict[str, int], merges: list[list[str]]) -> _Table:
     return _Table(keys, count - 1 - backwards, products)
 
 
-def _merge_rows(parts: Ints, places: Ints, table: _Table) -> tuple[Ints, Ints, Ints]:
-    """Merge rows of ids (m, n), whose pairs stand at ``places`` (m, n - 1), to the end.
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Entries that are being merged: their ``numbers`` (m,), parts (m, n), and the place of each pair (m, n - 1)."""
 
-    Returns how many parts are left (m,), the last two (m, 2), and the last place (m,), as `Merged` has them.
-    """
+    numbers: Ints
+    parts: Ints
+    places: Ints
+
+    @classmethod
+    def none(cls, width: int) -> Self:
+        """Return no row, of so many parts."""
+        import numpy as np
+
+        return cls(np.empty(0, np.int64), np.empty((0, width), np.int64), np.empty((0, width - 1), np.int64))
+
+    def joined(self, more: Self) -> Self:
+        """Return these rows and others of the same width."""
+        import numpy as np
+
+        pairs = ((getattr(self, name), getattr(more, name)) for name in ("numbers", "parts", "places"))
+        return type(self)(*map(np.concatenate, pairs))
+
+
+def _merge_each(rows: _Rows, merged: Merged, table: _Table) -> _Rows:
+    """Make one merge in each row; return those in which one was made, shorter by one part, and note what is known."""
     import numpy as np
 
-    count, width = parts.shape
-    left, pairs, last = np.ones(count, np.int64), np.full((count, 2), -1), np.full(count, NEVER)
-    rows = np.arange(count)
-    while width > 1 and len(rows):
-        if width == 2:
-            pairs[rows] = parts
-        at = places.argmin(axis=1)  # the first of equals
-        best = places[np.arange(len(rows)), at]
-        goes = best < NEVER
-        left[rows[~goes]] = width
-        rows, parts, places, at, best = (values[goes] for values in (rows, parts, places, at, best))
-        last[rows] = best
-        parts, places = _merge_once(parts, places, at, table, table.products[best])
-        width -= 1
-    return left, pairs, last
+    width = rows.parts.shape[1]
+    if width == 2:
+        merged.pairs[rows.numbers] = rows.parts
+    at = rows.places.argmin(axis=1)  # the first of equals
+    best = rows.places[np.arange(len(at)), at]
+    goes = best < NEVER
+    merged.left[rows.numbers[~goes]] = width
+    numbers = rows.numbers[goes]
+    merged.places[numbers] = best[goes]
+    products = table.products[best[goes]]
+    return _Rows(numbers, *_merge_once(rows.parts[goes], rows.places[goes], at[goes], table, products))
 
 
 def _merge_once(parts: Ints, places: Ints, at: Ints, table: _Table, made: Ints) -> tuple[Ints, Ints]:
