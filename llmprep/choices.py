@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from llmprep.errors import UsageError
 
 Newlines: TypeAlias = Literal["universal", "keep"]
 """What becomes of CRLF and CR: LF, as in Python's text mode, or themselves."""
@@ -88,11 +91,12 @@ class Effort:
 class Reading:
     """How inputs are read. None stands for what was not chosen: a .pt file or a store has made those choices already.
 
-    ``encoding`` is the name of an encoding or a model, or else the file of another vocabulary; ``vocab_dir`` is a
-    folder with vocabulary files, ``text_field`` the field of JSON Lines records, or the column of Parquet rows, that
-    holds the text. ``on_bad`` "skip" leaves out whole
-    each file that is not text, is damaged or cannot be read; ``skip_binary`` leaves out those of folders and patterns
-    whose first bytes are no text's. A ``text`` is read in the place of any input that is named.
+    ``encoding`` is the name of an encoding or a model; ``tokenizer`` names, in its place, the file of another
+    vocabulary, and becomes a `TokenizerFile` that stands there. ``vocab_dir`` is a folder with vocabulary files,
+    ``text_field`` the field of JSON Lines records, or the column of Parquet rows, that holds the text. ``on_bad``
+    "skip" leaves out whole each file that is not text, is damaged or cannot be read; ``skip_binary`` leaves out those
+    of folders and patterns whose first bytes are no text's. A ``text`` is read in the place of any input that is named.
+    Raises `UsageError` for two vocabularies.
     """
 
     encoding: WhichVocabulary | None = None
@@ -104,6 +108,18 @@ class Reading:
     on_bad: OnBad | None = None
     skip_binary: bool = False
     text: str | None = None
+    tokenizer: str | os.PathLike[str] | TokenizerFile | None = None
+
+    def __post_init__(self) -> None:
+        if self.tokenizer is None:
+            return
+        if self.encoding is not None:
+            raise UsageError("encoding, tokenizer: both name a vocabulary; leave one out")
+        named = (
+            self.tokenizer if isinstance(self.tokenizer, TokenizerFile) else TokenizerFile(os.fsdecode(self.tokenizer))
+        )
+        object.__setattr__(self, "encoding", named)
+        object.__setattr__(self, "tokenizer", None)
 
     def for_text(self) -> TextReading:
         """Return every choice that texts need, with the defaults for what was not chosen."""

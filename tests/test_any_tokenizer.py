@@ -11,6 +11,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from support.commands import Call
 from support.strategies import adversarial_text
 from support.vocabularies import STORY, Kind, make_kinds
 
-from llmprep.choices import TokenizerFile
+from llmprep.choices import Reading, TokenizerFile
 from llmprep.errors import LlmprepError, UsageError, VocabularyError
 from llmprep.formats.vocabularies import decode_ids
 from llmprep.inputs import open_tokens
@@ -198,6 +199,10 @@ def test_python_takes_the_same(kind: Kind, name: str, tmp_path: Path, monkeypatc
         assert "\u00b7" in each._repr_html_() or "the" in each._repr_html_()
     batch = next(iter(create_dataloader(tmp_path / "a.txt", 2, 8, 8, shuffle=False, tokenizer=kind.file)))
     assert batch[0].flatten().tolist() == expected[:16]
+    with closing(open_tokens(tmp_path / "a.txt", Reading(tokenizer=kind.file))) as stream:
+        assert [i for block in stream for i in block.tolist()] == expected
+    with pytest.raises(UsageError, match="both name a vocabulary"):
+        Reading("gpt2", tokenizer=kind.file.path)
     vocabulary = load_vocabulary(kind.file)
     sizes = vocabulary.token_bytes
     assert (sizes.dtype.name, sizes.shape) == ("int32", (vocabulary.n_vocab,))
