@@ -56,7 +56,8 @@ def verify_vocabulary(vocabulary: Vocabulary) -> Iterator[str]:
         try:
             found = _encode(vocabulary, backend, texts)
         except UsageError as error:
-            unable.setdefault(str(error).removeprefix(f"--backend {backend}: "), []).append(backend)
+            reason = str(error).removeprefix(f"--backend {backend}: ").removesuffix("; leave it out")
+            unable.setdefault(reason, []).append(backend)
             continue
         for text, ids, wanted in zip(texts, found, expected, strict=True):
             if ids != wanted:
