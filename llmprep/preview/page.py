@@ -154,7 +154,8 @@ def _tokens_words(page: Page) -> str:
     what = what if shown < page.n_tokens else f"All {plural(shown, 'token')}"
     if not page.table:
         return f"{what}. The vocabulary is not on this machine: the text is not shown, only ids."
-    word = "; click one, or press Enter, to see how its word is merged" if page.merges else ""
+    merged = page.merges and any(piece.steps for piece in page.pieces)
+    word = "; click one, or press Enter, to see how its word is merged" if merged else ""
     return (
         f"{what}, a background for each. Point at one to see its id and bytes. "
         f'<span class="scripts">The arrow keys move among them{word}. </span>'

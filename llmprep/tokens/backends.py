@@ -30,6 +30,7 @@ from llmprep.tokens.gigatoken import Gigatoken, has_gigatoken, scheme_of
 from llmprep.tokens.huggingface import Defined
 from llmprep.tokens.memory import require_memory
 from llmprep.tokens.tiktoken import Tiktoken
+from llmprep.tokens.tokenizers import has_tokenizers
 from llmprep.tokens.unicode17 import Ranges, has_new_code_point, split_at_new
 from llmprep.vocabulary.vocabulary import ENCODING_KIND, Vocabulary
 
@@ -251,11 +252,12 @@ class Encoder:
 
 def _require(backend: BackendName, vocabulary: Vocabulary) -> None:
     """Raise `UsageError` if a backend is asked for that is not installed, or that cannot encode with a vocabulary."""
-    installed = {"gigatoken": has_gigatoken, "fastokens": has_fastokens}.get(backend)
-    if installed and not installed():
-        raise UsageError(f"--backend {backend}: needs an extra: pip install 'llmprep[fast]'")
     if backend == "tokenizers" and vocabulary.hf is None:
         raise UsageError(f"--backend tokenizers: {vocabulary.name} is defined by tiktoken; leave it out")
+    installed = {"gigatoken": has_gigatoken, "fastokens": has_fastokens, "tokenizers": has_tokenizers}.get(backend)
+    if installed and not installed():
+        extra = "hf" if backend == "tokenizers" else "fast"
+        raise UsageError(f"--backend {backend}: needs an extra: pip install 'llmprep[{extra}]'")
     if vocabulary.hf is not None and backend not in ("auto", "tokenizers"):
         several = "it has several patterns" if backend == "tiktoken" and vocabulary.pattern is None else ""
         if only := vocabulary.hf.obstacle or several:

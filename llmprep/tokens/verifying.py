@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from llmprep.choices import BackendName
 from llmprep.documents.blocks import Block
 from llmprep.documents.source import Counts, Source
-from llmprep.errors import BackendsDifferError, UsageError, plural
+from llmprep.errors import BackendsDifferError, UsageError, VocabularyError, plural
 from llmprep.tokens.backends import Encoder
 from llmprep.tokens.decoding import Decoder
+from llmprep.tokens.tokenizers import has_tokenizers
 from llmprep.vocabulary.vocabulary import Vocabulary
 
 BACKENDS: tuple[BackendName, ...] = ("tiktoken", "gigatoken", "tokenizers")
@@ -40,7 +41,8 @@ N_HOSTILE = 2000
 def verify_vocabulary(vocabulary: Vocabulary) -> Iterator[str]:
     """Yield a line for each backend that can encode with a vocabulary: that its ids are those that are defined.
 
-    Raises `BackendsDifferError` with the first text of which they are not.
+    Raises `BackendsDifferError` with the first text of which they are not, and `VocabularyError` where the library
+    that defines them is not installed.
     """
     texts = [*SCRIPTS, *_hostile(vocabulary)]
     definition: BackendName = "tiktoken" if vocabulary.hf is None else "tokenizers"
@@ -56,7 +58,8 @@ def verify_vocabulary(vocabulary: Vocabulary) -> Iterator[str]:
         try:
             found = _encode(vocabulary, backend, texts)
         except UsageError as error:
-            unable.setdefault(str(error).removeprefix(f"--backend {backend}: "), []).append(backend)
+            reason = str(error).removeprefix(f"--backend {backend}: ").removesuffix("; leave it out")
+            unable.setdefault(reason, []).append(backend)
             continue
         for text, ids, wanted in zip(texts, found, expected, strict=True):
             if ids != wanted:
@@ -67,6 +70,8 @@ def verify_vocabulary(vocabulary: Vocabulary) -> Iterator[str]:
 
 
 def _encode(vocabulary: Vocabulary, backend: BackendName, texts: Sequence[str]) -> list[list[int]]:
+    if backend == "tokenizers" and not has_tokenizers():
+        raise VocabularyError(f"{vocabulary.name}: --verify compares with tokenizers: pip install 'llmprep[hf]'")
     encoder = Encoder(vocabulary, backend=backend)
     blocks = (Block(Counts(Source("text", "text")), data, data, 0) for data in map(str.encode, texts))
     encoded = [encoder.encode(block).tolist() for block in blocks]

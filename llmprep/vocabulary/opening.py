@@ -146,6 +146,10 @@ def _open_ranked(asked: _Asked, stated: Stated, announce: Announce) -> Vocabular
     if asked.tokens is not None:
         stated = replace(stated, special_tokens=read_special_tokens(str(asked.said.special_tokens), asked.tokens))
         check_sound(asked.path, stated.ranks, stated.special_tokens)
+    elif asked.said.eot is not None and stated.kind == "rank file":
+        raise UsageError(
+            "--eot: a rank file has no special tokens; name those that it goes with by --special-tokens FILE"
+        )
     end, choice = choose_end_of_text(asked.path, stated.special_tokens, asked=asked.said.eot, stated=stated.end_of_text)
     _announce(asked, announce, [*stated.remarks, choice])
     return build_ranked(_name(asked.path), stated, pattern, known, end)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmprep.errors import FileFormatError, visible_name
+from llmprep.errors import FileFormatError, shorten, visible_name
 from llmprep.vocabulary.sound import check_ids, check_special_tokens
 from llmprep.vocabulary.strict_json import read_json_object
 
@@ -19,7 +19,8 @@ def read_special_tokens(name: str, data: bytes) -> dict[str, int]:
     for token, number in tokens.items():
         if type(number) is not int:
             raise FileFormatError(
-                f"{name}: the id of {visible_name(token)} is no whole number: {visible_name(str(number))}"
+                f"{name}: the id of {visible_name(token)} is no whole number: {visible_name(shorten(str(number)))}; "
+                f"--special-tokens takes a JSON object of tokens and their ids"
             )
     check_ids(name, tuple(tokens.values()))
     check_special_tokens(name, tokens, FileFormatError)

@@ -172,14 +172,13 @@ def _unreadable(name: str, error: Exception) -> LlmprepError:
 
 def _missing(name: str) -> VocabularyError:
     """Return the error for a path that is not there, which may be a model's name on a hub."""
-    advice = advise_missing(name)
+    named = name in encoding_names()
+    advice = f"; for tiktoken's own encoding say --encoding {name}" if named else advise_missing(name)
     if not advice and _HUB_NAME.fullmatch(name) and not Path(name).parent.is_dir():
         advice = (
             f"; if that is a model on a hub, nothing is downloaded: fetch its tokenizer.json (hf download {name} "
             f"tokenizer.json tokenizer_config.json) and name the file"
         )
-    elif not advice and name in encoding_names():
-        advice = f"; for tiktoken's own encoding say --encoding {name}"
     elif not advice and os.sep not in name:
         advice = "; name a tokenizer.json, a rank file or a folder; tiktoken's encodings go with --encoding"
     return VocabularyError(f"{name}: no such file or folder{advice}")

@@ -125,7 +125,8 @@ class Vocabulary:
     def require_eot(self, why: str) -> int:
         """Return the id of the end-of-text token. Raises `UsageError` where there is none."""
         if self.eot_id is None:
-            raise UsageError(f"{self.name}: has no special token, and so none that ends a text: {why}")
+            named = "; or name those that it goes with by --special-tokens FILE" if self.kind == "rank file" else ""
+            raise UsageError(f"{self.name}: has no special token, and so none that ends a text: {why}{named}")
         return self.eot_id
 
     @property

@@ -100,6 +100,13 @@ def test_a_vocabulary_that_nobody_here_encodes_with_says_so(call: Call, monkeypa
     shown = call("inspect", "unigram.json")
     assert shown.lines[-1] == "encoded_by       nobody before pip install 'llmprep[hf]': the model is Unigram, not BPE"
     assert call("inspect", "unigram.json", "--json").value["encoded_by"] is None
+    for module, words, code in (
+        ("verifying", ("inspect", "bytes.json", "--verify"), 5),
+        ("backends", ("tokenize", "bytes.json", "--tokenizer", "bytes.json", "--backend", "tokenizers"), 2),
+    ):
+        monkeypatch.setattr(f"llmprep.tokens.{module}.has_tokenizers", lambda: False)
+        ended = call(*words)
+        assert (ended.code, ended.notes[-1].endswith("pip install 'llmprep[hf]'")) == (code, True)
 
 
 def test_every_flipped_bit_of_a_store_is_found_and_named(made: Path, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ REFUSED: list[tuple[dict[str, Any], type[LlmprepError], str]] = [
     ({"special": "all"}, UsageError, "special 'all': must be allow, text, error$"),
     ({"special": {EOT}}, UsageError, "special .*: must be allow, text, error$"),
     ({"encoding": "gpt2", "tokenizer": "t"}, UsageError, "name one or the other"),
+    ({"tokenizer": object()}, UsageError, "tokenizer: must be the path of a file, or a TokenizerFile, not a object"),
     ({"encoding": ["gpt2"]}, VocabularyError, "must be the name of an encoding or a model, not a "),
     ({"encoding": "gtp2"}, VocabularyError, "did you mean gpt2"),
     ({"vocab_dir": ""}, UsageError, "vocab_dir: is empty"),

@@ -83,6 +83,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest
 
     assert "no such file or folder; if that is a model on a hub, nothing is downloaded" in error("Qwen/Qwen3-8B")
     assert "hf download Qwen/Qwen3-8B tokenizer.json" in error("Qwen/Qwen3-8B")
+    Path("gpt3").touch()
     assert "say --encoding gpt2" in error("gpt2")
     assert "has no tokenizer.json in it" in error(".")
     for name in ("a.tiktoken", "b.model"):
