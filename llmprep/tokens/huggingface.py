@@ -131,7 +131,11 @@ class Defined:
         """Return the ids of each of several small blocks, by one call of the library where none joins documents."""
         if any(block.seams for block in blocks):
             return [*map(self.encode, blocks)]
-        return self._library().encode_many([block.data for block in blocks], special=self._special)
+        try:
+            encoded = self._library().encode_many([block.data for block in blocks], special=self._special)
+            return [*map(self._checked, encoded)]
+        except DataError:
+            return [*map(self.encode, blocks)]  # one by one, which says in which it is
 
     def _with_seams(self, documents: Sequence[Ids]) -> Ids:
         seam = np.array([self._eot_id], np.uint32)
