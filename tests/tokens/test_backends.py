@@ -97,6 +97,15 @@ def test_a_small_text_needs_no_proof() -> None:
     assert [ids.tolist() for ids in encoder.encode_each(blocks)] == expected
 
 
+def test_an_end_of_text_may_be_an_entry_that_merging_makes() -> None:
+    """gigatoken takes no special token of the id of a rank: it is given another, and the id is the defined one."""
+    pytest.importorskip("gigatoken")
+    file = document({"ab": 256}, [["a", "b"]], added_tokens=[added("ab", 256)])
+    vocabulary = build_from_json("t", read_tokenizer_json("t", json.dumps(file).encode()), "ab")
+    for special in get_args(Special):
+        assert Encoder(vocabulary, special, "gigatoken").encode(text_block("cab b")).tolist() == [99, 256, 32, 98]
+
+
 def test_a_pipe_changes_over_too(
     story: Path, tmp_path: Path, gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
