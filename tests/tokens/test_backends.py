@@ -98,12 +98,15 @@ def test_a_small_text_needs_no_proof() -> None:
 
 
 def test_an_end_of_text_may_be_an_entry_that_merging_makes() -> None:
-    """gigatoken takes no special token of the id of a rank: it is given another, and the id is the defined one."""
-    pytest.importorskip("gigatoken")
+    """It is the defined id with each backend; where it is to stay text, each refuses what merges to it."""
     file = document({"ab": 256}, [["a", "b"]], added_tokens=[added("ab", 256)])
     vocabulary = build_from_json("t", read_tokenizer_json("t", json.dumps(file).encode()), "ab")
-    for special in get_args(Special):
-        assert Encoder(vocabulary, special, "gigatoken").encode(text_block("cab b")).tolist() == [99, 256, 32, 98]
+    for backend in ("tiktoken", "gigatoken", "tokenizers"):
+        assert Encoder(vocabulary, "allow", backend).encode(text_block("cab b")).tolist() == [99, 256, 32, 98]
+        encoder = Encoder(vocabulary, "text", backend)
+        encoder.encode(text_block("b"))
+        with pytest.raises(DataError, match="makes its end-of-text token ab of plain text too"):
+            encoder.encode(text_block("cab b"))
 
 
 def test_a_pipe_changes_over_too(
