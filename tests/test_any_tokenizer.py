@@ -246,9 +246,11 @@ def test_an_end_of_text_that_a_model_makes_is_counted_or_refused(
     (tmp_path / "a.txt").write_text("the \uff1c/s\uff1e sea </s>")
     assert unigram.define("the \uff1c/s\uff1e sea </s>").count(unigram.eot_id or 0) == 2
     assert "found 2 times" in said(call, "tokenize", "a.txt", *unigram.options, "--ids")
-    refused = said(call, "tokenize", "a.txt", *unigram.options, "--special", "text", "--ids", code=3)
-    assert "a.txt" in refused
-    assert "makes its end-of-text token </s> of plain text too" in refused
+    (tmp_path / "b.jsonl").write_text('{"text": "the sea"}\n{"text": "the </s>"}\n')
+    for name in ("a.txt", "b.jsonl"):
+        refused = said(call, "tokenize", name, *unigram.options, "--special", "text", "--ids", code=3)
+        assert name in refused
+        assert "makes its end-of-text token </s> of plain text too" in refused
     for other in ("bpe", "wordpiece"):
         kept = said(call, "tokenize", "--text", f"a{kinds[other].file.eot}", *kinds[other].options, "--special", "text")
         assert f" {kinds[other].eot_id}\n" not in kept

@@ -153,7 +153,10 @@ class Encoder:
                 continue
             ids, backend = self._encode_plain(block, part, special=block.seams > 0)
             encoded.append(ids)
-        return encoded[0] if len(encoded) == 1 else np.concatenate([np.empty(0, np.uint32), *encoded]), backend
+        ids = encoded[0] if len(encoded) == 1 else np.concatenate([np.empty(0, np.uint32), *encoded])
+        if not block.seams and defined.is_forged(ids):
+            return defined.encode(block), "tokenizers"  # which says what is wrong
+        return ids, backend
 
     def _encode_plain(self, block: Block, data: bytes, *, special: bool) -> tuple[Ids, str]:
         """Return the ids of some text of a block, in which no token but the end-of-text string is looked for."""

@@ -156,7 +156,8 @@ class Dense:
     """Ranks as gigatoken takes them: from 0 on without a hole, with every byte among them.
 
     Only the order of ranks decides what is merged, so each is replaced by its place in that order, and ``table`` has
-    the id of each place. It is None where the ranks are so already. Bytes that no text holds stand at the end.
+    the id of each place. It is None where the ranks are so already. Bytes that no text holds stand at the end, and
+    behind them the end-of-text token, which may be made by merging as well.
     """
 
     eot_id: int | None
@@ -168,7 +169,8 @@ class Dense:
         """Return the dense ranks of a vocabulary."""
         missing = [byte for byte in map(bytes, zip(range(256), strict=True)) if byte not in vocabulary.ranks]
         ordered = sorted(vocabulary.ranks, key=vocabulary.ranks.__getitem__)
-        if not missing and vocabulary.ranks[ordered[-1]] == len(ordered) - 1:
+        apart = vocabulary.eot_id is None or vocabulary.eot_id >= len(ordered)
+        if not missing and apart and vocabulary.ranks[ordered[-1]] == len(ordered) - 1:
             return cls(vocabulary.eot_id, vocabulary.ranks)
         ids = [*map(vocabulary.ranks.__getitem__, ordered), *[0] * len(missing), vocabulary.eot_id or 0]
         dense = {token: place for place, token in enumerate([*ordered, *missing])}

@@ -120,18 +120,26 @@ class Defined:
 
         A Unigram model has its special tokens among its entries, and takes them from any text that spells them.
         """
-        if self._keeps_text and self._eot_id is not None and (ids == self._eot_id).any():
+        if self.is_forged(ids):
             raise DataError(
                 f"{self._name} makes its end-of-text token {self._end} of plain text too; give --special allow, or "
                 f"error"
             )
         return ids
 
+    def is_forged(self, ids: Ids) -> bool:
+        """Tell whether ids of a text that is to stay text hold the end-of-text token."""
+        return self._keeps_text and self._eot_id is not None and bool((ids == self._eot_id).any())
+
     def encode_each(self, blocks: Sequence[Block]) -> list[Ids]:
         """Return the ids of each of several small blocks, by one call of the library where none joins documents."""
         if any(block.seams for block in blocks):
             return [*map(self.encode, blocks)]
-        return self._library().encode_many([block.data for block in blocks], special=self._special)
+        try:
+            encoded = self._library().encode_many([block.data for block in blocks], special=self._special)
+            return [*map(self._checked, encoded)]
+        except DataError:
+            return [*map(self.encode, blocks)]  # one by one, which says in which it is
 
     def _with_seams(self, documents: Sequence[Ids]) -> Ids:
         seam = np.array([self._eot_id], np.uint32)

@@ -96,7 +96,7 @@ def prove_splitting(tokenizer: TokenizerJson) -> Splitting | Obstacle:
     splits = _splits(flatten(document.get("pre_tokenizer"), "pretokenizers"))
     if isinstance(splits, Obstacle):
         return splits
-    if obstacle := _added_obstacle(tokenizer.added, names):
+    if obstacle := _added_obstacle(tokenizer.added, names) or _id_obstacle(tokenizer.added, document["model"]["vocab"]):
         return Obstacle(obstacle)
     return Splitting(splits, "".join(names))
 
@@ -160,6 +160,20 @@ def _added_obstacle(added: tuple[AddedToken, ...], forms: list[str]) -> str:
                 return f"the added token {shorten(repr(token.content))} is found with {flag}"
         if token.normalized and forms:
             return f"the added token {shorten(repr(token.content))} is found after {forms[0]}"
+    return ""
+
+
+def _id_obstacle(added: tuple[AddedToken, ...], vocab: dict[str, int]) -> str:
+    """Return which added token has the id of another token, or nothing.
+
+    Of two added tokens of one id the library finds one only. One that has an entry's cannot be told from it in the ids,
+    and so documents could not be joined by it.
+    """
+    owners = {number: content for content, number in vocab.items()}
+    for token in added:
+        owner = owners.setdefault(token.id, token.content)
+        if owner != token.content:
+            return f"the added token {_quoted(token.content)} has the id of {_quoted(owner)}, {token.id}"
     return ""
 
 

@@ -97,6 +97,18 @@ def test_a_small_text_needs_no_proof() -> None:
     assert [ids.tolist() for ids in encoder.encode_each(blocks)] == expected
 
 
+def test_an_end_of_text_may_be_an_entry_that_merging_makes() -> None:
+    """It is the defined id with each backend; where it is to stay text, each refuses what merges to it."""
+    file = document({"ab": 256}, [["a", "b"]], added_tokens=[added("ab", 256)])
+    vocabulary = build_from_json("t", read_tokenizer_json("t", json.dumps(file).encode()), "ab")
+    for backend in ("tiktoken", "gigatoken", "tokenizers"):
+        assert Encoder(vocabulary, "allow", backend).encode(text_block("cab b")).tolist() == [99, 256, 32, 98]
+        encoder = Encoder(vocabulary, "text", backend)
+        encoder.encode(text_block("b"))
+        with pytest.raises(DataError, match="makes its end-of-text token ab of plain text too"):
+            encoder.encode(text_block("cab b"))
+
+
 def test_a_pipe_changes_over_too(
     story: Path, tmp_path: Path, gpt2: Vocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,8 @@ HINDERED = [
     ({"added_tokens": [added("<x>", 258, rstrip=True)]}, "is found with rstrip"),
     ({"added_tokens": [added("<x>", 258, single_word=True)]}, "is found with single_word"),
     ({"added_tokens": [added("<x>", 258, normalized=True)], "normalizer": {"type": "NFC"}}, "is found after NFC"),
+    ({"added_tokens": [added("<x>", 5)], "model_vocab": NO_C | {"c": 256}, "model_merges": []},
+     "the added token '<x>' has the id of 'c', 256"),
     ({"model_vocab": NO_C | {"c": 99, "bc": 257, "ab": 256}, "model_merges": [["b", "c"], ["a", "b"]]},
      "the merges are not in the order of ids: 'a' 'b' makes 256, and 'b' 'c', which stands before it, 257"),
     ({"model_merges": [["a", "b"]], "model_ignore_merges": True},
