@@ -11,6 +11,7 @@ import pytest
 from llmprep.choices import TokenizerFile
 from llmprep.errors import FileFormatError
 from llmprep.vocabulary.fingerprint import fingerprint_of_ranks
+from llmprep.vocabulary.hazards import is_hazardous
 from llmprep.vocabulary.opening import open_tokenizer, open_with_fingerprint
 from llmprep.vocabulary.packing import FORMAT, pack, unpack
 
@@ -79,3 +80,10 @@ def test_its_pattern_is_tried_before_it_is_used(pattern: str, tmp_path: Path) ->
         open_tokenizer(TokenizerFile(str(path)))
     with pytest.raises(FileFormatError, match="its pattern"):
         open_with_fingerprint(str(path), json.loads(path.read_bytes())["fingerprint"])
+
+
+@pytest.mark.parametrize("kind", [[], {}, ["Split"], 1])
+def test_a_step_whose_type_is_no_text_is_hazardous(kind: object) -> None:
+    """It is tried, and refused by the library, wherever it stands."""
+    steps = [{"type": kind}, {"type": "Sequence", "normalizers": [{"type": kind}]}]
+    assert all(is_hazardous({"model": {"type": "BPE"}, "normalizer": step}) for step in steps)
