@@ -10,6 +10,7 @@ from llmprep.store.sealed import open_own
 from llmprep.vocabulary.embedded import is_embedded
 from llmprep.vocabulary.packing import pack, unpack
 from llmprep.vocabulary.references import CARRIED, Reference
+from llmprep.vocabulary.tokenizer_files import read_regular
 from llmprep.vocabulary.vocabulary import Vocabulary
 
 
@@ -38,7 +39,7 @@ def verify_carried(folder: Path, manifest: Manifest) -> str | None:
             return None
         raise FileFormatError(f"{place}: is missing: run the command that made the store again, which puts it back")
     try:
-        found = unpack(str(place), place.read_bytes())
+        found = unpack(str(place), read_regular(str(place)))
     except LlmprepError as error:
         raise FileFormatError(str(error)) from error
     if found.fingerprint != refers.fingerprint:

@@ -14,7 +14,7 @@ from llmprep.choices import Announce, TokenizerFile
 from llmprep.errors import FileFormatError, LlmprepError, UsageError, VocabularyError
 from llmprep.vocabulary.building import build_from_json, build_ranked
 from llmprep.vocabulary.end_of_text import choose_end_of_text, read_config_token
-from llmprep.vocabulary.fingerprint import fingerprint_of_json
+from llmprep.vocabulary.fingerprint import fingerprint_of_json, fingerprint_of_ranks
 from llmprep.vocabulary.hazards import is_hazardous
 from llmprep.vocabulary.minbpe import read_minbpe
 from llmprep.vocabulary.packing import unpack
@@ -22,13 +22,14 @@ from llmprep.vocabulary.patterns import know_stated, list_patterns, resolve_patt
 from llmprep.vocabulary.pickled import read_pickled
 from llmprep.vocabulary.probing import probe_tokenizer
 from llmprep.vocabulary.rank_lines import read_rank_lines
+from llmprep.vocabulary.ranks import write_ranks
 from llmprep.vocabulary.sound import check_sound
 from llmprep.vocabulary.special_tokens import read_special_tokens
 from llmprep.vocabulary.stated import Stated
 from llmprep.vocabulary.tekken import read_tekken
 from llmprep.vocabulary.tokenizer_files import CONFIG, Kind, read_beside, read_file, read_regular, recognise
 from llmprep.vocabulary.tokenizer_json import Json, read_tokenizer_json
-from llmprep.vocabulary.vocabulary import Vocabulary
+from llmprep.vocabulary.vocabulary import ENCODING_KIND, Vocabulary
 
 _READERS: Mapping[Kind, Callable[[str, bytes], Stated]] = {
     "rank file": read_rank_lines,
@@ -97,7 +98,7 @@ def _open(asked: _Asked, announce: Announce) -> Vocabulary:
         asked.refuse("vocabulary that llmprep wrote")
         if asked.said.eot is not None:
             raise UsageError(f"--eot: {asked.path} was written by llmprep, which has settled that; leave it out")
-        return _tried(asked, unpack(asked.path, asked.data), None)
+        return _tried(asked.path, unpack(asked.path, asked.data))
     if kind == "tokenizer.json":
         asked.refuse(kind)
         return _open_json(asked, announce)
@@ -117,19 +118,21 @@ def _open_json(asked: _Asked, announce: Announce) -> Vocabulary:
     )
     left_out = "; ".join(tokenizer.left_out)
     _announce(asked, announce, [left_out and f"left out: {left_out}", choice])
-    return _tried(asked, build_from_json(_name(asked.path), tokenizer, end), tokenizer.document)
+    return _tried(asked.path, build_from_json(_name(asked.path), tokenizer, end), tokenizer.document)
 
 
-def _tried(asked: _Asked, vocabulary: Vocabulary, document: Json | None) -> Vocabulary:
+def _tried(path: str, vocabulary: Vocabulary, document: Json | None = None) -> Vocabulary:
     """Return a vocabulary that its library stands, where that is at hand. Raises `FileFormatError` where it does not.
 
     Whoever names a file may have it from anywhere, and only what is proven is known to come to an end.
     """
     hf = vocabulary.hf
-    if hf is None or vocabulary.known is not None or find_spec("tokenizers") is None:
+    if vocabulary.known is not None:
         return vocabulary
-    if is_hazardous(document or json.loads(hf.canonical)):
-        probe_tokenizer(asked.path, hf.canonical, FileFormatError)
+    if hf is None and vocabulary.kind != ENCODING_KIND:
+        know_stated(path, str(vocabulary.pattern))
+    if hf is not None and find_spec("tokenizers") is not None and is_hazardous(document or json.loads(hf.canonical)):
+        probe_tokenizer(path, hf.canonical, FileFormatError)
     return vocabulary
 
 
@@ -193,20 +196,20 @@ def _find_expected(path: str, data: bytes, fingerprint: str) -> Vocabulary | Non
         return None
     if kind == "llmprep":
         found = unpack(path, data)
-        return found if found.fingerprint == fingerprint else None
+        return _tried(path, found) if found.fingerprint == fingerprint else None
     if kind == "tokenizer.json":
         tokenizer = read_tokenizer_json(path, data)
         sha256 = hashlib.sha256(tokenizer.canonical.encode()).hexdigest()
         for end in (None, *(token.content for token in tokenizer.added)):
             if fingerprint_of_json(sha256, end) == fingerprint:
-                return build_from_json(_name(path), tokenizer, end)
+                return _tried(path, build_from_json(_name(path), tokenizer, end), tokenizer.document)
         return None
     stated = _READERS[kind](path, data)
     pattern = stated.pattern or ""
+    sha256 = hashlib.sha256(write_ranks(stated.ranks)).hexdigest()
     for end in (None, *stated.special_tokens):
-        found = build_ranked(_name(path), stated, pattern, know_stated(path, pattern), end)
-        if found.fingerprint == fingerprint:
-            return found
+        if fingerprint_of_ranks(sha256, pattern, stated.special_tokens, end) == fingerprint:
+            return build_ranked(_name(path), stated, pattern, know_stated(path, pattern), end)
     return None
 
 

@@ -108,9 +108,9 @@ def flatten(step: Any, key: str) -> list[dict[str, Any]]:
             return []
         case dict() if step.get("type") == "Sequence" and isinstance(step.get(key), list):
             return [inner for each in step[key] for inner in flatten(each, key)]
-        case dict():
+        case dict() if isinstance(step.get("type"), str | None):
             return [step]
-        case _:
+        case _:  # nothing whose type is known, or is a list
             return [{"type": shorten(repr(step))}]
 
 

@@ -10,6 +10,8 @@ from llmprep.vocabulary.ranks import Ranks
 
 MAX_ID = 2**31 - 1
 """The largest id: what int32 holds."""
+MAX_LENGTH = 10_000
+"""How many letters a special token may have: tiktoken makes one regular expression of all, of limited size."""
 UTF8_BYTES = frozenset(range(256)) - {0xC0, 0xC1, *range(0xF5, 0x100)}
 """The 243 bytes that UTF-8 may hold."""
 
@@ -42,7 +44,7 @@ def check_ids(name: str, ids: tuple[int, ...]) -> None:
 
 
 def check_special_tokens(where: str, tokens: Mapping[str, int], error: type[LlmprepError]) -> None:
-    """Refuse special tokens that are empty, share an id, or begin with one another.
+    """Refuse special tokens that are empty or very long, share an id, or begin with one another.
 
     Where one begins with another, tiktoken finds whichever it happens to try first.
     """
@@ -52,6 +54,8 @@ def check_special_tokens(where: str, tokens: Mapping[str, int], error: type[Llmp
             raise error(f"{where}: a special token is empty; leave out the one with the id {number}")
         if not token.isprintable() and any(0xD800 <= ord(letter) < 0xE000 for letter in token):
             raise error(f"{where}: the special token {token!r} holds half a character, which no text does")
+        if len(token) > MAX_LENGTH:
+            raise error(f"{where}: the special token {_show(token)} has {len(token)} letters, of at most {MAX_LENGTH}")
         if (other := owners.setdefault(number, token)) != token:
             raise error(f"{where}: the special tokens {_show(other)} and {_show(token)} have one id, {number}")
     ordered = sorted(tokens)

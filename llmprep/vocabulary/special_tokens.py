@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from llmprep.errors import FileFormatError, shorten, visible_name
 from llmprep.vocabulary.sound import check_ids, check_special_tokens
 from llmprep.vocabulary.strict_json import read_json_object
@@ -15,7 +17,11 @@ def read_special_tokens(name: str, data: bytes) -> dict[str, int]:
     >>> read_special_tokens("special.json", b'{"<|endoftext|>": 50256}')
     {'<|endoftext|>': 50256}
     """
-    tokens = read_json_object(name, data)
+    return check_tokens(name, read_json_object(name, data))
+
+
+def check_tokens(name: str, tokens: dict[str, Any]) -> dict[str, int]:
+    """Return special tokens that JSON holds, if each has an id. Raises as `read_special_tokens`."""
     for token, number in tokens.items():
         if type(number) is not int:
             raise FileFormatError(

@@ -127,7 +127,7 @@ def _recognise_json(name: str, data: bytes) -> Kind:
 def _in_folder(folder: str) -> str:
     """Return the one file of a folder that may be its vocabulary's."""
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+        names = sorted(entry.name for entry in Path(folder).iterdir() if entry.is_file())  # scandir's raises at a loop
     except OSError as error:
         raise _unreadable(folder, error) from error
     found = [name for name in _FIRST_CHOICES if name in names][:1]

@@ -139,7 +139,7 @@ def _checked_model(model: Any) -> Json:
     _check_depth([value for key, value in model.items() if key not in {"vocab", "merges"}])
     if kind == "Unigram":
         _check_pieces(model.get("vocab"))
-    elif kind in {"BPE", "WordPiece", "WordLevel"}:
+    elif kind in ("BPE", "WordPiece", "WordLevel"):  # no set: a list has no hash
         _check_vocab(model.get("vocab"))
     else:
         raise FileFormatError(f"model.type is {_shown(kind)}, not BPE, WordPiece, WordLevel or Unigram")

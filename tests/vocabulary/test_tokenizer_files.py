@@ -66,6 +66,8 @@ def test_a_file_is_found_in_its_folder(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(name.encode())
         assert read_file(tmp_path) == (str(tmp_path / name), name.encode())
         assert read_file(tmp_path / name) == (str(tmp_path / name), name.encode())
+    (tmp_path / "loop").symlink_to("loop")
+    assert read_file(tmp_path) == (str(tmp_path / "tokenizer.json"), b"tokenizer.json")
     assert read_beside(str(tmp_path / "tokenizer.json"), "tokenizer_config.json") == b"{}"
     assert read_beside(str(tmp_path / "tokenizer.json"), "none.json") is None
 

@@ -33,6 +33,7 @@ WRONG = [
     ({"model": {"type": "GPT"}}, "model.type is 'GPT'"),
     ({"model": {"vocab": {"a": 1}}}, "model.type is None"),
     ({"model": {"type": "BPE", "merges": [], "x": DEEP}}, "nested more than 32 deep"),
+    ({"model": {"type": [], "vocab": {}}}, "model.type is "),
     ({"model": {"type": "WordLevel", "vocab": {}}}, "model.vocab is no object of tokens"),
     ({"model": {"type": "BPE", "vocab": {"a": 0}}}, "model.merges is no list"),
     ({"model": {"type": "Unigram", "vocab": []}}, "model.vocab is no list"),
