@@ -24,6 +24,8 @@ TEXT = "a < b ab abc ABC <x> \uff1cx\uff1e <|endoftext|> abcabc  \n\n x1234 \u01
 END = added("<|endoftext|>", 258)
 ENTRIES = {"ab": 256, "abc": 257}
 BYTES = {character: byte for byte, character in enumerate(ALPHABET)}
+LATER = {"ab": 3000, "abc": 3001, "<|endoftext|>": 3002}
+"""With an entry for the end of text, whose id the library would else count up to."""
 AFTER = BYTE_LEVEL | {"use_regex": False}
 GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
@@ -52,7 +54,7 @@ def x(**flags: Any) -> dict[str, Any]:
 THREE = {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
 UNK = {"unk_token": "u"}
 SINGLE = {"type": "Digits", "individual_digits": True}
-NO_SIGN, NO_FF = ({c: n for c, n in BYTES.items() if c != none} | ENTRIES for none in ("<", ALPHABET[255]))
+NO_SIGN, NO_FF = ({c: n for c, n in BYTES.items() if c != none} | LATER for none in ("<", ALPHABET[255]))
 UNKNOWN = "its pattern is not among those that are known"
 FILES = {
     "plain": (tokenizer(), ""),
@@ -70,8 +72,11 @@ FILES = {
     "NFC": (tokenizer(x(), normalizer={"type": "NFC"}), ""),
     "lower case": (tokenizer(normalizer={"type": "Lowercase"}), "the normalizer is Lowercase"),
     "other ids": (tokenizer(added("<x>", 2000)), ""),
-    "ids from 3": (tokenizer(x(), **model({c: n + 3 for c, n in BYTES.items()} | {"ab": 300, "abc": 301})), ""),
-    "holes": (tokenizer(**model({c: n * 2 for c, n in BYTES.items()} | {"ab": 3000, "abc": 3001})), ""),
+    "ids from 3": (tokenizer(x(), **model({c: n + 3 for c, n in BYTES.items()} | LATER)), ""),
+    "holes": (tokenizer(**model({c: n * 2 for c, n in BYTES.items()} | LATER)), ""),
+    "shared id": (
+        tokenizer(x(), **model({c: n + 3 for c, n in BYTES.items()} | {"ab": 300, "abc": 301})), "has the id of",
+    ),
     "outside the alphabet": (tokenizer(**model(BYTES | ENTRIES | {"\u4e2d": 400})), ""),
     "empty entry": (tokenizer(**model(BYTES | ENTRIES | {"": 400})), ""),
     "no byte": (tokenizer(**model(NO_SIGN)), "the byte 0x3C is no entry"),
@@ -240,7 +245,7 @@ def test_without_its_library_only_what_is_proven_is_taken(call: Call, monkeypatc
 
 def test_an_id_of_two_is_the_added_tokens(call: Call) -> None:
     """Where ids do not begin at 0, an added token may have that of an entry: its text is what the library shows."""
-    content = FILES["ids from 3"][0]
+    content = FILES["shared id"][0]
     fill(Path(), {"t.json": content})
     library = tokenizers.Tokenizer.from_str(content.decode())
     shared, shown = library.token_to_id("<|endoftext|>"), library.decode([258], skip_special_tokens=False)

@@ -108,8 +108,10 @@ def test_without_a_vocabulary_ids_are_shown() -> None:
 
 def test_of_a_vocabulary_without_merges_none_are_promised() -> None:
     """A page whose vocabulary does not merge in a way that is known says so, and invites nobody to choose a word."""
+    words, table = [Piece(0, 1, b"ab", ((0, 5),))], {5: b"ab"}
     pages = [
-        draw_page(Page("a.pt", "spm.json", 1, [5], 2, 1, table={5: b"a"}, merges=merges)) for merges in (True, False)
+        draw_page(Page("a.pt", "spm.json", 1, [5], 2, 1, table=table, merges=merges, pieces=words if merges else []))
+        for merges in (True, False)
     ]
     assert ["how its word is merged" in page.partition("<script")[0] for page in pages] == [True, False]
     assert [page.count("is not shown for this vocabulary") for page in pages] == [0, 2]
