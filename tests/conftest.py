@@ -3,6 +3,7 @@
 import functools
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.C
 
     def run_here(*arguments: str | Path) -> Ended:
         capsysbinary.readouterr()
+        if opening := sys.modules.get("llmprep.vocabulary.opening"):
+            opening._opened.clear()  # of which a command says what it has to say when it opens them itself
         code = run([str(argument) for argument in arguments])
         return Ended(code, *capsysbinary.readouterr())
 
