@@ -183,7 +183,7 @@ def test_ray_started_here_gives_errors_as_they_are(story: Path, here: Path, voca
     with running(*ON_RAY, "good.txt", "bad.txt", "-o", "bad/", *options, cwd=here) as process:
         bad = finish(process, 120)
     assert (good.code, good.notes) == (0, [])
-    assert good.lines[-1].startswith("good: 2 shards, int32")
+    assert good.lines[-1].startswith("good: 2 shards, uint32")
     assert (bad.code, bad.lines) == (3, [])
     (line,) = bad.notes
     assert line.startswith("llmprep: error: bad.txt: not valid UTF-8 at byte 5000 (0x92); convert it to UTF-8 first")
