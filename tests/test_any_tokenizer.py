@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -30,6 +31,7 @@ from llmprep.pytorch.datasets import WindowDataset
 from llmprep.pytorch.loaders import create_dataloader
 from llmprep.showing import Tokens
 from llmprep.tokens.encoding import encode_text
+from llmprep.vocabulary import building
 from llmprep.vocabulary.loading import load_vocabulary
 
 LOSES = {"unigram": "text", "wordpiece": "text", "nfc": "form"}
@@ -220,6 +222,17 @@ def test_any_text_has_the_ids_that_are_defined(kinds: dict[str, Kind], parts: li
     for name in (*QUICK[:3], *SLOW[:5]):  # encoders of eight are kept
         kind = kinds[name]
         assert encode_text(text, tokenizer=kind.file).tolist() == kind.define(text), name
+
+
+def test_a_small_text_needs_no_proof(call: Call, kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library that defines the ids encodes it, and nobody asks who else could: that would take a second."""
+    kind, text = kinds["nfc"], STORY[:2000]
+    Path("a.txt").write_text(text)
+    monkeypatch.setattr(building, "_prove", Mock(side_effect=AssertionError("proven")))
+    options = ["a.txt", "--tokenizer", kind.file.path, "--eot", str(kind.file.eot)]
+    for command in (["tokenize", "--ids"], ["window", "--max-length", "4", "--json"], ["pairs", "--context-size", "2"]):
+        assert call(*command, *options).code == 0
+    assert [*map(int, call("tokenize", "--ids", *options).stdout.split())] == kind.define(text)
 
 
 def test_a_file_that_was_changed_is_read_again(kinds: dict[str, Kind], tmp_path: Path) -> None:

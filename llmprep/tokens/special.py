@@ -23,7 +23,8 @@ class Specials:
     pattern: re.Pattern[bytes]
     end_of_text: bytes | None
     eot_id: int | None = None
-    """Set where the end-of-text token may be made of other text than its own, as of full-width letters."""
+    """Set for a ``tokenizer.json``, whose end-of-text token may be made of other text than its own, as of full-width
+    letters."""
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> Self:
@@ -31,7 +32,7 @@ class Specials:
         tokens = sorted(map(str.encode, vocabulary.special_tokens), key=len, reverse=True)
         end_of_text = vocabulary.end_of_text
         pattern = re.compile(b"|".join(map(re.escape, tokens)) if tokens else rb"(?!)")
-        forged = vocabulary.eot_id if vocabulary.loses == "text" else None
+        forged = None if vocabulary.hf is None else vocabulary.eot_id
         return cls(pattern, None if end_of_text is None else end_of_text.encode(), forged)
 
 
