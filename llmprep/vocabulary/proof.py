@@ -217,7 +217,7 @@ def _pair_obstacle(merged: Merged, vocab: dict[str, int]) -> str:
     ends = (merged.left == 2).nonzero()[0]
     if not len(ends):
         return ""
-    row = ends[0]
+    row = ends[-1]  # the longest come first
     names = dict(zip(vocab.values(), vocab, strict=True))
     left, right = (_quoted(names[number]) for number in merged.pairs[row].tolist())
     number = int(merged.ids[row])

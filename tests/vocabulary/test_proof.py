@@ -104,7 +104,8 @@ def test_what_trainers_write_is_proven(changes: dict[str, Any], splits: tuple[st
     assert [token.content for token in found.added] == [entry["content"] for entry in changes.get("added_tokens", [])]
 
 
-NO_C = {character: byte for byte, character in enumerate(ALPHABET) if character != "c"}
+ALL = {character: byte for byte, character in enumerate(ALPHABET)}
+NO_C = {character: byte for character, byte in ALL.items() if character != "c"}
 HINDERED = [
     ({"model_type": "WordLevel"}, "the model is WordLevel, not BPE"),
     ({"model_continuing_subword_prefix": "b", "model_merges": [["a", "b"]], "model_vocab": {"a": 0, "b": 1}},
@@ -136,6 +137,8 @@ HINDERED = [
      "the merges are not in the order of ids: 'a' 'b' makes 256, and 'b' 'c', which stands before it, 257"),
     ({"model_merges": [["a", "b"]], "model_ignore_merges": True},
      "token 257, 'abc', is the pair 'ab' 'c', which is not in merges"),
+    ({"model_merges": [], "model_ignore_merges": True, "model_vocab": ALL | {"zz": 258, "abc": 257, "ab": 259}},
+     "token 258, 'zz', is the pair 'z' 'z'"),  # the shortest
 ]  # fmt: skip
 
 
