@@ -129,8 +129,7 @@ class Encoder:
             self._fastokens = None
         self._seen_bytes += len(block.data)
         if self._defined is None:
-            special = block.seams > 0 or self.special == "allow"
-            ids, backend = self._encode_plain(block, block.data, special=special)
+            ids, backend = self._encode_plain(block, block.data, special=self._takes_end(block))
         else:
             ids, backend = self._encode_defined(self._defined, block)
         self._compare(block, ids, backend)
@@ -183,6 +182,10 @@ class Encoder:
         if len(parts) > 1:
             self.used[self._exact_name] += 1
         return encoded[0] if len(encoded) == 1 else np.concatenate(encoded), "gigatoken"
+
+    def _takes_end(self, block: Block) -> bool:
+        """Whether the end-of-text string in a block becomes its id."""
+        return block.seams > 0 or self.special == "allow"
 
     @property
     def _newer(self) -> Ranges:
@@ -240,8 +243,7 @@ class Encoder:
             return
         part = block.data if whole else head[: last_safe_cut(head) or last_safe_cut(head, self._cuts.second)]
         if self._defined is None:
-            special = block.seams > 0 or self.special == "allow"
-            expected = self._by_exact(block, part, special=special)
+            expected = self._by_exact(block, part, special=self._takes_end(block))
         elif whole or self._defined.may_cut(block):
             expected = self._defined.encode_part(block, part)
         else:
