@@ -59,13 +59,13 @@ def refuse_text(path: Path) -> NoReturn:
     """Raise `FileFormatError` that says why a path is no .pt file, no store, or what it is beside a vocabulary."""
     from llmprep.ptfile.reading import read_pt
     from llmprep.store.manifest import read_manifest
-    from llmprep.vocabulary.tokenizer_files import read_file, recognise
+    from llmprep.vocabulary.tokenizer_files import BESIDE, read_file, recognise
 
     if path.is_file():
         try:
             recognise(*read_file(path))
         except FileFormatError as error:
-            if "name the tokenizer.json" in str(error):
+            if BESIDE in str(error):
                 raise
     (read_manifest if path.is_dir() else read_pt)(path)
     raise UsageError(f"{path}: is a text; name a token store or a .pt file")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmprep.choices import MAX_LENGTH, WhichVocabulary
+from llmprep.choices import MAX_LENGTH, TokenizerFile, WhichVocabulary
 from llmprep.cli.batches import Batches, show_batches
 from llmprep.cli.facts import fact_lines, refuse_text, tell_unfinished
 from llmprep.cli.looking import Look, Opened, find_text, show_windows
@@ -66,9 +66,13 @@ class Subject:
     eot: Eot = None
     vocab_dir: VocabDir = None
 
-    def which(self, path: str | None = None) -> WhichVocabulary | None:
-        """Return the vocabulary that text is shown by, as the options name it; or the one at a path itself."""
-        return which_vocabulary(None, path or self.tokenizer, self.pattern, self.special_tokens, self.eot)
+    def which(self) -> WhichVocabulary | None:
+        """Return the vocabulary that text is shown by, as the options name it."""
+        return which_vocabulary(None, self.tokenizer, self.pattern, self.special_tokens, self.eot)
+
+    def itself(self) -> TokenizerFile:
+        """Return the path as the file of a vocabulary."""
+        return TokenizerFile(self.path, self.pattern, self.special_tokens, self.eot)
 
     @property
     def of_tokens(self) -> dict[str, object]:
@@ -113,7 +117,7 @@ def inspect(
     batches.chosen(printer)
     if not is_store(folder) and is_vocabulary(subject.path):
         refuse_beside_vocabulary(subject.path, look, batches, pictures, subject.of_tokens | {"--force": force})
-        inspect_vocabulary(printer, subject.which(subject.path), verify=verify)
+        inspect_vocabulary(printer, subject.itself(), verify=verify)
         return
     drawings = pictures.check([subject.path], [], force=force)
     if force and not drawings.wanted:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from llmprep.choices import TokenizerFile, WhichVocabulary
+from llmprep.choices import TokenizerFile
 from llmprep.cli.batches import Batches
 from llmprep.cli.looking import Look
 from llmprep.cli.picture import Pictures
@@ -41,7 +41,7 @@ def refuse_beside_vocabulary(
             raise UsageError(f"{path}: is a vocabulary, which holds no tokens; leave out {option}")
 
 
-def inspect_vocabulary(printer: Printer, asked: WhichVocabulary | None, *, verify: bool) -> None:
+def inspect_vocabulary(printer: Printer, asked: TokenizerFile, *, verify: bool) -> None:
     """Say what a vocabulary file is, who defines its ids and who can encode with it; with ``verify`` run the proof.
 
     What the file does not say and no option does is named. Raises `UsageError` where that is to be verified.
@@ -49,7 +49,6 @@ def inspect_vocabulary(printer: Printer, asked: WhichVocabulary | None, *, verif
     from llmprep.tokens.verifying import verify_vocabulary
     from llmprep.vocabulary.unsaid import open_as_stated
 
-    assert isinstance(asked, TokenizerFile)  # noqa: S101 - a path was given
     vocabulary, unsaid = open_as_stated(asked, printer.note)
     if unsaid and verify:
         raise UsageError(f"{asked.path}: {next(iter(unsaid.values()))}")

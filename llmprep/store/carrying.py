@@ -9,7 +9,8 @@ from llmprep.store.schema import Manifest
 from llmprep.store.sealed import open_own
 from llmprep.vocabulary.embedded import is_embedded
 from llmprep.vocabulary.packing import pack, unpack
-from llmprep.vocabulary.references import CARRIED, Reference
+from llmprep.vocabulary.references import Reference
+from llmprep.vocabulary.stated import CARRIED
 from llmprep.vocabulary.tokenizer_files import read_regular
 from llmprep.vocabulary.vocabulary import Vocabulary
 

@@ -16,7 +16,7 @@ from llmprep.documents.sources import UNKNOWN, Sources
 from llmprep.errors import OutputError, UsageError
 from llmprep.missing import is_address
 from llmprep.store.sealed import is_regular
-from llmprep.vocabulary.references import CARRIED
+from llmprep.vocabulary.stated import CARRIED
 
 MANIFEST = "manifest.json"
 PLAN = "plan.json"

@@ -1,4 +1,7 @@
-"""A vocabulary -> its fingerprint: the hash of all that decides which ids a text becomes, and of nothing else."""
+"""A vocabulary -> its fingerprint: a hash of all that decides which ids a text becomes.
+
+That of a ``tokenizer.json`` covers how its ids become text too, and options that are spelled out or left out.
+"""
 
 from __future__ import annotations
 

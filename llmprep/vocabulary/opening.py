@@ -62,16 +62,17 @@ def open_tokenizer(asked: TokenizerFile, announce: Announce | None = None) -> Vo
     tokens = None if asked.special_tokens is None else _read_tokens(asked.special_tokens)
     contents = (hashlib.sha256(each or b"").hexdigest() for each in (data, config, tokens))
     key = (*contents, *map(repr, (Path(path).name, tokens is None, asked.pattern, asked.eot)))
-    if key not in _opened:
-        _hold(key, _open(_Asked(path, data, config, tokens, asked), announce or (lambda _: None)))
-    return _opened[key]
+    return _opened.get(key) or _hold(
+        key, _open(_Asked(path, data, config, tokens, asked), announce or (lambda _: None))
+    )
 
 
-def _hold(key: tuple[str, ...], opened: Vocabulary) -> None:
-    """Hold a vocabulary for the next time, in the place of the oldest of several."""
+def _hold(key: tuple[str, ...], opened: Vocabulary) -> Vocabulary:
+    """Hold a vocabulary for the next time, in the place of the oldest of several; return it."""
     if len(_opened) >= MAX_OPENED:
         _opened.pop(next(iter(_opened)), None)
     _opened[key] = opened
+    return opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +182,9 @@ def open_with_fingerprint(path: str, fingerprint: str) -> Vocabulary | None:
     Of a file that does not say which token ends a text, each is tried.
     """
     path, data = read_file(path)
-    key = hashlib.sha256(data).hexdigest(), fingerprint
-    if key not in _opened:
-        found = _find_expected(path, data, fingerprint)
-        if found is None:
-            return None
-        _hold(key, found)
-    return _opened[key]
+    key = hashlib.sha256(data).hexdigest(), Path(path).name, fingerprint
+    found = _opened.get(key) or _find_expected(path, data, fingerprint)
+    return None if found is None else _hold(key, found)
 
 
 def _find_expected(path: str, data: bytes, fingerprint: str) -> Vocabulary | None:

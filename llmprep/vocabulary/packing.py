@@ -15,11 +15,10 @@ from llmprep.vocabulary.patterns import find_known_to_tiktoken
 from llmprep.vocabulary.rank_lines import read_rank_lines
 from llmprep.vocabulary.sound import check_sound
 from llmprep.vocabulary.special_tokens import check_tokens
-from llmprep.vocabulary.stated import Stated
+from llmprep.vocabulary.stated import FORMAT, Stated
 from llmprep.vocabulary.tokenizer_json import read_tokenizer_json
 from llmprep.vocabulary.vocabulary import ENCODING_KIND, Vocabulary
 
-FORMAT = "llmprep-vocabulary/1"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _KIND = re.compile(r"[a-z. ]{1,40}")
 

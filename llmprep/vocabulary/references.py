@@ -11,10 +11,9 @@ from llmprep.choices import Announce, TokenizerFile, WhichVocabulary
 from llmprep.errors import LlmprepError, VocabularyError, shorten
 from llmprep.vocabulary.definitions import encoding_names
 from llmprep.vocabulary.encodings import fingerprint_of_encoding
+from llmprep.vocabulary.stated import CARRIED
 from llmprep.vocabulary.vocabulary import Vocabulary
 
-CARRIED = "vocabulary.json"
-"""The vocabulary that a store carries, in its folder."""
 SHOWN = 12
 """Digits of a fingerprint that messages show."""
 

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from llmprep.vocabulary.ranks import Ranks
 
+FORMAT = "llmprep-vocabulary/1"
+"""The format of the file that llmprep itself writes."""
+CARRIED = "vocabulary.json"
+"""What that file is called in the folder of the store that it belongs to."""
+
 
 @dataclass(frozen=True, slots=True)
 class AddedToken:

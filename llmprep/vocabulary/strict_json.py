@@ -11,10 +11,21 @@ from typing import Any
 from llmprep.errors import FileFormatError, visible_name
 
 
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Return the object that JSON holds.
+
+    Raises ValueError, whose text says what is wrong, for anything else and for a key twice; RecursionError.
+    """
+    value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_without_twins, parse_constant=_refuse_constant)
+    if not isinstance(value, dict):
+        raise ValueError("is no JSON object")  # noqa: TRY004 - of a file's content
+    return value
+
+
 def read_json_object(name: str, data: bytes) -> dict[str, Any]:
     """Return the object that a JSON file holds. Raises `FileFormatError` for anything else, and for a key twice."""
     try:
-        value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_without_twins, parse_constant=_refuse_constant)
+        return parse_object(data)
     except UnicodeDecodeError as error:
         raise FileFormatError(f"{name}: not valid UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
@@ -25,9 +36,6 @@ def read_json_object(name: str, data: bytes) -> dict[str, Any]:
         raise FileFormatError(f"{name}: its JSON is nested too deeply") from error
     except ValueError as error:
         raise FileFormatError(f"{name}: {error}") from error
-    if not isinstance(value, dict):
-        raise FileFormatError(f"{name}: is no JSON object")
-    return value
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -15,18 +15,17 @@ from llmprep.missing import advise_missing
 from llmprep.vocabulary.definitions import encoding_names
 from llmprep.vocabulary.minbpe import FIRST_LINE
 from llmprep.vocabulary.rank_lines import is_rank_line
+from llmprep.vocabulary.stated import CARRIED
 
-MAX_BYTES = 512 << 20
+MAX_BYTES = 256 << 20
 """The largest file that is read: the largest known tokenizer.json has 40 MB."""
 CONFIG = "tokenizer_config.json"
 """What lies beside a tokenizer.json, and names its end-of-text token."""
-STORED = "vocabulary.json"
-"""What a token store's vocabulary is called in its folder."""
-FORMAT = "llmprep-vocabulary/1"
-"""The format of that file."""
+BESIDE = "name the tokenizer.json beside it"
+"""What is said of a file that lies beside the one of a vocabulary."""
 Kind: TypeAlias = Literal["tokenizer.json", "rank file", "pickle", "minbpe", "tekken", "llmprep"]
 
-_FIRST_CHOICES = ("tokenizer.json", STORED)
+_FIRST_CHOICES = ("tokenizer.json", CARRIED)
 _ENDINGS = (".tiktoken", "tekken.json", "tiktoken.model", "tokenizer.model", "tokenizer.pkl", ".model")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _OTHERS: Sequence[tuple[re.Pattern[bytes], str]] = [
@@ -37,21 +36,21 @@ _OTHERS: Sequence[tuple[re.Pattern[bytes], str]] = [
         (rb"GGUF", "a GGUF model; name the tokenizer.json of the model that it was made from"),
         (rb"\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd", "compressed; decompress it first"),
         (rb"PK\x03\x04", "an archive or a .pt file; name the tokenizer file itself"),
-        (rb".{8}\{\"", "a safetensors file of weights; name the tokenizer.json beside it"),
+        (rb".{8}\{\"", f"a safetensors file of weights; {BESIDE}"),
         (
             rb"\x0a.?.?\x0a[\x01-\x40]",
-            "a SentencePiece model; name the tokenizer.json beside it, which says how it encodes",
+            f"a SentencePiece model; {BESIDE}, which says how it encodes",
         ),
-        (rb"#version", "only the merges of a vocabulary; name the tokenizer.json beside it"),
+        (rb"#version", f"only the merges of a vocabulary; {BESIDE}"),
         (rb"c\w+\n|\(|\x80[\x00\x01\x06-\xff]", "a pickle of another protocol than 2 to 5"),
-        (rb"\[PAD\]|\[UNK\]|<pad>|<s>", "only a list of words; name the tokenizer.json beside it"),
+        (rb"\[PAD\]|\[UNK\]|<pad>|<s>", f"only a list of words; {BESIDE}"),
     )
 ]
 _JSON_OTHERS = (
-    (rb'"(tokenizer_class|added_tokens_decoder)"\s*:', f"a {CONFIG}; name the tokenizer.json beside it"),
-    (rb'"(bos_token|eos_token|unk_token)"\s*:', "a list of special tokens; name the tokenizer.json beside it"),
+    (rb'"(tokenizer_class|added_tokens_decoder)"\s*:', f"a {CONFIG}; {BESIDE}"),
+    (rb'"(bos_token|eos_token|unk_token)"\s*:', f"a list of special tokens; {BESIDE}"),
     (rb'"(architectures|model_type)"\s*:', "the configuration of a model; name its tokenizer.json"),
-    (rb'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:\s*\d', "only the entries of a vocabulary; name the tokenizer.json beside it"),
+    (rb'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:\s*\d', f"only the entries of a vocabulary; {BESIDE}"),
 )
 
 

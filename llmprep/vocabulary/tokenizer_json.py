@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 from llmprep.errors import FileFormatError, plural, shorten
 from llmprep.vocabulary.stated import AddedToken
-from llmprep.vocabulary.strict_json import without_collecting
+from llmprep.vocabulary.strict_json import parse_object, without_collecting
 
-MAX_BYTES = 256 << 20
-"""No file is larger: the largest that are in use have 35 MB."""
 MAX_DEPTH = 32
 """Objects and lists in each other. Real files have 6."""
 MAX_ID = 2**31
@@ -90,30 +88,11 @@ def _sorted(value: Any) -> Any:
 
 
 def _parse(data: bytes) -> Json:
-    """Return the object that the bytes are. Raises `FileFormatError`."""
-    if len(data) > MAX_BYTES:
-        raise FileFormatError(f"{plural(len(data), 'byte')}, more than the {MAX_BYTES:,} that are read")
-    text = data.decode("utf-8-sig")
-    document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-    if not isinstance(document, dict):
-        raise FileFormatError("not an object, but a list or a single value")
+    """Return the object that the bytes are. Raises `FileFormatError` and ValueError."""
+    document = parse_object(data)
     if document.get("version", "1.0") != "1.0":
         raise FileFormatError(f"version is {_shown(document['version'])}, not '1.0'")
     return document
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> Json:
-    """Return an object's keys and values. Raises `FileFormatError` for a key that stands twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise FileFormatError(f"the key {_shown(twice)} stands twice in one object")
-    return found
-
-
-def _no_constant(word: str) -> NoReturn:
-    raise FileFormatError(f"{word} is no number of JSON")
 
 
 def _check_depth(value: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from llmprep.errors import UsageError
 from llmprep.vocabulary.embedded import is_embedded
@@ -170,10 +170,6 @@ class Vocabulary:
     def rank_lines(self) -> bytes:
         """Return the ranks as tiktoken writes them, one ``base64(token) rank`` a line."""
         return self.rank_file or write_ranks(self.ranks)
-
-    def values(self) -> dict[str, Any]:
-        """Return, for ``meta`` and manifest, which vocabulary it is."""
-        return {"encoding": self.name, "vocab_sha256": self.sha256, "fingerprint": self.fingerprint}
 
 
 ENCODING_KIND = "encoding of tiktoken"

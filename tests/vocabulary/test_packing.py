@@ -13,7 +13,8 @@ from llmprep.errors import FileFormatError
 from llmprep.vocabulary.fingerprint import fingerprint_of_ranks
 from llmprep.vocabulary.hazards import is_hazardous
 from llmprep.vocabulary.opening import open_tokenizer, open_with_fingerprint
-from llmprep.vocabulary.packing import FORMAT, pack, unpack
+from llmprep.vocabulary.packing import pack, unpack
+from llmprep.vocabulary.stated import FORMAT
 
 RANKS = "".join(f"{b64encode(bytes([value])).decode()} {value}\n" for value in range(256))
 PLAIN: dict[str, Any] = {"pattern": r"\p{L}+|\P{L}+", "special_tokens": {"<eot>": 256}, "end_of_text": "<eot>"}
