@@ -137,7 +137,8 @@ HINDERED = [
      "the merges are not in the order of ids: 'a' 'b' makes 256, and 'b' 'c', which stands before it, 257"),
     ({"model_merges": [["a", "b"]], "model_ignore_merges": True},
      "token 257, 'abc', is the pair 'ab' 'c', which is not in merges"),
-    ({"model_merges": [], "model_ignore_merges": True, "model_vocab": ALL | {"zz": 258, "abc": 257, "ab": 259}},
+    ({"model_merges": [["a", "b"]], "model_ignore_merges": True,
+      "model_vocab": ALL | {"ab": 256, "abc": 257, "zz": 258}},
      "token 258, 'zz', is the pair 'z' 'z'"),  # the shortest
 ]  # fmt: skip
 
