@@ -19,7 +19,7 @@ LINES = ["tokenize", "window --max-length 2", "window --max-length 2 --stride 1 
 @pytest.mark.parametrize("line", [*LINES, "pairs", "tokenize --ids", "tokenize --count"])
 def test_a_look_shows_what_a_file_would(line: str, call: Call, llmprep: Run) -> None:
     """A given text and standard input show word for word what a file shows, write nothing, and say so at the end."""
-    text = "caf\u00e9, \u4e2d\u6587\r\n" + " one two" * 30  # a size that no name brings over an edge
+    text = "caf\u00e9, \u4e2d\u6587\r\n" + " one two three" * 30  # a size that no name brings over an edge
     Path("a.txt").write_bytes(text.encode())
     looks = [call(*line.split(), "--text", text).stdout, llmprep(*line.split(), "-", stdin=text.encode()).stdout]
     assert names(Path()) == {"a.txt"}
