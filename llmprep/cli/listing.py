@@ -18,8 +18,8 @@ from llmprep.preview import plain
 
 if TYPE_CHECKING:
     from llmprep.documents.source import LeftOut
-    from llmprep.tokens.backends import Ids
     from llmprep.tokens.stream import TokenStream
+    from llmprep.tokens.tiktoken import Ids
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from llmprep.choices import BackendName, Special
 from llmprep.documents.blocks import Block
@@ -29,12 +27,11 @@ from llmprep.tokens.fastokens import ENCODINGS, Fastokens, has_fastokens, is_exa
 from llmprep.tokens.gigatoken import Gigatoken, has_gigatoken, scheme_of
 from llmprep.tokens.huggingface import Defined
 from llmprep.tokens.memory import require_memory
-from llmprep.tokens.tiktoken import Tiktoken
+from llmprep.tokens.tiktoken import Ids, Tiktoken
 from llmprep.tokens.tokenizers import has_tokenizers
 from llmprep.tokens.unicode17 import Ranges, has_new_code_point, split_at_new
 from llmprep.vocabulary.vocabulary import ENCODING_KIND, Vocabulary
 
-Ids: TypeAlias = npt.NDArray[np.uint32]
 LARGE_BYTES = 4 << 20
 """The size from which on gigatoken, which takes longer to start, finishes first."""
 CHINESE_BYTES = {"cl100k_base": 20 << 20}

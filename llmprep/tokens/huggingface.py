@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias, cast
+from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 
 from llmprep.choices import Special
 from llmprep.documents.blocks import Block
@@ -19,10 +18,9 @@ from llmprep.errors import DataError, UsageError, VocabularyError, plural
 from llmprep.tokens.added import AddedTokens
 from llmprep.tokens.lines import find_differing
 from llmprep.tokens.normalizing import NormalForm, is_normal, normalise
+from llmprep.tokens.tiktoken import Ids
 from llmprep.tokens.tokenizers import Tokenizers, has_tokenizers, is_defining, library_line
 from llmprep.vocabulary.vocabulary import HuggingFace, Vocabulary
-
-Ids: TypeAlias = npt.NDArray[np.uint32]
 
 
 class Defined:

@@ -12,7 +12,7 @@ import numpy as np
 
 from llmprep.output.mapping import map_file
 from llmprep.output.temporary import temporary_file
-from llmprep.tokens.backends import Ids
+from llmprep.tokens.tiktoken import Ids
 
 HELD_BYTES = 4 << 20
 """How much of a spool stays in memory, without a file."""

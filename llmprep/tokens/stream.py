@@ -23,13 +23,14 @@ from llmprep.documents.blocks import Block
 from llmprep.documents.joining import read_sources
 from llmprep.documents.source import Counts, LeftOut, Source
 from llmprep.errors import EmptyError, visible_name
-from llmprep.tokens.backends import Encoder, Ids
+from llmprep.tokens.backends import Encoder
 from llmprep.tokens.content import ContentHash, open_pool
 from llmprep.tokens.cutting import cuts_of
 from llmprep.tokens.figures import Figures
 from llmprep.tokens.gigatoken import count_tokenizers
 from llmprep.tokens.special import Specials, count_special
 from llmprep.tokens.threads import PART_BYTES, Hashing, in_parts, map_in_order
+from llmprep.tokens.tiktoken import Ids
 from llmprep.vocabulary.loading import load_vocabulary
 from llmprep.vocabulary.references import Reference
 from llmprep.vocabulary.vocabulary import Vocabulary

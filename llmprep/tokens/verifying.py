@@ -74,10 +74,7 @@ def _encode(vocabulary: Vocabulary, backend: BackendName, texts: Sequence[str]) 
         raise VocabularyError(f"{vocabulary.name}: --verify compares with tokenizers: pip install 'llmprep[hf]'")
     encoder = Encoder(vocabulary, backend=backend)
     blocks = (Block(Counts(Source("text", "text")), data, data, 0) for data in map(str.encode, texts))
-    encoded = [encoder.encode(block).tolist() for block in blocks]
-    if not encoder.used[backend]:
-        raise UsageError(f"--backend {backend}: does not know its pattern")
-    return encoded
+    return [encoder.encode(block).tolist() for block in blocks]
 
 
 def _check_text(vocabulary: Vocabulary, texts: Sequence[str], encoded: Sequence[list[int]]) -> None:
