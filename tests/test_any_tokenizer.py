@@ -19,6 +19,7 @@ from unittest.mock import Mock
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.byte_level import added, document
 from support.commands import Call
 from support.strategies import adversarial_text
 from support.vocabularies import STORY, Kind, make_kinds
@@ -33,6 +34,7 @@ from llmprep.showing import Tokens
 from llmprep.tokens.encoding import encode_text
 from llmprep.vocabulary import building
 from llmprep.vocabulary.loading import load_vocabulary
+from llmprep.vocabulary.opening import open_expected, open_with_fingerprint
 
 LOSES = {"unigram": "text", "wordpiece": "text", "nfc": "form"}
 QUICK = ("bpe", "unigram", "ranks", "minbpe-bare")
@@ -139,6 +141,33 @@ def test_another_vocabulary_is_refused(call: Call, kinds: dict[str, Kind], tmp_p
     said(call, "tokenize", "a.txt", *other, "-o", "s/", "--restart")
     assert "vocabulary.json has the fingerprint" in said(call, "inspect", "s", "--verify")
     assert said(call, "decode", "s", *other) == "the end"
+
+
+def test_a_file_is_known_again_by_its_fingerprint(kinds: dict[str, Kind]) -> None:
+    """Without --eot: each token that may end a text is tried, of a file that says all of itself; another is no such."""
+    for name in ("bpe", "bare", "pickle", "tekken", "minbpe", "ranks"):
+        vocabulary, path = load_vocabulary(kinds[name].file), kinds[name].file.path
+        assert open_with_fingerprint(path, vocabulary.fingerprint) == (None if name == "ranks" else vocabulary)
+        assert open_with_fingerprint(path, "0" * 64) is None
+    other = open_expected(TokenizerFile(kinds["bare"].file.path), "0" * 64)
+    assert other == load_vocabulary(kinds["bare"].file)
+
+
+def test_joined_documents_are_normalised_apart(call: Call) -> None:
+    """A mark that begins one is not composed with what ends the other; no token is found that was not written."""
+    from tokenizers import Tokenizer
+
+    tokens = [added("</s>", 256), added("[K]", 257)]
+    content = json.dumps(document({}, [], normalizer={"type": "NFC"}, added_tokens=tokens))
+    Path("tokenizer.json").write_text(content)
+    defining, own = Tokenizer.from_str(content), ("--tokenizer", ".", "--eot", "</s>", "-o", "t.pt", "--force")
+    plain = ["plain", "e", "\u0301 begins", "cafe\u0301", "<", "\u0338", "\u1100\u1161"]
+    for texts in (plain[:2], plain, [*plain, "[\u212a]"], [*plain, "[K]"]):
+        Path("a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        expected = [n for text in texts for n in (256, *defining.encode(text, add_special_tokens=False).ids)][1:]
+        for backend in ("tokenizers", "tiktoken", "gigatoken"):
+            said(call, "tokenize", "a.jsonl", *own, "--backend", backend)
+            assert ids_of("t.pt") == expected, (backend, texts)
 
 
 @pytest.mark.slow

@@ -15,13 +15,15 @@ from support.byte_level import added, document
 from support.commands import Call, clean_environment
 from support.refusals import check_error
 
-from llmprep.choices import Effort
+from llmprep.choices import Effort, TokenizerFile
 from llmprep.documents.finding import find_sources
 from llmprep.documents.zstandard import LARGE_WINDOW
 from llmprep.tokens.projection import fit_effort, project_memory
+from llmprep.vocabulary.loading import load_vocabulary
 from llmprep.vocabulary.vocabulary import Vocabulary
 
 MEGABYTE = 10**6
+SIZES = (1 << 16, 1 << 20)
 PEAK = """
 import os, subprocess, sys
 child = subprocess.Popen([sys.executable, "-m", "llmprep", *sys.argv[1:]])
@@ -101,6 +103,22 @@ def test_a_run_of_the_definition_stays_below_its_projection(tmp_path: Path, call
     line = ["tokenize", "a.txt", "--tokenizer", "t.json"]
     planned = call(*line, "--dry-run", "--json", "-j", 2).value["memory"]
     assert planned["bytes"] / 2 <= peak([*line, "-o", "o.pt", "-q", "-j", "2"], tmp_path) <= planned["bytes"]
+
+
+def test_what_the_definition_encodes_takes_more(tmp_path: Path) -> None:
+    """It encodes a sample beside the others, a block that they cannot normalise, or where it is alone whole texts."""
+    (tmp_path / "a.txt").write_text("0123 456" * 500_000)
+    sources = find_sources([str(tmp_path / "a.txt")])
+    needed = []
+    for normalizer in (None, {"type": "NFC"}, {"type": "Lowercase"}):
+        (tmp_path / "t.json").write_text(json.dumps(document({}, [], normalizer=normalizer)))
+        vocabulary = load_vocabulary(TokenizerFile(str(tmp_path / "t.json")))
+        needed.append([project_memory(sources, vocabulary, Effort(block_bytes=size)).n_bytes for size in SIZES])
+    for sample, block, whole in zip(*needed, strict=True):
+        assert sample < block < whole
+    growths = [large - small for small, large in needed]
+    assert growths[1] > 2 * growths[0]
+    assert growths[2] == growths[0]
 
 
 def test_a_limit_makes_jobs_and_blocks_fewer(tmp_path: Path, gpt2: Vocabulary) -> None:

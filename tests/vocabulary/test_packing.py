@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmprep.choices import TokenizerFile
-from llmprep.errors import FileFormatError
+from llmprep.errors import FileFormatError, UsageError
 from llmprep.vocabulary.fingerprint import fingerprint_of_ranks
 from llmprep.vocabulary.hazards import is_hazardous
 from llmprep.vocabulary.opening import open_tokenizer, open_with_fingerprint
@@ -81,6 +82,19 @@ def test_its_pattern_is_tried_before_it_is_used(pattern: str, tmp_path: Path) ->
         open_tokenizer(TokenizerFile(str(path)))
     with pytest.raises(FileFormatError, match="its pattern"):
         open_with_fingerprint(str(path), json.loads(path.read_bytes())["fingerprint"])
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"), [("pattern", "has its own"), ("special_tokens", "has its own"), ("eot", "has settled that")]
+)
+def test_it_says_all_of_itself(option: str, reason: str, tmp_path: Path) -> None:
+    """What is said beside it is refused, and not left aside."""
+    path = tmp_path / "vocabulary.json"
+    path.write_bytes(made())
+    with pytest.raises(
+        UsageError, match=f"^--{option.replace('_', '-')}: {re.escape(str(path))} .*{reason}; leave it out$"
+    ):
+        open_tokenizer(TokenizerFile(str(path), **{option: str(path)}))
 
 
 @pytest.mark.parametrize("kind", [[], {}, ["Split"], 1])
