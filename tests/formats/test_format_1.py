@@ -1,20 +1,27 @@
 """Promises of files of the format before, of which one of each kind is kept: they are read and verified."""
 
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from support.commands import Call
 from support.golden import GOLDEN
+from support.stores import reseal
 
 from llmprep import WindowDataset
+from llmprep.errors import FileFormatError, RefusedError
 from llmprep.store.format_1 import in_columns
+from llmprep.store.manifest import read_manifest
+from llmprep.store.merge import merge_store
 from llmprep.store.reading import TokenStore
 from llmprep.store.sealed import seal
 
+Place = tuple[Any, ...]
 OLD = GOLDEN / "format-1"
 KINDS = sorted(path.name for path in OLD.iterdir())
 
@@ -82,3 +89,49 @@ def test_only_a_shard_may_state_no_hash(name: str, said: str, code: int, call: C
     torch.save(held | {"meta": meta | {"format": said, "kind": "tokens"}}, "x.pt")
     ended = call("inspect", "x.pt", "--verify")
     assert (ended.code, b"content_sha256 is missing" in ended.stderr) == (code, code == 4)
+
+
+OLD_MANIFESTS: list[tuple[Place, list[Any], str]] = [
+    (("sources",), [7, {}], "sources is missing or no list"),
+    (("shards", 0, "pieces"), [None], "shard 0: pieces is missing or no list"),
+    (("sources", 1), [7, ["b.txt"], ["b.txt", -1], ["b.txt", 25, 0], [25, "b.txt"]], "source 1 is no [name, bytes]"),
+    (("empty",), [[-1], ["3"]], "empty does not list numbers of sources"),
+    (
+        ("shards", 3, "pieces", 1),
+        [7, [1, 0, 25], [1, 30, 25, 7, 1, 25], [1, 0, 25, 7, 1, 25, 7]],
+        "shard 3: a piece is",
+    ),
+    (("shards", 3, "pieces", 1, 0), [2], "shard 3: its pieces are not of sources that follow each other"),
+    (("shards", 0, "pieces"), [[]], "shard 0: its pieces do not add up to its tokens and documents"),
+]
+OLD_RECEIPTS: dict[Place, list[Any]] = {
+    ("content",): [7, [7], [[3000, -1, "", "0" * 64]], [[3000, 1, "", "0"]]],
+    ("pieces",): [[7], [[1, 0, 25]], [[5, 0, 9, 9, 9]]],
+}
+OLD_PLANS: dict[Place, list[Any]] = {
+    ("corpus",): [7, [7], [["a.txt", -1, 0, ""]]],
+    ("shards",): [[7], [[]], [[[0, -1, None]]], [[[0, 0]]]],
+}
+
+
+@pytest.mark.parametrize(("place", "wrong", "fault"), OLD_MANIFESTS, ids=lambda value: ascii(value)[:40])
+def test_an_old_manifest_that_does_not_hold_is_named(place: Place, wrong: list[Any], fault: str) -> None:
+    """Lists that are no sources or pieces are refused with the first that is wrong, as columns are."""
+    for to in wrong:
+        shutil.copytree(OLD / "store", "store", dirs_exist_ok=True)
+        reseal(Path("store/manifest.json"), place, to)
+        with pytest.raises(FileFormatError, match=f"^store/manifest.json: {re.escape(fault)}"):
+            read_manifest(Path("store"))
+
+
+@pytest.mark.parametrize("places", [OLD_RECEIPTS, OLD_PLANS], ids=["receipt", "plan"])
+def test_an_old_plan_that_does_not_hold_is_refused(places: dict[Place, list[Any]]) -> None:
+    """What is no list of the format before is taken for what it states itself to be, and is none of that."""
+    name = "plan.json" if places is OLD_PLANS else "receipts/00003.json"
+    for place, wrong in places.items():
+        for to in wrong:
+            shutil.copytree(OLD / "store", "store", dirs_exist_ok=True)
+            Path("store/manifest.json").unlink()
+            reseal(Path("store", name), place, to)
+            with pytest.raises((FileFormatError, RefusedError), match=r"^store[:/]"):
+                merge_store(Path("store"))
