@@ -18,6 +18,12 @@ settings.register_profile("default", deadline=None, max_examples=60)
 settings.load_profile("default")
 
 
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test run in a folder of its own, so that none leaves a file in the checkout."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def llmprep(tmp_path: Path) -> Run:
     """Run llmprep as a process in the test's own folder, so that default output names land there."""
@@ -25,9 +31,8 @@ def llmprep(tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Iterator[Call]:
-    """Run a command line inside this process, in the test's own folder, as a user with no settings."""
-    monkeypatch.chdir(tmp_path)
+def call(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Iterator[Call]:
+    """Run a command line inside this process, as a user with no settings."""
     for name in os.environ.keys() - clean_environment().keys():
         monkeypatch.delenv(name)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}

@@ -224,7 +224,6 @@ def test_python_takes_the_same(kind: Kind, name: str, tmp_path: Path, monkeypatc
         WindowDataset(source, max_length=4, stride=1, tokenizer=file)
         for source in (tmp_path / "a.txt", tokens, expected)
     ]
-    monkeypatch.chdir(tmp_path)
     for each in [*sets, *pickle.loads(pickle.dumps(sets))]:  # noqa: S301 - our own
         assert each[len(each) - 1][1].tolist() == expected[-4:]
         assert "\u00b7" in each._repr_html_() or "the" in each._repr_html_()

@@ -22,9 +22,8 @@ ADDRESSES = {
 }  # fmt: skip
 
 
-def test_what_may_be_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_may_be_meant(tmp_path: Path) -> None:
     """A name like one that is there, also of a folder on the way; nothing where none is; what an address wants."""
-    monkeypatch.chdir(tmp_path)
     write_files(tmp_path, dict.fromkeys(("story.txt", "stories/x.md", "toks.pt", "store/a"), ""))
     assert {name: advise_missing(name).removeprefix("; did you mean ").removesuffix("?") for name in NEAR} == NEAR
     (tmp_path / "dangling").symlink_to("nothing")

@@ -27,12 +27,6 @@ MIXED = (
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a folder of its own, and is in it."""
-    monkeypatch.chdir(tmp_path)
-
-
 def fill(*names: str, links: Mapping[str, str] = MappingProxyType({})) -> None:
     """Make files, each holding its own name, symbolic links, and the folders they need."""
     for name in (*names, *links):

@@ -115,11 +115,8 @@ OLD_PLANS: dict[Place, list[Any]] = {
 
 
 @pytest.mark.parametrize(("place", "wrong", "fault"), OLD_MANIFESTS, ids=lambda value: ascii(value)[:40])
-def test_an_old_manifest_that_does_not_hold_is_named(
-    place: Place, wrong: list[Any], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_old_manifest_that_does_not_hold_is_named(place: Place, wrong: list[Any], fault: str) -> None:
     """Lists that are no sources or pieces are refused with the first that is wrong, as columns are."""
-    monkeypatch.chdir(tmp_path)
     for to in wrong:
         shutil.copytree(OLD / "store", "store", dirs_exist_ok=True)
         reseal(Path("store/manifest.json"), place, to)
@@ -128,11 +125,8 @@ def test_an_old_manifest_that_does_not_hold_is_named(
 
 
 @pytest.mark.parametrize("places", [OLD_RECEIPTS, OLD_PLANS], ids=["receipt", "plan"])
-def test_an_old_plan_that_does_not_hold_is_refused(
-    places: dict[Place, list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_old_plan_that_does_not_hold_is_refused(places: dict[Place, list[Any]]) -> None:
     """What is no list of the format before is taken for what it states itself to be, and is none of that."""
-    monkeypatch.chdir(tmp_path)
     name = "plan.json" if places is OLD_PLANS else "receipts/00003.json"
     for place, wrong in places.items():
         for to in wrong:

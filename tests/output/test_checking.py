@@ -20,9 +20,8 @@ NO_PT, READ_ONLY = "exists and is not a .pt file; --force replaces it", "exists 
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path) -> Path:
     """The current folder, with files of every kind."""
-    monkeypatch.chdir(tmp_path)
     for name, data in {"x": b"PK\x03\x04 old", "read-only": b"PK\x03\x04 old", "two": b"PK", "text": b"Te"}.items():
         Path(f"{name}.pt").write_bytes(data)
     Path("read-only.pt").chmod(0o444)

@@ -131,7 +131,6 @@ def test_a_path_is_a_name(files: Path, tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "link").symlink_to("real/inner")
     for name in ("w.pt", "[w]*.pt"):
         shutil.copy(files / "int64.windows.pt", tmp_path / "real" / name)
-    monkeypatch.chdir(tmp_path)
     assert len(WindowDataset("link/../w.pt")) == len(load_windows("link/../w.pt")[0]) > 1
     monkeypatch.chdir("real/inner")
     assert len(WindowDataset("../[w]*.pt")) > 0

@@ -81,9 +81,8 @@ def test_a_worker_that_starts_fresh_opens_the_data_set_anew(text: str, story: Pa
     assert_same_batches(ours, reference.dataloader(text, 64, LENGTH, STRIDE, shuffle=False, drop_last=False))
 
 
-def test_a_path_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_no_text() -> None:
     """A str that ends as a path does, or names a file that is there, is refused with what was meant; no other."""
-    monkeypatch.chdir(tmp_path)
     Path("my story").write_text("some words")
     for path in ("the-verdict.txt", "x.PT", "corpus/", "~/x.gz", "my story"):
         with pytest.raises(UsageError, match=r"a str is the text itself, as in the course; did you mean Path\('"):

@@ -50,7 +50,6 @@ def test_it_pickles_by_path_and_contents(
     name: str, check: bool, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is a path and sizes, wherever the current folder is; a copy is taken, and nothing else there."""
-    monkeypatch.chdir(tmp_path)
     put(sources / name, Path(name))
     dataset = WindowDataset(name, LENGTH, check=check)
     pickled = pickle.dumps(dataset)

@@ -8,7 +8,6 @@ import copy
 import itertools
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,12 +42,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Checkpoints are written to the test's own folder."""
-    monkeypatch.chdir(tmp_path)
 
 
 def one_pass(loader: Any) -> Batches:

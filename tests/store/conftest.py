@@ -34,7 +34,6 @@ def mine(corpus: Path, here: Path) -> Path:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path) -> Path:
     """The test's own folder, as the current one."""
-    monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -74,7 +74,6 @@ def test_a_file_is_found_in_its_folder(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing, ambiguous, endless or huge is one line that says what to do; nothing is downloaded."""
-    monkeypatch.chdir(tmp_path)
     assert tokenizer_files.MAX_BYTES >= 256 << 20
     monkeypatch.setattr(tokenizer_files, "MAX_BYTES", 9)
 
