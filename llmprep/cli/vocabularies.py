@@ -87,6 +87,7 @@ def _facts(vocabulary: Vocabulary) -> dict[str, Any]:
         "special_tokens": special,
         **({"found_always": always} if always else {}),
         "end_of_text": None if end is None else end,
+        **({"unknown_id": vocabulary.unknown_id} if vocabulary.unknown_id is not None else {}),
         "pattern": unknown if known is None else known.name,
         "normalizer": steps.get("normalizer", ""),
         "fingerprint": vocabulary.fingerprint,

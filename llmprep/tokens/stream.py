@@ -204,7 +204,7 @@ def stream_part(
     origin = Origin(name, refers, vocabulary.sha256, vocabulary.n_vocab, options.content(), vocabulary=vocabulary)
     blocks = read_sources(figures.counts, options.newlines, effort.block_bytes, hashing.run, cuts_of(vocabulary))
     encoded = _encode(blocks, encoder, options, effort)
-    ids = _join(encoded, figures, vocabulary.eot_id, name, separate=options.separator == "eot", continues=continues)
+    ids = _join(encoded, figures, vocabulary, name, separate=options.separator == "eot", continues=continues)
     return TokenStream(origin, _count(ids, figures, hashing), figures)
 
 
@@ -237,7 +237,7 @@ def _encode(
 def _join(
     encoded: Iterator[tuple[Block, Ids, int]],
     figures: Figures,
-    eot_id: int | None,
+    vocabulary: Vocabulary,
     name: str,
     *,
     separate: bool,
@@ -248,6 +248,7 @@ def _join(
     Without an end-of-text id there is none. Documents whose ids hold it are not joined: in a block that joins some, it
     is at the seams only.
     """
+    eot_id, unknown_id = vocabulary.eot_id, vocabulary.unknown_id
     separator = np.array([] if eot_id is None else [eot_id], np.uint32)
     begun = continues
     for block, ids, n_special in encoded:
@@ -255,19 +256,24 @@ def _join(
             yield separator
         begun = True
         figures.n_special += n_special
-        if block.joined:
-            _count_each(block.joined, ids, eot_id)
-        else:
-            block.counts.n_tokens += len(ids) - block.seams
+        for counts, own in _by_source(block, ids, eot_id):
+            counts.n_tokens += len(own) - (0 if block.joined else block.seams)
+            if unknown_id is not None and (own == unknown_id).any():
+                counts.remark(
+                    f"holds text that {vocabulary.name} has no entry for, where its token {unknown_id} stands"
+                )
         yield ids if separate or not block.seams else ids[ids != eot_id]
     if not begun:
         raise EmptyError(f"{name}: empty: 0 tokens")
 
 
-def _count_each(joined: Sequence[Counts], ids: Ids, eot_id: int | None) -> None:
-    """Count the ids between the seams of a block for the source that each are of."""
+def _by_source(block: Block, ids: Ids, eot_id: int | None) -> Iterator[tuple[Counts, Ids]]:
+    """Yield each source of a block with its ids: where it joins several, those between its seams."""
+    if not block.joined:
+        yield block.counts, ids
+        return
     ends = [*np.flatnonzero(ids == eot_id).tolist(), len(ids)]
     begin = 0
-    for counts, end in zip(joined, ends, strict=True):
-        counts.n_tokens += end - begin
+    for counts, end in zip(block.joined, ends, strict=True):
+        yield counts, ids[begin:end]
         begin = end + 1

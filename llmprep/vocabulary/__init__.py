@@ -43,6 +43,7 @@ What is true of it:
     proof            a tokenizer.json -> ranks and patterns that give the same ids, or what stands in the way
     byte_alphabet    the characters that stand for bytes in a tokenizer.json
     token_texts      a tokenizer.json -> the bytes that each id stands for
+    unknown          what becomes of text that it has no entry for
     end_of_text      which special token ends a text
     strict_json      JSON that is not trusted -> its values
     sound            whether ranks and special tokens have one meaning, and every byte

@@ -16,6 +16,7 @@ from llmprep.vocabulary.stated import AddedToken, Stated
 from llmprep.vocabulary.strict_json import without_collecting
 from llmprep.vocabulary.token_texts import token_texts
 from llmprep.vocabulary.tokenizer_json import TokenizerJson
+from llmprep.vocabulary.unknown import find_unknown
 from llmprep.vocabulary.vocabulary import HuggingFace, Proof, Vocabulary
 
 MAX_VOCAB = 1 << 24
@@ -65,7 +66,13 @@ def build_from_json(name: str, tokenizer: TokenizerJson, end_of_text: str | None
         known=known,
         all_made=not tokenizer.document["model"].get("ignore_merges"),
         hf=HuggingFace(
-            tokenizer.canonical, tokenizer.added, normalizer, tokens, proof, end_is_entry=end_of_text in entries
+            tokenizer.canonical,
+            tokenizer.added,
+            normalizer,
+            tokens,
+            proof,
+            end_is_entry=end_of_text in entries,
+            unknown_id=find_unknown(tokenizer.document),
         ),
     )
 

@@ -29,6 +29,7 @@ from llmprep.vocabulary.stated import Stated
 from llmprep.vocabulary.tekken import read_tekken
 from llmprep.vocabulary.tokenizer_files import CONFIG, Kind, read_beside, read_file, read_regular, recognise
 from llmprep.vocabulary.tokenizer_json import Json, read_tokenizer_json
+from llmprep.vocabulary.unknown import may_drop
 from llmprep.vocabulary.vocabulary import ENCODING_KIND, Vocabulary
 
 _READERS: Mapping[Kind, Callable[[str, bytes], Stated]] = {
@@ -37,6 +38,7 @@ _READERS: Mapping[Kind, Callable[[str, bytes], Stated]] = {
     "minbpe": read_minbpe,
     "tekken": read_tekken,
 }
+DROPS = "has no token for text that it has no entry for: characters of that kind are left out of the ids"
 MAX_OPENED = 4
 _opened: dict[tuple[str, ...], Vocabulary] = {}
 """The vocabularies that this process has opened last, oldest first, by all that they were made of."""
@@ -118,8 +120,10 @@ def _open_json(asked: _Asked, announce: Announce) -> Vocabulary:
         stated_by=CONFIG,
     )
     left_out = "; ".join(tokenizer.left_out)
-    _announce(asked, announce, [left_out and f"left out: {left_out}", choice])
-    return _tried(asked.path, build_from_json(_name(asked.path), tokenizer, end), tokenizer.document)
+    drops = DROPS if may_drop(tokenizer.document) else ""
+    vocabulary = _tried(asked.path, build_from_json(_name(asked.path), tokenizer, end), tokenizer.document)
+    _announce(asked, announce, [left_out and f"left out: {left_out}", drops, choice])
+    return vocabulary
 
 
 def _tried(path: str, vocabulary: Vocabulary, document: Json | None = None) -> Vocabulary:

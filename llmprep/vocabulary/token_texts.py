@@ -20,7 +20,7 @@ def token_texts(document: Mapping[str, Any], added: Sequence[AddedToken]) -> dic
     bytes exactly, as such a vocabulary has dropped some of it.
     """
     model = document["model"]
-    kinds = {*_kinds(document.get("decoder")), *_kinds(document.get("pre_tokenizer"))}
+    kinds = {*step_kinds(document.get("decoder")), *step_kinds(document.get("pre_tokenizer"))}
     vocab = model["vocab"]
     pairs = enumerate(entry[0] for entry in vocab) if isinstance(vocab, list) else ((i, t) for t, i in vocab.items())
     if "ByteLevel" in kinds:
@@ -34,12 +34,13 @@ def token_texts(document: Mapping[str, Any], added: Sequence[AddedToken]) -> dic
     return texts | {token.id: token.content.encode() for token in added}
 
 
-def _kinds(step: Any) -> Iterator[str]:
-    """Yield the kinds of a decoder or pre-tokenizer, and of the steps in it."""
+def step_kinds(step: Any) -> Iterator[str]:
+    """Yield the kinds of a decoder, pre-tokenizer or normalizer, and of the steps in it."""
     if isinstance(step, dict):
         yield str(step.get("type"))
-        for inner in [*(step.get("decoders") or ()), *(step.get("pretokenizers") or ())]:
-            yield from _kinds(inner)
+        for key in ("decoders", "pretokenizers", "normalizers"):
+            for inner in step.get(key) or ():
+                yield from step_kinds(inner)
 
 
 def _of_alphabet(token: str) -> bytes:

@@ -54,7 +54,8 @@ class HuggingFace:
     ``canonical`` is the file without what does not belong to a token stream. ``added`` tokens are found in the text
     before anything else, then each part between them is normalised by ``normalizer`` ("" is none). ``tokens`` are the
     bytes of every id. ``end_is_entry``: the end-of-text token is an entry of the model as well, so that what becomes of
-    a text when it is normalised may have its id.
+    a text when it is normalised may have its id. ``unknown_id`` stands for text that has no entry, where there may be
+    some.
     """
 
     canonical: str = field(repr=False)
@@ -63,6 +64,7 @@ class HuggingFace:
     tokens: Mapping[int, bytes] = field(repr=False)
     proof: Proof = field(repr=False, compare=False, default_factory=lambda: Proof(lambda: ({}, "")))
     end_is_entry: bool = False
+    unknown_id: int | None = None
 
     @property
     def obstacle(self) -> str:
@@ -121,6 +123,11 @@ class Vocabulary:
     def eot_id(self) -> int | None:
         """The id of the end-of-text token, None where the vocabulary has no special token."""
         return None if self.end_of_text is None else self.special_tokens[self.end_of_text]
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The id that stands for text which the vocabulary does not have; None where it has all, or no such token."""
+        return None if self.hf is None else self.hf.unknown_id
 
     def require_eot(self, why: str) -> int:
         """Return the id of the end-of-text token. Raises `UsageError` where there is none."""

@@ -150,7 +150,7 @@ REFUSED = {
     "a wrong table": wrong(tokenizer(normalizer=CHARSMAP), f"{TRIED}Cannot parse precompiled_charsmap..."),
     "a wrong prefix": wrong(
         tokenizer(**model({"a": 0, "\u00e9": 1}, "a \u00e9", continuing_subword_prefix="###")),
-        f"{TRIED}slice index...", notes=1,
+        f"{TRIED}slice index...",
     ),
     "no pattern": wrong(tokenizer(pre_tokenizer=split("(")), f"{TRIED}parenthesis..."),
     "no such step": wrong(tokenizer(pre_tokenizer={"type": "Guess"}), f"{TRIED}did not match any variant..."),

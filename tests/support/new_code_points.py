@@ -14,6 +14,11 @@ from llmprep.tokens.gigatoken import Gigatoken
 from llmprep.tokens.tiktoken import tiktoken_encoding
 from llmprep.vocabulary.loading import load_vocabulary
 
+AROUND = " a{0}b {0}A{0}1{0}2 x{0}'ve{0} {0}{0}\n{0}.{0} end"
+SHORT = " a{0}b x'{0}e 1{0}\n{0} "
+"""For the code points from `UNASSIGNED` on, nearly all of which stand for nothing."""
+UNASSIGNED = 0x33500
+
 
 def as_ranges(codes: Iterable[int]) -> tuple[tuple[int, int], ...]:
     """Join neighbours: {1, 2, 3, 7} becomes ((1, 3), (7, 7))."""
@@ -30,7 +35,8 @@ def derive(folder: Path) -> tuple[tuple[int, int], ...]:
         exact, fast = tiktoken_encoding(vocabulary), Gigatoken(vocabulary)
 
         def differ(codes: Sequence[int], exact: Any = exact, fast: Gigatoken = fast) -> bool:
-            text = "".join(f" a{c}b {c}A{c}1{c}2 x{c}'ve{c} {c}{c}\n{c}.{c} end" for c in map(chr, codes))
+            around = AROUND if min(codes, default=0) < UNASSIGNED else SHORT
+            text = "".join(around.format(chr(code)) for code in codes)
             return bool(exact.encode(text, disallowed_special=()) != fast.encode(text.encode(), special=False).tolist())
 
         for first in range(0, sys.maxunicode + 1, 256):

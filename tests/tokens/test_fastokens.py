@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.new_code_points import SHORT, UNASSIGNED
 from support.reference import rank_lines
 from support.strategies import PIECES
 from support.streams import Load, text_block
@@ -25,9 +26,6 @@ Differs = Callable[[str], bool]
 CONTEXT = (
     " a{0}b {0}A{0}1{0}2 x{0}'ve{0} {0}{0}\n{0}.{0} x'{0}e X'V{0} l'L{0} it's{0}S'{0}A\r{0}\t{0}/\n\u4e2d{0}{0} end"
 )
-SHORT = " a{0}b x'{0}e 1{0}\n{0} "
-"""For the code points from `UNASSIGNED` on, nearly all of which stand for nothing."""
-UNASSIGNED = 0x33500
 
 
 def pairs(vocabulary: Vocabulary) -> Vocabulary:

@@ -31,7 +31,7 @@ def test_libraries_split_alike(known: KnownPattern, step: int) -> None:
     listed = sorted({code for low, high in known.newer for code in range(low, high + 1)})
     codes = [code for code in sweeping.CODES[::step] if code not in sweeping.guarded(known)]
     texts = [text for text in sweeping.random_texts(200_000 // step) if not {*map(ord, text)} & sweeping.guarded(known)]
-    for library, differ in sweeping.differences(known, 1 if step > 1000 else 4).items():
+    for library, differ in sweeping.differences(known, 1 if step > 1000 else 2).items():
         assert sweeping.differing(differ, codes) == []
         assert [text for text in texts if differ(text)] == []
         assert not listed or sweeping.differing(differ, listed) == (listed if library == "gigatoken" else [])
