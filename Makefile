@@ -48,10 +48,10 @@ demo: install  ## install, then take a short story from text to embeddings and s
 	  'llmprep help window'
 
 test: .venv/installed-dev  ## install what the tests need, then run them
-	$(BIN)/python -m pytest -q -n auto -m "not slow" $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow" $(PYTEST_OPTIONS)
 
 test-slow: .venv/installed-dev  ## run the tests that take more than a few seconds
-	$(BIN)/python -m pytest -q -n auto -m slow $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m slow $(PYTEST_OPTIONS)
 
 tokenizers: .venv/installed-dev  ## fetch the vocabularies that slow tests try; what no registry gives is named, and not tried
 	$(BIN)/python tests/support/real_files.py

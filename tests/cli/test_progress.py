@@ -80,8 +80,10 @@ def test_a_slow_run_shows_how_far_it_is(line: str, total: str, slowly: Slowly, t
 
 
 @pytest.mark.slow
-def test_a_store_shows_its_shards(call: Call, terminal: Terminal) -> None:
+def test_a_store_shows_its_shards(call: Call, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     """A build of a token store that takes its time shows bytes, speed and the shard that was finished last."""
+    monkeypatch.setattr(progress, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(progress, "TICK_SECONDS", 0.01)
     Path("a.txt").write_bytes(PART * 20)
     with terminal.instead_of("stderr"):
         assert call("tokenize", "a.txt", "-o", "s/", "--shard-bytes", "19000", "-j", "1").code == 0
