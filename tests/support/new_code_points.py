@@ -20,6 +20,15 @@ SHORT = " a{0}b x'{0}e 1{0}\n{0} "
 UNASSIGNED = 0x33500
 
 
+def block(first: int, step: int = 1) -> list[int]:
+    """The 256 code points from one on; with a step, every so many where all but those of one plane stand for nothing.
+
+    The planes from `UNASSIGNED` on are of two categories, unassigned and private, and plane 14 has the others.
+    """
+    alike = first >= UNASSIGNED and first >> 16 != 14
+    return [code for code in range(first, first + 256, step if alike else 1) if not 0xD800 <= code < 0xE000]
+
+
 def as_ranges(codes: Iterable[int]) -> tuple[tuple[int, int], ...]:
     """Join neighbours: {1, 2, 3, 7} becomes ((1, 3), (7, 7))."""
     runs = itertools.groupby(enumerate(sorted(codes)), lambda pair: pair[1] - pair[0])
@@ -27,8 +36,8 @@ def as_ranges(codes: Iterable[int]) -> tuple[tuple[int, int], ...]:
     return tuple((run[0], run[-1]) for run in held)
 
 
-def derive(folder: Path) -> tuple[tuple[int, int], ...]:
-    """Return the ranges over all encodings, given a folder with cl100k_base and o200k_base."""
+def derive(folder: Path, step: int = 1) -> tuple[tuple[int, int], ...]:
+    """Return the ranges over all encodings, given a folder with cl100k_base and o200k_base, and a step of `block`."""
     found: set[int] = set()
     for encoding in ("r50k_base", "cl100k_base", "o200k_base"):
         vocabulary = load_vocabulary(encoding, folder)
@@ -40,7 +49,7 @@ def derive(folder: Path) -> tuple[tuple[int, int], ...]:
             return bool(exact.encode(text, disallowed_special=()) != fast.encode(text.encode(), special=False).tolist())
 
         for first in range(0, sys.maxunicode + 1, 256):
-            codes = [code for code in range(first, first + 256) if not 0xD800 <= code < 0xE000]
+            codes = block(first, step)
             if differ(codes):
                 found.update(code for code in codes if differ([code]))
     return as_ranges(found)

@@ -103,5 +103,5 @@ def test_every_new_code_point_is_noticed() -> None:
 
 @pytest.mark.slow
 def test_the_table_is_what_the_libraries_differ_in(vocab_dir: Path) -> None:
-    """Comparing both libraries over every code point gives the table again."""
-    assert derive(vocab_dir) == NEW_CODE_POINTS
+    """Comparing both libraries over every code point gives the table again; of unassigned planes over one of eight."""
+    assert derive(vocab_dir, step=8) == NEW_CODE_POINTS
