@@ -159,7 +159,7 @@ def fit(data: Any, save: tuple[str, int] | None = None, *, resume: bool = False)
     """
     from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 
-    class Model(LightningModule):
+    class Model(LightningModule):  # type: ignore[misc] # its types are not read
         def __init__(self) -> None:
             super().__init__()
             self.weight = torch.nn.Parameter(torch.zeros(1))
