@@ -54,6 +54,16 @@ class TokenizerFile:
     special_tokens: str | None = None
     eot: str | None = None
 
+    @classmethod
+    def named(cls, tokenizer: object) -> TokenizerFile:
+        """Return the file that a path names, or one as it is. Raises `UsageError` for anything else."""
+        if isinstance(tokenizer, cls):
+            return tokenizer
+        if not isinstance(tokenizer, str | bytes | os.PathLike):
+            kind = type(tokenizer).__name__
+            raise UsageError(f"tokenizer: must be the path of a file, or a TokenizerFile, not a {kind}")
+        return cls(os.fsdecode(tokenizer))
+
 
 WhichVocabulary: TypeAlias = str | TokenizerFile
 """The name of an encoding or a model, or a file."""
@@ -115,10 +125,7 @@ class Reading:
             return
         if self.encoding is not None:
             raise UsageError("encoding, tokenizer: both name a vocabulary; leave one out")
-        named = (
-            self.tokenizer if isinstance(self.tokenizer, TokenizerFile) else TokenizerFile(os.fsdecode(self.tokenizer))
-        )
-        object.__setattr__(self, "encoding", named)
+        object.__setattr__(self, "encoding", TokenizerFile.named(self.tokenizer))
         object.__setattr__(self, "tokenizer", None)
 
     def for_text(self) -> TextReading:

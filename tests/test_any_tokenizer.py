@@ -233,6 +233,8 @@ def test_python_takes_the_same(kind: Kind, name: str, tmp_path: Path, monkeypatc
         assert [i for block in stream for i in block.tolist()] == expected
     with pytest.raises(UsageError, match="both name a vocabulary"):
         Reading("gpt2", tokenizer=kind.file.path)
+    with pytest.raises(UsageError, match=r"^tokenizer: must be the path of a file, or a TokenizerFile, not a int$"):
+        Reading(tokenizer=5)  # type: ignore[arg-type] # as who uses no types may
     vocabulary = load_vocabulary(kind.file)
     sizes = vocabulary.token_bytes
     assert (sizes.dtype.name, sizes.shape) == ("int32", (vocabulary.n_vocab,))

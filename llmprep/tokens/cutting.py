@@ -48,7 +48,8 @@ def _merges_apart(vocabulary: Vocabulary, joint: bytes) -> bool:
     hf = vocabulary.hf
     if hf is None:
         return bool(vocabulary.ranks) and joint not in vocabulary.ranks
-    return vocabulary.known is not None and not (hf.end_is_entry and (hf.normalizer or not vocabulary.all_made))
+    made = hf.end_is_entry and (hf.normalizer or not vocabulary.all_made)
+    return vocabulary.known is not None and vocabulary.unknown_id != vocabulary.eot_id and not made
 
 
 def _reaches_over(token: AddedToken, normalizer: str) -> bool:

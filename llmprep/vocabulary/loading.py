@@ -62,9 +62,7 @@ def name_vocabulary(
         return ENCODING if encoding is None else resolve_encoding(encoding)
     if encoding is not None:
         raise UsageError(f"--encoding {encoding!s:.80}, --tokenizer: name one or the other")
-    if not isinstance(tokenizer, TokenizerFile | str | bytes | os.PathLike):
-        raise UsageError(f"tokenizer: must be the path of a file, or a TokenizerFile, not a {type(tokenizer).__name__}")
-    file = tokenizer if isinstance(tokenizer, TokenizerFile) else TokenizerFile(os.fsdecode(tokenizer))
+    file = TokenizerFile.named(tokenizer)
     beside = None if file.special_tokens is None else _absolute(file.special_tokens)
     return replace(file, path=_absolute(file.path), special_tokens=beside)
 

@@ -71,6 +71,7 @@ def open_tokenizer(asked: TokenizerFile, announce: Announce | None = None) -> Vo
 
 def _hold(key: tuple[str, ...], opened: Vocabulary) -> Vocabulary:
     """Hold a vocabulary for the next time, in the place of the oldest of several; return it."""
+    _opened.pop(key, None)
     if len(_opened) >= MAX_OPENED:
         _opened.pop(next(iter(_opened)), None)
     _opened[key] = opened

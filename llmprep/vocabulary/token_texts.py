@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmprep.vocabulary.byte_alphabet import bytes_of
 from llmprep.vocabulary.stated import AddedToken
+from llmprep.vocabulary.tokenizer_json import step_types
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
@@ -20,7 +21,10 @@ def token_texts(document: Mapping[str, Any], added: Sequence[AddedToken]) -> dic
     bytes exactly, as such a vocabulary has dropped some of it.
     """
     model = document["model"]
-    kinds = {*step_kinds(document.get("decoder")), *step_kinds(document.get("pre_tokenizer"))}
+    kinds = {
+        *step_types(document.get("decoder"), "decoders"),
+        *step_types(document.get("pre_tokenizer"), "pretokenizers"),
+    }
     vocab = model["vocab"]
     pairs = enumerate(entry[0] for entry in vocab) if isinstance(vocab, list) else ((i, t) for t, i in vocab.items())
     if "ByteLevel" in kinds:
@@ -32,15 +36,6 @@ def token_texts(document: Mapping[str, Any], added: Sequence[AddedToken]) -> dic
         spaced = bool({"Metaspace", "Replace"} & kinds)
         texts = {number: _of_piece(token, spaced=spaced) for number, token in pairs}
     return texts | {token.id: token.content.encode() for token in added}
-
-
-def step_kinds(step: Any) -> Iterator[str]:
-    """Yield the kinds of a decoder, pre-tokenizer or normalizer, and of the steps in it."""
-    if isinstance(step, dict):
-        yield str(step.get("type"))
-        for key in ("decoders", "pretokenizers", "normalizers"):
-            for inner in step.get(key) or ():
-                yield from step_kinds(inner)
 
 
 def _of_alphabet(token: str) -> bytes:

@@ -242,17 +242,17 @@ def _left_out(document: Json) -> Iterator[str]:
         yield "padding"
     if dropout:
         yield f"dropout {_shown(dropout)}"
-    for kind in _steps(document.get("post_processor"), "processors"):
+    for kind in step_types(document.get("post_processor"), "processors"):
         if kind != "ByteLevel":  # which only moves offsets
             yield f"a post-processor, {kind}"
 
 
-def _steps(step: Any, key: str) -> Iterator[str]:
+def step_types(step: Any, key: str) -> Iterator[str]:
     """Iterate over the types of a step and, where it is a sequence, of those in it."""
     if isinstance(step, dict) and step.get("type") == "Sequence":
         inner = step.get(key)
         for each in inner if isinstance(inner, list) else []:
-            yield from _steps(each, key)
+            yield from step_types(each, key)
     elif step is not None:
         yield str(step.get("type")) if isinstance(step, dict) else "of no type"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmprep.vocabulary.byte_alphabet import LETTERS
-from llmprep.vocabulary.token_texts import step_kinds
+from llmprep.vocabulary.tokenizer_json import step_types
 
 _FALLBACK = [f"<0x{byte:02X}>" for byte in range(256)]
 
@@ -16,7 +16,9 @@ def find_unknown(document: Mapping[str, Any]) -> int | None:
     model = document["model"]
     if has_every_byte(document):
         return None
-    stated = model.get("unk_id") if model["type"] == "Unigram" else model["vocab"].get(str(model.get("unk_token")))
+    token = model.get("unk_token")
+    named = model["vocab"].get(token) if isinstance(token, str) and model["type"] != "Unigram" else None
+    stated = model.get("unk_id") if model["type"] == "Unigram" else named
     return stated if type(stated) is int else None
 
 
@@ -30,6 +32,7 @@ def has_every_byte(document: Mapping[str, Any]) -> bool:
     """Tell whether each byte is an entry, so that there is no text without one."""
     model = document["model"]
     vocab = {entry[0] for entry in model["vocab"]} if isinstance(model["vocab"], list) else model["vocab"]
-    if "ByteLevel" in {*step_kinds(document.get("pre_tokenizer")), *step_kinds(document.get("normalizer"))}:
+    steps = (("pre_tokenizer", "pretokenizers"), ("normalizer", "normalizers"))
+    if any("ByteLevel" in step_types(document.get(name), key) for name, key in steps):
         return all(letter in vocab for letter in LETTERS)
     return model.get("byte_fallback") is True and all(byte in vocab for byte in _FALLBACK)

@@ -143,6 +143,7 @@ WORD_PIECE: dict[str, Any] = {"type": "WordPiece", "vocab": {"a": 0}, **LIMITS, 
 WORDS = {"added_tokens": [END | {"id": 1}], "pre_tokenizer": split(".", then=[]), "model": WORD_PIECE}
 EMPTY = {"type": "Replace", "pattern": {"String": ""}, "content": "x"}
 CHARSMAP = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
+NO_LIST, ASKED = {"type": "Sequence"}, "--backend tokenizers"
 TRIED = "t.json: cannot be used, as trying it ended with: ..."
 REFUSED = {
     "endless": wrong(tokenizer(pre_tokenizer=split(r"(?:z|zz)+$|.")), f"{TRIED}retry-limit-in-match over"),
@@ -154,6 +155,11 @@ REFUSED = {
     ),
     "no pattern": wrong(tokenizer(pre_tokenizer=split("(")), f"{TRIED}parenthesis..."),
     "no such step": wrong(tokenizer(pre_tokenizer={"type": "Guess"}), f"{TRIED}did not match any variant..."),
+    "no list of normalizers": wrong(tokenizer(normalizer=NO_LIST | {"normalizers": 5}), f"{TRIED}invalid type..."),
+    "no list of splits": wrong(tokenizer(pre_tokenizer=NO_LIST | {"pretokenizers": 5}), f"{TRIED}invalid type..."),
+    "no list of decoders": wrong(
+        tokenizer(decoder=NO_LIST | {"decoders": 5}), "tokenizer.json: tokenizers cannot build it: ...", arguments=ASKED
+    ),
     "truncated": wrong(tokenizer()[:-70], "t.json: not a valid tokenizer.json: ..."),
     "nested": wrong(b'{"model": {}, "a": ' + b"[" * 200_000, "t.json: ...: lists nested too deeply"),
     "a key twice": wrong(b'{"model": {"a": 1, "a": 2}}', "t.json: ...the key a stands twice"),

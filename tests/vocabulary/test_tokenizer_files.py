@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from llmprep.choices import TokenizerFile
 from llmprep.errors import FileFormatError, LlmprepError, VocabularyError
 from llmprep.vocabulary import tokenizer_files
+from llmprep.vocabulary.loading import load_vocabulary
+from llmprep.vocabulary.opening import open_with_fingerprint
 from llmprep.vocabulary.tokenizer_files import read_beside, read_file, recognise
 
 
@@ -98,3 +101,15 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest
     if hasattr(os, "mkfifo"):
         os.mkfifo("pipe")
         assert "pipe: no regular file; copy it into one" in error("pipe")
+
+
+def test_the_vocabularies_opened_last_are_held(tmp_path: Path) -> None:
+    """One that is asked for again is the same object, and puts no other out."""
+    paths = [str(tmp_path / f"{name}.model") for name in "abcd"]
+    for first, path in enumerate(paths):
+        Path(path).write_text(f"minbpe v1\n\n0\n{97 + first} 97\n")
+    fingerprints = [load_vocabulary(TokenizerFile(path)).fingerprint for path in paths]
+    held = [*map(open_with_fingerprint, paths, fingerprints)]
+    for _ in range(3):
+        assert open_with_fingerprint(paths[3], fingerprints[3]) is held[3]
+    assert open_with_fingerprint(paths[0], fingerprints[0]) is held[0]

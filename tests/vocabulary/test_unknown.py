@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from support.byte_level import ALPHABET, added, document
 from support.commands import Call
 from support.small_vocabularies import write_vocabularies
@@ -67,6 +68,36 @@ def test_byte_level_vocabularies_know_every_byte(tmp_path: Path) -> None:
         stated["model"] |= {"vocab": entries, "unk_token": "?"}
         (tmp_path / "t.json").write_text(json.dumps(stated))
         assert load_vocabulary(TokenizerFile(str(tmp_path / "t.json"), eot="</s>")).unknown_id == unknown
+
+
+def test_a_token_that_nobody_names_is_none(tmp_path: Path) -> None:
+    """An entry that is spelt as JSON's null is in Python is an entry as any."""
+    model = LETTERS | {"vocab": LETTERS["vocab"] | {"None": 4}, "unk_token": None}
+    (tmp_path / "t.json").write_text(json.dumps(whole(model)))
+    assert load_vocabulary(TokenizerFile(str(tmp_path / "t.json"), eot="</s>")).unknown_id is None
+
+
+def test_the_end_of_text_that_stands_for_unknown_text_joins_nothing(call: Call) -> None:
+    """Small files and records are encoded apart; such an end is counted, refused where text stays text, and kept."""
+    pytest.importorskip("tokenizers")
+    stated = document({"</s>": 300}, [], added_tokens=[added("</s>", 300)])
+    del stated["model"]["vocab"]["z"]
+    stated["model"] |= {"unk_token": "</s>"}
+    Path("t.json").write_text(json.dumps(stated))
+    Path("a").mkdir()
+    for name, text in {"1.txt": "a", "2.txt": "az", "3.txt": "b"}.items():
+        Path("a", name).write_text(text)
+    Path("r.jsonl").write_text('{"text": "a"}\n{"text": "az"}\n{"text": "b"}\n')
+    Path("known.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n')
+    own = ("--tokenizer", "t.json", "--eot", "</s>", "-o", "t.pt", "--force")
+    for name in ("a", "r.jsonl"):
+        ended = call("tokenize", name, *own)
+        assert (ended.code, sum("once in the text itself" in note for note in ended.notes)) == (0, 1), ended
+        assert torch.load("t.pt")["token_ids"].tolist() == [97, 300, 97, 300, 300, 98]
+        assert call("tokenize", name, *own, "--separator", "none").code == 0
+        assert torch.load("t.pt")["token_ids"].tolist() == [97, 97, 300, 98]
+        assert call("tokenize", name, *own, "--special", "text").code == 3
+    assert not any("no entry" in note for note in call("tokenize", "known.jsonl", *own).notes)
 
 
 @pytest.mark.parametrize(("vocabulary", "token"), [("unigram.json", 0), ("wordpiece.json", 1)])
