@@ -70,16 +70,17 @@ def test_every_loader_runs(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(None in map(find_spec, ("gigatoken", "pyarrow")), reason="takes gigatoken and pyarrow")
 def test_every_limit_is_measured(tmp_path: Path) -> None:
-    """Stores of each kind of text and file have the floor's tokens; all other commands run too, and each has its bar.
+    """Stores of each kind of text and file have the floor's tokens; all other commands run too.
 
-    A bar has what was measured of a bound: at this size some are too fast beside their start-up.
+    In the chart each has its bar that was compared with a bound: at this size some are too fast beside their start-up.
     """
     done, written = bench("limits.py", tmp_path, "--only", "1 job, english|embed|pairs|inspect|files|merge|--help")
     assert done.returncode == 0, done.stderr
     assert len(written["limits"]) == 10
     assert {row["error"] for row in written["limits"]} <= {"", "too fast beside its start-up"}
     bars = sum(bool(row.get("share") and row["unit"]) for row in written["limits"] if not row["error"])
-    assert (tmp_path / "build" / "limits.svg").read_text(encoding="utf-8").count('fill="#4477aa"') == bars
+    chart = (tmp_path / "build" / "limits.svg").read_text(encoding="utf-8")
+    assert (chart.startswith("<svg "), chart.endswith("</svg>\n"), chart.count('fill="#4477aa"')) == (True, True, bars)
 
 
 @pytest.mark.slow

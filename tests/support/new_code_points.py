@@ -44,7 +44,7 @@ def derive(folder: Path, step: int = 1) -> tuple[tuple[int, int], ...]:
         exact, fast = tiktoken_encoding(vocabulary), Gigatoken(vocabulary)
 
         def differ(codes: Sequence[int], exact: Any = exact, fast: Gigatoken = fast) -> bool:
-            around = AROUND if min(codes, default=0) < UNASSIGNED else SHORT
+            around = SHORT if step > 1 and min(codes, default=0) >= UNASSIGNED else AROUND
             text = "".join(around.format(chr(code)) for code in codes)
             return bool(exact.encode(text, disallowed_special=()) != fast.encode(text.encode(), special=False).tolist())
 
