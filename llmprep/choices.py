@@ -15,6 +15,8 @@ Separator: TypeAlias = Literal["eot", "none"]
 """What stands between documents: the end-of-text id, or nothing."""
 Special: TypeAlias = Literal["allow", "text", "error"]
 """What an end-of-text string in a text becomes: its id, plain text, or an error."""
+Boundaries: TypeAlias = Literal["documents", "text"]
+"""Where a document begins in the stream: where one of the inputs does, or after each end-of-text in a text, too."""
 IdDtype: TypeAlias = Literal["int64", "int32", "uint16"]
 FloatDtype: TypeAlias = Literal["float32", "float16", "bfloat16"]
 BackendName: TypeAlias = Literal["auto", "tiktoken", "gigatoken", "fastokens", "tokenizers"]
@@ -76,10 +78,19 @@ class TextOptions:
     newlines: Newlines = "universal"
     separator: Separator = "eot"
     special: Special = "allow"
+    boundaries: Boundaries = "documents"
+
+    def __post_init__(self) -> None:
+        if self.boundaries == "text" and (self.separator, self.special) != ("eot", "allow"):
+            raise UsageError(
+                "boundaries text: an end-of-text in a text ends a document only where it becomes its id, with special "
+                "allow, and stands between documents, with separator eot"
+            )
 
     def content(self) -> dict[str, str]:
-        """Return them as plain values, for ``meta``."""
-        return {"newlines": self.newlines, "separator": self.separator, "special": self.special}
+        """Return them as plain values, for ``meta``; boundaries, which decide no id, where they are not the default."""
+        stated: dict[str, str] = {"newlines": self.newlines, "separator": self.separator, "special": self.special}
+        return stated | ({} if self.boundaries == "documents" else {"boundaries": self.boundaries})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from llmprep.choices import BLOCK_BYTES, MAX_LENGTH, Reading, TextOptions, TokenizerFile
 from llmprep.documents.cuts import TIKTOKEN_CUTS, Cuts
@@ -24,7 +24,7 @@ from llmprep.documents.source import Counts, LeftOut, OpenFile, Source
 from llmprep.errors import UsageError
 from llmprep.formats.ids import Array, id_blocks
 from llmprep.formats.meta import checked_meta, is_chained
-from llmprep.formats.tokens import read_tokens
+from llmprep.formats.tokens import read_starts, read_tokens
 from llmprep.formats.vocabularies import check_vocabulary, vocabulary_of
 from llmprep.formats.windows import check_window_ids, read_stream, read_windows
 from llmprep.output.temporary import temporary_file
@@ -35,6 +35,7 @@ from llmprep.tokens.backends import Encoder
 from llmprep.tokens.cutting import cuts_of
 from llmprep.tokens.figures import Figures, left_out_of
 from llmprep.tokens.spooling import spool
+from llmprep.tokens.starts import ListedStarts
 from llmprep.tokens.stream import Origin, TokenStream, count_tokens, create_encoder, stream_text
 from llmprep.vocabulary.loading import load_vocabulary
 from llmprep.windows.counts import require_windows
@@ -186,14 +187,14 @@ def stream_input(found: Input, reading: Reading) -> TokenStream:
 
 def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
     """Stream the ids of a token store."""
-    name, manifest, text_options = str(store.folder), store.manifest, TextOptions().content()
+    name, manifest = str(store.folder), store.manifest
     _refuse_text_choices(name, reading)
     origin = Origin(
         name=name,
         refers=check_vocabulary(name, store.refers, reading.encoding),
         vocab_sha256=manifest.vocab_sha256,
         n_vocab=manifest.n_vocab,
-        options={key: manifest.options[key] for key in text_options if key in manifest.options},
+        options=_text_options(manifest.options),
         vocab_dir=reading.vocab_dir,
     )
     record = {
@@ -203,7 +204,8 @@ def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
         "bytes": manifest.n_bytes,
         "sha256": manifest.plan_sha256,
     }
-    figures = Figures(records=[record], left_out=manifest.left_out)
+    starts = None if store.split is not None else store.documents()
+    figures = Figures(records=[record], left_out=manifest.left_out, starts=starts)
     return TokenStream(origin, count_tokens(store.blocks(), figures), figures)
 
 
@@ -211,9 +213,17 @@ def stream_file(file: PtFile, reading: Reading) -> TokenStream:
     """Stream the ids of a tokens file, or of the stream that a windows file was cut from."""
     (read_windows if "input_ids" in file.tensors else read_tokens)(file)  # before a vocabulary is looked for
     origin, figures = _stated_by(file, reading)
-    text_options = TextOptions().content()
-    origin = replace(origin, options={key: value for key, value in origin.options.items() if key in text_options})
+    origin = replace(origin, options=_text_options(origin.options))
+    if "token_ids" in file.tensors:
+        starts = read_starts(file)
+        figures.starts = None if starts is None else ListedStarts(starts)
     return TokenStream(origin, count_tokens(id_blocks(read_stream(file, origin.n_vocab)), figures), figures)
+
+
+def _text_options(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those options of a file or store that decided the ids of its texts, and where documents begin."""
+    decided = TextOptions(boundaries="text").content()
+    return {key: value for key, value in stated.items() if key in decided}
 
 
 def _stated_by(file: PtFile, reading: Reading) -> tuple[Origin, Figures]:

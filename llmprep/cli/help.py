@@ -13,7 +13,7 @@ from llmprep.cli.printer import Printer
 from llmprep.preview.fitting import wrap_line
 
 SECTIONS = {
-    "Input": "text field files-from null newlines separator special on-bad skip-binary",
+    "Input": "text field files-from null newlines separator special boundaries on-bad skip-binary",
     "Vocabulary": "encoding tokenizer pattern special-tokens eot vocab-dir",
     "Windows": "max-length stride val-fraction dense context-size windows",
     "Batches": "batch-size batches shuffle seed drop-last",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from llmprep import choices
 from llmprep.cli.groups import IdFile, Inputs, Target
 from llmprep.cli.listing import Listing, print_counts, print_ids
 from llmprep.cli.notes import find_decoder, left_out_words, say_notes, stream_values
@@ -28,8 +32,32 @@ TOKENS_SHOWN = 48
 IDS_SHOWN = 16
 
 
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Texts, and where a document begins among their tokens."""
+
+    texts: Inputs
+    boundaries: Annotated[
+        choices.Boundaries | None,
+        typer.Option(
+            "--boundaries",
+            help="Note, as document_starts, where a document begins: where an input or record does (documents), or "
+            "also after each end-of-text token in a text (text). Default: documents.",
+        ),
+    ] = None
+
+    def reading(self, printer: Printer) -> choices.Reading:
+        """Return how the texts are read."""
+        reading = self.texts.reading(printer)
+        if self.boundaries is None:
+            return reading
+        return replace(reading, options=replace(reading.options or choices.TextOptions(), boundaries=self.boundaries))
+
+
 @spread
-def tokenize(texts: Inputs, listing: Listing, file: IdFile, shards: Shards, target: Target, pictures: Pictures) -> None:
+def tokenize(
+    documents: Documents, listing: Listing, file: IdFile, shards: Shards, target: Target, pictures: Pictures
+) -> None:
     """Encode texts into one file of token ids, or into a token store (-o FOLDER/).
 
     Examples:
@@ -39,13 +67,15 @@ def tokenize(texts: Inputs, listing: Listing, file: IdFile, shards: Shards, targ
     """
     from llmprep.cli.depfile import plan_depfile, write_depfile
 
-    printer, paths = pictures.printer(target.output), texts.paths()
-    as_store, reading = shards.wanted(target.output), texts.reading(printer)
+    printer, texts = pictures.printer(target.output), documents.texts
+    paths, as_store, reading = texts.paths(), shards.wanted(target.output), documents.reading(printer)
     if as_store and texts.text is not None:
         raise UsageError("--text: a token store is built from files; put the text into one")
     if listing.count or listing.ids:
         pictures.refuse("--count and --ids draw nothing; leave one out")
         listing.refuse_rest(target, file, shards)
+        if documents.boundaries is not None:
+            raise UsageError("--boundaries: --count and --ids write no file that notes them; leave one out")
         (print_counts if listing.count else print_ids)(printer, paths, reading)
     elif as_store:
         pictures.refuse("a token store is shown when it is built, by llmprep inspect STORE/")
@@ -55,11 +85,11 @@ def tokenize(texts: Inputs, listing: Listing, file: IdFile, shards: Shards, targ
         (plan_store if file.dry_run else make_store)(printer, paths, target.output, reading, shards)
         write_depfile(depfile)
     else:
-        _write_file(printer, pictures, paths, texts, target, file)
+        _write_file(printer, pictures, paths, documents, target, file)
 
 
 def _write_file(
-    printer: Printer, pictures: Pictures, paths: list[str], texts: Inputs, target: Target, file: IdFile
+    printer: Printer, pictures: Pictures, paths: list[str], documents: Documents, target: Target, file: IdFile
 ) -> None:
     from llmprep.cli.depfile import plan_depfile, write_depfile
     from llmprep.cli.dry_run import Planned, show_plan
@@ -71,7 +101,7 @@ def _write_file(
     from llmprep.output.writing import open_output
     from llmprep.tokens.stream import Distinct, Head
 
-    dtype, reading = file.resolved_dtype(), texts.reading(printer)
+    dtype, reading, listed = file.resolved_dtype(), documents.reading(printer), documents.texts.files_from
     shows_only = is_only_shown(printer, paths, target, file)
     if shows_only:
         output = nowhere()
@@ -79,7 +109,7 @@ def _write_file(
         (output,) = check_outputs(paths, [name_output(paths, target.output, "tokens")], target)
     outputs = [] if shows_only else [output]
     drawings = pictures.check(files_of(paths), outputs, force=target.force, dry_run=file.dry_run)
-    depfile = plan_depfile(printer, paths, target, outputs, [texts.files_from], dry_run=file.dry_run)
+    depfile = plan_depfile(printer, paths, target, outputs, [listed], dry_run=file.dry_run)
     if file.dry_run:
         show_plan(printer, paths, reading, Planned(output.name, dtype))
         _say_kind(printer, output, paths)

@@ -23,5 +23,5 @@ def split_stream(stream: TokenStream, val_fraction: float) -> tuple[TokenStream,
 def _part(stream: TokenStream, val_fraction: float, part: str, ids: Array) -> TokenStream:
     options = {**stream.origin.options, "val_fraction": val_fraction, "part": part}
     origin = replace(stream.origin, name=f"{stream.origin.name} ({part})", options=options)
-    figures = replace(stream.figures, records=stream.figures.sources)
+    figures = replace(stream.figures, records=stream.figures.sources, starts=None)
     return TokenStream(origin, count_tokens(id_blocks(ids), figures), figures)

@@ -43,17 +43,18 @@ class _Record:
 
 def write_pt(
     sink: Sink,
-    storages: Sequence[Iterable[memoryview | bytes]],
+    storages: Iterable[Iterable[memoryview | bytes]],
     describe: Callable[[Sequence[int]], Described],
     *,
     jobs: int = 1,
 ) -> int:
     """Write one .pt file and return its size in bytes.
 
-    ``storages`` are the raw little-endian bytes of each storage, in blocks of any size. When all have
-    been written, ``describe`` is called with their sizes in bytes and returns the dict that
-    ``torch.load`` will give: `TensorView` for tensors, plain values for the rest. No block is asked for
-    before the one before it is done with. With more than one job, large blocks are checked by a thread.
+    ``storages`` are the raw little-endian bytes of each storage, in blocks of any size; each is asked for
+    when the one before it was written. Then ``describe`` is called with their sizes in bytes and returns
+    the dict that ``torch.load`` will give: `TensorView` for tensors, plain values for the rest. No block
+    is asked for before the one before it is done with. With more than one job, large blocks are checked
+    by a thread.
 
     >>> import io, numpy as np
     >>> ids = np.arange(6)

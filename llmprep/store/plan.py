@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,7 @@ def plan_corpus(
         "encoding": vocabulary.name,
         "vocab_sha256": vocabulary.sha256,
         **({} if Reference.to(vocabulary).is_encoding else {"fingerprint": vocabulary.fingerprint}),
-        **asdict(options),
+        **options.content(),
         "text_field": sources[0].text_field,
         "shard_bytes": shard_bytes,
         **({"on_bad": on_bad} if on_bad != "stop" else {}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -60,36 +60,49 @@ class Place:
 class Stretches:
     """The stretches of a stream, in order, each made when it is asked for.
 
-    ``firsts`` are the places of their first tokens, and the end: (n + 1,).
+    ``firsts`` are the places of their first tokens, ``documents`` and ``texts`` the documents and bytes of text before
+    each, and all of them: (n + 1,).
     """
 
     pieces: Pieces
     names: Names
     options: Mapping[str, Any]
     firsts: Numbers
+    documents: Numbers
+    texts: Numbers
+
+    @classmethod
+    def of(cls, pieces: Pieces, names: Names, options: Mapping[str, Any], firsts: Numbers) -> Self:
+        """Return the stretches that were made from pieces, and begin at these places."""
+        return cls(pieces, names, options, firsts, _sums(pieces.documents), _sums(pieces.text))
 
     def __len__(self) -> int:
         return len(self.pieces)
+
+    def __getitem__(self, number: int) -> Stretch:
+        source, begin, end, tokens, documents, _, gaps = self.pieces[number]
+        first, n_ids = int(self.firsts[number]), int(self.firsts[number + 1] - self.firsts[number])
+        of_source = int(np.searchsorted(self.pieces.source, source))
+        before = int(self.documents[number] - self.documents[of_source])
+        for earlier in self.pieces.gaps.keys() & range(of_source, number):
+            runs = self.pieces.gaps[earlier]
+            before = -1 if before < 0 or runs is None else before + sum(count for _, count in runs)
+        text_begin, name = int(self.texts[number] - self.texts[of_source]), self.names[source]
+        return Stretch(name, first, n_ids, begin, end, text_begin, n_ids - tokens, documents, before, gaps)
 
     def within(self, first: int, end: int) -> list[Stretch]:
         """Return the stretches in which tokens from ``first`` to ``end`` lie."""
         low = int(np.searchsorted(self.firsts[1:], first, "right"))
         high = int(np.searchsorted(self.firsts[:-1], end, "left"))
-        return [self._stretch(number) for number in range(low, high) if self.firsts[number] < self.firsts[number + 1]]
+        return [self[number] for number in range(low, high) if self.firsts[number] < self.firsts[number + 1]]
 
-    def _stretch(self, number: int) -> Stretch:
-        source, begin, end, tokens, documents, _, gaps = self.pieces[number]
-        first, n_ids = int(self.firsts[number]), int(self.firsts[number + 1] - self.firsts[number])
-        text_begin = before = 0
-        at = number
-        while at and self.pieces.source[at - 1] == source:
-            at -= 1
-            piece = self.pieces[at]
-            text_begin += piece.text
-            lost = before < 0 or piece.gaps is None
-            before = -1 if lost else before + piece.documents + sum(count for _, count in piece.gaps or ())
-        name = self.names[source]
-        return Stretch(name, first, n_ids, begin, end, text_begin, n_ids - tokens, documents, before, gaps)
+    def holding(self, place: int) -> int:
+        """Return the number of the stretch that holds a token, of the last for one after all."""
+        return min(int(np.searchsorted(self.firsts[1:], place, "right")), len(self) - 1)
+
+    def beginning(self, document: int) -> int:
+        """Return the number of the stretch in which a document begins, by its number among all of the inputs'."""
+        return int(np.searchsorted(self.documents[1:], document, "right"))
 
 
 def stretches_of_store(manifest: Manifest) -> Stretches:
@@ -114,7 +127,14 @@ def _lay_out(pieces: Pieces, names: Names, options: Mapping[str, Any]) -> Stretc
         n_ids += pieces.documents
         begun = np.flatnonzero(pieces.documents)[:1]
         n_ids[begun] -= 1  # no separator stands before the first document
-    return Stretches(pieces, names, options, np.cumsum(firsts, out=firsts))
+    return Stretches.of(pieces, names, options, np.cumsum(firsts, out=firsts))
+
+
+def _sums(numbers: Numbers) -> Numbers:
+    """Return the sum of the numbers before each, and that of all: (n + 1,)."""
+    sums = np.zeros(len(numbers) + 1, np.int64)
+    np.cumsum(numbers, out=sums[1:])
+    return sums
 
 
 def find_places(
@@ -159,14 +179,14 @@ def _place(read: Read, stretch: Stretch, first: int, end: int, lengths: npt.NDAr
     nth = n_passed + (stretch.n_separators < stretch.n_documents)
     return Place(
         name=stretch.name,
-        document=_number(stretch, nth) if told_apart else None,
+        document=number_in_source(stretch, nth) if told_apart else None,
         begin=before - origin,
         end=upto - origin,
         exact=exact,
     )
 
 
-def _number(stretch: Stretch, nth: int) -> int | None:
+def number_in_source(stretch: Stretch, nth: int) -> int | None:
     """Return the number in its source of the ``nth`` document with text (0: one that begins before the stretch)."""
     if stretch.gaps is None or stretch.documents_before < 0:
         return None

@@ -16,24 +16,30 @@ import numpy.typing as npt
 
 from llmprep.errors import FileFormatError, InputError, plural
 from llmprep.formats.ids import check_ids
+from llmprep.formats.tokens import check_starts
 from llmprep.ptfile.reading import FileState, PtFile, file_state, read_pt
+from llmprep.store.beginnings import derive_starts, stated_starts
 from llmprep.vocabulary.references import Reference
 
 if TYPE_CHECKING:
+    from llmprep.store.documents import Document, Documents
     from llmprep.store.schema import Manifest
 
 Array = npt.NDArray[Any]
+Places = npt.NDArray[np.int64]
+NONE: Places = np.empty(0, np.int64)
 
 MAX_MAPS = 16_384
 """Shards mapped at the same time: a system allows a process some 65,000 maps."""
 
 
-def shard_ids(path: Path, n_tokens: int, *, check_crc: bool = False) -> Array:
+def shard_ids(path: Path, n_tokens: int) -> Array:
     """Return the ids of one shard, mapped. Raises `FileFormatError` if they are not as many as stated."""
-    return _stated_ids(read_pt(path, check_crc=check_crc), n_tokens)
+    return stated_ids(read_pt(path, check_crc=False), n_tokens)
 
 
-def _stated_ids(file: PtFile, n_tokens: int) -> Array:
+def stated_ids(file: PtFile, n_tokens: int) -> Array:
+    """Return the ids of a shard that is open. Raises as `shard_ids` does."""
     ids = file.tensors.get("token_ids")
     if ids is None or ids.shape != (n_tokens,):
         raise FileFormatError(f"{file.name}: does not hold the {n_tokens} token_ids that are stated")
@@ -78,6 +84,7 @@ class TokenStore:
         ends = np.cumsum([0, *(shard.tokens for shard in self.manifest.shards)])
         self._starts: list[int] = ends.tolist()
         self._mapped: dict[int, Array] = {}
+        self._begun: dict[int, Places | None] = {}
         self._known: dict[int, FileState] = {} if check else self._states()
         """The files that need not be read through: they were, or the caller vouches for what is there now."""
 
@@ -164,16 +171,41 @@ class TokenStore:
                 known = self._known.get(number) == state
                 if not known:
                     _check_sha256(file, shard.sha256, name)
-                ids = _stated_ids(read_pt(file, name, check_crc=False), shard.tokens)
+                opened = read_pt(file, name, check_crc=False)
+                ids, starts = stated_ids(opened, shard.tokens), stated_starts(opened, shard.documents)
         except OSError as error:
             raise InputError(f"{name}: {error.strerror or error}") from error
         if self._check and not known:
             check_ids(ids, self.manifest.n_vocab, name)
+            check_starts(NONE if starts is None else starts, ids, name)
         self._known[number] = state
         if len(self._mapped) >= MAX_MAPS:
-            self._mapped.pop(next(iter(self._mapped)), None)
-        self._mapped[number] = ids
+            oldest = next(iter(self._mapped))
+            del self._mapped[oldest], self._begun[oldest]
+        self._mapped[number], self._begun[number] = ids, starts
         return ids
+
+    def shard_starts(self, number: int) -> Places:
+        """Return where documents begin in one shard, separators left out: (documents,) int64, mapped.
+
+        Raises `FileFormatError` where neither its file nor its ids tell, as in some stores of older versions.
+        """
+        ids = self.shard(number)
+        held = self._begun[number]
+        if held is None:
+            name = str(self.folder / self.manifest.shards[number].file)
+            held = self._begun[number] = derive_starts(ids, number, self.manifest, self.refers, name)
+        return held
+
+    def documents(self) -> Documents:
+        """Return the documents of the store, or of its split, as a sequence."""
+        from llmprep.store.documents import Documents
+
+        return Documents(self)
+
+    def document(self, number: int) -> Document:
+        """Return one document. Raises IndexError for one that is not there; `documents` is the quick way to many."""
+        return self.documents()[number]
 
     def locate(self, position: int) -> tuple[int, int]:
         """Return (shard, place in it) of a token of this sequence."""

@@ -148,7 +148,7 @@ def build_shard(job: ShardJob) -> BuiltShard:
     path = Path(job.folder) / shard_name(job.number)
     with open_own(path) as sink:
         hashing = _HashingSink(sink)
-        n_bytes = write_tokens(hashing, stream, dtype=job.dtype)
+        n_bytes = write_tokens(hashing, stream, dtype=job.dtype, is_shard=True)
     counts = stream.figures.counts
     receipt = Receipt(
         plan_sha256=job.plan_sha256,
@@ -156,7 +156,7 @@ def build_shard(job: ShardJob) -> BuiltShard:
         bytes=n_bytes,
         sha256=hashing.hexdigest(),
         tokens=stream.figures.n_tokens,
-        documents=sum(map(begun_documents, counts)),
+        documents=len(stream.figures.starts or ()),
         special=stream.figures.n_special,
         boms=sum(each.bom for each in counts),
         recipe=job.recipe,

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from llmprep.errors import FileFormatError, plural
 from llmprep.formats.ids import Array, check_ids
+from llmprep.formats.tokens import check_starts
 from llmprep.ptfile.reading import read_pt
+from llmprep.store.beginnings import stated_starts
 from llmprep.store.carrying import verify_carried
 from llmprep.store.folder import PLAN, RECEIPTS, kind_of, receipt_path
 from llmprep.store.manifest import check_files, read_manifest, read_plan, receipt_at
-from llmprep.store.reading import shard_ids
+from llmprep.store.reading import stated_ids
 from llmprep.store.schema import FORMAT_1, Manifest, Receipt, Shard
 from llmprep.store.sealed import file_sha256
 from llmprep.tokens.content import ChainHash, ContentHash, open_pool
@@ -46,8 +48,11 @@ def _verified_ids(folder: Path, manifest: Manifest, shard: Shard) -> Array:
     if file_sha256(path) != shard.sha256:
         read_pt(path)  # names the damaged record, if it is one
         raise FileFormatError(f"{path}: its sha256 is not the one in the manifest: it was changed or replaced")
-    ids = shard_ids(path, shard.tokens, check_crc=True)
+    file = read_pt(path)
+    ids, starts = stated_ids(file, shard.tokens), stated_starts(file, shard.documents)
     check_ids(ids, manifest.n_vocab, str(path))
+    if starts is not None:
+        check_starts(starts, ids, str(path), separated=manifest.options.get("separator") == "eot")
     return ids
 
 

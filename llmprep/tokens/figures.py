@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmprep.documents.source import Counts, LeftOut
+from llmprep.tokens.starts import Starts
 
 MAX_NUMBER = 1 << 62
 """The largest number that a record of a source can have."""
@@ -22,7 +23,8 @@ class Figures:
     ``counts`` are those of its sources, one by one, while texts are read; ``records`` is what a file or store says of
     its sources. ``n_special`` counts the end-of-text strings in the texts themselves. ``used`` says how many blocks
     each backend encoded. ``chained`` tells a ``content_sha256`` that a file of the format before states. ``left_out``
-    are the inputs that gave nothing, as they could not be read.
+    are the inputs that gave nothing, as they could not be read. ``starts`` are where documents begin, if that is
+    known.
     """
 
     counts: Sequence[Counts] = field(default=(), repr=False)
@@ -33,6 +35,7 @@ class Figures:
     chained: bool = False
     left_out: Sequence[LeftOut] = ()
     used: Mapping[str, int] = field(default_factory=dict)
+    starts: Starts | None = field(default=None, repr=False)
 
     @property
     def sources(self) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ from llmprep.tokens.cutting import cuts_of
 from llmprep.tokens.figures import Figures
 from llmprep.tokens.gigatoken import count_tokenizers
 from llmprep.tokens.special import Specials, count_special
+from llmprep.tokens.starts import Finding
 from llmprep.tokens.threads import PART_BYTES, Hashing, in_parts, map_in_order
 from llmprep.tokens.tiktoken import Ids
 from llmprep.vocabulary.loading import load_vocabulary
@@ -180,6 +181,8 @@ def stream_text(
 
 def require_separator(sources: Sequence[Source], vocabulary: Vocabulary, options: TextOptions) -> None:
     """Raise `UsageError` where documents are to be separated, and the vocabulary has no token that does it."""
+    if options.boundaries == "text":
+        vocabulary.require_eot("without one, no text has boundaries; leave out --boundaries")
     if options.separator == "eot" and (len(sources) > 1 or sources[0].format != "text"):
         vocabulary.require_eot("give --separator none to put nothing between documents")
 
@@ -198,13 +201,15 @@ def stream_part(
     A stream that ``continues`` another has a separator before its first document too, and may be empty.
     """
     hashing, vocabulary = Hashing(threaded=effort.jobs > 1), encoder.vocabulary
-    figures = Figures([Counts(source) for source in sources], used=encoder.used, left_out=left_out)
+    finding = Finding(options, vocabulary.eot_id)
+    counted = [Counts(source) for source in sources]
+    figures = Figures(counted, used=encoder.used, left_out=left_out, starts=finding.starts)
     name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
     refers = Reference.to(vocabulary)
     origin = Origin(name, refers, vocabulary.sha256, vocabulary.n_vocab, options.content(), vocabulary=vocabulary)
     blocks = read_sources(figures.counts, options.newlines, effort.block_bytes, hashing.run, cuts_of(vocabulary))
     encoded = _encode(blocks, encoder, options, effort)
-    ids = _join(encoded, figures, vocabulary, name, separate=options.separator == "eot", continues=continues)
+    ids = _join(encoded, figures, vocabulary, finding, name=name, continues=continues)
     return TokenStream(origin, _count(ids, figures, hashing), figures)
 
 
@@ -238,23 +243,25 @@ def _join(
     encoded: Iterator[tuple[Block, Ids, int]],
     figures: Figures,
     vocabulary: Vocabulary,
-    name: str,
+    finding: Finding,
     *,
-    separate: bool,
+    name: str,
     continues: bool,
 ) -> Iterator[Ids]:
     """Yield the ids of the blocks, with a separator before each document but the stream's first, or without any.
 
     Without an end-of-text id there is none. Documents whose ids hold it are not joined: in a block that joins some, it
-    is at the seams only.
+    is at the seams only. ``finding`` is shown each block's ids, and where they stand.
     """
-    eot_id, unknown_id = vocabulary.eot_id, vocabulary.unknown_id
+    eot_id, unknown_id, separate = vocabulary.eot_id, vocabulary.unknown_id, finding.separate
     separator = np.array([] if eot_id is None else [eot_id], np.uint32)
-    begun = continues
+    begun, position = continues, 0
     for block, ids, n_special in encoded:
         if begun and block.first and separate and len(separator):
             yield separator
+            position += 1
         begun = True
+        finding.look(block, ids, position)
         figures.n_special += n_special
         for counts, own in _by_source(block, ids, eot_id):
             counts.n_tokens += len(own) - (0 if block.joined else block.seams)
@@ -262,7 +269,9 @@ def _join(
                 counts.remark(
                     f"holds text that {vocabulary.name} has no entry for, where its token {unknown_id} stands"
                 )
-        yield ids if separate or not block.seams else ids[ids != eot_id]
+        joined = ids if separate or not block.seams else ids[ids != eot_id]
+        position += len(joined)
+        yield joined
     if not begun:
         raise EmptyError(f"{name}: empty: 0 tokens")
 

@@ -149,7 +149,7 @@ def test_documents_that_cannot_be_told_apart_are_not_numbered(tmp_path: Path) ->
 def test_documents_after_gaps_that_are_not_known_are_not_numbered() -> None:
     """Where a piece has too many runs of lines without text, it and those of its file after it have no numbers."""
     pieces = [Piece(source, 0, 9, 2, 1, 0, gaps) for source, gaps in ((0, ()), (0, None), (0, ()), (1, [[1, 4]]))]
-    stretches = Stretches(Pieces.of(pieces), Names.of("ab"), {}, np.arange(0, 9, 2))
+    stretches = Stretches.of(Pieces.of(pieces), Names.of("ab"), {}, np.arange(0, 9, 2))
     corpus = Streamed(np.full(8, 64, np.uint32), stretches)
     assert [corpus.places(2 * n, 1)[0].document for n in range(4)] == [1, None, None, 5]
 
