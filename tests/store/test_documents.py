@@ -60,7 +60,7 @@ def make_inputs(folder: Path, texts: Sequence[str], seed: int) -> Corpus:
 def walk(corpus: Corpus, separator: Separator) -> tuple[list[int], list[Walked]]:
     """The slow way: encode one document after another."""
     ids: list[int] = []
-    found = []
+    found: list[Walked] = []
     for text, name, number in corpus.documents:
         ids += [EOT] if found and separator == "eot" else []
         start = len(ids)
@@ -93,12 +93,12 @@ def test_documents_are_those_of_a_walk(texts: list[str], separator: Separator, s
         corpus = make_inputs(Path(name), ["begin", *texts, "the end of it all"], seed)
         ids, found = walk(corpus, separator)
         options = TextOptions(separator=separator)
-        manifest = build(corpus.paths, f"{name}/store", shard_bytes, val_fraction=0.4, options=options).built.manifest
+        build(corpus.paths, f"{name}/store", shard_bytes, val_fraction=0.4, options=options)
 
         store = TokenStore(f"{name}/store")
         assert (list(store), listed(store)) == (ids, found)
         documents = store.documents()
-        for part, (first, end) in manifest.splits.items():
+        for part, (first, end) in store.manifest.splits.items():
             assert listed(TokenStore(f"{name}/store", part)) == clip(found, first, end)
         for at, (start, stop, *_) in enumerate(found):
             assert store.document(at).start == documents[at - len(found)].start == start
@@ -113,12 +113,12 @@ def test_documents_are_those_of_a_walk(texts: list[str], separator: Separator, s
 def test_every_sort_of_input(tmp_path: Path) -> None:
     """Compressed files, files of several spans and such without text have their documents too."""
     make_corpus(tmp_path / "corpus")
-    manifest = build(tmp_path / "corpus", "store", 3000).built.manifest
+    build(tmp_path / "corpus", "store", 3000)
+    manifest = TokenStore("store").manifest
     documents = TokenStore("store").documents()
     assert len(documents) == manifest.n_documents == len(list(documents))
-    assert {each.source for each in documents} == set(
-        map(manifest.names.__getitem__, set(manifest.pieces.source[manifest.pieces.documents > 0].tolist()))
-    )
+    begun = set(manifest.pieces.source[manifest.pieces.documents > 0].tolist())
+    assert {each.source for each in documents} == {manifest.names[source] for source in begun}
     ends = [each.end for each in documents]
     assert [each.start for each in documents[1:]] == [end + 1 for end in ends[:-1]]
     assert (documents[0].start, ends[-1]) == (0, len(TokenStore("store")))
