@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.new_code_points import SHORT, UNASSIGNED, block
+from support.new_code_points import SHORT, are_many, block
 from support.reference import rank_lines
 from support.strategies import PIECES
 from support.streams import Load, text_block
@@ -71,18 +71,23 @@ def test_every_other_code_point_is_safe(differs: Differs) -> None:
     """Pieces end where tiktoken's do around each code point but one that is refused; of unassigned, one of eight."""
     found = set()
     for first in range(0, sys.maxunicode + 1, 256):
-        context = CONTEXT if first < UNASSIGNED else SHORT
+        context = SHORT if are_many(first) else CONTEXT
         codes = block(first, step=8)
         if differs("".join(context.format(chr(code)) for code in codes)):
             found |= {code for code in codes if differs(context.format(chr(code)))} or set(codes)
     assert found == {code for code in range(0x250) if not is_exact(chr(code).encode())} == {0x17F}
 
 
+@pytest.fixture(scope="module")
+def cl100k(load: Load) -> Fastokens:
+    """The encoder of cl100k_base."""
+    return Fastokens(load("cl100k_base"))
+
+
 @pytest.mark.parametrize("piece", [" ", "\n", "a", "-", "\u4e2d", "<|endoftext|>a"])
-def test_long_runs_and_special_strings(piece: str, load: Load) -> None:
+def test_long_runs_and_special_strings(piece: str, load: Load, cl100k: Fastokens) -> None:
     """A run that tiktoken would not take is encoded as a shorter one is; the end-of-text string is what it is told."""
-    vocabulary = load("cl100k_base")
-    exact, fast = tiktoken_encoding(vocabulary), Fastokens(vocabulary)
+    exact, fast = tiktoken_encoding(load("cl100k_base")), cl100k
     for special in (True, False):
         allowed = {END_OF_TEXT} if special else set()
         few = exact.encode(piece * 4096, allowed_special=allowed, disallowed_special=())
