@@ -15,8 +15,8 @@ from llmprep.tokens.tiktoken import tiktoken_encoding
 from llmprep.vocabulary.loading import load_vocabulary
 
 AROUND = " a{0}b {0}A{0}1{0}2 x{0}'ve{0} {0}{0}\n{0}.{0} end"
-SHORT = " a{0}b x'{0}{0}e 1{0}\n{0} "
-"""For ideographs and Hangul, and from `UNASSIGNED` on, where nearly all stand for nothing: see `are_many`."""
+SHORT = " a{0}b x'{0}e 1{0}\n{0} "
+"""For the code points from `UNASSIGNED` on, nearly all of which stand for nothing."""
 UNASSIGNED = 0x33500
 
 
@@ -27,11 +27,6 @@ def block(first: int, step: int = 1) -> list[int]:
     """
     alike = first >= UNASSIGNED and first >> 16 != 14
     return [code for code in range(first, first + 256, step if alike else 1) if not 0xD800 <= code < 0xE000]
-
-
-def are_many(first: int) -> bool:
-    """Tell whether the code points from one on are ideographs or Hangul, or stand for nothing: 90 % of all."""
-    return 0x3400 <= first < 0xA000 or 0xAC00 <= first < 0xD700 or first >= 0x20000
 
 
 def as_ranges(codes: Iterable[int]) -> tuple[tuple[int, int], ...]:
@@ -49,7 +44,7 @@ def derive(folder: Path, step: int = 1) -> tuple[tuple[int, int], ...]:
         exact, fast = tiktoken_encoding(vocabulary), Gigatoken(vocabulary)
 
         def differ(codes: Sequence[int], exact: Any = exact, fast: Gigatoken = fast) -> bool:
-            around = SHORT if step > 1 and are_many(min(codes, default=0)) else AROUND
+            around = SHORT if step > 1 and min(codes, default=0) >= UNASSIGNED else AROUND
             text = "".join(around.format(chr(code)) for code in codes)
             return bool(exact.encode(text, disallowed_special=()) != fast.encode(text.encode(), special=False).tolist())
 
