@@ -54,4 +54,4 @@ def _cut(rows: Array) -> list[Tensor]:
 
 
 def _widen(inputs: Array, targets: Array) -> list[Tensor]:
-    return [torch.from_numpy(ids.astype(np.int64, order="C")) for ids in (inputs, targets)]
+    return [torch.from_numpy(ids.astype(np.int64)) for ids in (inputs, targets)]
