@@ -2,7 +2,7 @@
 
 Each collate takes a `DocumentBatch`, which torch's loaders get of a `WindowDataset` made with ``documents=True``, or a
 list of its items. Those whose labels the model itself shifts give all L + 1 tokens of a row, as each row's last target
-would be lost otherwise. What only fills a packed row is left out where a trainer takes rows of any length, and is one
+would be lost otherwise: max_length is then one less than the positions that the model has. What only fills a packed row is left out where a trainer takes rows of any length, and is one
 more document, without a target, where it does not.
 """
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from llmprep.errors import UsageError
 from llmprep.formats.ids import Array
-from llmprep.pytorch.starts import StoreStarts
+from llmprep.pytorch.starts import RowStarts, StoreStarts
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.content import ChainHash, hash_ids
-from llmprep.windows.documents import DocumentRows, KnownStarts, mark_documents
+from llmprep.windows.documents import DocumentRows, mark_documents
 
 Places: TypeAlias = npt.NDArray[np.int64]
 Batch: TypeAlias = tuple[Tensor, Tensor]
@@ -121,7 +121,7 @@ class StreamRows:
     stride: int
     count: int
     stated: str
-    documents: KnownStarts | StoreStarts | None = None
+    documents: RowStarts | None = None
     opens: int = 0
 
     @property

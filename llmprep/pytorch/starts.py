@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TypeAlias
 
 import numpy as np
 
@@ -77,6 +78,9 @@ class StoreStarts:
             done += len(numbers)
         counts = np.array([len(places) for places in found], np.int64)
         return tokens, np.concatenate([NONE, *found]) - (firsts + opens).repeat(counts), counts
+
+
+RowStarts: TypeAlias = KnownStarts | StoreStarts
 
 
 def hold_starts(blocks: Iterable[Places]) -> KnownStarts:

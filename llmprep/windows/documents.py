@@ -42,7 +42,7 @@ class DocumentRows:
 
     ``tokens`` are (B, W) int64. ``starts`` (n,) int64 say where in its row each part begins, row after row, each row's
     first at 0 and two in one place where a document has no tokens; ``counts`` (B,) int64 how many a row has, n in all.
-    ``n_real`` (B,) int64 are the tokens of a row that are of documents, at least 1: what comes after them only fills it.
+    ``n_real`` (B,) int64 are the tokens of a row that are of documents, at least 1: what comes after only fills it.
     """
 
     tokens: Places
