@@ -1,7 +1,8 @@
 """Ids -> batches: a torch Dataset, a seeded order that resumes, loaders, embeddings. The only room that imports torch.
 
 recipe, rows, mapped    a text, file, store or array -> rows of windows, again in each process
-datasets, batches       rows -> a Dataset and its batches
+starts, documents       where documents begin in rows, and windows that know them
+datasets, batches       rows -> a Dataset and its batches, and those that trainers take
 sampler, passes         the order of an epoch, who takes which part of it, and where to go on
 permutation, identity   a seeded order in constant memory; what a state belongs to
 loaders                 DataLoaders with the parameters and batches of the course

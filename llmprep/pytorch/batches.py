@@ -2,8 +2,8 @@
 
 Each collate takes a `DocumentBatch`, which torch's loaders get of a `WindowDataset` made with ``documents=True``, or a
 list of its items. Those whose labels the model itself shifts give all L + 1 tokens of a row, as each row's last target
-would be lost otherwise: max_length is then one less than the positions that the model has. What only fills a packed row is left out where a trainer takes rows of any length, and is one
-more document, without a target, where it does not.
+would be lost otherwise: max_length is then one less than the positions that the model has. What only fills a packed row
+is left out where a trainer takes rows of any length, and is one more document, without a target, where it does not.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def collate_padding_free(
     Gives what ``DataCollatorWithFlattening(return_flash_attn_kwargs=True)`` of transformers 5.24 makes of the parts of
     documents: ``input_ids``, ``labels`` and ``position_ids`` (1, T) int64, where the first label of each part is -100
     and positions count from ``position_ids_start``; ``cu_seq_lens_q`` and ``_k`` (parts + 1,) int32, ``max_length_q``
-    and ``_k``; with ``return_seq_idx``, ``seq_idx`` (1, T) int32, the number of each token's part. No attention_mask.
+    and ``_k``; with ``return_seq_idx``, ``seq_idx`` (1, T) int32, the number of each token's part. No attention_mask:
+    where attention is not FlashAttention's, a model tells documents by their positions, and only with
+    ``use_cache=False``, which is what Trainer sets.
     """
     given = DocumentBatch.of(batch)
     rows, width = given.rows, given.rows.tokens.shape[1]

@@ -21,9 +21,9 @@ from llmprep.ptfile.reading import FileState, PtFile
 from llmprep.pytorch.documents import Marking
 from llmprep.pytorch.mapped import changed_error
 from llmprep.pytorch.rows import FileRows, Rows, StreamRows, unknown_documents
-from llmprep.pytorch.starts import StoreStarts, hold_starts
+from llmprep.pytorch.starts import StoreStarts
 from llmprep.store.reading import TokenStore
-from llmprep.tokens.spooling import spool
+from llmprep.tokens.spooling import spool, spool_places
 from llmprep.tokens.stream import TokenStream
 from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary, refer_to
 from llmprep.vocabulary.references import Reference
@@ -196,7 +196,7 @@ def _stream_starts(stream: TokenStream) -> KnownStarts:
     """Return where the documents of a stream, which has ended, begin. Raises `UsageError` where it is not known."""
     if stream.figures.starts is None:
         raise unknown_documents(stream.origin.name)
-    return hold_starts(stream.figures.starts.blocks())
+    return KnownStarts(spool_places(stream.figures.starts.blocks()))
 
 
 def _file_starts(file: PtFile) -> KnownStarts:

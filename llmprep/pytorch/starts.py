@@ -1,16 +1,13 @@
-"""Where the documents of a store, a file or a stream begin, for many rows at once."""
+"""Where the documents of a store begin, for many rows at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeAlias
 
 import numpy as np
 
-from llmprep.output.mapping import map_file
-from llmprep.output.temporary import temporary_file
 from llmprep.store.reading import TokenStore
 from llmprep.windows.documents import KnownStarts, Places
 
@@ -81,14 +78,3 @@ class StoreStarts:
 
 
 RowStarts: TypeAlias = KnownStarts | StoreStarts
-
-
-def hold_starts(blocks: Iterable[Places]) -> KnownStarts:
-    """Read where documents begin, in blocks (n,), into an unnamed temporary file, and return it mapped.
-
-    Raises `OutputError` where it has no room.
-    """
-    with temporary_file() as file:
-        size = sum(file.write(np.ascontiguousarray(block, "<i8").data) for block in blocks)
-        file.flush()
-        return KnownStarts(np.frombuffer(map_file(file), "<i8") if size else NONE)
