@@ -28,6 +28,7 @@ from llmprep.windows.counts import count_windows
 from llmprep.windows.documents import KnownStarts
 
 FILE = "texts.tokens.pt"
+STORED = ("store", "one.store", FILE)
 BELONGS, SEPARATORS = ("old", "new"), ("eot", "none")
 TEXTS = ["One short text.", "x", "Another one, that is longer than a window of eight tokens is.", "And a last one."]
 
@@ -72,8 +73,8 @@ def source_of(kind: str, separator: Any) -> Path:
     """The texts as a store of several shards, a tokens file or a file of JSON Lines."""
     write_files(Path(), {"texts.jsonl": json_lines(["", *TEXTS])})
     options = TextOptions(separator=separator)
-    if kind == "store":
-        build("texts.jsonl", "store", 30, options=options)
+    if kind.endswith("store"):
+        build("texts.jsonl", kind, 30 if kind == "store" else 9000, val_fraction=0.7, options=options)
     elif kind == FILE:
         with open_output(check_output(kind)) as sink:
             write_tokens(sink, open_tokens("texts.jsonl", reading=Reading(options=options)), dtype="uint16")
@@ -81,7 +82,9 @@ def source_of(kind: str, separator: Any) -> Path:
 
 
 @pytest.mark.parametrize("belongs", BELONGS)
-@pytest.mark.parametrize(("kind", "separator"), [*product(("store", FILE), SEPARATORS), ("texts.jsonl", "eot")])
+@pytest.mark.parametrize(
+    ("kind", "separator"), [*product(("store", "one.store", FILE), SEPARATORS), ("texts.jsonl", "eot")]
+)
 def test_every_source_tells_its_documents(kind: str, separator: Any, belongs: Any) -> None:
     """A store, a tokens file and texts give the windows of the walk, here and in another process."""
     walked = walk([encode(text) for text in TEXTS], separator, belongs, EOT)
@@ -92,6 +95,11 @@ def test_every_source_tells_its_documents(kind: str, separator: Any, belongs: An
     for known in (dataset, sent(dataset)):
         for k, expected in enumerate(told):
             assert_item(known[k], expected)
+    if kind.endswith("store"):
+        val = WindowDataset(kind, 8, 1, split="val", **choices)
+        for k in range(len(val)):
+            at = len(walked) - val.n_tokens + k  # type: ignore[operator]
+            assert_item(val[k], tell(walked[at : at + 9], mask=True))
     part, (first, *_) = dataset[1:3], DataLoader(dataset, 2, collate_fn=collate_windows, num_workers=1)
     for place, expected in enumerate(told[1:3]):
         assert_item({key: value[place] for key, value in part.items()}, expected)
