@@ -1,7 +1,8 @@
 """Ids -> batches: a torch Dataset, a seeded order that resumes, loaders, embeddings. The only room that imports torch.
 
 recipe, rows, mapped    a text, file, store or array -> rows of windows, again in each process
-datasets, batches       rows -> a Dataset and its batches
+starts, documents       where documents begin in rows, and windows that know them
+datasets, batches       rows -> a Dataset and its batches, and those that trainers take
 transfer                batches on their way from a worker process
 sampler, passes         the order of an epoch, and where to go on
 shares                  which part of it each rank takes, also after their number has changed

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from llmprep.output.mapping import map_file
 from llmprep.output.temporary import temporary_file
@@ -31,6 +32,17 @@ def spool(blocks: Iterator[Ids], folder: Path | None = None) -> Ids:
         file.flush()
         ids: Ids = np.frombuffer(map_file(file), "<u4") if size else np.empty(0, np.uint32)
         return ids
+
+
+def spool_places(blocks: Iterable[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    """Read places in a stream, in blocks (n,), into an unnamed temporary file, and return them mapped: (n,) int64.
+
+    Raises `OutputError` where it has no room.
+    """
+    with temporary_file() as file:
+        size = sum(file.write(np.ascontiguousarray(block, "<i8").data) for block in blocks)
+        file.flush()
+        return np.frombuffer(map_file(file), "<i8") if size else np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
