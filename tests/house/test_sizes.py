@@ -10,8 +10,8 @@ FUNCTION_LINES, PARAMETERS, MODULE_LINES, README_LINES = 40, 6, 300, 250
 
 # The course's own signatures, which llmprep extends and does not change.
 THE_COURSES = {"pytorch.loaders.create_dataloader", "pytorch.datasets.__init__"}
-# The numbers that trainers have, each by the name that it has there.
-TRAINERS = {"pytorch.sampler.__init__"}
+# The numbers that trainers have, each by the name that it has there; and what a mixture is, beside them.
+TRAINERS = {"pytorch.sampler.__init__", "pytorch.mixture.__init__"}
 
 
 def too_large(tree: ast.Module) -> Iterator[tuple[str, int, int]]:
