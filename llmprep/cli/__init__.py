@@ -22,6 +22,7 @@ tokenize.py   the command tokenize, with
 listing.py    its --count and --ids, and
 store.py      its -o FOLDER/
 pairs.py, window.py, embed.py, decode.py, merge.py   the commands of these names
+plan.py       the command plan
 batches.py    the first batches of a loader, for window and inspect
 inspect.py    the command inspect, with
 looking.py    its --window, --around and --where

@@ -15,8 +15,8 @@ from llmprep.preview.fitting import wrap_line
 SECTIONS = {
     "Input": "text field files-from null newlines separator special boundaries on-bad skip-binary",
     "Vocabulary": "encoding tokenizer pattern special-tokens eot vocab-dir",
-    "Windows": "max-length stride val-fraction dense context-size windows",
-    "Batches": "batch-size batches shuffle seed drop-last",
+    "Windows": "max-length stride split val-fraction dense context-size windows",
+    "Batches": "batch-size batches ranks steps tokens epochs shuffle seed drop-last",
     "Tables": "dim context-length order weights save-weights",
     "What is shown": "explain preview start count ids window around where verify",
     "Token store": "shard-bytes shard-tokens task restart executor address",

@@ -92,6 +92,10 @@ Stride: TypeAlias = Annotated[
         help="Start a window every so many tokens. Default: the max-length, so that windows touch.",
     ),
 ]
+Split: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--split", metavar="NAME", parser=filled, help="Take this part of a store, as train or val."),
+]
 Shuffle: TypeAlias = Annotated[bool, typer.Option("--shuffle", help="Take windows in a random order.")]
 DropLast: TypeAlias = Annotated[bool, typer.Option("--drop-last", help="Leave out an incomplete last batch.")]
 Encoding: TypeAlias = Annotated[
