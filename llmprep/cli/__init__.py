@@ -26,6 +26,7 @@ plan.py       the command plan
 batches.py    the first batches of a loader, for window and inspect
 inspect.py    the command inspect, with
 looking.py    its --window, --around and --where
+steps.py      its --step
 facts.py      what it says in a few words each, and
 vocabularies.py  what it says of a vocabulary
 """

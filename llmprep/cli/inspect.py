@@ -28,6 +28,7 @@ from llmprep.cli.options import (
 from llmprep.cli.picture import Drawings, Pictures, inspected_page
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
+from llmprep.cli.steps import Run, Steps, show_steps
 from llmprep.cli.vocabularies import inspect_vocabulary, refuse_beside_vocabulary
 from llmprep.errors import UsageError
 from llmprep.preview import plain
@@ -93,7 +94,7 @@ class Subject:
 def inspect(
     subject: Subject,
     look: Look,
-    batches: Batches,
+    steps: Steps,
     pictures: Pictures,
     verify: Annotated[bool, typer.Option("--verify", help="Recompute every hash and check every invariant.")] = False,
     force: Annotated[
@@ -104,16 +105,20 @@ def inspect(
 
     Examples:
       llmprep inspect store/ --max-length 1024 --where 7 --verify
-      llmprep inspect story.windows.pt --around "some words"
+      llmprep inspect store/ --step 100-110 --max-length 1024 --batch-size 32 --ranks 64
       llmprep inspect tokenizer.json
     """
     from llmprep.inputs import open_input
     from llmprep.store.folder import MANIFEST, is_store
     from llmprep.vocabulary.opening import is_vocabulary
 
-    printer, folder = pictures.printer(), Path(subject.path)
+    printer, folder, batches = pictures.printer(), Path(subject.path), steps.batches
     if is_store(folder) and not (folder / MANIFEST).exists():
         tell_unfinished(printer, folder)
+    if steps.chosen(look, pictures, {"--verify": verify, "--force": force}):
+        run = Run(subject.max_length, subject.stride, subject.which(), subject.vocab_dir)
+        show_steps(printer, subject.path, steps, run)
+        return
     batches.chosen(printer)
     if not is_store(folder) and is_vocabulary(subject.path):
         refuse_beside_vocabulary(subject.path, look, batches, pictures, subject.of_tokens | {"--force": force})

@@ -96,6 +96,12 @@ Split: TypeAlias = Annotated[
     str | None,
     typer.Option("--split", metavar="NAME", parser=filled, help="Take this part of a store, as train or val."),
 ]
+Ranks: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--ranks", metavar="N", min=1, max=2**31 - 1, help="Share the windows evenly between N ranks. Default: 1."
+    ),
+]
 Shuffle: TypeAlias = Annotated[bool, typer.Option("--shuffle", help="Take windows in a random order.")]
 DropLast: TypeAlias = Annotated[bool, typer.Option("--drop-last", help="Leave out an incomplete last batch.")]
 Encoding: TypeAlias = Annotated[

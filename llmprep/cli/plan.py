@@ -12,7 +12,7 @@ import typer
 
 from llmprep.choices import MAX_LENGTH
 from llmprep.cli.groups import Words
-from llmprep.cli.options import DropLast, MaxLengthOfText, Split, Stride, filled
+from llmprep.cli.options import DropLast, MaxLengthOfText, Ranks, Split, Stride, filled
 from llmprep.cli.spread import spread
 from llmprep.errors import UsageError
 
@@ -51,10 +51,7 @@ class Taking:
     batch_size: Annotated[
         int, typer.Option("--batch-size", metavar="N", min=1, max=2**31 - 1, help="Take N windows a step on each rank.")
     ] = 1
-    ranks: Annotated[
-        int,
-        typer.Option("--ranks", metavar="N", min=1, max=2**31 - 1, help="Share the windows evenly between N ranks."),
-    ] = 1
+    ranks: Ranks = None
     drop_last: DropLast = False
 
 
@@ -140,7 +137,7 @@ class Stream:
         from llmprep.windows.schedule import Sampling
 
         called = self.name if taking.split is None else f"{self.name} ({taking.split})"
-        sampling = Sampling(self.max_length, self.stride, taking.batch_size, taking.ranks, taking.drop_last)
+        sampling = Sampling(self.max_length, self.stride, taking.batch_size, taking.ranks or 1, taking.drop_last)
         return plan_run(self.n_tokens, sampling, goal, called)
 
 

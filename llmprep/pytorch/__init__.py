@@ -6,6 +6,7 @@ sampler, passes         the order of an epoch, who takes which part of it, and w
 permutation, identity   a seeded order in constant memory; what a state belongs to
 loaders                 DataLoaders with the parameters and batches of the course
 first_batches           the first batches of a loader, and how many an epoch has
+steps                   steps of a training run -> the windows they saw, and where these are from
 embedding               the two tables, and the ids that are embedded through them
 embedded                ids -> the bytes of token + positional embeddings, in blocks
 """
