@@ -1,0 +1,104 @@
+"""Promises of looking back at steps: what they are said to have seen is what loaders gave, and what lies in the files.
+
+Of ``pytorch/steps.py`` and ``store/tracing.py``.
+"""
+
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from support.reference import tiktoken_encoding
+from support.stores import build, make_corpus, write_files
+from torch.utils.data import DataLoader
+
+from llmprep.choices import TextOptions
+from llmprep.errors import DataError, UsageError
+from llmprep.pytorch.datasets import WindowDataset
+from llmprep.pytorch.sampler import WindowSampler
+from llmprep.pytorch.steps import SeenWindow, trace_steps
+from llmprep.store.reading import TokenStore
+from llmprep.windows.schedule import Sampling
+
+
+def texts_of(folder: Path) -> dict[tuple[str, int], bytes]:
+    """The text of each document, by the name of its file and its number there."""
+    texts = {}
+    for path in folder.rglob("*.*"):
+        data, name = path.read_bytes(), str(path.relative_to(folder))
+        data = gzip.decompress(data) if path.suffix == ".gz" else data
+        lines = [json.loads(line)["text"].encode() for line in data.splitlines()] if path.suffix == ".jsonl" else [data]
+        texts |= {(name, number): line for number, line in enumerate(lines, 1)}
+    return texts
+
+
+def bytes_of(seen: SeenWindow, folder: Path, texts: Mapping[tuple[str, int], bytes]) -> bytes:
+    """What the places of a window name: bytes of the file, or of a document's text, newlines as Python reads them."""
+    parts = []
+    for place in seen.places:
+        assert place.document is not None
+        text = texts[place.name, place.document].removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
+        parts.append(((folder / place.name).read_bytes() if place.exact else text)[place.begin : place.end])
+    return b"".join(parts)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A folder of texts of every sort, with a second file of records, some of them empty or with an end of text."""
+    folder = make_corpus(tmp_path / "corpus")
+    records = ["one two", "", "three<|endoftext|>four", "\u4e2d\u6587 five", ""]
+    write_files(folder, {"z.jsonl": "".join(json.dumps({"text": text}) + "\n" for text in records)})
+    return folder
+
+
+@pytest.mark.parametrize("separator", ["eot", "none"])
+@pytest.mark.parametrize(("ranks", "batch_size", "drop_last"), [(3, 4, True), (1, 5, False)])
+def test_steps_saw_what_loaders_gave(
+    corpus: Path, separator: str, ranks: int, batch_size: int, drop_last: bool
+) -> None:
+    """Over two epochs, of all ranks, row for row: the loaders' ids, whose bytes are those of the files named."""
+    build(corpus, "store", val_fraction=0.1, options=TextOptions(separator=separator))  # type: ignore[arg-type]
+    store, whole = TokenStore("store", "val"), TokenStore("store")
+    for part in ("train", "val"):
+        store = TokenStore("store", part)
+        sampling = Sampling(48, 40, batch_size, ranks, drop_last, seed=7)
+        n_steps = sampling.schedule(len(store)).steps_per_epoch
+        seen = iter(trace_steps(store, sampling, (1, 2 * n_steps)))
+        dataset = WindowDataset("store", 48, 40, split=part)
+        samplers = [WindowSampler(dataset, seed=7, rank=rank, world_size=ranks) for rank in range(ranks)]
+        loaders = [DataLoader(dataset, batch_size, sampler=each, drop_last=drop_last) for each in samplers]
+        separators = {document.start - 1 for document in whole.documents()} if separator == "eot" else set()
+        texts, decode = texts_of(corpus), tiktoken_encoding("gpt2").decode_bytes
+        for epoch in range(2):
+            passes = [iter(loader) for loader in loaders]
+            for step in range(1 + epoch * n_steps, 1 + (epoch + 1) * n_steps):
+                for rank, batches in enumerate(passes):
+                    for row, (inputs, targets) in enumerate(zip(*next(batches), strict=True)):
+                        found = next(seen)
+                        assert (found.step, found.epoch, found.rank, found.row) == (step, epoch, rank, row)
+                        ids = [*inputs.tolist(), targets[-1].item()]
+                        assert store[found.first : found.first + 49].tolist() == ids
+                        first = store.first + found.first
+                        kept = [each for place, each in enumerate(ids, first) if place not in separators]
+                        assert bytes_of(found, corpus, texts) == decode(kept)
+        assert next(seen, None) is None
+
+
+def test_steps_of_an_epoch_are_those_over_all(corpus: Path) -> None:
+    """Counted within an epoch, steps are the same windows as over all epochs; those that are not there are refused."""
+    build(corpus, "store")
+    store, sampling = TokenStore("store"), Sampling(64, 64, 4, 2)
+    n_steps = sampling.schedule(len(store)).steps_per_epoch
+    within, over = (trace_steps(store, sampling, (2 + k, 3 + k), epoch=e) for k, e in ((0, 3), (3 * n_steps, None)))
+    assert [(each.step, each.epoch) for each in within[::8]] == [(2, 3), (3, 3)]
+    assert [(each.window, each.places) for each in within] == [(each.window, each.places) for each in over]
+    for steps, epoch, said in (
+        ((0, 1), None, "from 1 on"),
+        ((3, 2), None, "first comes first"),
+        ((1, 999), 1, "an epoch"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            trace_steps(store, sampling, steps, epoch=epoch)
+    with pytest.raises(DataError, match="the largest max_length that works"):
+        trace_steps(store, Sampling(10**6, 1), (1, 1))
