@@ -136,9 +136,8 @@ class Stream:
         from llmprep.windows.planning import plan_run
         from llmprep.windows.schedule import Sampling
 
-        called = self.name if taking.split is None else f"{self.name} ({taking.split})"
         sampling = Sampling(self.max_length, self.stride, taking.batch_size, taking.ranks or 1, taking.drop_last)
-        return plan_run(self.n_tokens, sampling, goal, called)
+        return plan_run(self.n_tokens, sampling, goal, self.name)
 
 
 def _measure(name: str, taking: Taking) -> Stream:
@@ -155,7 +154,8 @@ def _measure(name: str, taking: Taking) -> Stream:
     match open_input([name], split=taking.split, check=False, pipes="unread"):
         case TokenStore() as store:
             n_bytes = sum(shard.bytes for shard in store.manifest.shards)
-            return Stream(name, len(store), max_length, stride, n_bytes)
+            called = name if taking.split is None else f"{name} ({taking.split})"
+            return Stream(called, len(store), max_length, stride, n_bytes)
         case PtFile() as file if "input_ids" in file.tensors:
             read_windows(file, taking.max_length, taking.stride)
             meta = checked_meta(file)

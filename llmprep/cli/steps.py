@@ -114,22 +114,23 @@ def show_steps(printer: Printer, path: str, steps: Steps, run: Run) -> None:
     text = find_text(printer, refers, run.vocab_dir)
     table = None if text is None or text.loses != "nothing" else text.decoder.table
     seen = see_windows(store, taken, sampling, table)
-    counts = Counter(name for each in seen for name in {place.name for place in each.places})
+    found = Counter(name for each in seen for name in {place.name for place in each.places})
+    counts = dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
     printer.lines(_lines(seen, counts, sampling, WINDOWS_SHOWN if printer.on_terminal else len(seen)))
     first, last = steps.span()
     facts = {"steps": [first, last], "epoch": steps.epoch, "split": store.split, **asdict(sampling)}
-    files = [{"name": name, "n_windows": count} for name, count in counts.most_common()]
+    files = [{"name": name, "n_windows": count} for name, count in counts.items()]
     values = {"command": "inspect", "path": path, **facts, "n_windows": len(seen), "files": files}
     printer.object(values, windows=map(asdict, seen))
 
 
-def _lines(seen: Sequence[SeenWindow], counts: Counter[str], sampling: Sampling, n_shown: int) -> Iterator[str]:
+def _lines(seen: Sequence[SeenWindow], counts: Mapping[str, int], sampling: Sampling, n_shown: int) -> Iterator[str]:
     """Yield what steps saw: how many windows of each file, then a line for each window."""
     steps, epochs = (_span([getattr(each, name) for each in seen], name) for name in ("step", "epoch"))
     batches = f"batches of {sampling.batch_size:,} on {plural(sampling.ranks, 'rank')}, seed {sampling.seed}"
     windows = f"{plural(len(seen), 'window')} of {sampling.max_length}"
     yield f"{steps} (from 1 on), {epochs} (from 0 on): {windows}, {batches}"
-    for name, count in counts.most_common(FILES_SHOWN):
+    for name, count in islice(counts.items(), FILES_SHOWN):
         yield f"  {plain.visible(shorten(name, 200))}: {plural(count, 'window')}"
     if len(counts) > FILES_SHOWN:
         yield f"  ... and {plural(len(counts) - FILES_SHOWN, 'more file')}"

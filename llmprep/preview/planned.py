@@ -63,7 +63,7 @@ def epoch_line(schedule: Schedule) -> str:
     if schedule.left_out:
         left = plural(schedule.left_out, "window")
         are = "is" if schedule.left_out == 1 else "are"
-        return f"{steps}; {left} of {number(schedule.n_windows)} {are} left out at its end, others in each."
+        return f"{steps}; {left} of {number(schedule.n_windows)} {are} left out at its end, other ones each time."
     if schedule.last_windows < schedule.windows_per_step and schedule.steps_per_epoch > 1:
         return f"{steps}, the last of {plural(schedule.last_windows, 'window')}."
     return f"{steps}; no window is left out."

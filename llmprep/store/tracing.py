@@ -5,7 +5,8 @@ Where a document begins is known, so bytes are counted from there, or from where
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ class Origin(NamedTuple):
 def trace_runs(
     store: TokenStore, firsts: Sequence[int], count: int, table: Mapping[int, bytes] | None = None
 ) -> list[list[Place]]:
-    """Return the places of each of several runs of ``count`` tokens, one for each document and each shard it is in.
+    """Return the places of each of several runs of ``count`` tokens, one for each document.
 
     ``firsts`` are the first tokens of the runs in the whole ``store``, which is opened without a split. ``table`` has
     the bytes of each id; without one, bytes are None. Separators are of no document. Of a text file, which is one
@@ -52,11 +53,28 @@ def trace_runs(
     n_bytes = {} if table is None else _count_bytes(store, origins, _lengths(table))
 
     def place(part: Part) -> Place:
-        name, origin = stretches[part.stretch].name, origins[part]
+        origin = origins[part]
         begin, end = (n_bytes.get((origin.token, edge)) for edge in (part.low, part.high))
-        return Place(name, held[part.document].record, begin, end, origin.exact and begin is not None)
+        name, record = stretches[part.stretch].name, held[part.document].record
+        return Place(name, record, begin, end, origin.exact and begin is not None)
 
-    return [[place(part) for part in parts] for parts in runs]
+    return [_join(map(place, parts)) for parts in runs]
+
+
+def _join(places: Iterable[Place]) -> list[Place]:
+    """Return places in order, those of one document that follow each other in a file as one."""
+    joined: list[Place] = []
+    for place in places:
+        goes_on = place.name, place.document, place.exact, place.begin
+        if joined and place.document and goes_on == _end_of(joined[-1]):
+            joined[-1] = replace(joined[-1], end=place.end)
+        else:
+            joined.append(place)
+    return joined
+
+
+def _end_of(place: Place) -> tuple[str, int | None, bool, int | None]:
+    return place.name, place.document, place.exact, place.end
 
 
 def _divide(documents: Documents, stretches: Stretches, first: int, end: int) -> Iterator[Part]:
