@@ -12,14 +12,14 @@ from __future__ import annotations
 import bisect
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from llmprep.pytorch.permutation import Permutation
+from llmprep.pytorch.permutation import Permutation, find_things
 from llmprep.pytorch.stretches import Layout, Stretch
 from llmprep.pytorch.weighing import BLOCK
 
@@ -27,10 +27,10 @@ Places: TypeAlias = npt.NDArray[np.int64]
 Found: TypeAlias = tuple[Places, Places]
 """Sources, by their number, and windows of them."""
 
-FEW = 16
-"""Places of a block that are worth working the whole block out for."""
-MAX_TABLES = 64
-"""Blocks that are kept worked out, of 40 KiB each."""
+DENSE = 16
+"""Places that are this far apart or nearer are likely to be followed by the others of their block."""
+KEPT = 32
+"""Blocks that are kept worked out, of 80 KiB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,6 @@ class Source:
         key = json.dumps(["llmprep mixture", seed, name, *content])
         return cls(name, n_windows, int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little"))
 
-    def windows(self, ordinals: Places) -> Places:
-        """Return its windows by their places in its own order, which is another in each of its epochs."""
-        windows = np.empty_like(ordinals)
-        epochs = ordinals // self.n_windows
-        for epoch in np.unique(epochs).tolist():
-            here = epochs == epoch
-            windows[here] = Permutation(self.n_windows, self.seed, epoch)[ordinals[here] - epoch * self.n_windows]
-        return windows
-
 
 class Mixing:
     """The one sequence of a mixture: its stretches, its sources in the order of their names, and its length.
@@ -74,10 +65,9 @@ class Mixing:
         self.length = self.stretches[-1].end
         self._starts = [stretch.start for stretch in self.stretches]
         self._totals = self.stretches[-1].taken_at(self.length)
+        self._sizes = np.array([source.n_windows for source in self.sources], np.int64)
         self._tables: dict[int, Found] = {}
-
-    def __len__(self) -> int:
-        return self.length
+        self._blocks: dict[int, tuple[Layout, Places]] = {}
 
     def taken(self, place: int) -> list[int]:
         """Return how many windows of each source stand before a place."""
@@ -86,43 +76,58 @@ class Mixing:
         return [passes * total + taken for total, taken in zip(self._totals, here, strict=True)]
 
     def find(self, places: Places) -> Found:
-        """Return the numbers of the sources, and the windows of them, that stand at these places, each (B,) int64."""
-        passes, within = np.divmod(places, self.length)
-        starts = np.array(self._starts, np.int64)
-        begun = starts[np.searchsorted(starts, within, "right") - 1]
-        firsts = places - (within - begun) % BLOCK
-        blocks = np.unique(firsts).tolist()
-        if len(places) < FEW * len(blocks):
-            return self._windows(*self._ordinals(places, firsts))
-        numbers, windows = np.empty_like(places), np.empty_like(places)
-        for first in blocks:
-            here = firsts == first
-            table = self._table(first)
-            numbers[here], windows[here] = (column[places[here] - first] for column in table)
-        return numbers, windows
+        """Return the numbers of the sources, and the windows of them, that stand at these places, each (B,) int64.
 
-    def _ordinals(self, places: Places, firsts: Places) -> Found:
-        """Return the same by places in each source's own order."""
-        numbers, ordinals = np.empty_like(places), np.empty_like(places)
-        for first in np.unique(firsts).tolist():
-            here = firsts == first
-            layout, before = self._block(first)
+        Of a block from which many places are likely to be asked for, one batch after the other, all are worked out.
+        """
+        if not len(places):
+            return places, places
+        numbers, found = np.empty_like(places), np.empty_like(places)
+        dense = int(places.max()) - int(places.min()) < DENSE * len(places)
+        for first, here in self._divide(places):
             at = places[here] - first
-            numbers[here] = layout.sources[at]
-            ordinals[here] = before[numbers[here]] + layout.ranks[at]
-        return numbers, ordinals
+            if dense:
+                of_source, windows = self._table(first)
+                numbers[here], found[here] = of_source[at], windows[at]
+            else:
+                layout, before = self._block(first)
+                numbers[here] = of_source = layout.sources[at]
+                found[here] = before[of_source] + layout.ranks[at]
+        return numbers, found if dense else self._windows(numbers, found)
 
-    def _windows(self, numbers: Places, ordinals: Places) -> Found:
-        windows = np.empty_like(ordinals)
-        for number in np.unique(numbers).tolist():
-            here = numbers == number
-            windows[here] = self.sources[number].windows(ordinals[here])
-        return numbers, windows
+    def _divide(self, places: Places) -> Iterator[tuple[int, Any]]:
+        """Yield the first place of each block that some places are in, and which of them are."""
+        rest = places
+        while len(rest):
+            first = int(rest.min())
+            passes, within = divmod(first, self.length)
+            stretch = self._stretch(within)
+            first -= (within - stretch.start) % BLOCK
+            end = min(first + BLOCK, passes * self.length + stretch.end)
+            whole = rest is places and int(places.max()) < end
+            yield first, slice(None) if whole else (places >= first) & (places < end)
+            rest = rest[:0] if whole else rest[rest >= end]
+
+    def _windows(self, numbers: Places, ordinals: Places) -> Places:
+        """Return the windows of sources by their places in each source's own order, another in each of its epochs."""
+        sizes = self._sizes[numbers]
+        epochs, places = np.divmod(ordinals, sizes)
+        keys, which = np.unique(epochs * len(self.sources) + numbers, return_inverse=True)
+        orders = []
+        for epoch, number in (divmod(key, len(self.sources)) for key in keys.tolist()):
+            source = self.sources[number]
+            orders.append(Permutation(source.n_windows, source.seed, epoch))
+        return find_things(orders, which, places)
 
     def _block(self, first: int) -> tuple[Layout, Places]:
         """Return the layout of the block that begins at a place, and how many windows of each source come before."""
-        stretch = self._stretch(first % self.length)
-        return stretch.lay_out((first % self.length - stretch.start) // BLOCK), np.array(self.taken(first), np.int64)
+        held = self._blocks.get(first)
+        if held is None:
+            stretch = self._stretch(first % self.length)
+            layout = stretch.lay_out((first % self.length - stretch.start) // BLOCK)
+            held = layout, np.array(self.taken(first), np.int64)
+            _keep(self._blocks, first, held)
+        return held
 
     def _table(self, first: int) -> Found:
         """Work a whole block out, or return what is kept of it."""
@@ -130,11 +135,16 @@ class Mixing:
         if held is None:
             layout, before = self._block(first)
             numbers = layout.sources.astype(np.int64)
-            held = self._windows(numbers, before[numbers] + layout.ranks)
-            if len(self._tables) >= MAX_TABLES:
-                self._tables.pop(next(iter(self._tables)), None)
-            self._tables[first] = held
+            held = numbers, self._windows(numbers, before[numbers] + layout.ranks)
+            _keep(self._tables, first, held)
         return held
 
     def _stretch(self, within: int) -> Stretch:
         return self.stretches[bisect.bisect_right(self._starts, within) - 1]
+
+
+def _keep(kept: dict[int, Any], key: int, value: object) -> None:
+    """Keep a value with those of the last `KEPT` keys."""
+    if len(kept) >= KEPT:
+        kept.pop(next(iter(kept)), None)
+    kept[key] = value

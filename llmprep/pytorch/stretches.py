@@ -14,8 +14,8 @@ from llmprep.pytorch.permutation import Permutation
 from llmprep.pytorch.weighing import BLOCK, Terms, count_block
 
 Slots = npt.NDArray[np.int64]
-MAX_LENGTH = 2**62
-"""Windows that a mixture may have: their places are counted in 64 bits."""
+MAX_LENGTH = 2**50
+"""Windows that a mixture may have, and places that it is asked for: their products fit into 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,8 @@ def lay_stretches(terms: Terms, seed: int) -> list[Stretch]:
         stretch = Stretch(start, MAX_LENGTH, seed, count_block(shares), taken)
         ends = list(_ends(terms, stretch, goals))
         stretch = replace(stretch, end=min([*_changes(terms, stretch), *ends]))
+        if stretch.end > MAX_LENGTH:
+            raise UsageError(f"target_tokens: the sequence would have more than {MAX_LENGTH:,} windows; shorten it")
         laid += [stretch] * (stretch.end > start)  # a source that is at its end may be the first of a stage
         start, taken = stretch.end, stretch.taken_at(stretch.end)
         if start in ends:
