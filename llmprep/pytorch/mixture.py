@@ -13,6 +13,7 @@ from llmprep.errors import UsageError, plural, visible_name
 from llmprep.pytorch.batches import WindowBatch
 from llmprep.pytorch.mixing import Mixing
 from llmprep.pytorch.mixture_rows import MixedRows
+from llmprep.pytorch.mixture_sampler import MixtureSampler
 from llmprep.pytorch.mixture_sources import open_sources, read_sources, source_of
 from llmprep.pytorch.rows import Batch, Places
 from llmprep.pytorch.stretches import MAX_LENGTH, lay_stretches
@@ -130,10 +131,26 @@ class WindowMixture(Dataset[Batch]):
         numbers, windows = self._mixing.find(self._checked(places))
         return [(names[number], window) for number, window in zip(numbers.tolist(), windows.tolist(), strict=True)]
 
+    def sampler(
+        self,
+        *,
+        rank: int | None = None,
+        world_size: int | None = None,
+        batch_size: int = 1,
+        even: bool | None = None,
+    ) -> MixtureSampler:
+        """Return the places of this rank in order, for a DataLoader; rank and world_size are the mixture's own if None.
+
+        With several ranks, ``batch_size`` is that of the loader: all ranks get as many whole batches.
+        """
+        rank, world_size = self.rank if rank is None else rank, self.world_size if world_size is None else world_size
+        return MixtureSampler(self, rank=rank, world_size=world_size, batch_size=batch_size, even=even)
+
     def identity(self) -> dict[str, Any]:
         """Return what this sequence is, in plain values: those of two mixtures are equal only where this is."""
         sources = {name: dataset.identity() for name, dataset in self.sources.items()}
-        return {"seed": self.seed, "n_windows": self.n_windows, "sources": sources, "stages": self.stages}
+        stages = [[start, counts] for start, counts in self.stages]
+        return {"seed": self.seed, "n_windows": self.n_windows, "sources": sources, "stages": stages}
 
     def __repr__(self) -> str:
         counts = self._mixing.stretches[0].counts

@@ -11,7 +11,7 @@ import torch
 from llmprep.formats.ids import Array
 from llmprep.pytorch.batches import WindowBatch
 from llmprep.pytorch.datasets import WindowDataset
-from llmprep.pytorch.rows import Places, Rows, StreamRows
+from llmprep.pytorch.rows import Places, StreamRows
 from llmprep.store.reading import TokenStore
 
 Read = Callable[[int, int], Array]

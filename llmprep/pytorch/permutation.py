@@ -62,7 +62,8 @@ def find_things(orders: Sequence[Permutation], which: Index, places: Index) -> I
 
     As each order would, but in one go: that costs no more for many orders than for one.
     """
-    limits, halves = (np.array(values, np.uint64)[which] for values in zip(*((o.n, o.half) for o in orders), strict=True))
+    limits = np.array([order.n for order in orders], np.uint64)[which]
+    halves = np.array([order.half for order in orders], np.uint64)[which]
     keys = np.array([order.keys for order in orders], np.uint64)[which].T
     images, outside = places.astype(np.uint64), np.arange(len(places))
     while len(outside) > FEW:

@@ -121,11 +121,17 @@ def _check_together(stages: list[tuple[int, Shares]], alone: list[str], names: l
 
 def _first_shares(weights: Mapping[str, object], budgets: Mapping[str, int]) -> Shares:
     """Return the shares from the first window on: those without a weight share by budget what the weights leave."""
-    given = {name: _read_number(f"weight of {_shown(name)}", weight) for name, weight in weights.items() if weight is not None}
+    given = {
+        name: _read_number(f"weight of {_shown(name)}", weight)
+        for name, weight in weights.items()
+        if weight is not None
+    }
     alone = [name for name in weights if name not in given]
     for name in alone:
         if name not in budgets:
-            raise UsageError(f"{_shown(name)}: needs a weight, (source, weight), or a budget of tokens in target_tokens")
+            raise UsageError(
+                f"{_shown(name)}: needs a weight, (source, weight), or a budget of tokens in target_tokens"
+            )
     left = 1 - sum(given.values())
     if not given:
         left = Fraction(1)
@@ -150,7 +156,9 @@ def _read_stages(stages: object, names: Sequence[str]) -> list[tuple[int, Shares
             raise UsageError(f"stages: {stage!r:.40} is not (from_window, {{name: weight}})")
         start, before = stage[0], read[-1][0] if read else 0
         if not isinstance(start, int | np.integer) or isinstance(start, bool) or start <= before:
-            raise UsageError(f"stages: window {start!r:.40} is no whole number after {before}, where the stage before begins")
+            raise UsageError(
+                f"stages: window {start!r:.40} is no whole number after {before}, where the stage before begins"
+            )
         where = f"stages: from window {start:,}"
         for name in stage[1]:
             if name not in names:
