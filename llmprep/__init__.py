@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llmprep.pytorch.batches import collate_windows
     from llmprep.pytorch.datasets import WindowDataset
     from llmprep.pytorch.loaders import create_dataloader, load_windows
+    from llmprep.pytorch.mixture import WindowMixture
     from llmprep.pytorch.sampler import WindowSampler
     from llmprep.showing import Tokens
     from llmprep.store.build import build_store
@@ -41,6 +42,7 @@ __all__ = [
     "Tokens",
     "Vocabulary",
     "WindowDataset",
+    "WindowMixture",
     "WindowSampler",
     "build_store",
     "collate_windows",
@@ -64,6 +66,7 @@ _ROOMS = {
     "Tokens": "showing",
     "Vocabulary": "vocabulary.vocabulary",
     "WindowDataset": "pytorch.datasets",
+    "WindowMixture": "pytorch.mixture",
     "WindowSampler": "pytorch.sampler",
     "build_store": "store.build",
     "collate_windows": "pytorch.batches",

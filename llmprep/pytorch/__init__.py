@@ -2,8 +2,13 @@
 
 recipe, rows, mapped    a text, file, store or array -> rows of windows, again in each process
 datasets, batches       rows -> a Dataset and its batches
-sampler, passes         the order of an epoch, who takes which part of it, and where to go on
+sampler, passes         the order of an epoch, and where to go on
+shares                  which part of it each rank takes, also after their number has changed
 permutation, identity   a seeded order in constant memory; what a state belongs to
+mixture                 several data sets -> one sequence, in which each has its share; with
+mixture_sources         its sources opened, mixture_rows their windows gathered, mixture_sampler its places in order
+weighing, stretches     weights, stages and budgets -> what stands in each block, and where that changes
+mixing                  which source, and which window of it, stands at a place; these three need no torch
 loaders                 DataLoaders with the parameters and batches of the course
 first_batches           the first batches of a loader, and how many an epoch has
 steps                   steps of a training run -> the windows they saw, and where these are from

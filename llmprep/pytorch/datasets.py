@@ -24,10 +24,11 @@ from llmprep.formats.vocabularies import check_vocabulary
 from llmprep.pytorch.batches import WindowBatch
 from llmprep.pytorch.mapped import Mapped, find_map
 from llmprep.pytorch.recipe import Opened, Recipe, open_rows
-from llmprep.pytorch.rows import Batch, find_places
+from llmprep.pytorch.rows import Batch, Rows, find_places
 from llmprep.showing import Tokens, draw_windows
 from llmprep.store.reading import absolute
 from llmprep.vocabulary.loading import name_vocabulary, resolve_vocab_dir
+from llmprep.vocabulary.references import Reference
 from llmprep.windows.counts import check_size
 
 NO_IDS: Array = np.empty(0, np.int64)
@@ -121,6 +122,16 @@ class WindowDataset(Dataset[Batch]):
     def encoding(self) -> str | None:
         """What the vocabulary of the ids is called; None where neither the source nor the caller names it."""
         return None if self._opened.refers is None else self._opened.refers.name
+
+    @property
+    def refers(self) -> Reference | None:
+        """The vocabulary of the ids; None where neither the source nor the caller names it."""
+        return self._opened.refers
+
+    @property
+    def rows(self) -> Rows:
+        """The windows by number, for what gathers them together with others."""
+        return self._rows
 
     @property
     def split(self) -> str | None:
