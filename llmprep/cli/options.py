@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from llmprep import choices
 from llmprep.choices import TokenizerFile, WhichVocabulary
 from llmprep.errors import UsageError
 
@@ -101,6 +102,10 @@ Ranks: TypeAlias = Annotated[
     typer.Option(
         "--ranks", metavar="N", min=1, max=2**31 - 1, help="Share the windows evenly between N ranks. Default: 1."
     ),
+]
+Exhausted: TypeAlias = Annotated[
+    choices.Exhausted | None,
+    typer.Option("--exhausted", help="Do this in a mixture when a store has no more windows. Default: repeat."),
 ]
 Shuffle: TypeAlias = Annotated[bool, typer.Option("--shuffle", help="Take windows in a random order.")]
 DropLast: TypeAlias = Annotated[bool, typer.Option("--drop-last", help="Leave out an incomplete last batch.")]

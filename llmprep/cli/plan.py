@@ -12,12 +12,14 @@ import typer
 
 from llmprep.choices import MAX_LENGTH
 from llmprep.cli.groups import Words
-from llmprep.cli.options import DropLast, MaxLengthOfText, Ranks, Split, Stride, filled
+from llmprep.cli.mixed import MixedRun, check_unmixed, show_mixture, split_weights
+from llmprep.cli.options import DropLast, Exhausted, MaxLengthOfText, Ranks, Split, Stride, filled
 from llmprep.cli.spread import spread
 from llmprep.errors import UsageError
 
 if TYPE_CHECKING:
     from llmprep.windows.planning import Goal, RunPlan
+    from llmprep.windows.schedule import Sampling
 
 MAX_COUNT = 10**18
 """Largest number of steps, tokens and epochs."""
@@ -53,6 +55,20 @@ class Taking:
     ] = 1
     ranks: Ranks = None
     drop_last: DropLast = False
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", metavar="INT", min=0, max=2**64 - 1, help="Mix stores in the order of this seed. Default: 0."
+        ),
+    ] = None
+    exhausted: Exhausted = None
+
+    def sampling(self, max_length: int, stride: int | None) -> Sampling:
+        """Return how windows of these sizes are taken."""
+        from llmprep.windows.schedule import Sampling
+
+        sizes = max_length, stride or max_length, self.batch_size, self.ranks or 1
+        return Sampling(*sizes, self.drop_last, self.seed or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +105,10 @@ class Named:
     stores: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="STORE...", parser=filled, help="A token store, or a tokens or windows file.", show_default=False
+            metavar="STORE...",
+            parser=filled,
+            help="A token store, a tokens or a windows file; or stores with weights, as web/=0.7 code/=0.3.",
+            show_default=False,
         ),
     ] = None
 
@@ -112,32 +131,42 @@ def plan(
     Examples:
       llmprep plan store/ --max-length 2048 --batch-size 32 --ranks 64 --tokens 300B
       llmprep plan store/ --split train --max-length 1024 --stride 512 --epochs 3 --json
+      llmprep plan web/=0.7 code/=0.3 --max-length 2048 --batch-size 32 --steps 20000
     """
     printer, goal = words.printer(), length.goal()
-    streams = [_measure(name, taking) for name in named.paths()]
-    (stream,) = streams
-    planned = stream.plan(taking, goal)
-    printer.lines(_lines(stream, planned))
-    printer.object({"command": "plan", **_values(stream, planned)})
+    mixed = split_weights(named.paths())
+    if mixed is None:
+        check_unmixed({"--seed": taking.seed, "--exhausted": taking.exhausted})
+        stream = _measure(named.paths()[0], taking)
+        planned = stream.plan(taking, goal)
+        printer.lines(_lines(stream, planned))
+        printer.object({"command": "plan", **_values(stream, planned)})
+        return
+    sampling = taking.sampling(taking.max_length or MAX_LENGTH, taking.stride)
+    show_mixture(printer, mixed, taking.split, MixedRun(sampling, goal, taking.exhausted or "repeat"))
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
     """The windows of a store or file: how many tokens they are cut from, their sizes, and its bytes on disk."""
 
-    name: str
+    path: str
+    split: str | None
     n_tokens: int
     max_length: int
     stride: int
     n_bytes: int
 
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.path if self.split is None else f"{self.path} ({self.split})"
+
     def plan(self, taking: Taking, goal: Goal) -> RunPlan:
         """Return what a run takes of it."""
         from llmprep.windows.planning import plan_run
-        from llmprep.windows.schedule import Sampling
 
-        sampling = Sampling(self.max_length, self.stride, taking.batch_size, taking.ranks or 1, taking.drop_last)
-        return plan_run(self.n_tokens, sampling, goal, self.name)
+        return plan_run(self.n_tokens, taking.sampling(self.max_length, self.stride), goal, self.name)
 
 
 def _measure(name: str, taking: Taking) -> Stream:
@@ -154,14 +183,14 @@ def _measure(name: str, taking: Taking) -> Stream:
     match open_input([name], split=taking.split, check=False, pipes="unread"):
         case TokenStore() as store:
             n_bytes = sum(shard.bytes for shard in store.manifest.shards)
-            called = name if taking.split is None else f"{name} ({taking.split})"
-            return Stream(called, len(store), max_length, stride, n_bytes)
+            return Stream(name, taking.split, len(store), max_length, stride, n_bytes)
         case PtFile() as file if "input_ids" in file.tensors:
             read_windows(file, taking.max_length, taking.stride)
             meta = checked_meta(file)
-            return Stream(name, meta["n_tokens"], meta["options"]["max_length"], meta["options"]["stride"], _size(name))
+            sizes = meta["options"]["max_length"], meta["options"]["stride"]
+            return Stream(name, None, meta["n_tokens"], *sizes, _size(name))
         case PtFile() as file:
-            return Stream(name, len(read_tokens(file)), max_length, stride, _size(name))
+            return Stream(name, None, len(read_tokens(file)), max_length, stride, _size(name))
         case _:
             raise UsageError(f"{name}: is no token store and no .pt file; llmprep window --dry-run estimates a text")
 
@@ -176,13 +205,15 @@ def _lines(stream: Stream, planned: RunPlan) -> Iterator[str]:
     from llmprep.preview.planned import context_lines, room_line, run_lines
 
     yield from run_lines(stream.name, planned)
-    yield room_line(planned, stream.n_bytes)
+    yield room_line(planned.schedule, planned.max_length, stream.n_bytes)
     yield ""
     yield from context_lines(planned.contexts(), planned.coverage, planned.max_length)
 
 
 def _values(stream: Stream, planned: RunPlan) -> dict[str, Any]:
     """Return the plan as values of a JSON object."""
+    from llmprep.windows.planning import batch_bytes
+
     return {
         "max_length": planned.max_length,
         "stride": planned.stride,
@@ -192,7 +223,7 @@ def _values(stream: Stream, planned: RunPlan) -> dict[str, Any]:
         "n_windows": planned.n_windows,
         "n_tokens": planned.n_tokens,
         "windows_per_step": planned.schedule.windows_per_step,
-        "batch_bytes": planned.batch_bytes,
+        "batch_bytes": batch_bytes(planned.schedule.batch_size, planned.max_length),
         "stores": [_stream_values(stream, planned)],
     }
 
@@ -200,7 +231,8 @@ def _values(stream: Stream, planned: RunPlan) -> dict[str, Any]:
 def _stream_values(stream: Stream, planned: RunPlan) -> dict[str, Any]:
     schedule = planned.schedule
     return {
-        "path": stream.name,
+        "path": stream.path,
+        "split": stream.split,
         "n_windows": planned.n_windows,
         "n_tokens": planned.n_tokens,
         "epochs": float(planned.epochs),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llmprep.errors import plural
 from llmprep.preview.explain import summary
 from llmprep.preview.plain import number, size, visible
+from llmprep.windows.planning import batch_bytes
 
 if TYPE_CHECKING:
     from llmprep.windows.contexts import Contexts
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
     from llmprep.windows.schedule import Schedule
 
 
-def epochs_in_words(epochs: Fraction) -> str:
-    """Return a number of epochs, to the hundredth.
+def passes_in_words(passes: Fraction, noun: str = "pass", nouns: str = "passes") -> str:
+    """Return a number of passes, to the hundredth.
 
-    >>> [epochs_in_words(Fraction(n, 300)) for n in (300, 1000, 2)]
-    ['1 epoch', '3.33 epochs', 'less than a hundredth of an epoch']
+    >>> [passes_in_words(Fraction(n, 300)) for n in (300, 1000, 2)]
+    ['1 pass', '3.33 passes', 'less than a hundredth of a pass']
     """
-    if epochs.denominator == 1:
-        return plural(int(epochs), "epoch")
-    if epochs < Fraction(1, 100):
-        return "less than a hundredth of an epoch"
-    return f"{float(epochs):,.2f} epochs"
+    if passes.denominator == 1:
+        return plural(int(passes), noun, nouns)
+    if passes < Fraction(1, 100):
+        return f"less than a hundredth of {'an' if noun == 'epoch' else 'a'} {noun}"
+    return f"{float(passes):,.2f} {nouns}"
 
 
 def run_lines(name: str, planned: RunPlan) -> Iterator[str]:
@@ -38,8 +39,8 @@ def run_lines(name: str, planned: RunPlan) -> Iterator[str]:
     yield step_line(schedule, planned.max_length)
     yield epoch_line(schedule)
     steps, windows = plural(planned.n_steps, "step"), plural(planned.n_windows, "window")
-    are = "is" if planned.n_steps == 1 else "are"
-    yield f"{steps} {are} {epochs_in_words(planned.epochs)}: {windows}, {plural(planned.n_tokens, 'token')}."
+    epochs, are = passes_in_words(planned.epochs, "epoch", "epochs"), "is" if planned.n_steps == 1 else "are"
+    yield f"{steps} {are} {epochs}: {windows}, {plural(planned.n_tokens, 'token')}."
 
 
 def lost_line(coverage: Coverage) -> str:
@@ -84,7 +85,7 @@ def context_lines(contexts: Sequence[Contexts], coverage: Coverage, max_length: 
         yield row
 
 
-def room_line(planned: RunPlan, n_bytes: int) -> str:
+def room_line(schedule: Schedule, max_length: int, n_bytes: int) -> str:
     """Say how much disk and memory it takes; ``n_bytes`` lie on disk."""
-    batch = f"{size(planned.batch_bytes)} on each rank" if planned.schedule.ranks > 1 else size(planned.batch_bytes)
+    batch = size(batch_bytes(schedule.batch_size, max_length)) + " on each rank" * (schedule.ranks > 1)
     return f"On disk: {size(n_bytes)}, which are mapped, not copied. A batch of inputs and targets, int64: {batch}."

@@ -6,11 +6,12 @@ Nothing here needs torch.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from llmprep.errors import UsageError, plural
 from llmprep.pytorch.permutation import Permutation
@@ -21,9 +22,11 @@ from llmprep.vocabulary.loading import load_vocabulary
 from llmprep.windows.counts import require_windows
 from llmprep.windows.schedule import Sampling, Schedule
 
+Places: TypeAlias = npt.NDArray[np.int64]
+
 
 class Taken(NamedTuple):
-    """A window that a step took, as row ``row`` of the batch of rank ``rank``.
+    """A window that a step took, as row ``row`` of the batch of rank ``rank``; of ``source`` in a mixture, else None.
 
     Steps count from 1, as most trainers print them, as they were asked for: over all epochs, or within one. Epochs,
     ranks, rows and windows count from 0.
@@ -33,7 +36,15 @@ class Taken(NamedTuple):
     epoch: int
     rank: int
     row: int
+    source: str | None
     window: int
+
+
+class Order(Protocol):
+    """The order of an epoch: which windows stand at its places."""
+
+    def __getitem__(self, places: Places) -> Places:
+        """Return the windows at these places, each (n,) int64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +58,19 @@ class SeenWindow:
     epoch: int
     rank: int
     row: int
+    source: str | None
     window: int
     first: int
     places: Sequence[Place]
 
 
-def take_steps(schedule: Schedule, seed: int, steps: tuple[int, int], epoch: int | None = None) -> Iterator[Taken]:
+def take_steps(
+    schedule: Schedule, steps: tuple[int, int], epoch: int | None, order: Callable[[int], Order]
+) -> Iterator[Taken]:
     """Yield the windows that the steps from one to another took, both included, step by step and rank by rank.
 
-    They are those of a `WindowSampler` of this seed that began with epoch 0, on each rank. Steps count from 1 over all
-    epochs or, with an ``epoch``, within it. Raises `UsageError` for steps that there are not.
+    ``order`` gives the order of each epoch, from epoch 0 on. Steps count from 1 over all epochs or, with an ``epoch``,
+    within it. Raises `UsageError` for steps that there are not.
     """
     first, last = steps
     if not 1 <= first <= last:
@@ -66,21 +80,26 @@ def take_steps(schedule: Schedule, seed: int, steps: tuple[int, int], epoch: int
     before = (epoch or 0) * schedule.steps_per_epoch
     for step in range(first, last + 1):
         of_epoch, begin, end = schedule.span(before + step - 1)
-        windows = Permutation(schedule.n_windows, seed, of_epoch)[np.arange(begin, end)].tolist()
+        windows = order(of_epoch)[np.arange(begin, end)].tolist()
         for rank in range(schedule.ranks):
             for row, window in enumerate(windows[rank :: schedule.ranks]):
-                yield Taken(step, of_epoch, rank, row, window)
+                yield Taken(step, of_epoch, rank, row, None, window)
 
 
 def take_windows(
     store: TokenStore, sampling: Sampling, steps: tuple[int, int], epoch: int | None = None
 ) -> list[Taken]:
-    """Return the windows of a store, or of a split of it, that steps took. Raises as `trace_steps` does."""
+    """Return the windows of a store, or of a split of it, that steps took, in the order of a `WindowSampler`.
+
+    Raises as `trace_steps` does.
+    """
     name = str(store.folder)
     require_windows(len(store), sampling.max_length, sampling.stride, name)
     schedule = sampling.schedule(len(store))
     schedule.require_steps(name)
-    return list(take_steps(schedule, sampling.seed, steps, epoch))
+    return list(
+        take_steps(schedule, steps, epoch, lambda number: Permutation(schedule.n_windows, sampling.seed, number))
+    )
 
 
 def see_windows(

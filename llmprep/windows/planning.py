@@ -69,14 +69,14 @@ class RunPlan:
         """How often the steps go through the windows that an epoch takes."""
         return Fraction(self.n_windows, self.schedule.windows_per_epoch)
 
-    @property
-    def batch_bytes(self) -> int:
-        """Bytes of a batch of one rank: inputs and targets, (batch_size, max_length) int64 each."""
-        return 2 * self.schedule.batch_size * self.max_length * ID_BYTES
-
     def contexts(self) -> list[Contexts]:
         """Return how many targets of one pass over all windows have a context of 1, 2, 3 to 4, 5 to 8, ... tokens."""
         return list(count_contexts(self.coverage.n_tokens, self.max_length, self.stride))
+
+
+def batch_bytes(batch_size: int, max_length: int) -> int:
+    """Return the bytes of a batch of one rank: inputs and targets, (batch_size, max_length) int64 each."""
+    return 2 * batch_size * max_length * ID_BYTES
 
 
 def plan_run(n_tokens: int, sampling: Sampling, goal: Goal, name: str = "ids") -> RunPlan:

@@ -33,7 +33,10 @@ class Sampling:
 
     def schedule(self, n_tokens: int) -> Schedule:
         """Return how many of the windows of so many tokens a step takes, and an epoch."""
-        n_windows = count_windows(n_tokens, self.max_length, self.stride)
+        return self.schedule_of(count_windows(n_tokens, self.max_length, self.stride))
+
+    def schedule_of(self, n_windows: int) -> Schedule:
+        """Return the same for so many windows."""
         return Schedule(n_windows, self.batch_size, self.ranks, self.drop_last or self.ranks > 1)
 
 
