@@ -152,8 +152,8 @@ def _lines(seen: Sequence[SeenWindow], counts: Counts, sampling: Sampling, n_sho
         where = "; ".join(word_place(asdict(place)) for place in each.places[:PLACES_SHOWN])
         more = len(each.places) - PLACES_SHOWN
         tokens = f"tokens {each.first} to {each.first + sampling.max_length - 1}"
-        begin = f"step {each.step}, rank {each.rank}, row {each.row}: {_of(each.source)}window {each.window}, {tokens}: {where}"
-        yield begin + (f"; and {plural(more, 'more place')}" if more > 0 else "")
+        window = f"step {each.step}, rank {each.rank}, row {each.row}: {_of(each.source)}window {each.window}"
+        yield f"{window}, {tokens}: {where}" + (f"; and {plural(more, 'more place')}" if more > 0 else "")
     if n_shown < len(seen):
         yield f"... and {plural(len(seen) - n_shown, 'more window')}; a pipe and --json get all"
 

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 
+from llmprep.choices import Exhausted
 from llmprep.errors import UsageError
 from llmprep.pytorch.mixing import Mixing, Source
-from llmprep.pytorch.steps import Places, SeenWindow, Taken, see_windows, take_steps
+from llmprep.pytorch.steps import Places, SeenWindow, Taken, find_table, see_windows, take_steps
 from llmprep.pytorch.stretches import lay_stretches
 from llmprep.pytorch.weighing import BLOCK, Wanted, weigh
 from llmprep.store.reading import TokenStore
@@ -19,9 +21,14 @@ from llmprep.windows.counts import require_windows
 from llmprep.windows.planning import Goal
 from llmprep.windows.schedule import Sampling, Schedule
 
+Weights: TypeAlias = Mapping[str, Fraction | float]
+
 
 def mix_stores(
-    stores: Mapping[str, TokenStore], weights: Mapping[str, Fraction], sampling: Sampling, exhausted: str = "repeat"
+    stores: Mapping[str, TokenStore],
+    weights: Weights,
+    sampling: Sampling,
+    exhausted: Exhausted = "repeat",
 ) -> Mixing:
     """Return the sequence of a `WindowMixture` of these stores, or splits of stores, by their names and weights.
 
@@ -133,3 +140,20 @@ def see_mixture(
         of_store = [each for each in taken if each.source == name]
         seen |= dict(zip(of_store, see_windows(store, of_store, sampling, table), strict=True))
     return [seen[each] for each in taken]
+
+
+def trace_mixture(
+    stores: Mapping[str, TokenStore],
+    weights: Weights,
+    sampling: Sampling,
+    steps: tuple[int, int],
+    *,
+    exhausted: Exhausted = "repeat",
+    epoch: int | None = None,
+) -> list[SeenWindow]:
+    """Return what steps of a run over a mixture saw, as `trace_steps` does; an ``epoch`` is a pass over its sequence.
+
+    Stores, or splits of them, and weights are by the names that they had in the `WindowMixture`.
+    """
+    taken = take_mixture(mix_stores(stores, weights, sampling, exhausted), sampling, steps, epoch)
+    return see_mixture(stores, taken, sampling, find_table(next(iter(stores.values()))))

@@ -127,6 +127,13 @@ def trace_steps(
     and `VocabularyError` where the vocabulary that tells the bytes of the ids is not at hand.
     """
     taken = take_windows(store, sampling, steps, epoch)
+    return see_windows(store, taken, sampling, find_table(store, vocab_dir))
+
+
+def find_table(store: TokenStore, vocab_dir: str | os.PathLike[str] | None = None) -> dict[int, bytes] | None:
+    """Return the bytes of each id of a store, None where they do not tell those of a text.
+
+    Raises `VocabularyError` where the vocabulary is not at hand.
+    """
     vocabulary = load_vocabulary(store.refers, vocab_dir)
-    table = vocabulary.token_table() if vocabulary.loses == "nothing" else None
-    return see_windows(store, taken, sampling, table)
+    return vocabulary.token_table() if vocabulary.loses == "nothing" else None

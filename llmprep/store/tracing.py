@@ -114,7 +114,7 @@ def _count_bytes(store: TokenStore, origins: Mapping[Part, Origin], lengths: Len
     edges: dict[tuple[int, int], set[int]] = {}
     for part, origin in origins.items():
         edges.setdefault((origin.token, origin.byte), set()).update((part.low, part.high))
-    counted = {}
+    counted: dict[tuple[int, int], int] = {}
     for (token, byte), wanted in edges.items():
         ordered, at, before = np.array(sorted(wanted)), token, byte
         while at <= ordered[-1]:

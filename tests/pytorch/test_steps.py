@@ -1,11 +1,13 @@
 """Promises of looking back at steps: what they are said to have seen is what loaders gave, and what lies in the files.
 
-Of ``pytorch/steps.py`` and ``store/tracing.py``.
+Of ``pytorch/steps.py``, ``pytorch/mixture_plan.py`` and ``store/tracing.py``.
 """
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -13,18 +15,21 @@ from support.reference import tiktoken_encoding
 from support.stores import build, make_corpus, write_files
 from torch.utils.data import DataLoader
 
-from llmprep.choices import TextOptions
+from llmprep.choices import Exhausted, TextOptions
 from llmprep.errors import DataError, UsageError
 from llmprep.pytorch.datasets import WindowDataset
+from llmprep.pytorch.mixture import WindowMixture
+from llmprep.pytorch.mixture_plan import mix_stores, plan_mixture, trace_mixture
 from llmprep.pytorch.sampler import WindowSampler
 from llmprep.pytorch.steps import SeenWindow, trace_steps
 from llmprep.store.reading import TokenStore
+from llmprep.windows.planning import Goal
 from llmprep.windows.schedule import Sampling
 
 
 def texts_of(folder: Path) -> dict[tuple[str, int], bytes]:
     """The text of each document, by the name of its file and its number there."""
-    texts = {}
+    texts: dict[tuple[str, int], bytes] = {}
     for path in folder.rglob("*.*"):
         data, name = path.read_bytes(), str(path.relative_to(folder))
         data = gzip.decompress(data) if path.suffix == ".gz" else data
@@ -83,6 +88,35 @@ def test_steps_saw_what_loaders_gave(
                         kept = [each for place, each in enumerate(ids, first) if place not in separators]
                         assert bytes_of(found, corpus, texts) == decode(kept)
         assert next(seen, None) is None
+
+
+@pytest.mark.parametrize("exhausted", ["repeat", "stop", "drop"])
+def test_steps_of_a_mixture_are_its_loaders(corpus: Path, exhausted: Exhausted) -> None:
+    """Over more than a pass: a mixture's steps saw the rows of its loaders; a plan counts them, store by store."""
+    build(corpus / "a_long.txt", "web")
+    build([corpus / "z.jsonl", corpus / "d_records.jsonl"], "code", val_fraction=0.3)
+    stores = {"web": TokenStore("web"), "code": TokenStore("code", "train")}
+    sampling, weights = Sampling(16, 12, 3, 2, seed=9), {"web": 0.6, "code": 0.4}
+    sources = {name: (store, weights[name]) for name, store in stores.items()}
+    mixture = WindowMixture(sources, 16, 12, seed=9, exhausted=exhausted)
+    mixing = mix_stores(stores, weights, sampling, exhausted)
+    n_steps = len(mixture) // 6
+    seen = trace_mixture(stores, weights, sampling, (1, n_steps + 5), exhausted=exhausted)
+    loaders = [DataLoader(mixture, 3, sampler=mixture.sampler(rank=r, world_size=2, batch_size=3)) for r in range(2)]
+    batches = [[batch for _ in range(2) for batch in loader] for loader in loaders]
+    rows = [row for step in zip(*batches, strict=True) for inputs, _ in step for row in inputs.tolist()]
+    assert len(rows) == 2 * 6 * n_steps
+    for found, row in zip(seen, rows, strict=False):
+        assert found.source is not None
+        assert stores[found.source][found.first : found.first + 16].tolist() == row
+    for steps in (1, 7, n_steps, n_steps + 5):
+        planned = plan_mixture(mixing, sampling, Goal(steps=steps))
+        taken = Counter(found.source for found in seen if found.step <= steps)
+        assert {source.name: source.n_windows for source in planned.sources} == {"web": 0, "code": 0} | taken
+        assert (planned.n_windows, planned.passes) == (6 * steps, Fraction(steps, n_steps))
+        assert [(s.name, s.epochs * len(mixture.sources[s.name])) for s in planned.sources] == sorted(taken.items())
+    gone = [source.used_up for source in planned.sources if source.used_up is not None]
+    assert gone == [start for start, counts in mixture.stages if start and len(counts) == 1]
 
 
 def test_steps_of_an_epoch_are_those_over_all(corpus: Path) -> None:

@@ -6,6 +6,7 @@ Of ``windows/schedule.py`` and ``windows/planning.py``.
 from collections import Counter
 from fractions import Fraction
 from itertools import chain, count, islice
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -48,13 +49,13 @@ def test_a_plan_is_what_counting_gives(
         with pytest.raises(UsageError if starts else DataError, match="no whole step" if starts else "no window"):
             plan_run(n_tokens, sampling, Goal())
         return
-    length = {"steps": wanted, "tokens": wanted * 7, "epochs": Fraction(wanted, 4)}[goal]
-    planned = plan_run(n_tokens, sampling, Goal(**{goal: length}))
+    lengths: dict[str, Any] = {"steps": wanted, "tokens": wanted * 7, "epochs": Fraction(wanted, 4)}
+    planned = plan_run(n_tokens, sampling, Goal(**{goal: lengths[goal]}))
     schedule, taken, n_steps = planned.schedule, 0, 0
     in_epoch = sum(len(batch) for step in steps for batch in step)
     for number in count():
         reached = {"steps": number, "tokens": taken * max_length, "epochs": Fraction(taken, in_epoch)}[goal]
-        if reached >= length:
+        if reached >= lengths[goal]:
             break
         step = steps[number % len(steps)]
         epoch, first, end = schedule.span(number)
@@ -87,8 +88,9 @@ def test_contexts_are_counted_in_powers_of_two(shape: tuple[int, int, int]) -> N
 
 def test_what_makes_no_plan_is_refused() -> None:
     """Two lengths of a run, one that is not positive, and sizes that are not allowed."""
-    for goal, said in (({"steps": 1, "epochs": 2}, "steps and epochs"), ({"tokens": 0}, "tokens 0: must be")):
+    wrong: dict[str, Any]
+    for wrong, said in (({"steps": 1, "epochs": 2}, "steps and epochs"), ({"tokens": 0}, "tokens 0: must be")):
         with pytest.raises(UsageError, match=said):
-            Goal(**goal)  # type: ignore[arg-type] # each value is of its type
+            Goal(**wrong)
     with pytest.raises(UsageError, match="ranks 0: must be from 1"):
         Sampling(4, 4, ranks=0)
