@@ -148,7 +148,7 @@ def _lines(planned: MixturePlan, exhausted: str) -> Iterator[str]:
     for source in planned.sources:
         if source.used_up is not None:
             at = source.used_up // schedule.windows_per_step + 1
-            yield f"{plain.visible(source.name)} is used up in step {at:,} of a pass."
+            yield f"{plain.visible(source.name)} has no more windows from step {at:,} of a pass on."
 
 
 def _values(planned: MixturePlan, exhausted: str) -> dict[str, Any]:

@@ -107,7 +107,7 @@ WRONG = "Invalid value for"
 # arguments -> the line; three dots stand for any text
 USAGE = {
     "frobnicate": "No such command 'frobnicate'; see llmprep --help",
-    "inspect": "Missing argument 'PATH'; see llmprep inspect --help",
+    "inspect": "Missing argument 'PATH...'; see llmprep inspect --help",
     "merge": "Missing argument 'FOLDER'; see llmprep merge --help",
     "window": "Missing argument 'FILE...'; name a text, - for standard input, or give one by --text",
     # An option's name is never completed, so that a later version's options cannot change what it means.
