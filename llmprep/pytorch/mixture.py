@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from llmprep.errors import UsageError, plural, visible_name
+from llmprep.errors import plural, visible_name
 from llmprep.pytorch.batches import WindowBatch
 from llmprep.pytorch.mixing import Mixing
 from llmprep.pytorch.mixture_rows import MixedRows
@@ -17,7 +17,7 @@ from llmprep.pytorch.mixture_sampler import MixtureSampler
 from llmprep.pytorch.mixture_sources import open_sources, read_sources, source_of
 from llmprep.pytorch.rows import Batch, Places
 from llmprep.pytorch.stretches import MAX_LENGTH, lay_stretches
-from llmprep.pytorch.weighing import BLOCK, Wanted, weigh
+from llmprep.pytorch.weighing import BLOCK, Wanted, weigh, whole_number
 
 
 class WindowMixture(Dataset[Batch]):
@@ -79,10 +79,8 @@ class WindowMixture(Dataset[Batch]):
         target_tokens: float | Mapping[str, float] | None = None,
         **choices: Any,
     ) -> None:
-        if not isinstance(seed, int | np.integer) or isinstance(seed, bool):
-            raise UsageError(f"seed {seed!r:.40}: must be a whole number")
         found, weights = read_sources(sources)
-        self.seed, self.rank, self.world_size = int(seed), rank, world_size
+        self.seed, self.rank, self.world_size = whole_number("seed", seed), rank, world_size
         self.sources = open_sources(found, max_length, stride, choices)
         self.wanted = Wanted(weights, stages, exhausted, target_tokens)
         self._blend()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -42,13 +41,14 @@ class MixedRows:
         both = torch.from_numpy(tokens)
         return WindowBatch(both[:, :-1].contiguous(), both[:, 1:].contiguous())
 
-    def _gather_each(self, numbers: Places, windows: Places) -> Any:
+    def _gather_each(self, numbers: Places, windows: Places) -> WindowBatch:
         order = np.argsort(numbers, kind="stable")
         parts = [self._datasets[n].__getitems__(windows[numbers == n].tolist()) for n in np.unique(numbers).tolist()]
         back = torch.from_numpy(np.argsort(order))
-        return WindowBatch(
-            torch.cat([part.inputs for part in parts])[back], torch.cat([part.targets for part in parts])[back]
+        inputs, targets = (
+            torch.cat(columns)[back] for columns in zip(*((p.inputs, p.targets) for p in parts), strict=True)
         )
+        return WindowBatch(inputs, targets)
 
 
 def _reader(rows: StreamRows) -> Read:

@@ -14,7 +14,7 @@ from torch.utils.data import Sampler
 from llmprep.errors import UsageError, plural, visible_name
 from llmprep.pytorch.passes import Pass, Turns
 from llmprep.pytorch.shares import Place, Share
-from llmprep.pytorch.weighing import BLOCK
+from llmprep.pytorch.weighing import BLOCK, whole_number
 
 WHOLE = ("place", "epoch", "seed", "n_windows")
 """The whole numbers in a state."""
@@ -68,10 +68,7 @@ class MixtureSampler(Sampler[int]):
         even: bool | None = None,
     ) -> None:
         numbers = {"rank": rank, "world_size": world_size, "batch_size": batch_size}
-        for name, value in numbers.items():
-            if not _is_whole(value):
-                raise UsageError(f"{name} {value!r:.40}: must be a whole number")
-        rank, world_size, batch_size = map(int, numbers.values())
+        rank, world_size, batch_size = (whole_number(name, value) for name, value in numbers.items())
         if not 0 <= rank < world_size:
             raise UsageError(f"rank {rank}: must be from 0 to world_size - 1 ({world_size - 1})")
         if batch_size < 1:
@@ -150,10 +147,7 @@ class MixtureSampler(Sampler[int]):
 
         Raises `UsageError` for a state of a mixture that is another one before that place.
         """
-        for key in WHOLE:
-            if not _is_whole(state.get(key)):
-                raise UsageError(f"state: {key} is missing or no whole number; it is not the state of a mixture")
-        place, epoch, seed, n_windows = (int(state[key]) for key in WHOLE)
+        place, epoch, seed, n_windows = (whole_number(f"state of a mixture: {key}", state.get(key)) for key in WHOLE)
         if n_windows != self.n_windows and place <= n_windows:
             epoch = 0  # the end of a first pass that is longer now, or a place in it
         within = place - epoch * self.n_windows
@@ -203,7 +197,3 @@ def _shown(stage: Any) -> str:
         return "no such stage"
     shares = ", ".join(f"{visible_name(str(name))} {count}" for name, count in itertools.islice(stage[1].items(), 8))
     return f"from window {stage[0]} on {shares} of {BLOCK}"
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
