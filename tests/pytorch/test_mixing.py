@@ -102,7 +102,7 @@ def test_a_mixture_is_what_a_walk_through_it_finds(made: Any, seed: int) -> None
     last = max([0, *(start for start, _ in wanted["stages"])])
     short = isinstance(wanted["target_tokens"], int) and len(expected) < wanted["target_tokens"]
     if last >= len(expected) or short:
-        with pytest.raises(UsageError, match="is never reached: the sequence ends after|the sources end after"):
+        with pytest.raises(UsageError, match=r"is never reached: the sequence ends after|the sources end after"):
             mix(sizes, weights, seed=seed, **wanted)
         return
     mixing = mix(sizes, weights, seed=seed, **wanted)
@@ -142,7 +142,7 @@ def test_each_block_has_the_exact_shares(weights: dict[str, float]) -> None:
 
 def own_windows(mixing: Mixing, name: str, count: int) -> list[int]:
     """The first windows of a source, in the order in which they come."""
-    numbers, windows = mixing.find(np.arange(40_000))
+    numbers, windows = mixing.find(np.arange(9000))
     number = [source.name for source in mixing.sources].index(name)
     found: list[int] = windows[numbers == number][:count].tolist()
     return found
@@ -154,9 +154,9 @@ def test_a_source_comes_whole_in_each_epoch_whatever_the_others_are() -> None:
     epochs = [windows[first : first + 600] for first in (0, 600, 1200)]
     assert [sorted(epoch) for epoch in epochs] == [list(range(600))] * 3
     assert len(set(map(tuple, epochs))) == 3
-    others: Any = {"z": 70, "c": 9, "a": 600, "0": 1}
+    others: Any = {"z": 70, "c": 9, "a": 600, "0": 9}
     assert own_windows(mix(others, {"a": 2, "0": 1, "z": 5, "c": 1}, exhausted="repeat"), "a", 1800) == windows
-    assert own_windows(mix({"x": 600, "y": 1}, {"x": 1, "y": 1}), "x", 600) != windows[:600]  # its name decides too
+    assert own_windows(mix({"x": 600, "y": 90}, {"x": 1, "y": 1}), "x", 600) != windows[:600]  # its name decides too
     assert own_windows(mix(SIZES, {"a": 1, "b": 1, "c": 1}, seed=1), "a", 600) != windows[:600]
 
 
@@ -243,15 +243,15 @@ REFUSED: dict[str, tuple[Weights, dict[str, Any]]] = {
     "target_tokens: 0 tokens are no window; leave it out": ({"a": 1}, {"target_tokens": 0}),
     "target_tokens: 'd' is none of the sources: a": ({"a": 1}, {"target_tokens": {"d": 1}}),
     "target_tokens of 'a': None is not a number of 0 or more": ({"a": 1}, {"target_tokens": {"a": None}}),
-    "target_tokens of 'a': are 601 windows, and it has 600; exhausted='stop' takes each once: lower the budget, or choose "
-    "'repeat'": ({"a": 1}, {"target_tokens": {"a": 601}, "exhausted": "stop"}),
+    "target_tokens of 'a': are 601 windows, and it has 600; exhausted='stop' takes each once: lower the budget, or "
+    "choose 'repeat'": ({"a": 1}, {"target_tokens": {"a": 601}, "exhausted": "stop"}),
     "target_tokens: are 601 windows, and the sources end after 600; exhausted='repeat' goes on": (
         {"a": 1}, {"target_tokens": 601, "exhausted": "drop"}),
     "target_tokens: the sequence would have more than 1,125,899,906,842,624 windows; shorten it": (
         {"a": 1}, {"target_tokens": 1e30}),
     "'b': needs a weight, (source, weight), or a budget of tokens in target_tokens": ({"a": 1, "b": None}, {}),
-    "weights: are 1 together, which leaves nothing for b with a budget alone; beside budgets a weight is a share of the "
-    "whole, such as 0.7": ({"a": 1, "b": None}, {"target_tokens": {"b": 1}}),
+    "weights: are 1 together, which leaves nothing for b with a budget alone; beside budgets a weight is a share of "
+    "the whole, such as 0.7": ({"a": 1, "b": None}, {"target_tokens": {"b": 1}}),
     "stages: b: has a budget alone; where there are stages, give it a weight": (
         {"a": 0.5, "b": None}, {"target_tokens": {"b": 1}, "stages": [(5, {"a": 1})]}),
 }  # fmt: skip
