@@ -140,6 +140,11 @@ class WindowDataset(Dataset[Batch]):
         return self._opened.refers
 
     @property
+    def marking(self) -> Marking | None:
+        """How documents are told; None for windows that do not know them."""
+        return self._opened.recipe.marking
+
+    @property
     def rows(self) -> Rows:
         """The windows by number, for what gathers them together with others."""
         return self._rows

@@ -11,20 +11,21 @@ from torch.utils.data import Dataset
 
 from llmprep.errors import plural, visible_name
 from llmprep.pytorch.batches import WindowBatch
+from llmprep.pytorch.documents import DocumentBatch
 from llmprep.pytorch.mixing import Mixing
 from llmprep.pytorch.mixture_rows import MixedRows
 from llmprep.pytorch.mixture_sampler import MixtureSampler
 from llmprep.pytorch.mixture_sources import open_sources, read_sources, source_of
-from llmprep.pytorch.rows import Batch, Places
+from llmprep.pytorch.rows import Places
 from llmprep.pytorch.stretches import MAX_LENGTH, lay_stretches
 from llmprep.pytorch.weighing import BLOCK, Wanted, weigh, whole_number
 
 
-class WindowMixture(Dataset[Batch]):
+class WindowMixture(Dataset[Any]):
     """Windows of several sources in one sequence, each source with its share of them; item k is that of place k.
 
-    An item is (input, target), each (max_length,) int64, as of a `WindowDataset`; `WindowMixture.sampler` gives the
-    places in order, to any number of ranks. All is arithmetic: no list of windows is made, so a mixture of 10**12
+    An item is (input, target), each (max_length,) int64, or with ``documents=True`` a dict, as of a `WindowDataset`;
+    `WindowMixture.sampler` gives the places in order, to any number of ranks. All is arithmetic: no list of windows is made, so a mixture of 10**12
     windows opens at once, and goes on at any place at once.
 
     ``sources`` names each source: ``{"web": (source, 0.7), "code": (source, 0.3)}``. A source is what `WindowDataset`
@@ -170,18 +171,17 @@ class WindowMixture(Dataset[Batch]):
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if not name.startswith("_")]  # torch's classes add noise
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         """Yield the windows of a pass."""
         return (self[place] for place in range(len(self)))
 
-    def __getitem__(self, index: int | slice) -> Batch:
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             batch = self.__getitems__(range(*index.indices(len(self))))
-            return batch.inputs, batch.targets
-        inputs, targets = self.__getitems__([index])[0]
-        return inputs, targets
+            return batch.collated() if isinstance(batch, DocumentBatch) else (batch.inputs, batch.targets)
+        return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: Sequence[int]) -> WindowBatch:
+    def __getitems__(self, indices: Sequence[int]) -> WindowBatch | DocumentBatch:
         """Gather a whole batch; torch's fetcher calls this where it exists."""
         return self._rows.gather(*self._mixing.find(self._checked(indices)))
 
