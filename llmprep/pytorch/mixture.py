@@ -17,6 +17,7 @@ from llmprep.pytorch.mixture_rows import MixedRows
 from llmprep.pytorch.mixture_sampler import MixtureSampler
 from llmprep.pytorch.mixture_sources import open_sources, read_sources, source_of
 from llmprep.pytorch.rows import Places
+from llmprep.pytorch.shares import Share
 from llmprep.pytorch.stretches import MAX_LENGTH, lay_stretches
 from llmprep.pytorch.weighing import BLOCK, Wanted, weigh, whole_number
 
@@ -25,8 +26,8 @@ class WindowMixture(Dataset[Any]):
     """Windows of several sources in one sequence, each source with its share of them; item k is that of place k.
 
     An item is (input, target), each (max_length,) int64, or with ``documents=True`` a dict, as of a `WindowDataset`;
-    `WindowMixture.sampler` gives the places in order, to any number of ranks. All is arithmetic: no list of windows is made, so a mixture of 10**12
-    windows opens at once, and goes on at any place at once.
+    `WindowMixture.sampler` gives the places in order, to any number of ranks. All is arithmetic: no list of windows is
+    made, so a mixture of 10**12 windows opens at once, and goes on at any place at once.
 
     ``sources`` names each source: ``{"web": (source, 0.7), "code": (source, 0.3)}``. A source is what `WindowDataset`
     takes, which is opened with ``max_length``, ``stride`` and further ``choices`` of that class, such as
@@ -61,9 +62,9 @@ class WindowMixture(Dataset[Any]):
     >>> web, code = np.arange(5000), np.arange(3000)
     >>> mixture = WindowMixture({"web": (web, 0.7), "code": (code, 0.3)}, max_length=4)
     >>> mixture
-    WindowMixture(code 0.3, web 0.7: 2,454 windows of 4, seed 0, 'repeat')
+    WindowMixture(code 0.3, web 0.7: 2,573 windows of 4, seed 0, 'repeat')
     >>> mixture.locate([0, 1, 2])
-    [('web', 1014), ('web', 1139), ('web', 545)]
+    [('code', 137), ('web', 1236), ('web', 708)]
     """
 
     def __init__(  # noqa: PLR0913 - what a mixture is, in words that its callers name
@@ -81,7 +82,9 @@ class WindowMixture(Dataset[Any]):
         **choices: Any,
     ) -> None:
         found, weights = read_sources(sources)
-        self.seed, self.rank, self.world_size = whole_number("seed", seed), rank, world_size
+        self.seed = whole_number("seed", seed)
+        self.rank, self.world_size = whole_number("rank", rank), whole_number("world_size", world_size)
+        Share(0, self.rank, self.world_size)  # which refuses a rank that there is not
         self.sources = open_sources(found, max_length, stride, choices)
         self.wanted = Wanted(weights, stages, exhausted, target_tokens)
         self._blend()
