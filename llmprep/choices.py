@@ -27,6 +27,8 @@ ExecutorName: TypeAlias = Literal["local", "ray"]
 """Where the shards of a token store are built."""
 OnBad: TypeAlias = Literal["stop", "skip"]
 """What a file that cannot be read as text does: it ends the run, or is left out whole."""
+Exhausted: TypeAlias = Literal["repeat", "stop", "drop"]
+"""What becomes of a mixture where a source has no more windows: its next epoch, the end, or the others share on."""
 Color: TypeAlias = Literal["auto", "always", "never"]
 """When output has colours; ``auto``: as NO_COLOR and FORCE_COLOR say, or else on a terminal that shows them."""
 DrawOrder: TypeAlias = Literal["dataloader", "ch02"]

@@ -6,14 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias, get_args
 
 import numpy as np
 
+from llmprep.choices import Exhausted
 from llmprep.errors import UsageError, list_names, shorten
 
-Exhausted: TypeAlias = Literal["repeat", "stop", "drop"]
-"""What becomes of a mixture where a source has no more windows: its next epoch, the end, or the others share on."""
 Shares: TypeAlias = dict[str, Fraction]
 """The share of each source, by its name; only their proportions count."""
 
