@@ -45,7 +45,7 @@ class Terms:
     """
 
     sizes: tuple[int, ...]
-    stages: tuple[tuple[int, tuple[Fraction, ...]], ...]
+    stages: tuple[tuple[int, tuple[int, ...]], ...]
     exhausted: Exhausted
     limits: dict[int, int]
     stops: dict[int, int]
@@ -73,7 +73,7 @@ def weigh(wanted: Wanted, sizes: Mapping[str, int], max_length: int) -> Terms:
     stops = {name: size for name, size in sizes.items() if exhausted == "stop" and name not in budgets}
     return Terms(
         tuple(sizes[name] for name in names),
-        tuple((start, tuple(shares.get(name, Fraction(0)) for name in names)) for start, shares in stages),
+        tuple((start, _whole_shares([shares.get(name, Fraction(0)) for name in names])) for start, shares in stages),
         exhausted,
         {names.index(name): limit for name, limit in limits.items()},
         {names.index(name): size for name, size in stops.items()},
@@ -82,21 +82,26 @@ def weigh(wanted: Wanted, sizes: Mapping[str, int], max_length: int) -> Terms:
     )
 
 
-def count_block(shares: Sequence[Fraction]) -> tuple[int, ...]:
+def count_block(shares: Sequence[int]) -> tuple[int, ...]:
     """Return how many of `BLOCK` windows each source has: its exact share, rounded by largest remainder.
 
     Of equal remainders the first in order comes first.
 
-    >>> count_block([Fraction(3, 10), Fraction(7, 10)])
+    >>> count_block([3, 7])
     (1229, 2867)
     """
     total = sum(shares)
-    exact = [share * BLOCK / total for share in shares]
-    counts = [math.floor(quota) for quota in exact]
-    by_remainder = sorted(range(len(exact)), key=lambda number: counts[number] - exact[number])
+    counts = [share * BLOCK // total for share in shares]
+    by_remainder = sorted(range(len(counts)), key=lambda number: -(shares[number] * BLOCK % total))
     for number in by_remainder[: BLOCK - sum(counts)]:
         counts[number] += 1
     return tuple(counts)
+
+
+def _whole_shares(shares: Sequence[Fraction]) -> tuple[int, ...]:
+    """Return whole numbers in the same proportions."""
+    scale = math.lcm(*(share.denominator for share in shares))
+    return tuple(int(share * scale) for share in shares)
 
 
 def _check_together(stages: list[tuple[int, Shares]], alone: list[str], names: list[str]) -> None:
