@@ -16,6 +16,7 @@ from llmprep.errors import UsageError, plural, visible_name
 from llmprep.pytorch.identity import compare_values
 from llmprep.pytorch.passes import Pass, Turns
 from llmprep.pytorch.shares import Place, Share
+from llmprep.pytorch.sharing import refuse_second_sharing
 from llmprep.pytorch.weighing import BLOCK, whole_number
 
 WHOLE = ("place", "epoch", "start", "world_size", "n_windows", "seed")
@@ -94,6 +95,8 @@ class MixtureSampler(Sampler[int]):
         return len(self.share)
 
     def __iter__(self) -> Iterator[int]:
+        if self.share.world_size > 1:
+            refuse_second_sharing(self.share.world_size)
         return Pass(self, self._turns)
 
     @property
