@@ -5,8 +5,8 @@ datasets, batches       rows -> a Dataset and its batches
 sampler, passes         the order of an epoch, and where to go on
 shares                  which part of it each rank takes, also after their number has changed
 permutation, identity   a seeded order in constant memory; what a state belongs to
-mixture                 several data sets -> one sequence, in which each has its share; with
-mixture_sources         its sources opened, mixture_rows their windows gathered, mixture_sampler its places in order
+mixture, mixture_sources, mixture_rows  several data sets -> one, in which each has its share of the windows
+mixture_sampler         the places of such a mixture in order, and where to go on
 weighing, stretches     weights, stages and budgets -> what stands in each block, and where that changes
 mixing                  which source, and which window of it, stands at a place; these three need no torch
 loaders                 DataLoaders with the parameters and batches of the course

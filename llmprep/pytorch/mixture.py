@@ -9,23 +9,25 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from llmprep.errors import UsageError, plural, visible_name
+from llmprep.errors import plural, visible_name
 from llmprep.pytorch.batches import WindowBatch
+from llmprep.pytorch.documents import DocumentBatch
 from llmprep.pytorch.mixing import Mixing
 from llmprep.pytorch.mixture_rows import MixedRows
 from llmprep.pytorch.mixture_sampler import MixtureSampler
 from llmprep.pytorch.mixture_sources import open_sources, read_sources, source_of
-from llmprep.pytorch.rows import Batch, Places
+from llmprep.pytorch.rows import Places
+from llmprep.pytorch.shares import Share
 from llmprep.pytorch.stretches import MAX_LENGTH, lay_stretches
-from llmprep.pytorch.weighing import BLOCK, Wanted, weigh
+from llmprep.pytorch.weighing import BLOCK, Wanted, weigh, whole_number
 
 
-class WindowMixture(Dataset[Batch]):
+class WindowMixture(Dataset[Any]):
     """Windows of several sources in one sequence, each source with its share of them; item k is that of place k.
 
-    An item is (input, target), each (max_length,) int64, as of a `WindowDataset`; `WindowMixture.sampler` gives the
-    places in order, to any number of ranks. All is arithmetic: no list of windows is made, so a mixture of 10**12
-    windows opens at once, and goes on at any place at once.
+    An item is (input, target), each (max_length,) int64, or with ``documents=True`` a dict, as of a `WindowDataset`;
+    `WindowMixture.sampler` gives the places in order, to any number of ranks. All is arithmetic: no list of windows is
+    made, so a mixture of 10**12 windows opens at once, and goes on at any place at once.
 
     ``sources`` names each source: ``{"web": (source, 0.7), "code": (source, 0.3)}``. A source is what `WindowDataset`
     takes, which is opened with ``max_length``, ``stride`` and further ``choices`` of that class, such as
@@ -60,9 +62,9 @@ class WindowMixture(Dataset[Batch]):
     >>> web, code = np.arange(5000), np.arange(3000)
     >>> mixture = WindowMixture({"web": (web, 0.7), "code": (code, 0.3)}, max_length=4)
     >>> mixture
-    WindowMixture(code 0.3, web 0.7: 2,454 windows of 4, seed 0, 'repeat')
+    WindowMixture(code 0.3, web 0.7: 2,573 windows of 4, seed 0, 'repeat')
     >>> mixture.locate([0, 1, 2])
-    [('web', 1014), ('web', 1139), ('web', 545)]
+    [('code', 137), ('web', 1236), ('web', 708)]
     """
 
     def __init__(  # noqa: PLR0913 - what a mixture is, in words that its callers name
@@ -79,10 +81,10 @@ class WindowMixture(Dataset[Batch]):
         target_tokens: float | Mapping[str, float] | None = None,
         **choices: Any,
     ) -> None:
-        if not isinstance(seed, int | np.integer) or isinstance(seed, bool):
-            raise UsageError(f"seed {seed!r:.40}: must be a whole number")
         found, weights = read_sources(sources)
-        self.seed, self.rank, self.world_size = int(seed), rank, world_size
+        self.seed = whole_number("seed", seed)
+        self.rank, self.world_size = whole_number("rank", rank), whole_number("world_size", world_size)
+        Share(0, self.rank, self.world_size)  # which refuses a rank that there is not
         self.sources = open_sources(found, max_length, stride, choices)
         self.wanted = Wanted(weights, stages, exhausted, target_tokens)
         self._blend()
@@ -172,18 +174,17 @@ class WindowMixture(Dataset[Batch]):
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if not name.startswith("_")]  # torch's classes add noise
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         """Yield the windows of a pass."""
         return (self[place] for place in range(len(self)))
 
-    def __getitem__(self, index: int | slice) -> Batch:
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             batch = self.__getitems__(range(*index.indices(len(self))))
-            return batch.inputs, batch.targets
-        inputs, targets = self.__getitems__([index])[0]
-        return inputs, targets
+            return batch.collated() if isinstance(batch, DocumentBatch) else (batch.inputs, batch.targets)
+        return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: Sequence[int]) -> WindowBatch:
+    def __getitems__(self, indices: Sequence[int]) -> WindowBatch | DocumentBatch:
         """Gather a whole batch; torch's fetcher calls this where it exists."""
         return self._rows.gather(*self._mixing.find(self._checked(indices)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -12,11 +13,13 @@ import numpy.typing as npt
 from torch.utils.data import Sampler
 
 from llmprep.errors import UsageError, plural, visible_name
+from llmprep.pytorch.identity import compare_values
 from llmprep.pytorch.passes import Pass, Turns
 from llmprep.pytorch.shares import Place, Share
-from llmprep.pytorch.weighing import BLOCK
+from llmprep.pytorch.sharing import refuse_second_sharing
+from llmprep.pytorch.weighing import BLOCK, whole_number
 
-WHOLE = ("place", "epoch", "seed", "n_windows")
+WHOLE = ("place", "epoch", "start", "world_size", "n_windows", "seed")
 """The whole numbers in a state."""
 Stage = tuple[int, dict[str, int]]
 """From which window on each source has how many windows of a block."""
@@ -68,18 +71,17 @@ class MixtureSampler(Sampler[int]):
         even: bool | None = None,
     ) -> None:
         numbers = {"rank": rank, "world_size": world_size, "batch_size": batch_size}
-        for name, value in numbers.items():
-            if not _is_whole(value):
-                raise UsageError(f"{name} {value!r:.40}: must be a whole number")
-        rank, world_size, batch_size = map(int, numbers.values())
-        if not 0 <= rank < world_size:
-            raise UsageError(f"rank {rank}: must be from 0 to world_size - 1 ({world_size - 1})")
-        if batch_size < 1:
-            raise UsageError(f"batch_size {batch_size}: must be at least 1")
+        rank, world_size, batch_size = (whole_number(name, value) for name, value in numbers.items())
         self.identity = mixture.identity()
         self.n_windows = len(mixture)
         self.share = Share(self.n_windows, rank, world_size, batch_size, world_size > 1 if even is None else even)
         self._turns = Turns(Place())
+        if rank == 0 and self.left_out:
+            warnings.warn(
+                f"the last {self.left_out} of a pass of {plural(self.n_windows, 'window')} are left out, so that "
+                f"{world_size} ranks get as many whole batches of {batch_size}; even=False keeps them",
+                stacklevel=3,
+            )
 
     def __repr__(self) -> str:
         share = self.share
@@ -93,6 +95,8 @@ class MixtureSampler(Sampler[int]):
         return len(self.share)
 
     def __iter__(self) -> Iterator[int]:
+        if self.share.world_size > 1:
+            refuse_second_sharing(self.share.world_size)
         return Pass(self, self._turns)
 
     @property
@@ -127,18 +131,19 @@ class MixtureSampler(Sampler[int]):
         """
         place = self._turns.place
         if consumed is not None:
-            if not 0 <= consumed <= self.share.count(place.shift):
-                raise UsageError(f"consumed {consumed}: this rank takes {len(self)} windows a pass")
-            place = replace(place, start=int(consumed))
+            place = replace(place, start=self.share.check(consumed, self._turns.began))
         return self.state_at(self.share.settle(place))
 
     def state_at(self, place: Place) -> dict[str, Any]:
         """Return the state of this rank at a place."""
-        within = self.share.describe(place)["place"]
+        where = self.share.describe(place)
+        within = where["place"]
         before = within if place.epoch == 0 else self.n_windows
         return {
             "place": place.epoch * self.n_windows + within,
             "epoch": place.epoch,
+            "start": place.start,
+            "world_size": self.share.world_size,
             "n_windows": self.n_windows,
             "seed": self.identity["seed"],
             "sources": self.identity["sources"],
@@ -150,26 +155,22 @@ class MixtureSampler(Sampler[int]):
 
         Raises `UsageError` for a state of a mixture that is another one before that place.
         """
-        for key in WHOLE:
-            if not _is_whole(state.get(key)):
-                raise UsageError(f"state: {key} is missing or no whole number; it is not the state of a mixture")
-        place, epoch, seed, n_windows = (int(state[key]) for key in WHOLE)
-        if n_windows != self.n_windows and place <= n_windows:
-            epoch = 0  # the end of a first pass that is longer now, or a place in it
-        within = place - epoch * self.n_windows
+        numbers = {key: whole_number(f"state of a mixture: {key}", state.get(key)) for key in WHOLE}
+        place, n_windows = numbers["place"], numbers["n_windows"]
+        if n_windows != self.n_windows and place <= n_windows:  # a first pass, which goes on if it is longer now
+            numbers |= {"epoch": 0, "start": place // max(1, numbers["world_size"])}
+        within = place - numbers["epoch"] * self.n_windows
         if not 0 <= within <= self.n_windows or (n_windows != self.n_windows and place > n_windows):
             raise UsageError(
                 f"state: is at window {place:,} of a mixture of {plural(n_windows, 'window')}, and this one has "
                 f"{self.n_windows:,}; it must have as many, or more than were taken in a first pass"
             )
-        if seed != self.identity["seed"]:
-            raise UsageError(f"state: seed {seed}: this mixture has {self.identity['seed']}, which gives another order")
-        before = self.n_windows if epoch else within
+        compare_values("seed", numbers["seed"], self.identity["seed"])
+        before = self.n_windows if numbers["epoch"] else within
         own = [(start, counts) for start, counts in self.identity["stages"] if start < before]
         _compare_stages(state.get("stages"), own)
         _compare_sources(state.get("sources"), self.identity["sources"], {name for _, held in own for name in held})
-        start, shift = divmod(within, self.share.world_size)
-        self._turns.give(Place(epoch, start, shift))
+        self._turns.give(self.share.find({**numbers, "place": within}))
 
 
 def _compare_stages(stated: object, own: list[Stage]) -> None:
@@ -203,7 +204,3 @@ def _shown(stage: Any) -> str:
         return "no such stage"
     shares = ", ".join(f"{visible_name(str(name))} {count}" for name, count in itertools.islice(stage[1].items(), 8))
     return f"from window {stage[0]} on {shares} of {BLOCK}"
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

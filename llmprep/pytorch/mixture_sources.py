@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 from llmprep.errors import InputError, UsageError, shorten, visible_name
 from llmprep.pytorch.datasets import WindowDataset
+from llmprep.pytorch.documents import Marking
 from llmprep.pytorch.mixing import Source
 from llmprep.store.reading import TokenStore
 from llmprep.vocabulary.references import Reference
@@ -52,6 +54,13 @@ def open_sources(
         max_length = datasets[name].max_length
         if stride not in (None, datasets[name].stride):
             raise UsageError(f"{visible_name(name)}: has stride {datasets[name].stride}, and {stride} is asked for")
+    markings = {name: dataset.marking for name, dataset in datasets.items()}
+    for (name, first), (other, second) in itertools.pairwise(markings.items()):
+        if first != second:
+            raise UsageError(
+                f"{visible_name(name)} and {visible_name(other)}: tell their documents in two ways ({_said(first)}, "
+                f"{_said(second)}); a mixture has one"
+            )
     _check_vocabularies({name: dataset.refers for name, dataset in datasets.items() if dataset.refers is not None})
     return datasets
 
@@ -77,13 +86,17 @@ def _open(source: Any, max_length: int | None, stride: int | None, choices: Mapp
 
 def _check_vocabularies(known: Mapping[str, Reference]) -> None:
     """Raise `UsageError` that names the first two sources whose ids are not of one vocabulary."""
-    for (name, first), (other, second) in zip(known.items(), list(known.items())[1:], strict=False):
+    for (name, first), (other, second) in itertools.pairwise(known.items()):
         if not (first.is_same(second) or second.is_same(first)):
             raise UsageError(
                 f"{visible_name(name)} and {visible_name(other)}: are of two vocabularies, "
                 f"{visible_name(first.name)}{_print_of(first, second)} and "
                 f"{visible_name(second.name)}{_print_of(second, first)}; a mixture has one"
             )
+
+
+def _said(marking: Marking | None) -> str:
+    return "not at all" if marking is None else str(marking)
 
 
 def _print_of(one: Reference, other: Reference) -> str:

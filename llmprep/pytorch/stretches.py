@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +95,7 @@ def lay_stretches(terms: Terms, seed: int) -> list[Stretch]:
     return laid
 
 
-def _open_shares(terms: Terms, start: int, taken: tuple[int, ...]) -> list[Fraction]:
+def _open_shares(terms: Terms, start: int, taken: tuple[int, ...]) -> list[int]:
     """Return the shares from a window on, of the sources that have not reached their limits."""
     shares = next(shares for begin, shares in reversed(terms.stages) if begin <= start)
     return [

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from numbers import Rational, Real
 from typing import TypeAlias, get_args
 
 import numpy as np
@@ -46,7 +45,7 @@ class Terms:
     """
 
     sizes: tuple[int, ...]
-    stages: tuple[tuple[int, tuple[Fraction, ...]], ...]
+    stages: tuple[tuple[int, tuple[int, ...]], ...]
     exhausted: Exhausted
     limits: dict[int, int]
     stops: dict[int, int]
@@ -74,7 +73,7 @@ def weigh(wanted: Wanted, sizes: Mapping[str, int], max_length: int) -> Terms:
     stops = {name: size for name, size in sizes.items() if exhausted == "stop" and name not in budgets}
     return Terms(
         tuple(sizes[name] for name in names),
-        tuple((start, tuple(shares.get(name, Fraction(0)) for name in names)) for start, shares in stages),
+        tuple((start, _whole_shares([shares.get(name, Fraction(0)) for name in names])) for start, shares in stages),
         exhausted,
         {names.index(name): limit for name, limit in limits.items()},
         {names.index(name): size for name, size in stops.items()},
@@ -83,21 +82,26 @@ def weigh(wanted: Wanted, sizes: Mapping[str, int], max_length: int) -> Terms:
     )
 
 
-def count_block(shares: Sequence[Fraction]) -> tuple[int, ...]:
+def count_block(shares: Sequence[int]) -> tuple[int, ...]:
     """Return how many of `BLOCK` windows each source has: its exact share, rounded by largest remainder.
 
     Of equal remainders the first in order comes first.
 
-    >>> count_block([Fraction(3, 10), Fraction(7, 10)])
+    >>> count_block([3, 7])
     (1229, 2867)
     """
     total = sum(shares)
-    exact = [share * BLOCK / total for share in shares]
-    counts = [math.floor(quota) for quota in exact]
-    by_remainder = sorted(range(len(exact)), key=lambda number: counts[number] - exact[number])
+    counts = [share * BLOCK // total for share in shares]
+    by_remainder = sorted(range(len(counts)), key=lambda number: -(shares[number] * BLOCK % total))
     for number in by_remainder[: BLOCK - sum(counts)]:
         counts[number] += 1
     return tuple(counts)
+
+
+def _whole_shares(shares: Sequence[Fraction]) -> tuple[int, ...]:
+    """Return whole numbers in the same proportions."""
+    scale = math.lcm(*(share.denominator for share in shares))
+    return tuple(int(share * scale) for share in shares)
 
 
 def _check_together(stages: list[tuple[int, Shares]], alone: list[str], names: list[str]) -> None:
@@ -118,6 +122,13 @@ def _check_together(stages: list[tuple[int, Shares]], alone: list[str], names: l
                 )
 
 
+def whole_number(name: str, value: object) -> int:
+    """Return Python's or numpy's whole number as Python's. Raises `UsageError` for anything else."""
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    raise UsageError(f"{name} {value!r:.40}: must be a whole number")
+
+
 def _first_shares(weights: Mapping[str, object], budgets: Mapping[str, int]) -> Shares:
     """Return the shares from the first window on: those without a weight share by budget what the weights leave."""
     given = {
@@ -131,7 +142,7 @@ def _first_shares(weights: Mapping[str, object], budgets: Mapping[str, int]) -> 
             raise UsageError(
                 f"{_shown(name)}: needs a weight, (source, weight), or a budget of tokens in target_tokens"
             )
-    left = 1 - sum(given.values())
+    left = 1 - sum(given.values(), Fraction(0))
     if not given:
         left = Fraction(1)
     elif not alone:
@@ -153,17 +164,15 @@ def _read_stages(stages: object, names: Sequence[str]) -> list[tuple[int, Shares
     for stage in stages:
         if not isinstance(stage, Sequence) or len(stage) != 2 or not isinstance(stage[1], Mapping):
             raise UsageError(f"stages: {stage!r:.40} is not (from_window, {{name: weight}})")
-        start, before = stage[0], read[-1][0] if read else 0
-        if not isinstance(start, int | np.integer) or isinstance(start, bool) or start <= before:
-            raise UsageError(
-                f"stages: window {start!r:.40} is no whole number after {before}, where the stage before begins"
-            )
+        start, before = whole_number("stages: window", stage[0]), read[-1][0] if read else 0
+        if start <= before:
+            raise UsageError(f"stages: window {start} is not after {before}, where the stage before it begins")
         where = f"stages: from window {start:,}"
         for name in stage[1]:
             if name not in names:
                 raise UsageError(f"{where}: {_shown(name)} is none of the sources: {list_names(list(names))}")
         weights = {name: _read_number(f"{where}: weight of {_shown(name)}", given) for name, given in stage[1].items()}
-        read.append((int(start), _positive(where, weights)))
+        read.append((start, _positive(where, weights)))
     return read
 
 
@@ -195,9 +204,9 @@ def _count_windows(what: str, tokens: object, max_length: int) -> int:
 
 def _read_number(what: str, value: object) -> Fraction:
     """Return a number of 0 or more exactly, a float as the decimals that it is written with: 0.7 is 7/10."""
-    if isinstance(value, Rational) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int | np.integer | Fraction) and not isinstance(value, bool) and value >= 0:
         return Fraction(int(value.numerator), int(value.denominator))
-    if isinstance(value, Real) and not isinstance(value, Rational) and 0 <= float(value) < math.inf:
+    if isinstance(value, float | np.floating) and 0 <= float(value) < math.inf:
         return Fraction(repr(float(value)))
     raise UsageError(f"{what}: {value!r:.40} is not a number of 0 or more")
 
