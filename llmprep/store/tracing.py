@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmprep.store.documents import Documents
-from llmprep.store.provenance import BLOCK, Place, Stretches, stretches_of_store
+from llmprep.store.provenance import BLOCK, Place, Stretch, Stretches, stretches_of_store
 from llmprep.store.reading import TokenStore
 
 Lengths = npt.NDArray[np.int64]
@@ -49,13 +49,19 @@ def trace_runs(
     documents, stretches = store.documents(), stretches_of_store(store.manifest)
     runs = [list(_divide(documents, stretches, first, first + count)) for first in firsts]
     held = {number: documents[number] for number in sorted({part.document for parts in runs for part in parts})}
-    origins = {part: _origin(stretches, held[part.document].start, part) for parts in runs for part in parts}
+    pieces = {number: stretches[number] for number in {part.stretch for parts in runs for part in parts}}
+    n_texts = stretches.pieces.text
+
+    def origin_of(part: Part) -> Origin:
+        return _origin(pieces[part.stretch], int(n_texts[part.stretch]), held[part.document].start)
+
+    origins = {part: origin_of(part) for parts in runs for part in parts}
     n_bytes = {} if table is None else _count_bytes(store, origins, _lengths(table))
 
     def place(part: Part) -> Place:
         origin = origins[part]
         begin, end = (n_bytes.get((origin.token, edge)) for edge in (part.low, part.high))
-        name, record = stretches[part.stretch].name, held[part.document].record
+        name, record = pieces[part.stretch].name, held[part.document].record
         return Place(name, record, begin, end, origin.exact and begin is not None)
 
     return [_join(map(place, parts)) for parts in runs]
@@ -90,9 +96,8 @@ def _divide(documents: Documents, stretches: Stretches, first: int, end: int) ->
             low = upto
 
 
-def _origin(stretches: Stretches, start: int, part: Part) -> Origin:
-    """Return from where on the bytes of a part are counted, of a document that begins at ``start``."""
-    stretch, n_text = stretches[part.stretch], int(stretches.pieces.text[part.stretch])
+def _origin(stretch: Stretch, n_text: int, start: int) -> Origin:
+    """Return from where on bytes are counted in a stretch of ``n_text`` bytes of text, for a document and its start."""
     if not n_text:  # a part of a file of records
         return Origin(max(stretch.first, start), 0, exact=False)
     exact = n_text == stretch.end - stretch.begin
@@ -117,10 +122,11 @@ def _count_bytes(store: TokenStore, origins: Mapping[Part, Origin], lengths: Len
     counted: dict[tuple[int, int], int] = {}
     for (token, byte), wanted in edges.items():
         ordered, at, before = np.array(sorted(wanted)), token, byte
-        while at <= ordered[-1]:
+        counted[token, token] = byte
+        while at < ordered[-1]:
             ids = store.read(at, min(BLOCK, int(ordered[-1]) - at))
-            sums = before + np.cumsum(np.append(0, lengths.take(ids, mode="clip")))
-            here = ordered[(ordered >= at) & (ordered <= at + len(ids))]
-            counted |= {(token, edge): int(sums[edge - at]) for edge in here.tolist()}
-            before, at = int(sums[-1]), at + max(1, len(ids))
+            sums = before + np.cumsum(lengths.take(ids, mode="clip"))
+            here = ordered[(ordered > at) & (ordered <= at + len(ids))]
+            counted |= {(token, edge): int(sums[edge - at - 1]) for edge in here.tolist()}
+            before, at = int(sums[-1]), at + len(ids)
     return counted
