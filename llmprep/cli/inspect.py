@@ -15,7 +15,7 @@ from llmprep.cli.looking import Look, Opened, find_text, show_windows
 from llmprep.cli.picture import Drawings, Pictures, inspected_page
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
-from llmprep.cli.steps import Run, Steps, show_steps
+from llmprep.cli.steps import Steps, show_steps
 from llmprep.cli.subject import Subject
 from llmprep.cli.vocabularies import inspect_vocabulary, refuse_beside_vocabulary
 from llmprep.errors import UsageError
@@ -53,19 +53,13 @@ def inspect(
       llmprep inspect tokenizer.json
     """
     from llmprep.inputs import open_input
-    from llmprep.store.folder import MANIFEST, is_store
-    from llmprep.vocabulary.opening import is_vocabulary
 
     printer, batches = pictures.printer(), steps.batches
     if steps.chosen(look, pictures, {"--verify": verify, "--force": force}):
-        run = Run(subject.max_length, subject.stride, subject.which(), subject.vocab_dir)
-        show_steps(printer, subject.paths, steps, run)
+        show_steps(printer, subject, steps)
         return
-    folder = Path(subject.path)
-    if is_store(folder) and not (folder / MANIFEST).exists():
-        tell_unfinished(printer, folder)
     batches.chosen(printer)
-    if not is_store(folder) and is_vocabulary(subject.path):
+    if _is_vocabulary(printer, subject.path):
         refuse_beside_vocabulary(subject.path, look, batches, pictures, subject.of_tokens | {"--force": force})
         inspect_vocabulary(printer, subject.itself(), verify=verify)
         return
@@ -79,6 +73,19 @@ def inspect(
     printer.object({"command": "inspect", "path": subject.path, **opened.facts, **said})
     again = partial(say, said.get("verified"))
     drawings.write(printer, subject.path, again, lambda: batches.on_page(inspected_page(opened, subject.vocab_dir)))
+
+
+def _is_vocabulary(printer: Printer, path: str) -> bool:
+    """Tell whether a path is the file of a vocabulary. Of a store that is not finished say so, and raise."""
+    from llmprep.store.folder import MANIFEST, is_store
+    from llmprep.vocabulary.opening import is_vocabulary
+
+    folder = Path(path)
+    if not is_store(folder):
+        return is_vocabulary(path)
+    if not (folder / MANIFEST).exists():
+        tell_unfinished(printer, folder)
+    return False
 
 
 def _refuse_unseen(opened: Opened, look: Look, batches: Batches, drawings: Drawings) -> None:

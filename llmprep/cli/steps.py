@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from llmprep.choices import WhichVocabulary
 from llmprep.cli.batches import Batches
 from llmprep.cli.looking import Look, find_text, word_place
 from llmprep.cli.mixed import Weighed, check_unmixed, open_stores, split_weights
 from llmprep.cli.options import Exhausted, Ranks, Split, filled
 from llmprep.cli.picture import Pictures
 from llmprep.cli.printer import Printer
+from llmprep.cli.subject import Subject
 from llmprep.errors import UsageError, plural, shorten
 from llmprep.preview import plain
 
@@ -86,16 +86,6 @@ class Steps:
         return int(found[1]), int(found[2] or found[1])
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What else is known of the run: how its windows were cut, and the vocabulary that tells its bytes."""
-
-    max_length: int | None
-    stride: int | None
-    which: WhichVocabulary | None
-    vocab_dir: str | None
-
-
 def _see(
     stores: Mapping[str, TokenStore], mixed: Sequence[Weighed] | None, sampling: Sampling, steps: Steps, table: Table
 ) -> list[SeenWindow]:
@@ -111,22 +101,22 @@ def _see(
     return see_mixture(stores, take_mixture(mixing, sampling, steps.span(), steps.epoch), sampling, table)
 
 
-def show_steps(printer: Printer, paths: Sequence[str], steps: Steps, run: Run) -> None:
+def show_steps(printer: Printer, subject: Subject, steps: Steps) -> None:
     """Say what steps of a run over a store, or a split of it, or over a mixture of stores, have seen."""
     from llmprep.formats.vocabularies import check_vocabulary
     from llmprep.windows.schedule import Sampling
 
-    batches, mixed = steps.batches, split_weights(paths)
-    if run.max_length is None or batches.batch_size is None:
+    batches, mixed = steps.batches, split_weights(subject.paths)
+    if subject.max_length is None or batches.batch_size is None:
         raise UsageError("--step: needs the --max-length and the --batch-size of the run")
-    sizes = run.max_length, run.stride or run.max_length, batches.batch_size, steps.ranks or 1
+    sizes = subject.max_length, subject.stride or subject.max_length, batches.batch_size, steps.ranks or 1
     sampling = Sampling(*sizes, batches.drop_last, batches.seed or 0)
     if mixed is None:
         check_unmixed({"--exhausted": steps.exhausted})
-    stores = open_stores(mixed or [Weighed("", paths[0], Fraction(1))], steps.split)
+    stores = open_stores(mixed or [Weighed("", subject.paths[0], Fraction(1))], steps.split)
     store = next(iter(stores.values()))
-    refers = check_vocabulary(str(store.folder), store.refers, run.which)
-    text = find_text(printer, refers, run.vocab_dir)
+    refers = check_vocabulary(str(store.folder), store.refers, subject.which())
+    text = find_text(printer, refers, subject.vocab_dir)
     table = None if text is None or text.loses != "nothing" else text.decoder.table
     seen = _see(stores, mixed, sampling, steps, table)
     counts = _count_files(seen)
@@ -134,7 +124,7 @@ def show_steps(printer: Printer, paths: Sequence[str], steps: Steps, run: Run) -
     printer.lines(_lines(seen, counts, sampling, WINDOWS_SHOWN if printer.on_terminal else len(seen)))
     facts = {"steps": [first, last], "epoch": steps.epoch, "split": steps.split, **asdict(sampling)}
     files = [{"source": source, "name": name, "n_windows": n} for (source, name), n in counts.items()]
-    values = {"command": "inspect", "paths": [*paths], **facts, "n_windows": len(seen), "files": files}
+    values = {"command": "inspect", "paths": [*subject.paths], **facts, "n_windows": len(seen), "files": files}
     printer.object(values, windows=map(asdict, seen))
 
 
