@@ -6,13 +6,13 @@ Of ``pytorch/steps.py``, ``pytorch/mixture_plan.py`` and ``store/tracing.py``.
 import gzip
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from support.reference import tiktoken_encoding
-from support.stores import build, make_corpus, write_files
+from support.stores import GPT2, build, make_corpus, write_files
 from torch.utils.data import DataLoader
 
 from llmprep.choices import Exhausted, TextOptions
@@ -21,8 +21,10 @@ from llmprep.pytorch.datasets import WindowDataset
 from llmprep.pytorch.mixture import WindowMixture
 from llmprep.pytorch.mixture_plan import mix_stores, plan_mixture, trace_mixture
 from llmprep.pytorch.sampler import WindowSampler
-from llmprep.pytorch.steps import SeenWindow, trace_steps
+from llmprep.pytorch.steps import trace_steps
+from llmprep.store.provenance import Place
 from llmprep.store.reading import TokenStore
+from llmprep.store.tracing import trace_runs
 from llmprep.windows.planning import Goal
 from llmprep.windows.schedule import Sampling
 
@@ -38,10 +40,10 @@ def texts_of(folder: Path) -> dict[tuple[str, int], bytes]:
     return texts
 
 
-def bytes_of(seen: SeenWindow, folder: Path, texts: Mapping[tuple[str, int], bytes]) -> bytes:
-    """What the places of a window name: bytes of the file, or of a document's text, newlines as Python reads them."""
+def bytes_of(places: Iterable[Place], folder: Path, texts: Mapping[tuple[str, int], bytes]) -> bytes:
+    """What places name: bytes of the file, or of a document's text, newlines as Python reads them."""
     parts = []
-    for place in seen.places:
+    for place in places:
         assert place.document is not None
         text = texts[place.name, place.document].removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
         parts.append(((folder / place.name).read_bytes() if place.exact else text)[place.begin : place.end])
@@ -53,7 +55,8 @@ def corpus(tmp_path: Path) -> Path:
     """A folder of texts of every sort, with a second file of records, some of them empty or with an end of text."""
     folder = make_corpus(tmp_path / "corpus")
     records = ["one two", "", "three<|endoftext|>four", "\u4e2d\u6587 five", ""]
-    write_files(folder, {"z.jsonl": "".join(json.dumps({"text": text}) + "\n" for text in records)})
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in records)
+    write_files(folder, {"z.jsonl": lines, "g_windows.txt": "one line\r\n" * 1500})
     return folder
 
 
@@ -91,8 +94,21 @@ def test_steps_saw_what_loaders_gave(
                         assert store[found.first : found.first + 49].tolist() == ids
                         first = store.first + found.first
                         kept = [each for place, each in enumerate(ids, first) if place not in separators]
-                        assert bytes_of(found, corpus, texts) == decode(kept)
+                        assert bytes_of(found.places, corpus, texts) == decode(kept)
         assert next(seen, None) is None
+
+
+def test_every_run_of_tokens_is_traced(corpus: Path) -> None:
+    """From any token on: the places have the bytes of the tokens, separators left out, and one a document."""
+    build(corpus, "store")
+    store, texts, decode = TokenStore("store"), texts_of(corpus), tiktoken_encoding("gpt2").decode_bytes
+    ids, separators = store[:], {document.start - 1 for document in store.documents()}
+    firsts = sorted({*range(0, len(store) - 5, 7), *(place + k for place in separators for k in (-4, 0) if place > 4)})
+    for first, places in zip(firsts, trace_runs(store, firsts, 5, GPT2.token_table()), strict=True):
+        kept = [int(ids[place]) for place in range(first, first + 5) if place not in separators]
+        assert bytes_of(places, corpus, texts) == decode(kept)
+        assert len({(place.name, place.document) for place in places}) == len(places)
+    assert {place.begin for places in trace_runs(store, firsts[:9], 5) for place in places} == {None}
 
 
 @pytest.mark.filterwarnings("ignore:the last")
