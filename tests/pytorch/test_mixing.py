@@ -228,8 +228,8 @@ REFUSED: dict[str, tuple[Weights, dict[str, Any]]] = {
     "weight of 'b': is 0 from the first window to the last; leave the source out": ({"a": 1, "b": 0}, {}),
     "weight of 'b': 1e-05 of the whole is less than one window in 4,096; the smallest weight possible is 1/4096 of the "
     "whole (0.000244)": ({"a": 0.99999, "b": 0.00001}, {}),
-    "stages: from window 9: weight of 'a': 9.99e-05 of the whole is less than one window in 4,096; the smallest weight "
-    "possible is 1/4096 of the whole (0.000244)": ({"a": 1, "b": 1}, {"stages": [(9, {"a": 1, "b": 10_009})]}),
+    "stages: from window 9: weight of 'a': 0.0002 of the whole is less than one window in 4,096; the smallest weight "
+    "possible is 1/4096 of the whole (0.000244)": ({"a": 1, "b": 1}, {"stages": [(9, {"a": 1, "b": 4999})]}),
     "exhausted 'never': must be 'repeat', 'stop' or 'drop'": ({"a": 1}, {"exhausted": "never"}),
     "stages: window 5 is not after 5, where the stage before it begins": ({"a": 1}, {"stages": [(5, {"a": 1})] * 2}),
     "stages: window 0 is not after 0, where the stage before it begins": ({"a": 1}, {"stages": [(0, {"a": 1})]}),
@@ -251,7 +251,7 @@ REFUSED: dict[str, tuple[Weights, dict[str, Any]]] = {
         {"a": 1}, {"target_tokens": 1e30}),
     "'b': needs a weight, (source, weight), or a budget of tokens in target_tokens": ({"a": 1, "b": None}, {}),
     "weights: are 1 together, which leaves nothing for b with a budget alone; beside budgets a weight is a share of "
-    "the whole, such as 0.7": ({"a": 1, "b": None}, {"target_tokens": {"b": 1}}),
+    "the whole, such as 0.7": ({"a": 0.7, "b": None, "c": 0.3}, {"target_tokens": {"b": 1}}),
     "stages: b: has a budget alone; where there are stages, give it a weight": (
         {"a": 0.5, "b": None}, {"target_tokens": {"b": 1}, "stages": [(5, {"a": 1})]}),
 }  # fmt: skip
