@@ -34,6 +34,8 @@ merge.py        the receipts of all shards -> the manifest: `merge_store`
 Using:
 
 reading.py      a finished store -> one token stream, mapped, across shard boundaries: `TokenStore`
+beginnings.py   where documents begin in a shard
+documents.py    a store -> its documents: where each begins and ends, and which record it is
 provenance.py   a token's place in the stream -> the file, the document and the bytes it came from
 search.py       a text -> the tokens that hold it
 verify.py       a store -> every hash and every invariant checked again

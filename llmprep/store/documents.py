@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from llmprep.store.schema import Manifest
 
 Places = npt.NDArray[np.int64]
+NONE: Places = np.empty(0, np.int64)
 BLOCK = 1 << 16
 """Documents whose places are read at once."""
 
@@ -70,10 +71,11 @@ class Documents(Sequence[Document]):
         self._first, self._end = store.first, store.first + len(store)
         self._low: int = 0
         self._high: int = self._firsts[-1]
+        self._cut = False
         if store.split is not None:
             self._low, self._high = self._before(self._first), self._before(self._end)
-            if self._low and self._ends(self._low - 1, 1)[0] > self._first:
-                self._low -= 1
+            self._cut = bool(self._low and self._ends(self._low - 1, 1)[0] > self._first)
+            self._low -= self._cut
 
     def __repr__(self) -> str:
         return f"Documents({len(self):,} of {self._store!r})"
@@ -120,11 +122,15 @@ class Documents(Sequence[Document]):
 
         Two are equal where a document has no tokens. A split that begins within a document has one at 0.
         """
-        at = self._first
-        low, high = max(self._low, self._before(at + first)), min(self._high, self._before(at + end))
-        if first <= 0 < end and self._low < self._firsts[-1] and self._starts(self._low, self._low + 1)[0] < at:
-            low = self._low
-        return np.maximum(self._starts(low, max(low, high)), at) - at
+        low, high = self._first + first, self._first + end
+        parts = [np.zeros(1, np.int64)] if self._cut and first <= 0 < end else []
+        shard = max(0, bisect.bisect_left(self._begins, low) - 1)
+        while shard < len(self._begins) - 1 and self._begins[shard] < high:
+            starts, begin = self._store.shard_starts(shard), self._begins[shard]
+            within = slice(*np.searchsorted(starts, (low - begin, high - begin)))
+            parts.append(starts[within] + (begin - self._first))
+            shard += 1
+        return parts[0] if len(parts) == 1 else np.concatenate([NONE, *parts])
 
     def number_at(self, position: int) -> int:
         """Return the number of the document that a token is of; a separator is of the document before it, if any.

@@ -21,6 +21,7 @@ content.py     ids -> the hash that says which they are
 decoding.py    ids -> text
 written.py     numbers in a text -> ids
 merging.py     ids -> the words that they are parts of, each with the merges that led to them
+starts.py      where documents begin in a stream
 spooling.py    a stream -> a temporary file, for what must be read twice
 estimate.py    sources -> how many tokens they will give, from a small sample
 cores.py       how many cores this process may use

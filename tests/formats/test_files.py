@@ -39,7 +39,8 @@ def test_a_tokens_file(make: Make, dtype: str, story: Path, story_ids: list[int]
 
     loaded = make("tokenize", story, "b.txt", "--dtype", dtype)
 
-    assert list(loaded) == ["token_ids", "meta"]
+    assert list(loaded) == ["token_ids", "document_starts", "meta"]
+    assert loaded["document_starts"].tolist() == [0, len(story_ids) + 1]
     assert loaded["token_ids"].dtype is getattr(torch, dtype)
     assert loaded["token_ids"].tolist() == [*story_ids, 50256, *end]
     records = [(record["name"], record["tokens"], record["documents"]) for record in loaded["meta"]["sources"]]
