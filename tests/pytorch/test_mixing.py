@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.refusals import frugal
 
@@ -77,24 +77,37 @@ def walk(sizes: Mapping[str, int], weights: Weights, *, seed: int, **wanted: Any
     return found
 
 
+def examples(*kinds: dict[str, Any]) -> Any:
+    """Have a test tried with each of these kinds of a mixture as well."""
+    one = {"a": 150, "b": 700}, {"a": 5, "b": 1}
+    return lambda test: functools.reduce(lambda made, kind: example((*one, kind), 0)(made), kinds, test)
+
+
 @st.composite
 def mixtures(draw: st.DrawFn) -> tuple[dict[str, int], dict[str, int], dict[str, Any]]:
     """Sizes, weights, and what else is wanted of a mixture."""
     sizes = draw(st.dictionaries(st.sampled_from("abcde"), st.integers(1, 300), min_size=1, max_size=4))
     weights = st.fixed_dictionaries({name: st.integers(1, 9) for name in sizes})
     later = st.dictionaries(st.sampled_from(sorted(sizes)), st.integers(1, 9), min_size=1)
-    starts = draw(st.lists(st.integers(1, 1500), unique=True, max_size=2))
+    starts = draw(st.just([]) | st.lists(st.integers(1, 400), unique=True, max_size=2))
     kind = draw(st.sampled_from(["repeat", "stop", "drop"]))
     budgets = st.dictionaries(st.sampled_from(sorted(sizes)), st.integers(1, 900), min_size=1)
-    target = draw(st.none() | st.integers(1, 6000) | budgets)
+    target = draw(st.none() | st.none() | st.integers(1, 6000) | budgets)
     if isinstance(target, dict) and kind != "repeat":
         target = {name: min(budget, sizes[name]) for name, budget in target.items()}
     stages = [(start, draw(later)) for start in sorted(starts)]
     return sizes, draw(weights), {"stages": stages, "exhausted": kind, "target_tokens": target}
 
 
+STAGES = [(70, {"b": 1}), (300, {"a": 1, "b": 2})]
+KINDS = [{"stages": stages, "exhausted": kind, "target_tokens": None} for stages, kind in (
+    ([], "repeat"), ([], "stop"), ([], "drop"), (STAGES, "repeat"), (STAGES, "stop"), (STAGES, "drop"),
+)]  # fmt: skip
+
+
 @settings(max_examples=40, deadline=None)
 @given(mixtures(), st.integers(0, 3))
+@examples(*KINDS)
 def test_a_mixture_is_what_a_walk_through_it_finds(made: Any, seed: int) -> None:
     """For any sizes, weights, stages, kinds and budgets, each place has the window that a walk finds, in any batch."""
     sizes, weights, wanted = made
