@@ -5,9 +5,9 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from llmprep.pytorch.weighing import BLOCK, Wanted, weigh
 
 SIZES = {"a": 600, "b": 40, "c": 2500}
 Weights = Mapping[str, Any]
+Test = TypeVar("Test", bound=Callable[..., None])
 
 
 def sources(sizes: Mapping[str, int], seed: int = 0) -> dict[str, Source]:
@@ -77,10 +78,16 @@ def walk(sizes: Mapping[str, int], weights: Weights, *, seed: int, **wanted: Any
     return found
 
 
-def examples(*kinds: dict[str, Any]) -> Any:
+def examples(*kinds: dict[str, Any]) -> Callable[[Test], Test]:
     """Have a test tried with each of these kinds of a mixture as well."""
     one = {"a": 150, "b": 700}, {"a": 5, "b": 1}
-    return lambda test: functools.reduce(lambda made, kind: example((*one, kind), 0)(made), kinds, test)
+
+    def add(test: Test) -> Test:
+        for kind in kinds:
+            test = example((*one, kind), 0)(test)
+        return test
+
+    return add
 
 
 @st.composite
