@@ -2,7 +2,8 @@
 
 recipe, rows, mapped    a text, file, store or array -> rows of windows, again in each process
 datasets, batches       rows -> a Dataset and its batches
-sampler, passes         the order of an epoch, who takes which part of it, and where to go on
+sampler, passes         the order of an epoch, and where to go on
+shares                  which part of it each rank takes, also after their number has changed
 permutation, identity   a seeded order in constant memory; what a state belongs to
 loaders                 DataLoaders with the parameters and batches of the course
 first_batches           the first batches of a loader, and how many an epoch has

@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, TypeAlias
+from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from llmprep.pytorch.permutation import Permutation
+from llmprep.pytorch.shares import Place, Share
 
 PLACES_AT_ONCE = 4096
 """Places of the order that are worked out at once."""
-Place: TypeAlias = tuple[int, int]
-"""An epoch, and how many of its windows a rank has taken."""
 
 
-class Share(Protocol):
-    """A rank's share of each epoch's order: places rank, rank + world_size, rank + 2 world_size, ..."""
+class Order(Protocol):
+    """An order of windows, of which any part can be had."""
 
-    n_windows: int
-    seed: int
-    rank: int
-    world_size: int
+    def __getitem__(self, places: npt.NDArray[np.int64], /) -> npt.NDArray[np.int64]:
+        """Return the numbers of the windows at these places, (n,) int64 for (n,) int64."""
 
-    def __len__(self) -> int:
-        """Windows that the rank takes an epoch."""
+
+class Ordered(Protocol):
+    """What a `Pass` goes over: an order of windows for each epoch, a rank's share of it, and states that tell a place.
+
+    A `WindowSampler` is one. Its states are plain values; `Share.describe` and `Share.find` write and read the part of
+    them that is a place.
+    """
+
+    @property
+    def share(self) -> Share:
+        """The rank's share, the same in each epoch."""
+
+    def order(self, epoch: int) -> Order:
+        """Return the order of an epoch's windows, the same for all ranks; called once a pass."""
 
     def state_at(self, place: Place) -> dict[str, Any]:
         """Return the state of a rank that is at this place."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a state was taken."""
-
-
-def settle(place: Place, share: int) -> Place:
-    """Return the place itself, or the start of the next epoch for one at the end of an epoch of ``share`` windows.
-
-    >>> settle((2, 9), share=10), settle((2, 10), share=10)
-    ((2, 9), (3, 0))
-    """
-    epoch, start = place
-    return (epoch + 1, 0) if start == share > 0 else place
+        """Go on where a state was taken: `Turns.give` the place that it tells."""
 
 
 class Turns:
@@ -55,14 +55,14 @@ class Turns:
         self.latest: Pass | None = None
         self._number: int | None = None  # the epoch that the trainer set last
         self._number_at = place  # the place at which it did
-        self._keeps = place != (0, 0)  # whether a given place is still to be kept
+        self._keeps = place != Place()  # whether a given place is still to be kept
         self._given_number: int | None = None  # the trainer's number for the given epoch
         self._ahead = 0  # an epoch less the trainer's number for it
 
     @property
     def place(self) -> Place:
         """Where the pass begun last is, or, if there is none that counts, where the next begins."""
-        return self.upcoming if self.latest is None else (self.latest.epoch, self.latest.taken)
+        return self.upcoming if self.latest is None else self.latest.place
 
     def give(self, place: Place) -> None:
         """Let the next pass begin at a place that is to be kept."""
@@ -79,20 +79,20 @@ class Turns:
                 # A loader that is loaded at its end may begin two passes for one number: the second is meant.
                 self._ahead = begun.epoch - self._given_number
             self._keeps = self._given_number is not None or self.latest is None
-        self.latest, self.upcoming = begun, (begun.epoch + 1, 0)
+        self.latest, self.upcoming = begun, Place(begun.epoch + 1)
 
     def set_number(self, number: int) -> None:
         """Note the number by which a trainer calls the next epoch, or the one under way."""
-        here = self.place[0]
+        here = self.place.epoch
         if self._keeps:
             if self._given_number is None:
                 self._ahead = max(0, here - number)
             self._keeps = self.latest is None and number <= here
         epoch = number + self._ahead
         if self.latest is not None and epoch == here and not self.latest.complete:
-            self.upcoming = (epoch, 0)
+            self.upcoming = Place(epoch)
         elif self.latest is not None or epoch != here:
-            self.latest, self.upcoming = None, (epoch, 0)
+            self.latest, self.upcoming = None, Place(epoch)
         self._number, self._number_at = number, self.place
 
 
@@ -104,22 +104,28 @@ class Pass(Iterator[int]):
     drops it, before it makes the iterator of the next epoch.
     """
 
-    def __init__(self, share: Share, turns: Turns) -> None:
-        self._share, self._turns = share, turns
-        self._order: Permutation | None = None
+    def __init__(self, ordered: Ordered, turns: Turns) -> None:
+        self._ordered, self._turns = ordered, turns
+        self._order: Order | None = None
+        self._began = Place()
         self._resumed = False
-        self._read = 0  # places of the order that were worked out, those before the pass included
+        self._read = 0  # windows of the epoch that were worked out, those before the pass included
         self._ready: list[int] = []  # the windows there that were not taken, the last of them first
 
     @property
-    def taken(self) -> int:
-        """How many windows of its epoch are taken, those before a resume included."""
-        return self._read - len(self._ready)
+    def epoch(self) -> int:
+        """The epoch that it is a pass over, once it has begun."""
+        return self._began.epoch
+
+    @property
+    def place(self) -> Place:
+        """Where it is, once it has begun."""
+        return replace(self._began, start=self._read - len(self._ready))
 
     @property
     def complete(self) -> bool:
         """Whether its epoch's last window was taken."""
-        return self.taken == len(self._share)
+        return self._ordered.share.is_over(self.place)
 
     def __next__(self) -> int:
         if not self._ready:
@@ -127,16 +133,18 @@ class Pass(Iterator[int]):
         return self._ready.pop()
 
     def _read_on(self) -> None:
-        order, share = self._order or self._begin(), self._share
-        places = np.arange(self._read, min(self._read + PLACES_AT_ONCE, len(share)))
-        if not len(places):
+        order, share = self._order or self._begin(), self._ordered.share
+        shift = self._began.shift
+        turns = np.arange(self._read, min(self._read + PLACES_AT_ONCE, share.count(shift)))
+        if not len(turns):
             raise StopIteration
-        self._ready = order[places * share.world_size + share.rank].tolist()[::-1]
-        self._read += len(places)
+        self._ready = order[turns * share.world_size + (shift + share.rank)].tolist()[::-1]
+        self._read += len(turns)
 
-    def _begin(self) -> Permutation:
-        self.epoch, self._read = self._first()
-        self._order = Permutation(self._share.n_windows, self._share.seed, self.epoch)
+    def _begin(self) -> Order:
+        self._began = self._first()
+        self._read = self._began.start
+        self._order = self._ordered.order(self.epoch)
         self._turns.begin(self)
         return self._order
 
@@ -144,13 +152,13 @@ class Pass(Iterator[int]):
         """Return where it begins, if it begins now."""
         latest = self._turns.latest
         place = self._turns.place if latest is not None and latest.complete else self._turns.upcoming
-        return place if self._resumed else settle(place, len(self._share))
+        return place if self._resumed else self._ordered.share.settle(place)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where this pass is, or, where it has not begun, where it would."""
-        return self._share.state_at(self._first() if self._order is None else (self.epoch, self.taken))
+        return self._ordered.state_at(self._first() if self._order is None else self.place)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Begin where another pass was. Raises as `WindowSampler.load_state_dict` does."""
-        self._share.load_state_dict(state)
+        self._ordered.load_state_dict(state)
         self._resumed = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sized
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from torch.utils.data import Sampler
 
 from llmprep.errors import UsageError, plural
 from llmprep.pytorch.identity import Identity, compare_identities, compare_values, identify
-from llmprep.pytorch.passes import Pass, Place, Turns, settle
+from llmprep.pytorch.passes import Pass, Turns
+from llmprep.pytorch.permutation import Permutation
+from llmprep.pytorch.shares import Place, Share
 
 NUMBERS = ("seed", "epoch", "start", "n_windows", "world_size")
 """The whole numbers in a state."""
@@ -70,8 +73,9 @@ class WindowSampler(Sampler[int]):
         self.n_windows = len(dataset)
         self._dataset: Sized | None = dataset
         self._identity: Identity | None = None
-        self.seed, self.rank, self.world_size = seed, rank, world_size
-        self._turns = Turns((epoch, self._checked(start)))
+        self.seed = seed
+        self.share = Share(self.n_windows, rank, world_size)
+        self._turns = Turns(Place(epoch, self._checked(start)))
 
     def __repr__(self) -> str:
         place = f"epoch {self.epoch}, start {self.start:,}, rank {self.rank} of {self.world_size}"
@@ -81,7 +85,7 @@ class WindowSampler(Sampler[int]):
         return [name for name in super().__dir__() if not name.startswith("_")]  # torch's classes add noise
 
     def __len__(self) -> int:
-        return len(range(self.rank, self.n_windows, self.world_size))
+        return len(self.share)
 
     def __iter__(self) -> Iterator[int]:
         return Pass(self, self._turns)
@@ -89,6 +93,16 @@ class WindowSampler(Sampler[int]):
     def __getstate__(self) -> dict[str, Any]:
         """Pickle what the data set is, and not the data set."""
         return {**self.__dict__, "_identity": self.identity, "_dataset": None}
+
+    @property
+    def rank(self) -> int:
+        """Which of the ranks this one is, from 0 on."""
+        return self.share.rank
+
+    @property
+    def world_size(self) -> int:
+        """How many ranks share an epoch out."""
+        return self.share.world_size
 
     @property
     def identity(self) -> Identity | None:
@@ -100,12 +114,12 @@ class WindowSampler(Sampler[int]):
     @property
     def epoch(self) -> int:
         """The epoch of the pass begun last, or, if that is complete, of the next."""
-        return settle(self._turns.place, len(self))[0]
+        return self.share.settle(self._turns.place).epoch
 
     @property
     def start(self) -> int:
         """How many windows of that epoch this rank has taken."""
-        return settle(self._turns.place, len(self))[1]
+        return self.share.settle(self._turns.place).start
 
     def _checked(self, start: int) -> int:
         if not 0 <= start <= len(self):
@@ -123,21 +137,19 @@ class WindowSampler(Sampler[int]):
         before a resume included. Raises `UsageError` if the rank does not take that many. (torchdata's
         StatefulDataLoader keeps count itself: take the state from the loader.)
         """
-        epoch, start = self._turns.place
+        place = self._turns.place
         if consumed is not None:
-            start = self._checked(consumed)
-        return self.state_at(settle((epoch, start), len(self)))
+            place = replace(place, start=self._checked(consumed))
+        return self.state_at(self.share.settle(place))
 
     def state_at(self, place: Place) -> dict[str, Any]:
-        """Return the state of this rank at (epoch, windows taken)."""
-        return {
-            "seed": self.seed,
-            "epoch": place[0],
-            "start": place[1],
-            "n_windows": self.n_windows,
-            "world_size": self.world_size,
-            "dataset": self.identity,
-        }
+        """Return the state of this rank at a place."""
+        where = self.share.describe(place)
+        return {"seed": self.seed, **where, "n_windows": self.n_windows, "dataset": self.identity}
+
+    def order(self, epoch: int) -> Permutation:
+        """Return the order of an epoch, of which the ranks take their shares."""
+        return Permutation(self.n_windows, self.seed, epoch)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken.
@@ -150,9 +162,9 @@ class WindowSampler(Sampler[int]):
         for key in ("n_windows", "world_size"):
             compare_values(key, state[key], getattr(self, key))
         compare_identities(state.get("dataset"), self.identity)
-        start = self._checked(state["start"])
+        place = self.share.find(state)
         self.seed = int(state["seed"])
-        self._turns.give((int(state["epoch"]), start))
+        self._turns.give(place)
 
 
 def _is_whole(value: object) -> bool:

@@ -183,12 +183,12 @@ def test_the_state_counts_what_was_consumed() -> None:
     sampler = WindowSampler(dataset, seed=4)
     list(itertools.islice(sampler, 50))
     state = json.loads(json.dumps(sampler.state_dict(consumed=np.int64(35))))  # type: ignore[arg-type]
-    place = {"seed": 4, "epoch": 0, "start": 35, "n_windows": 100, "world_size": 1}
+    place = {"seed": 4, "epoch": 0, "start": 35, "place": 35, "n_windows": 100, "world_size": 1}
     assert state == {**place, "dataset": dataset.identity()}
     resumed = WindowSampler(dataset)
     resumed.load_state_dict(state)
     assert list(resumed) == order(100, seed=4)[35:]
-    assert sampler.state_dict(consumed=100) == {**state, "epoch": 1, "start": 0}
+    assert sampler.state_dict(consumed=100) == {**state, "epoch": 1, "start": 0, "place": 0}
     with pytest.raises(UsageError, match="start 101: this rank takes 100 windows an epoch"):
         sampler.state_dict(consumed=101)
 
