@@ -64,6 +64,11 @@ class Turns:
         """Where the pass begun last is, or, if there is none that counts, where the next begins."""
         return self.upcoming if self.latest is None else self.latest.place
 
+    @property
+    def began(self) -> Place:
+        """Where the pass begun last began, or, if there is none that counts, where the next begins."""
+        return self.upcoming if self.latest is None else self.latest.began
+
     def give(self, place: Place) -> None:
         """Let the next pass begin at a place that is to be kept."""
         if self.place != self._number_at:
@@ -107,7 +112,7 @@ class Pass(Iterator[int]):
     def __init__(self, ordered: Ordered, turns: Turns) -> None:
         self._ordered, self._turns = ordered, turns
         self._order: Order | None = None
-        self._began = Place()
+        self.began = Place()  # where it did, once it has
         self._resumed = False
         self._read = 0  # windows of the epoch that were worked out, those before the pass included
         self._ready: list[int] = []  # the windows there that were not taken, the last of them first
@@ -115,12 +120,12 @@ class Pass(Iterator[int]):
     @property
     def epoch(self) -> int:
         """The epoch that it is a pass over, once it has begun."""
-        return self._began.epoch
+        return self.began.epoch
 
     @property
     def place(self) -> Place:
         """Where it is, once it has begun."""
-        return replace(self._began, start=self._read - len(self._ready))
+        return replace(self.began, start=self._read - len(self._ready))
 
     @property
     def complete(self) -> bool:
@@ -134,7 +139,7 @@ class Pass(Iterator[int]):
 
     def _read_on(self) -> None:
         order, share = self._order or self._begin(), self._ordered.share
-        shift = self._began.shift
+        shift = self.began.shift
         turns = np.arange(self._read, min(self._read + PLACES_AT_ONCE, share.count(shift)))
         if not len(turns):
             raise StopIteration
@@ -142,8 +147,8 @@ class Pass(Iterator[int]):
         self._read += len(turns)
 
     def _begin(self) -> Order:
-        self._began = self._first()
-        self._read = self._began.start
+        self.began = self._first()
+        self._read = self.began.start
         self._order = self._ordered.order(self.epoch)
         self._turns.begin(self)
         return self._order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sized
 from dataclasses import replace
 from typing import Any
@@ -15,15 +16,29 @@ from llmprep.pytorch.passes import Pass, Turns
 from llmprep.pytorch.permutation import Permutation
 from llmprep.pytorch.shares import Place, Share
 
-NUMBERS = ("seed", "epoch", "start", "n_windows", "world_size")
-"""The whole numbers in a state."""
+NUMBERS = ("seed", "epoch", "start", "n_windows", "world_size", "place")
+"""The whole numbers in a state; ``place`` may be missing, as it was in the first of them."""
 
 
 class WindowSampler(Sampler[int]):
     """Window numbers in a seeded order, in constant memory; the same order for any number of ranks and workers.
 
     Rank r of w takes places r, r + w, r + 2w, ... of the order that ``seed`` and ``epoch`` decide, so over all ranks
-    each window comes exactly once an epoch. ``start`` is how many this rank has taken already: one integer resumes.
+    each window comes once an epoch, but for those `left_out`. ``start`` is how many this rank has taken already: one
+    integer resumes.
+
+    **Even shares.** Where one rank has a batch more than the others, it waits for them for ever. ``even``, the default
+    where ``world_size > 1``, gives each rank as many windows: an epoch ends with the last batch of ``batch_size``, that
+    of one rank's loader, that is whole for all ranks. So it leaves out the last of its order, at most
+    ``world_size * batch_size - 1`` windows, which is warned of once, in rank 0. Give the ``batch_size``, and a loader's
+    drop_last has nothing to drop. Without it at most ``world_size - 1`` are left out, the last batch is smaller, for
+    each rank alike, and drop_last drops it from each, uncounted. ``even=False`` leaves out none.
+
+    **Another number of ranks** goes on from the same state: it tells how far the order was taken, if all ranks have
+    taken as many windows, as they have between two batches. Load one rank's state, rank 0's, in all of them. The places
+    from there on are shared out anew, in this epoch and those to come, so no window comes twice and none is lost but
+    those that either share leaves out. ``start`` then counts on from what each of the old ranks had taken. With another
+    ``batch_size``, too, the last batch of that one epoch may be smaller, for all ranks alike.
 
     **Passes.** A pass begins when its first window is taken; an iterator that nothing was taken from is none. Each pass
     is the next epoch, from its start, even if the one before was broken off. Passes do not disturb each other, but the
@@ -53,7 +68,7 @@ class WindowSampler(Sampler[int]):
     WindowSampler(10 windows, seed 1, epoch 1, start 0, rank 0 of 1)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the numbers that trainers have, each by its name
         self,
         dataset: Sized,
         *,
@@ -62,20 +77,23 @@ class WindowSampler(Sampler[int]):
         rank: int = 0,
         world_size: int = 1,
         start: int = 0,
+        batch_size: int = 1,
+        even: bool | None = None,
     ) -> None:
         numbers = {"seed": seed, "epoch": epoch, "rank": rank, "world_size": world_size, "start": start}
+        numbers["batch_size"] = batch_size
         for name, value in numbers.items():
             if not _is_whole(value):
                 raise UsageError(f"{name} {value!r:.40}: must be a whole number")
-        seed, epoch, rank, world_size, start = map(int, numbers.values())  # what numpy counted cannot go into JSON
-        if not 0 <= rank < world_size:
-            raise UsageError(f"rank {rank}: must be from 0 to world_size - 1 ({world_size - 1})")
+        # What numpy counted cannot go into JSON.
+        self.seed, epoch, rank, world_size, start, batch_size = map(int, numbers.values())
         self.n_windows = len(dataset)
         self._dataset: Sized | None = dataset
         self._identity: Identity | None = None
-        self.seed = seed
-        self.share = Share(self.n_windows, rank, world_size)
-        self._turns = Turns(Place(epoch, self._checked(start)))
+        self.share = Share(self.n_windows, rank, world_size, batch_size, world_size > 1 if even is None else even)
+        self._turns = Turns(Place(epoch, self.share.check(start)))
+        if rank == 0 and self.left_out:
+            warnings.warn(_say_left_out(self.share), stacklevel=2)
 
     def __repr__(self) -> str:
         place = f"epoch {self.epoch}, start {self.start:,}, rank {self.rank} of {self.world_size}"
@@ -105,6 +123,11 @@ class WindowSampler(Sampler[int]):
         return self.share.world_size
 
     @property
+    def left_out(self) -> int:
+        """How many windows at the end of each epoch's order no rank takes, so that all have as many batches."""
+        return self.n_windows - self.share.end()
+
+    @property
     def identity(self) -> Identity | None:
         """What the data set is, or None where it does not tell; worked out when first asked for."""
         if self._dataset is not None:
@@ -121,11 +144,6 @@ class WindowSampler(Sampler[int]):
         """How many windows of that epoch this rank has taken."""
         return self.share.settle(self._turns.place).start
 
-    def _checked(self, start: int) -> int:
-        if not 0 <= start <= len(self):
-            raise UsageError(f"start {start}: this rank takes {len(self)} windows an epoch")
-        return int(start)
-
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch the next pass is, or what a trainer calls the epoch that was given; see the class."""
         self._turns.set_number(epoch)
@@ -139,7 +157,7 @@ class WindowSampler(Sampler[int]):
         """
         place = self._turns.place
         if consumed is not None:
-            place = replace(place, start=self._checked(consumed))
+            place = replace(place, start=self.share.check(consumed, self._turns.began))
         return self.state_at(self.share.settle(place))
 
     def state_at(self, place: Place) -> dict[str, Any]:
@@ -154,13 +172,13 @@ class WindowSampler(Sampler[int]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken.
 
-        Raises `UsageError` for a state of another data set, of another number of windows or of another world.
+        The state may be of another number of ranks; see the class. Raises `UsageError` for one of another data set or
+        of another number of windows.
         """
         for key in NUMBERS:
-            if not _is_whole(state.get(key)):
+            if not _is_whole(state.get(key, 0 if key == "place" else None)):
                 raise UsageError(f"state: {key} is missing or no whole number; it is not the state of a WindowSampler")
-        for key in ("n_windows", "world_size"):
-            compare_values(key, state[key], getattr(self, key))
+        compare_values("n_windows", state["n_windows"], self.n_windows)
         compare_identities(state.get("dataset"), self.identity)
         place = self.share.find(state)
         self.seed = int(state["seed"])
@@ -169,3 +187,14 @@ class WindowSampler(Sampler[int]):
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _say_left_out(share: Share) -> str:
+    ranks, windows = plural(share.world_size, "rank"), plural(share.n_windows, "window")
+    batches = f"batches of {share.batch_size}" if share.batch_size > 1 else "windows"
+    if not share.end():
+        return f"no batch: {windows} are too few for {ranks} with {batches}; even=False shares them out unevenly"
+    return (
+        f"the last {share.n_windows - share.end()} of an epoch's {windows} are left out, so that {ranks} get as many "
+        f"{batches}; even=False keeps them"
+    )

@@ -28,7 +28,7 @@ class Share:
 
     An ``even`` share is as large for each rank, so that all have as many batches. It ends with the last batch of
     ``batch_size`` that is whole for all of them, and so leaves out at most ``world_size * batch_size - 1`` windows, the
-    last of the epoch's order. One that is not even leaves out none.
+    last of the epoch's order. One that is not even leaves out none. Raises `UsageError` for a rank that there is not.
 
     >>> [len(Share(17, rank, world_size=4)) for rank in range(4)]
     [5, 4, 4, 4]
@@ -41,6 +41,12 @@ class Share:
     world_size: int = 1
     batch_size: int = 1
     even: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.world_size:
+            raise UsageError(f"rank {self.rank}: must be from 0 to world_size - 1 ({self.world_size - 1})")
+        if self.batch_size < 1:
+            raise UsageError(f"batch_size {self.batch_size}: must be at least 1")
 
     def __len__(self) -> int:
         return self.count()
@@ -72,6 +78,15 @@ class Share:
         (Place(epoch=2, start=9, shift=0), Place(epoch=3, start=0, shift=0))
         """
         return Place(place.epoch + 1) if place.start and self.is_over(place) else place
+
+    def check(self, start: int, began: Place | None = None) -> int:
+        """Return a number of windows taken. Raises `UsageError` for one that an epoch that began there cannot have."""
+        began = began or Place()
+        least, most = began.start if began.shift else 0, self.count(began.shift)
+        if not least <= start <= most:
+            taken = f" and had taken {least} when the number of ranks changed" if least else ""
+            raise UsageError(f"start {start}: this rank takes {most} windows an epoch{taken}")
+        return int(start)
 
     def describe(self, place: Place) -> dict[str, int]:
         """Return a place in plain values, for a state that `find` reads, also for another number of ranks.

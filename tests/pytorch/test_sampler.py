@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.loading import numbered, sent
 from support.refusals import frugal
 from torch.utils.data import ConcatDataset, Subset
@@ -57,7 +59,8 @@ def test_each_thing_comes_exactly_once() -> None:
 def test_ranks_share_one_order_out(n: int) -> None:
     """Rank r of w takes places r, r + w, ... of each epoch's order; where there are more ranks, the last have none."""
     for world_size in range(1, 9):
-        samplers = [WindowSampler(range(n), seed=3, rank=rank, world_size=world_size) for rank in range(world_size)]
+        choices: Any = {"seed": 3, "world_size": world_size, "even": False}
+        samplers = [WindowSampler(range(n), rank=rank, **choices) for rank in range(world_size)]
         for epoch in range(2):
             shares = [list(sampler) for sampler in samplers]
             assert shares == [order(n, epoch, seed=3)[rank::world_size] for rank in range(world_size)]
@@ -85,6 +88,7 @@ def test_impossible_places_are_refused() -> None:
     for choices, message in (
         ({"rank": 2, "world_size": 2}, r"rank 2: must be from 0 to world_size - 1 \(1\)"),
         ({"rank": -1}, r"rank -1: must be from 0 to world_size - 1 \(0\)"),
+        ({"batch_size": 0}, "batch_size 0: must be at least 1"),
         ({"start": -1}, "start -1: this rank takes 10 windows an epoch"),
         ({"start": 6, "rank": 1, "world_size": 2}, "start 6: this rank takes 5 windows an epoch"),
     ):
@@ -92,13 +96,13 @@ def test_impossible_places_are_refused() -> None:
             WindowSampler(range(10), **choices)
 
 
-@pytest.mark.parametrize("name", ["seed", "epoch", "rank", "world_size", "start"])
+@pytest.mark.parametrize("name", ["seed", "epoch", "rank", "world_size", "start", "batch_size"])
 def test_numbers_are_whole(name: str) -> None:
     """A sampler's numbers are whole ones, Python's or numpy's; others are refused by name."""
     for wrong in (1.0, None, True):
         with pytest.raises(UsageError, match=rf"^{name} .*: must be a whole number$"):
             WindowSampler(range(9), **{name: wrong})  # type: ignore[arg-type]
-    sampler = WindowSampler(range(9), **{"world_size": 2, name: np.int64(1)})  # type: ignore[arg-type]
+    sampler = WindowSampler(range(9), **{"world_size": 2, "even": False, name: np.int64(1)})  # type: ignore[arg-type]
     sampler.load_state_dict({**sampler.state_dict(), "seed": np.int64(1)})
     assert json.loads(json.dumps(sampler.state_dict()))["n_windows"] == 9
 
@@ -140,7 +144,8 @@ def test_a_state_tells_what_differs() -> None:
         (old, "does not tell which data set it is of"),
         ({"seed": 1, "epoch": 0}, "^state: start is missing or no whole number"),
         (WindowSampler(range(100), start=5).state_dict(), "^n_windows 100: this"),
-        (WindowSampler(range(10), world_size=4).state_dict(), "^world_size 4: this"),
+        ({**sampler.state_dict(), "place": 11}, "^state: start 0, place 11: an epoch has 10 windows"),
+        ({**sampler.state_dict(), "place": None}, "^state: place is missing or no whole number"),
     ):
         with pytest.raises(UsageError, match=message):
             sampler.load_state_dict(of)
@@ -191,6 +196,96 @@ def test_the_state_counts_what_was_consumed() -> None:
     assert sampler.state_dict(consumed=100) == {**state, "epoch": 1, "start": 0, "place": 0}
     with pytest.raises(UsageError, match="start 101: this rank takes 100 windows an epoch"):
         sampler.state_dict(consumed=101)
+
+
+SAID = {
+    (17, 4, 4): (1, "the last 1 of an epoch's 17 windows are left out, so that 4 ranks get as many batches of 4; "),
+    (31, 4, 4): (15, "the last 15 of an epoch's 31 windows are left out, so that 4 ranks get as many batches of 4; "),
+    (15, 4, 4): (15, "no batch: 15 windows are too few for 4 ranks with batches of 4; even=False shares them out "),
+    (10, 3, 1): (1, "the last 1 of an epoch's 10 windows are left out, so that 3 ranks get as many windows; even="),
+}
+
+
+@pytest.mark.parametrize("sizes", SAID, ids=str)
+def test_what_is_left_out_is_said_once(sizes: tuple[int, int, int]) -> None:
+    """Rank 0 warns of the windows that no rank takes, and of none where none is left out; all ranks count them."""
+    n, world_size, batch_size = sizes
+    count, said = SAID[sizes]
+    choices: Any = {"world_size": world_size, "batch_size": batch_size}
+    with pytest.warns(UserWarning, match=f"^{said}"):
+        first = WindowSampler(range(n), **choices)
+    others = [WindowSampler(range(n), rank=rank, **choices) for rank in range(1, world_size)]
+    taken = [list(sampler) for sampler in (first, *others)]
+    assert sorted(itertools.chain(*taken)) == sorted(order(n)[: n - count])
+    assert {(len(each), sampler.left_out) for each, sampler in zip(taken, (first, *others), strict=True)} == {
+        ((n - count) // world_size, count)
+    }
+    for even in ({"even": False}, {"world_size": 1}, {"batch_size": 1, "world_size": n}):
+        assert WindowSampler(range(n), **{**choices, **even}).left_out == 0
+
+
+def batches_of(sampler: WindowSampler, size: int) -> Iterator[list[int]]:
+    """The batches that a loader makes of pass after pass."""
+    while True:
+        windows = iter(sampler)
+        while batch := list(itertools.islice(windows, size)):
+            yield batch
+
+
+@pytest.mark.filterwarnings("ignore:the last:UserWarning")
+@settings(max_examples=50, deadline=None)
+@given(
+    st.integers(25, 150),
+    st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(0, 12)), min_size=1, max_size=5),
+)
+def test_any_number_of_ranks_goes_on(n: int, runs: list[tuple[int, int, int]]) -> None:
+    """However often ranks and batches change, each epoch's order comes once, but for less than a batch of all ranks."""
+    state, epoch, at, most = WindowSampler(range(n), seed=5).state_dict(), 0, 0, 0
+    expected = order(n, seed=5)
+    for world_size, size, stop in runs:
+        choices: Any = {"world_size": world_size, "batch_size": size, "even": True}
+        samplers = [WindowSampler(range(n), rank=rank, **choices) for rank in range(world_size)]
+        for sampler in samplers:
+            sampler.load_state_dict(json.loads(json.dumps(state)))
+        loaders = [batches_of(sampler, size) for sampler in samplers]
+        for step in zip(*(itertools.islice(loader, stop) for loader in loaders), strict=True):
+            windows = [window for row in zip(*step, strict=True) for window in row]
+            if windows != expected[at : at + len(windows)]:
+                assert n - at < max(world_size * size, most)
+                epoch, at = epoch + 1, 0
+                expected = order(n, epoch, seed=5)
+            assert windows == expected[at : at + len(windows)]
+            at += len(windows)
+        state, *same = (sampler.state_dict() for sampler in samplers)
+        assert all(each == state for each in same)
+        most = world_size * size
+
+
+def test_a_state_tells_how_far_all_ranks_are() -> None:
+    """Another number of ranks counts on from there; a state without its place, of the same number or another, too."""
+    state = WindowSampler(range(64), world_size=4, rank=3).state_dict(consumed=6)
+    assert (state["start"], state["place"]) == (6, 24)
+    del state["place"]
+    sampler = WindowSampler(range(64), world_size=2, rank=1)
+    sampler.load_state_dict(state)
+    assert (sampler.start, list(itertools.islice(sampler, 3))) == (6, order(64)[25:30:2])
+    assert [sampler.state_dict(consumed)["place"] for consumed in (None, 8)] == [30, 28]
+    with pytest.raises(UsageError, match=r"start 5: .* 26 windows an epoch and had taken 6 when the number of ranks"):
+        sampler.state_dict(consumed=5)
+    sampler.load_state_dict(sampler.state_dict(consumed=26))
+    assert (sampler.epoch, sampler.start, list(sampler)) == (1, 0, order(64, 1)[1::2])
+
+
+@pytest.mark.filterwarnings("ignore:the last:UserWarning")
+def test_an_epoch_that_is_over_is_over_for_any_number_of_ranks() -> None:
+    """What the old ranks left out is not taken up by the new ones."""
+    over = iter(WindowSampler(range(17), world_size=4))
+    assert len(list(over)) == 4
+    for world_size in range(1, 9):
+        sampler = WindowSampler(range(17), world_size=world_size)
+        again = iter(sampler)
+        again.load_state_dict(over.state_dict())  # type: ignore[attr-defined]
+        assert [list(again), next(iter(sampler))] == [[], order(17, 1)[0]]
 
 
 def place_after(script: str) -> tuple[int, int]:
