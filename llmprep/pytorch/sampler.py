@@ -15,6 +15,7 @@ from llmprep.pytorch.identity import Identity, compare_identities, compare_value
 from llmprep.pytorch.passes import Pass, Turns
 from llmprep.pytorch.permutation import Permutation
 from llmprep.pytorch.shares import Place, Share
+from llmprep.pytorch.sharing import refuse_second_sharing
 
 NUMBERS = ("seed", "epoch", "start", "n_windows", "world_size", "place")
 """The whole numbers in a state; ``place`` may be missing, as it was in the first of them."""
@@ -106,6 +107,8 @@ class WindowSampler(Sampler[int]):
         return len(self.share)
 
     def __iter__(self) -> Iterator[int]:
+        if self.world_size > 1:
+            refuse_second_sharing(self.world_size)
         return Pass(self, self._turns)
 
     def __getstate__(self) -> dict[str, Any]:

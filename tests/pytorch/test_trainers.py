@@ -6,7 +6,10 @@ Three passes give the epochs 0, 1 and 2; stopped anywhere and made anew, everyth
 import contextlib
 import copy
 import itertools
+import os
 import re
+import socket
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +19,7 @@ from support.commands import ROOT
 from support.loading import numbered, numbers
 from torch.utils.data import DataLoader
 
+from llmprep.errors import UsageError
 from llmprep.pytorch.batches import collate_windows
 from llmprep.pytorch.sampler import WindowSampler
 
@@ -33,6 +37,7 @@ CASES = [(EXACT, ALONE), (PARTIAL, DROPPED), (PARTIAL, {"num_workers": 2}), (PAR
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes"),
     # Python 3.12 warns where a process with threads forks, as torch's workers do.
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
     # torchdata 0.11 and Lightning 2.6 call what torch 2.13 will take away.
@@ -59,7 +64,7 @@ def epochs(n: int, count: int, *, drop_last: bool = False, **_: Any) -> list[Bat
 def plain(n: int = PARTIAL, kind: type[DataLoader[Any]] = DataLoader, **choices: Any) -> Any:
     """A loader of torch's, or of another kind, with a sampler of its own."""
     dataset = numbered(n)
-    sampler = WindowSampler(dataset, seed=choices.pop("seed", SEED))
+    sampler = WindowSampler(dataset, seed=choices.pop("seed", SEED), **choices.pop("ranks", {}))
     return kind(dataset, sampler=sampler, **{"batch_size": BATCH, "collate_fn": collate_windows, **choices})
 
 
@@ -142,13 +147,52 @@ def test_a_stateful_loader_goes_on_from_odd_places(loading: Loading) -> None:
         assert_goes_on(one_pass(resumed) + one_pass(resumed), epochs(6, 5), epoch, done)
 
 
+@pytest.mark.parametrize("loading", [ALONE, {"num_workers": 4}, STAYING], ids=str)
+@pytest.mark.parametrize("make", [plain, stateful])
+def test_a_pass_broken_off_is_not_gone_on_with(make: Callable[..., Any], loading: Loading) -> None:
+    """Without a state the next pass is a whole epoch: the next, or the same where a trainer says so."""
+    expected = epochs(PARTIAL, 3)
+    loader = make(**loading)
+    assert [list(map(numbers, itertools.islice(loader, 3))), one_pass(loader)] == [expected[0][:3], expected[1]]
+    list(itertools.islice(loader, 2))
+    loader.sampler.set_epoch(2)
+    assert one_pass(loader) == expected[2]
+
+
+@pytest.mark.filterwarnings("ignore:the last:UserWarning")
+@pytest.mark.parametrize("loading", [ALONE, {"num_workers": 4}, STAYING], ids=str)
+def test_a_stateful_loader_goes_on_with_other_ranks(loading: Loading) -> None:
+    """Two ranks go on as one, and one as three: each window of an epoch comes once, but for those that are left out."""
+
+    def go_on(world_size: int, state: Any, stop: int) -> tuple[Any, Batches]:
+        """What so many ranks take, each step's windows as they stand in the order, and the first one's state."""
+        ranks = [{"rank": rank, "world_size": world_size, "batch_size": BATCH} for rank in range(world_size)]
+        loaders = [stateful(PARTIAL, ranks=numbers_of, state=state, **loading) for numbers_of in ranks]
+        steps = zip(*(itertools.islice(loader, stop) for loader in loaders), strict=True)
+        taken = [[window for row in zip(*map(numbers, step), strict=True) for window in row] for step in steps]
+        return copy.deepcopy(loaders[0].state_dict()), taken
+
+    whole = list(itertools.chain(*epochs(PARTIAL, 1)[0]))
+    state, taken = go_on(2, None, 2)
+    for world_size, stop in ((1, 1), (3, 9)):
+        state, more = go_on(world_size, state, stop)
+        taken += more
+    assert (list(itertools.chain(*taken)), [*map(len, taken)]) == (whole[:38], [8, 8, 4, 12, 6])
+    assert go_on(1, state, 99)[1] == epochs(PARTIAL, 2)[1]
+
+
+def shown(what: str) -> str:
+    """The block of the page for trainers that shows it."""
+    readme = (ROOT / "llmprep" / "pytorch" / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    return next(block for block in blocks if what in block)
+
+
 @pytest.fixture(scope="module")
 def windows_module() -> Any:
     """The DataModule that the page for trainers shows."""
-    readme = (ROOT / "llmprep" / "pytorch" / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
-    exec(next(block for block in blocks if "LightningDataModule" in block), names)  # noqa: S102 - our own page
+    exec(shown("LightningDataModule"), names)  # noqa: S102 - our own page
     return names["Windows"]
 
 
@@ -249,3 +293,40 @@ def test_accelerate_passes_are_epochs(loading: Loading) -> None:
     shares = [prepare_data_loader(plain(**loading), process_index=process, **sharing) for process in range(2)]
     for epoch in expected:
         assert [one_pass(share) for share in shares] == [epoch[0::2], epoch[1::2]]
+
+
+def go_on_in_two(process: int, port: int) -> None:
+    """In one of two processes, run what the page shows for accelerate, into the second epoch, and again from there."""
+    os.environ |= {"RANK": str(process), "LOCAL_RANK": str(process), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    warnings.simplefilter("ignore")
+    dataset, size = numbered(200), 32
+
+    def begin() -> tuple[Any, Any]:
+        model = torch.nn.Linear(1, 1)
+        names = {"dataset": dataset, "model": model, "optimizer": torch.optim.SGD(model.parameters())}
+        exec(shown("register_for_checkpointing"), names)  # noqa: S102 - our own page
+        return names["accelerator"], names["loader"]
+
+    places: Any = {"rank": process, "world_size": 2, "batch_size": size}
+    orders = [list(WindowSampler(dataset, seed=1, epoch=epoch, **places)) for epoch in range(3)]
+    expected = [[order[first : first + size] for first in range(0, 96, size)] for order in orders]
+    accelerator, loader = begin()
+    assert [one_pass(loader), list(map(numbers, itertools.islice(loader, 2)))] == [expected[0], expected[1][:2]]
+    accelerator.save_state("state")
+    accelerator.wait_for_everyone()
+    accelerator, loader = begin()
+    accelerator.load_state("state")
+    assert [one_pass(loader), one_pass(loader)] == [expected[1][2:], expected[2]]
+    for second in (begin()[1], plain(ranks=places)):
+        with pytest.raises(UsageError, match=r"^world_size 2: accelerate's prepare shares the batches of this loader"):
+            one_pass(accelerator.prepare(second))
+    accelerator.end_training()
+
+
+def test_accelerate_goes_on_in_two_processes() -> None:
+    """As the page shows; and a loader of one rank's windows is refused where accelerate shares them out again."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(go_on_in_two, (port,), nprocs=2)
