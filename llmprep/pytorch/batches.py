@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import default_collate, get_worker_info
 
 from llmprep.pytorch.rows import Batch
+from llmprep.pytorch.transfer import SentBatch
 
 
 class WindowBatch(Sequence[Batch]):
@@ -30,4 +31,7 @@ class WindowBatch(Sequence[Batch]):
 
 def collate_windows(batch: Any) -> Any:
     """Collate items as torch does, but take a `WindowBatch` as it is: [inputs, targets], each (B, max_length)."""
-    return [batch.inputs, batch.targets] if isinstance(batch, WindowBatch) else default_collate(batch)
+    if not isinstance(batch, WindowBatch):
+        return default_collate(batch)
+    pair = [batch.inputs, batch.targets]
+    return pair if get_worker_info() is None else SentBatch(pair)

@@ -17,6 +17,7 @@ import pytest
 import torch
 from support.commands import ROOT
 from support.loading import numbered, numbers
+from torch.multiprocessing.spawn import spawn
 from torch.utils.data import DataLoader
 
 from llmprep.errors import UsageError
@@ -184,7 +185,7 @@ def test_a_stateful_loader_goes_on_with_other_ranks(loading: Loading) -> None:
 def shown(what: str) -> str:
     """The block of the page for trainers that shows it."""
     readme = (ROOT / "llmprep" / "pytorch" / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    blocks: list[str] = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     return next(block for block in blocks if what in block)
 
 
@@ -329,4 +330,4 @@ def test_accelerate_goes_on_in_two_processes() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(go_on_in_two, (port,), nprocs=2)
+    spawn(go_on_in_two, (port,), nprocs=2)  # type: ignore[no-untyped-call]
