@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import default_collate, get_worker_info
 
 from llmprep.pytorch.documents import DocumentBatch, is_item
 from llmprep.pytorch.rows import Batch
+from llmprep.pytorch.transfer import SentBatch
 from llmprep.windows.documents import NO_TARGET, DocumentRows, Places
 
 
@@ -44,7 +45,8 @@ def collate_windows(batch: Any) -> Any:
     Windows become [inputs, targets], each (B, max_length); those that know their documents `DocumentBatch.collated`.
     """
     if isinstance(batch, WindowBatch):
-        return [batch.inputs, batch.targets]
+        pair = [batch.inputs, batch.targets]
+        return pair if get_worker_info() is None else SentBatch(pair)
     if isinstance(batch, DocumentBatch) or (isinstance(batch, list) and batch and is_item(batch[0])):
         return DocumentBatch.of(batch).collated()
     return default_collate(batch)
