@@ -13,6 +13,8 @@ Newlines: TypeAlias = Literal["universal", "keep"]
 """What becomes of CRLF and CR: LF, as in Python's text mode, or themselves."""
 Separator: TypeAlias = Literal["eot", "none"]
 """What stands between documents: the end-of-text id, or nothing."""
+SeparatorBelongs: TypeAlias = Literal["old", "new"]
+"""The document that the separator is a part of: the one that it ends, or the one that it begins."""
 Special: TypeAlias = Literal["allow", "text", "error"]
 """What an end-of-text string in a text becomes: its id, plain text, or an error."""
 Boundaries: TypeAlias = Literal["documents", "text"]

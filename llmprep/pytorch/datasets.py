@@ -17,14 +17,15 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from llmprep.choices import TokenizerFile
+from llmprep.choices import SeparatorBelongs, TokenizerFile
 from llmprep.errors import UsageError, plural, visible_name
 from llmprep.formats.ids import Array, to_ids
 from llmprep.formats.vocabularies import check_vocabulary
 from llmprep.pytorch.batches import WindowBatch
+from llmprep.pytorch.documents import DocumentBatch, Marking
 from llmprep.pytorch.mapped import Mapped, find_map
 from llmprep.pytorch.recipe import Opened, Recipe, open_rows
-from llmprep.pytorch.rows import Batch, find_places
+from llmprep.pytorch.rows import Batch, Places, find_places
 from llmprep.showing import Tokens, draw_windows
 from llmprep.store.reading import absolute
 from llmprep.vocabulary.loading import name_vocabulary, resolve_vocab_dir
@@ -47,6 +48,12 @@ class WindowDataset(Dataset[Batch]):
     file's own. ``tokenizer`` names a vocabulary file in its place: a path, or a `TokenizerFile`. The vocabulary of an
     encoding is looked for in ``vocab_dir`` first, or else in the folder that LLMPREP_VOCAB_DIR names; a download is
     announced by a warning.
+
+    With ``documents=True`` item k is a dict instead, which `DocumentBatch` describes: inputs and targets, and where
+    documents begin in them; a slice is one dict of its items stacked. ``separator_belongs`` says whether the
+    end-of-text id between two documents is the last token of the "old" or the first of the "new" one; with
+    ``mask_boundaries`` the target is -100 where it is of another document than its input. Windows are cut where they
+    are without. Raises `UsageError` for ids and windows files, which do not tell where documents begin.
 
     The ids of texts go into a temporary file. Checksums and ids are checked: of a file at once, of a store's shards
     when first touched, in each process. That reads every byte once; ``check=False`` leaves it out. Pickles by path,
@@ -72,6 +79,9 @@ class WindowDataset(Dataset[Batch]):
         tokenizer: str | os.PathLike[str] | TokenizerFile | None = None,
         check: bool = True,
         vocab_dir: str | os.PathLike[str] | None = None,
+        documents: bool = False,
+        separator_belongs: SeparatorBelongs = "old",
+        mask_boundaries: bool = False,
     ) -> None:
         max_length = None if max_length is None else check_size("max_length", max_length)
         stride = None if stride is None else check_size("stride", stride)
@@ -80,7 +90,8 @@ class WindowDataset(Dataset[Batch]):
             which = check_vocabulary("source", source.refers, which).which
         chosen = resolve_vocab_dir(vocab_dir)
         folder = None if chosen is None else str(absolute(chosen))
-        recipe = Recipe(NO_IDS, "", max_length, stride, split, which, check, folder)
+        marking = Marking.chosen(documents, separator_belongs, mask_boundaries)
+        recipe = Recipe(NO_IDS, "", max_length, stride, split, which, check, folder, marking=marking)
         if _is_path(source):
             recipe = replace(recipe, source=absolute(source), name=_named(source))
         else:
@@ -134,6 +145,7 @@ class WindowDataset(Dataset[Batch]):
             f"split {self.split}" if self.split is not None else "",
             f"{plural(len(rows), 'window')} of {rows.max_length}",
             f"stride {rows.stride}" if rows.stride is not None else "",
+            "documents" if recipe.marking is not None else "",
             visible_name(self.encoding or ""),
         ]
         return f"{type(self).__name__}({', '.join(filter(None, parts))})"
@@ -182,15 +194,21 @@ class WindowDataset(Dataset[Batch]):
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if not name.startswith("_")]  # torch's classes add noise
 
-    def __getitem__(self, index: int | slice) -> Batch:
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return self._rows.gather(np.arange(*index.indices(len(self)), dtype=np.int64))
-        inputs, targets = self._rows.gather(find_places([index], len(self)))
-        return inputs[0], targets[0]
+            batch = self._gather(np.arange(*index.indices(len(self)), dtype=np.int64))
+            return batch.collated() if isinstance(batch, DocumentBatch) else (batch.inputs, batch.targets)
+        return self._gather(find_places([index], len(self)))[0]
 
-    def __getitems__(self, indices: list[int]) -> WindowBatch:
+    def __getitems__(self, indices: list[int]) -> WindowBatch | DocumentBatch:
         """Gather a whole batch; torch's fetcher calls this where it exists."""
-        return WindowBatch(*self._rows.gather(find_places(indices, len(self))))
+        return self._gather(find_places(indices, len(self)))
+
+    def _gather(self, places: Places) -> WindowBatch | DocumentBatch:
+        marking = self._opened.recipe.marking
+        if marking is None:
+            return WindowBatch(*self._rows.gather(places))
+        return DocumentBatch.gathered(self._rows.document_rows(places), marking)
 
 
 def _is_path(source: object) -> TypeGuard[str | os.PathLike[str]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from llmprep.choices import MAX_LENGTH, TokenizerFile
+from llmprep.choices import MAX_LENGTH, SeparatorBelongs, TokenizerFile
 from llmprep.errors import UsageError, plural
 from llmprep.formats.ids import Array
 from llmprep.formats.vocabularies import check_file_ids
@@ -19,7 +19,7 @@ from llmprep.formats.windows import read_windows
 from llmprep.ptfile.reading import read_pt
 from llmprep.pytorch.batches import collate_windows
 from llmprep.pytorch.datasets import WindowDataset
-from llmprep.pytorch.rows import Batch, as_int64
+from llmprep.pytorch.rows import Batch, as_int64, unknown_documents
 from llmprep.pytorch.sampler import WindowSampler
 from llmprep.showing import Tokens
 from llmprep.store.reading import absolute
@@ -63,7 +63,11 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     tokenizer: str | os.PathLike[str] | TokenizerFile | None = None,
     split: str | None = None,
     vocab_dir: str | os.PathLike[str] | None = None,
-) -> DataLoader[Batch]:
+    documents: bool = False,
+    separator_belongs: SeparatorBelongs = "old",
+    mask_boundaries: bool = False,
+    collate_fn: Callable[[Any], Any] = collate_windows,
+) -> DataLoader[Any]:
     """Return a DataLoader of [inputs, targets], each (batch_size, max_length) int64.
 
     Parameters, defaults and batches are those of ``create_dataloader_v1`` in rasbt/LLMs-from-scratch: under the
@@ -74,18 +78,24 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     others than these are refused. The windows of a store are shuffled by a `WindowSampler`, which needs no memory for
     them, under a seed drawn from torch's generator.
 
+    With ``documents=True`` a batch is the dict of `DocumentBatch.collated`, or what another ``collate_fn`` makes of it
+    for a trainer; ``separator_belongs`` and ``mask_boundaries`` are those of `WindowDataset`.
+
     Raises `UsageError` for a str that is a path rather than a text, and for a max_length or stride, given, that is not
     the windows file's. Warns if there is no batch at all.
     """
     source: os.PathLike[str] | Array | Tensor | Tokens | Sequence[int]
     if isinstance(txt, str):
         _refuse_path(txt)
+        if documents:
+            raise unknown_documents("a text in memory")
         source = encode_text(txt, encoding, tokenizer=tokenizer, vocab_dir=vocab_dir)
     else:
         source = txt
     dataset = WindowDataset(
-        source, max_length, stride, split=split, encoding=encoding, tokenizer=tokenizer, vocab_dir=vocab_dir
-    )
+        source, max_length, stride, split=split, encoding=encoding, tokenizer=tokenizer, vocab_dir=vocab_dir,
+        documents=documents, separator_belongs=separator_belongs, mask_boundaries=mask_boundaries,
+    )  # fmt: skip
     own_order = shuffle and dataset.kind == "store"
     seed = int(torch.empty((), dtype=torch.int64).random_()) if own_order else 0
     loader = DataLoader(
@@ -95,7 +105,7 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
         sampler=WindowSampler(dataset, seed=seed) if own_order else None,
         drop_last=drop_last,
         num_workers=num_workers,
-        collate_fn=collate_windows,
+        collate_fn=collate_fn,
     )
     if not len(loader):
         warnings.warn(

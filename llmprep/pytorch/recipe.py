@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -17,14 +18,16 @@ from llmprep.formats.windows import read_windows
 from llmprep.inputs import Texts, open_input, stream_input
 from llmprep.missing import advise_missing
 from llmprep.ptfile.reading import FileState, PtFile
+from llmprep.pytorch.documents import Marking, hold_starts
 from llmprep.pytorch.mapped import changed_error
-from llmprep.pytorch.rows import FileRows, Rows, StreamRows
+from llmprep.pytorch.rows import FileRows, Rows, StreamRows, unknown_documents
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.spooling import spool
 from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary, refer_to
 from llmprep.vocabulary.references import Reference
 from llmprep.vocabulary.vocabulary import Vocabulary
 from llmprep.windows.counts import DefaultSize, require_windows
+from llmprep.windows.documents import KnownStarts, Starts
 
 Kind: TypeAlias = Literal["ids", "texts", "tokens", "windows", "store"]
 
@@ -36,6 +39,8 @@ class Recipe:
     ``source`` is an absolute path or ids (n,), ``name`` the path as it was given. A max_length or stride that is a
     `DefaultSize` gives way to a windows file's own. ``contents`` says, once a path was opened, what was found there:
     the kind of source and a hash. ``state`` is that of a .pt file: while it stays, the file need not be checked again.
+    ``marking`` is how documents are told, where they are to be known; ``piped`` are the documents of texts that came
+    through a pipe, as `StreamRows` takes them.
     """
 
     source: Path | Array
@@ -48,6 +53,8 @@ class Recipe:
     vocab_dir: str | None
     contents: str = ""
     state: FileState | None = None
+    marking: Marking | None = None
+    piped: tuple[Starts, int] | None = None
 
     def load_vocabulary(self, which: WhichVocabulary) -> Vocabulary:
         """Load a vocabulary, from the folder that is looked in first if it is there."""
@@ -74,7 +81,11 @@ def open_rows(recipe: Recipe) -> Opened:
     if not isinstance(source, Path):
         if recipe.split is not None:
             raise UsageError(f"split {recipe.split}: only a token store has splits")
-        return Opened(recipe, _cut(source, recipe), "ids", _resolved(recipe))
+        if recipe.marking is not None and recipe.piped is None:
+            raise unknown_documents("an array of ids")
+        documents, opens = recipe.piped or (None, 0)
+        rows = replace(_cut(source, recipe), documents=documents, opens=opens)
+        return Opened(recipe, rows, "ids", _resolved(recipe))
     was_text = recipe.contents.startswith("texts ")
     try:
         return _open_path(source, recipe)
@@ -104,7 +115,8 @@ def _open_path(path: Path, recipe: Recipe) -> Opened:
 def _open_store(store: TokenStore, recipe: Recipe) -> Opened:
     recipe = _with_contents(recipe, f"store {store.contents}")
     refers = check_vocabulary(str(store.folder), store.refers, recipe.encoding)
-    return Opened(recipe, _cut(store, recipe, store.content_sha256), "store", refers)
+    rows = _cut(store, recipe, store.content_sha256)
+    return Opened(recipe, _told(rows, recipe, store.documents, store.manifest.options), "store", refers)
 
 
 def _open_file(file: PtFile, recipe: Recipe) -> Opened:
@@ -117,7 +129,12 @@ def _open_file(file: PtFile, recipe: Recipe) -> Opened:
     tells = _stated(file, "encoding") is not None or recipe.encoding is not None
     refers = vocabulary_of(file, recipe.encoding) if tells else None
     if "input_ids" not in file.tensors:
-        return Opened(recipe, _cut(read_tokens(file), recipe, stated), "tokens", refers)
+        rows = _cut(read_tokens(file), recipe, stated)
+        return Opened(
+            recipe, _told(rows, recipe, lambda: _file_starts(file), file.meta.get("options")), "tokens", refers
+        )
+    if recipe.marking is not None:
+        raise unknown_documents("a windows file")
     rows = read_windows(file, _given(recipe.max_length), _given(recipe.stride))
     n_tokens = _whole(file.meta.get("n_tokens"))
     return Opened(recipe, FileRows(*rows, stated, _own_stride(file), n_tokens), "windows", refers)
@@ -134,10 +151,11 @@ def _open_texts(texts: Texts, recipe: Recipe, reading: Reading) -> Opened:
     stream = stream_input(texts, reading)
     ids = spool(iter(stream))
     refers, stated = replace(stream.origin.refers, file=_file(recipe)), stream.figures.content_sha256
-    rows = _cut(ids, recipe, stated)
+    rows = _told(_cut(ids, recipe, stated), recipe, lambda: hold_starts(stream.figures), stream.origin.options)
     recipe = _with_contents(recipe, f"texts {stated}")
     if any(source.size is None for source in texts.sources):
-        recipe = replace(recipe, source=ids, encoding=recipe.encoding or ENCODING)
+        piped = None if rows.documents is None else (rows.documents, rows.opens)
+        recipe = replace(recipe, source=ids, encoding=recipe.encoding or ENCODING, piped=piped)
     return Opened(recipe, rows, "texts", refers)
 
 
@@ -160,6 +178,25 @@ def _cut(ids: TokenStore | Array, recipe: Recipe, stated: str = "") -> StreamRow
     name = str(recipe.source) if isinstance(recipe.source, Path) else "ids"
     count = require_windows(len(ids), max_length, stride, name)
     return StreamRows(ids, max_length, stride, count, stated)
+
+
+def _told(rows: StreamRows, recipe: Recipe, find: Callable[[], Starts], options: object) -> StreamRows:
+    """Return rows that know their documents, where that is asked for; ``options`` are those that made the ids."""
+    if recipe.marking is None:
+        return rows
+    separated = isinstance(options, Mapping) and options.get("separator") == "eot"
+    return replace(rows, documents=find(), opens=int(separated and recipe.marking.separator_belongs == "new"))
+
+
+def _file_starts(file: PtFile) -> Starts:
+    """Return where documents begin in a tokens file. Raises `UsageError` where it does not tell."""
+    from llmprep.formats.tokens import check_starts, read_starts
+
+    starts = read_starts(file)
+    if starts is None:
+        raise unknown_documents(f"{file.name}: a file without document_starts")
+    check_starts(starts, read_tokens(file), file.name)
+    return KnownStarts(starts)
 
 
 def _given(size: int | None) -> int | None:

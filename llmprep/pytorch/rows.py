@@ -12,9 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from llmprep.errors import UsageError
 from llmprep.formats.ids import Array
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.content import ChainHash, hash_ids
+from llmprep.windows.documents import DocumentRows, Starts, mark_documents
 
 Places: TypeAlias = npt.NDArray[np.int64]
 Batch: TypeAlias = tuple[Tensor, Tensor]
@@ -48,6 +50,12 @@ class Rows(Protocol):
 
     def gather(self, places: Places) -> Batch:
         """Return inputs and targets of the windows at these places, each (B, max_length) int64, as copies."""
+
+    def document_rows(self, places: Places) -> DocumentRows:
+        """Return the windows at these places with the documents in them, each a row of max_length + 1 tokens.
+
+        Raises `UsageError` where documents are not known.
+        """
 
     def peek(self, count: int, length: int) -> list[tuple[list[int], list[int]]]:
         """Return the first ``count`` windows, each cut to ``length`` tokens: to be shown, without a check."""
@@ -90,6 +98,10 @@ class FileRows:
         """Return the rows at these places."""
         return as_int64(self.inputs[places]), as_int64(self.targets[places])
 
+    def document_rows(self, places: Places) -> DocumentRows:  # noqa: ARG002 - as others have it
+        """Refuse: a windows file holds what was cut from a stream, and not where its documents begin."""
+        raise unknown_documents("a windows file")
+
     def peek(self, count: int, length: int) -> list[tuple[list[int], list[int]]]:
         """Return the first windows, each cut."""
         return [(self.inputs[k, :length].tolist(), self.targets[k, :length].tolist()) for k in range(len(self))[:count]]
@@ -97,13 +109,19 @@ class FileRows:
 
 @dataclass(frozen=True, slots=True)
 class StreamRows:
-    """Rows cut from a stream when they are asked for: each is read once, one token longer than an input."""
+    """Rows cut from a stream when they are asked for: each is read once, one token longer than an input.
+
+    ``documents`` tell where its documents begin, where that is asked for and known; the part of one in a row begins
+    ``opens`` tokens before it.
+    """
 
     ids: TokenStore | Array
     max_length: int
     stride: int
     count: int
     stated: str
+    documents: Starts | None = None
+    opens: int = 0
 
     @property
     def first(self) -> int:
@@ -124,15 +142,24 @@ class StreamRows:
 
     def gather(self, places: Places) -> Batch:
         """Return the rows at these places."""
+        both = torch.from_numpy(self._tokens(places))
+        return both[:, :-1].contiguous(), both[:, 1:].contiguous()
+
+    def document_rows(self, places: Places) -> DocumentRows:
+        """Return the rows at these places, with the documents in them."""
+        if self.documents is None:
+            raise unknown_documents("an array of ids")
+        return mark_documents(self._tokens(places), places * self.stride, self.documents, opens=self.opens)
+
+    def _tokens(self, places: Places) -> Places:
+        """Return the tokens of rows, (B, max_length + 1)."""
         starts = places * self.stride
         if isinstance(self.ids, TokenStore):
-            rows = self.ids.gather(starts, self.max_length + 1)
-        else:
-            rows = np.empty((len(starts), self.max_length + 1), np.int64)
-            for row, start in zip(rows, starts.tolist(), strict=True):
-                row[:] = self.ids[start : start + self.max_length + 1]
-        both = torch.from_numpy(rows)
-        return both[:, :-1].contiguous(), both[:, 1:].contiguous()
+            return self.ids.gather(starts, self.max_length + 1)
+        rows = np.empty((len(starts), self.max_length + 1), np.int64)
+        for row, start in zip(rows, starts.tolist(), strict=True):
+            row[:] = self.ids[start : start + self.max_length + 1]
+        return rows
 
     def peek(self, count: int, length: int) -> list[tuple[list[int], list[int]]]:
         """Return the first windows, each cut."""
@@ -143,6 +170,13 @@ class StreamRows:
         else:
             rows = [self.ids[start : start + width].tolist() for start in starts]
         return [(row[:-1], row[1:]) for row in rows]
+
+
+def unknown_documents(what: str) -> UsageError:
+    """Return the error for windows of ``what`` that are to know their documents."""
+    return UsageError(
+        f"documents: {what} does not tell where documents begin; name texts, a tokens .pt file or a token store"
+    )
 
 
 def as_int64(ids: Array) -> Tensor:

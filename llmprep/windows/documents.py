@@ -47,7 +47,7 @@ class DocumentRows:
     are the tokens of a row that are of documents, at least 1: what comes after them only fills the row.
 
     >>> rows = DocumentRows(np.arange(5)[None], np.array([0, 3]), np.array([2]), np.array([5]))
-    >>> rows.document_ids(4).tolist(), rows.position_ids(4).tolist(), rows.lengths(4)
+    >>> rows.document_ids(4).tolist(), rows.position_ids(4).tolist(), rows.lists(4)
     ([[0, 0, 0, 1]], [[0, 1, 2, 0]], [[3, 1]])
     """
 
@@ -56,9 +56,9 @@ class DocumentRows:
     counts: Places
     n_real: Places
 
-    def lengths(self, width: int) -> list[list[int]]:
+    def lists(self, width: int) -> list[list[int]]:
         """Return the lengths of the parts within the first ``width`` tokens of each row; what fills a row is none."""
-        lengths, ends = self._lengths(width).tolist(), np.cumsum(self.counts).tolist()
+        lengths, ends = self.lengths(width).tolist(), np.cumsum(self.counts).tolist()
         return [list(filter(None, lengths[first:end])) for first, end in zip([0, *ends], ends, strict=False)]
 
     def document_ids(self, width: int) -> npt.NDArray[np.int32]:
@@ -85,7 +85,7 @@ class DocumentRows:
             targets[rows[inner], self.starts[inner] - 1] = NO_TARGET
         return targets
 
-    def _lengths(self, width: int) -> Places:
+    def lengths(self, width: int) -> Places:
         """Return the lengths (n,) of all parts within the first ``width`` tokens of their rows: 0 for a later one."""
         ends = np.empty_like(self.starts)
         ends[:-1] = self.starts[1:]
@@ -94,7 +94,7 @@ class DocumentRows:
 
     def _spread(self, values: Numbers, fill: Numbers, width: int) -> Numbers:
         """Repeat a value (n,) for each token of its part, and one (B,) for what fills a row: (B, width)."""
-        lengths, filled = self._lengths(width), np.maximum(width - self.n_real, 0)
+        lengths, filled = self.lengths(width), np.maximum(width - self.n_real, 0)
         if filled.any():
             after = np.cumsum(self.counts)
             values, lengths = np.insert(values, after, fill), np.insert(lengths, after, filled)

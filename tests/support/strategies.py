@@ -17,3 +17,19 @@ adversarial_text = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_s
 
 window_shapes = st.tuples(st.integers(0, 300), st.integers(1, 40), st.integers(1, 60))
 """(n tokens, max_length, stride)."""
+
+documents = st.lists(st.lists(st.integers(0, 50), max_size=9), min_size=1, max_size=12)
+"""The ids of the documents of a corpus, some without tokens."""
+
+
+@st.composite
+def packed_rows(draw: st.DrawFn) -> list[list[tuple[int, int]]]:
+    """Rows of equal length, each token with its document; some are filled with end-of-text, which is of none (-1)."""
+    width = draw(st.integers(2, 12))
+    rows = []
+    for _ in range(draw(st.integers(1, 4))):
+        lengths = draw(st.lists(st.integers(1, 5), min_size=1, max_size=5))
+        owners = [number for number, n in enumerate(lengths) for _ in range(n)][:width]
+        ids = draw(st.lists(st.integers(0, 50), min_size=len(owners), max_size=len(owners)))
+        rows.append([*zip(ids, owners, strict=True), *[(99, -1)] * (width - len(owners))])
+    return rows
