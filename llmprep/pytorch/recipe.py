@@ -29,7 +29,7 @@ from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary, ref
 from llmprep.vocabulary.references import Reference
 from llmprep.vocabulary.vocabulary import Vocabulary
 from llmprep.windows.counts import DefaultSize, require_windows
-from llmprep.windows.documents import KnownStarts, Starts
+from llmprep.windows.documents import KnownStarts
 
 Kind: TypeAlias = Literal["ids", "texts", "tokens", "windows", "store"]
 
@@ -56,7 +56,7 @@ class Recipe:
     contents: str = ""
     state: FileState | None = None
     marking: Marking | None = None
-    piped: tuple[Starts, int] | None = None
+    piped: tuple[KnownStarts, int] | None = None
 
     def load_vocabulary(self, which: WhichVocabulary) -> Vocabulary:
         """Load a vocabulary, from the folder that is looked in first if it is there."""
@@ -156,7 +156,7 @@ def _open_texts(texts: Texts, recipe: Recipe, reading: Reading) -> Opened:
     rows = _told(_cut(ids, recipe, stated), recipe, lambda: _stream_starts(stream), stream.origin.options)
     recipe = _with_contents(recipe, f"texts {stated}")
     if any(source.size is None for source in texts.sources):
-        piped = None if rows.documents is None else (rows.documents, rows.opens)
+        piped = (rows.documents, rows.opens) if isinstance(rows.documents, KnownStarts) else None
         recipe = replace(recipe, source=ids, encoding=recipe.encoding or ENCODING, piped=piped)
     return Opened(recipe, rows, "texts", refers)
 
@@ -182,7 +182,9 @@ def _cut(ids: TokenStore | Array, recipe: Recipe, stated: str = "") -> StreamRow
     return StreamRows(ids, max_length, stride, count, stated)
 
 
-def _told(rows: StreamRows, recipe: Recipe, find: Callable[[], Starts], options: object) -> StreamRows:
+def _told(
+    rows: StreamRows, recipe: Recipe, find: Callable[[], KnownStarts | StoreStarts], options: object
+) -> StreamRows:
     """Return rows that know their documents, where that is asked for; ``options`` are those that made the ids."""
     if recipe.marking is None:
         return rows
@@ -190,14 +192,14 @@ def _told(rows: StreamRows, recipe: Recipe, find: Callable[[], Starts], options:
     return replace(rows, documents=find(), opens=int(separated and recipe.marking.separator_belongs == "new"))
 
 
-def _stream_starts(stream: TokenStream) -> Starts:
+def _stream_starts(stream: TokenStream) -> KnownStarts:
     """Return where the documents of a stream, which has ended, begin. Raises `UsageError` where it is not known."""
     if stream.figures.starts is None:
         raise unknown_documents(stream.origin.name)
     return hold_starts(stream.figures.starts.blocks())
 
 
-def _file_starts(file: PtFile) -> Starts:
+def _file_starts(file: PtFile) -> KnownStarts:
     """Return where documents begin in a tokens file. Raises `UsageError` where it does not tell."""
     starts = read_starts(file)
     if starts is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -30,36 +31,52 @@ class StoreStarts:
         """Return those of a store; nothing is read."""
         return cls(store, np.cumsum([0, *(shard.tokens for shard in store.manifest.shards[:-1])]))
 
+    def gather(self, firsts: Places, width: int, opens: int) -> tuple[Places, Places, Places]:
+        """Return the tokens of rows, (B, width) int64, and where parts begin in them, as `KnownStarts.within` does."""
+        low = self._shard_of(firsts)
+        if (low != self._shard_of(firsts + (width - 1 + opens))).any():
+            return self.store.gather(firsts, width), *self.within(firsts + opens, width)
+        return self._take(low, firsts + self.store.first - self.begins[low], width, opens)
+
     def within(self, firsts: Places, width: int) -> tuple[Places, Places]:
         """Return where documents begin within rows, and how many in each.
 
         A document without tokens may stand at the end of the shard before the one that its place is in.
         """
-        firsts = firsts + self.store.first
-        shards = np.searchsorted(self.begins, firsts, "right") - 1
-        n_shards = np.searchsorted(self.begins, firsts + (width - 1), "right") - shards
-        rows = np.repeat(np.arange(len(firsts)), n_shards)
-        if len(rows) > len(firsts):
-            shards = np.arange(len(rows)) - np.repeat(np.cumsum(n_shards) - n_shards - shards, n_shards)
-            firsts = firsts[rows]
-        firsts -= self.begins[shards]
-        found = self._find(shards.tolist(), np.stack((firsts + 1, firsts + width), axis=1))
-        counts = np.array([len(places) for places in found], np.int64)
-        places = np.concatenate(found) if found else NONE.copy()
-        places -= np.repeat(firsts, counts)
-        return places, counts if len(rows) == len(n_shards) else np.bincount(rows, counts).astype(np.int64)
+        low, high = self._shard_of(firsts), self._shard_of(firsts + (width - 1))
+        found = []
+        for first, *shards in zip((firsts + self.store.first).tolist(), low.tolist(), high.tolist(), strict=True):
+            parts = [NONE]
+            for shard in range(shards[0], shards[1] + 1):
+                before, starts = first - int(self.begins[shard]), self.store.shard_starts(shard)
+                parts.append(starts[slice(*starts.searchsorted((before + 1, before + width)))] - before)
+            found.append(np.concatenate(parts))
+        return np.concatenate([NONE, *found]), np.array([len(places) for places in found], np.int64)
 
-    def _find(self, shards: list[int], bounds: Places) -> list[Places]:
-        """Return, for each of some shards, where documents begin in it from the one bound on and before the other."""
-        asked: dict[int, list[int]] = {}
-        for number, shard in enumerate(shards):
-            asked.setdefault(shard, []).append(number)
-        found: list[Places] = [NONE] * len(shards)
-        for shard, numbers in asked.items():
-            starts = self.store.shard_starts(shard)
-            for number, (first, end) in zip(numbers, starts.searchsorted(bounds[numbers]).tolist(), strict=True):
+    def _shard_of(self, places: Places) -> Places:
+        """Return the shards that hold some places of the store or split."""
+        return self.begins.searchsorted(places + self.store.first, "right") - 1
+
+    def _take(self, shards: Places, firsts: Places, width: int, opens: int) -> tuple[Places, Places, Places]:
+        """Return what `gather` does, of rows that lie in one shard each, from ``firsts`` on in it."""
+        order = shards.argsort(kind="stable")
+        bounds, of, at = (
+            (firsts[:, None] + np.array((1 + opens, width + opens)))[order],
+            shards.tolist(),
+            firsts.tolist(),
+        )
+        tokens = np.empty((len(of), width), np.int64)
+        found: list[Places] = [NONE] * len(of)
+        done = 0
+        for shard, group in groupby(order.tolist(), of.__getitem__):
+            numbers, ids, starts = list(group), self.store.shard(shard), self.store.shard_starts(shard)
+            ends = starts.searchsorted(bounds[done : done + len(numbers)]).tolist()
+            for number, (first, end) in zip(numbers, ends, strict=True):
+                tokens[number] = ids[at[number] : at[number] + width]
                 found[number] = starts[first:end]
-        return found
+            done += len(numbers)
+        counts = np.array([len(places) for places in found], np.int64)
+        return tokens, np.concatenate([NONE, *found]) - (firsts + opens).repeat(counts), counts
 
 
 def hold_starts(blocks: Iterable[Places]) -> KnownStarts:
