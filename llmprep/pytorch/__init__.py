@@ -2,8 +2,10 @@
 
 recipe, rows, mapped    a text, file, store or array -> rows of windows, again in each process
 datasets, batches       rows -> a Dataset and its batches
+transfer                batches on their way from a worker process
 sampler, passes         the order of an epoch, and where to go on
 shares                  which part of it each rank takes, also after their number has changed
+sharing                 what would share a rank's windows out once more
 permutation, identity   a seeded order in constant memory; what a state belongs to
 mixture, mixture_sources, mixture_rows  several data sets -> one, in which each has its share of the windows
 mixture_sampler         the places of such a mixture in order, and where to go on

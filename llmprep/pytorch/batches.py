@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import default_collate, get_worker_info
 
 from llmprep.pytorch.documents import DocumentBatch, is_item
 from llmprep.pytorch.rows import Batch
+from llmprep.pytorch.transfer import SentBatch
 from llmprep.windows.documents import NO_TARGET, DocumentRows, Places
 
 
@@ -44,7 +45,8 @@ def collate_windows(batch: Any) -> Any:
     Windows become [inputs, targets], each (B, max_length); those that know their documents `DocumentBatch.collated`.
     """
     if isinstance(batch, WindowBatch):
-        return [batch.inputs, batch.targets]
+        pair = [batch.inputs, batch.targets]
+        return pair if get_worker_info() is None else SentBatch(pair)
     if isinstance(batch, DocumentBatch) or (isinstance(batch, list) and batch and is_item(batch[0])):
         return DocumentBatch.of(batch).collated()
     return default_collate(batch)
@@ -65,8 +67,9 @@ def collate_padding_free(
     real = np.arange(width) < rows.n_real[:, None]
     labels = _labels(given)
     labels[np.repeat(np.arange(len(rows.counts)), rows.counts), rows.starts] = NO_TARGET
-    positions = rows.position_ids(width)[real] + position_ids_start
-    lengths = rows.lengths(width)
+    parts = rows.parts(width)
+    positions = parts.position_ids()[real] + position_ids_start
+    lengths = parts.joined()
     ends, longest = _cumulated(lengths), int(lengths.max())
     joined: dict[str, Tensor | int] = {
         "input_ids": torch.from_numpy(rows.tokens[real])[None],
@@ -93,7 +96,7 @@ def collate_trl(batch: Any) -> list[dict[str, list[int]]]:
             given.rows.tokens,
             labels,
             given.rows.n_real.tolist(),
-            given.rows.lists(given.rows.tokens.shape[1]),
+            given.rows.parts(given.rows.tokens.shape[1]).lists(),
             strict=True,
         )
     ]
@@ -173,7 +176,7 @@ def _filled(rows: DocumentRows, width: int) -> list[Places]:
     fill = np.maximum(width - rows.n_real, 0).tolist()
     return [
         np.array([*lengths, *filter(None, [left])], np.int64)
-        for lengths, left in zip(rows.lists(width), fill, strict=True)
+        for lengths, left in zip(rows.parts(width).lists(), fill, strict=True)
     ]
 
 

@@ -216,8 +216,8 @@ class WindowDataset(Dataset[Batch]):
             return batch.collated() if isinstance(batch, DocumentBatch) else (batch.inputs, batch.targets)
         return self._gather(find_places([index], len(self)))[0]
 
-    def __getitems__(self, indices: list[int]) -> WindowBatch | DocumentBatch:
-        """Gather a whole batch; torch's fetcher calls this where it exists."""
+    def __getitems__(self, indices: list[int]) -> Any:
+        """Gather a whole batch, a `WindowBatch` or a `DocumentBatch`; torch's fetcher calls this where it exists."""
         return self._gather(find_places(indices, len(self)))
 
     def _gather(self, places: Places) -> WindowBatch | DocumentBatch:

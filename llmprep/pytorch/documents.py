@@ -11,10 +11,7 @@ import torch
 
 from llmprep.choices import SeparatorBelongs
 from llmprep.errors import UsageError
-from llmprep.output.mapping import map_file
-from llmprep.output.temporary import temporary_file
-from llmprep.tokens.figures import Figures
-from llmprep.windows.documents import DocumentRows, KnownStarts, Places
+from llmprep.windows.documents import DocumentRows, Places
 
 Item: TypeAlias = dict[str, Any]
 
@@ -88,13 +85,13 @@ class DocumentBatch(Sequence[Item]):
         and -1 for what only fills a packed row; ``position_ids`` (B, L) int64, from 0 in each document and at a
         window's begin; ``seq_lengths``, for each window a list of the lengths of its documents' parts.
         """
-        width = self.rows.tokens.shape[1] - 1
+        parts = self.rows.parts(self.rows.tokens.shape[1] - 1)
         return {
-            "input_ids": torch.from_numpy(self.rows.tokens[:, :width].copy()),
+            "input_ids": torch.from_numpy(self.rows.tokens[:, :-1].copy()),
             "target_ids": torch.from_numpy(self.target_ids),
-            "document_ids": torch.from_numpy(self.rows.document_ids(width)),
-            "position_ids": torch.from_numpy(self.rows.position_ids(width)),
-            "seq_lengths": self.rows.lists(width),
+            "document_ids": torch.from_numpy(parts.document_ids()),
+            "position_ids": torch.from_numpy(parts.position_ids()),
+            "seq_lengths": parts.lists(),
         }
 
     def __len__(self) -> int:
@@ -126,14 +123,3 @@ class DocumentBatch(Sequence[Item]):
 def is_item(item: object) -> bool:
     """Whether this is a window that knows its documents."""
     return isinstance(item, dict) and "document_starts" in item
-
-
-def hold_starts(figures: Figures) -> KnownStarts:
-    """Read where the documents of a stream begin, after its end, into an unnamed temporary file, and return it mapped.
-
-    Raises `OutputError` where it has no room.
-    """
-    with temporary_file() as file:
-        size = sum(file.write(np.ascontiguousarray(block, "<i8").data) for block in figures.starts.blocks())
-        file.flush()
-        return KnownStarts(np.frombuffer(map_file(file), "<i8") if size else np.empty(0, np.int64))

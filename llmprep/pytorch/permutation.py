@@ -19,7 +19,7 @@ ROUNDS = 4
 WORD = 2**64 - 1
 MULTIPLIERS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 SHIFTS = (30, 27, 31)
-FEW = 16
+FEW = 8
 """Values that Python permutes as soon as numpy."""
 
 
@@ -64,7 +64,7 @@ def find_things(orders: Sequence[Permutation], which: Index, places: Index) -> I
     """
     limits = np.array([order.n for order in orders], np.uint64)[which]
     halves = np.array([order.half for order in orders], np.uint64)[which]
-    keys = np.array([order.keys for order in orders], np.uint64)[which].T
+    keys = np.array([order.keys for order in orders], np.uint64).T[:, which]
     images, outside = places.astype(np.uint64), np.arange(len(places))
     while len(outside) > FEW:
         images[outside] = _feistel(images[outside], keys, halves)

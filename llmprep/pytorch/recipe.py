@@ -12,22 +12,24 @@ from typing import Literal, TypeAlias
 from llmprep.choices import ENCODING, Reading, TokenizerFile, WhichVocabulary
 from llmprep.errors import DataError, EmptyError, FileFormatError, InputError, UsageError
 from llmprep.formats.ids import Array
-from llmprep.formats.tokens import read_tokens
+from llmprep.formats.tokens import check_starts, read_starts, read_tokens
 from llmprep.formats.vocabularies import check_file_ids, check_vocabulary, vocabulary_of
 from llmprep.formats.windows import read_windows
 from llmprep.inputs import Texts, open_input, stream_input
 from llmprep.missing import advise_missing
 from llmprep.ptfile.reading import FileState, PtFile
-from llmprep.pytorch.documents import Marking, hold_starts
+from llmprep.pytorch.documents import Marking
 from llmprep.pytorch.mapped import changed_error
 from llmprep.pytorch.rows import FileRows, Rows, StreamRows, unknown_documents
+from llmprep.pytorch.starts import StoreStarts, hold_starts
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.spooling import spool
+from llmprep.tokens.stream import TokenStream
 from llmprep.vocabulary.loading import announce_by_warning, load_vocabulary, refer_to
 from llmprep.vocabulary.references import Reference
 from llmprep.vocabulary.vocabulary import Vocabulary
 from llmprep.windows.counts import DefaultSize, require_windows
-from llmprep.windows.documents import KnownStarts, Starts
+from llmprep.windows.documents import KnownStarts
 
 Kind: TypeAlias = Literal["ids", "texts", "tokens", "windows", "store"]
 
@@ -54,7 +56,7 @@ class Recipe:
     contents: str = ""
     state: FileState | None = None
     marking: Marking | None = None
-    piped: tuple[Starts, int] | None = None
+    piped: tuple[KnownStarts, int] | None = None
 
     def load_vocabulary(self, which: WhichVocabulary) -> Vocabulary:
         """Load a vocabulary, from the folder that is looked in first if it is there."""
@@ -116,7 +118,7 @@ def _open_store(store: TokenStore, recipe: Recipe) -> Opened:
     recipe = _with_contents(recipe, f"store {store.contents}")
     refers = check_vocabulary(str(store.folder), store.refers, recipe.encoding)
     rows = _cut(store, recipe, store.content_sha256)
-    return Opened(recipe, _told(rows, recipe, store.documents, store.manifest.options), "store", refers)
+    return Opened(recipe, _told(rows, recipe, lambda: StoreStarts.of(store), store.manifest.options), "store", refers)
 
 
 def _open_file(file: PtFile, recipe: Recipe) -> Opened:
@@ -129,9 +131,9 @@ def _open_file(file: PtFile, recipe: Recipe) -> Opened:
     tells = _stated(file, "encoding") is not None or recipe.encoding is not None
     refers = vocabulary_of(file, recipe.encoding) if tells else None
     if "input_ids" not in file.tensors:
-        rows = _cut(read_tokens(file), recipe, stated)
+        cut = _cut(read_tokens(file), recipe, stated)
         return Opened(
-            recipe, _told(rows, recipe, lambda: _file_starts(file), file.meta.get("options")), "tokens", refers
+            recipe, _told(cut, recipe, lambda: _file_starts(file), file.meta.get("options")), "tokens", refers
         )
     if recipe.marking is not None:
         raise unknown_documents("a windows file")
@@ -151,10 +153,10 @@ def _open_texts(texts: Texts, recipe: Recipe, reading: Reading) -> Opened:
     stream = stream_input(texts, reading)
     ids = spool(iter(stream))
     refers, stated = replace(stream.origin.refers, file=_file(recipe)), stream.figures.content_sha256
-    rows = _told(_cut(ids, recipe, stated), recipe, lambda: hold_starts(stream.figures), stream.origin.options)
+    rows = _told(_cut(ids, recipe, stated), recipe, lambda: _stream_starts(stream), stream.origin.options)
     recipe = _with_contents(recipe, f"texts {stated}")
     if any(source.size is None for source in texts.sources):
-        piped = None if rows.documents is None else (rows.documents, rows.opens)
+        piped = (rows.documents, rows.opens) if isinstance(rows.documents, KnownStarts) else None
         recipe = replace(recipe, source=ids, encoding=recipe.encoding or ENCODING, piped=piped)
     return Opened(recipe, rows, "texts", refers)
 
@@ -180,7 +182,9 @@ def _cut(ids: TokenStore | Array, recipe: Recipe, stated: str = "") -> StreamRow
     return StreamRows(ids, max_length, stride, count, stated)
 
 
-def _told(rows: StreamRows, recipe: Recipe, find: Callable[[], Starts], options: object) -> StreamRows:
+def _told(
+    rows: StreamRows, recipe: Recipe, find: Callable[[], KnownStarts | StoreStarts], options: object
+) -> StreamRows:
     """Return rows that know their documents, where that is asked for; ``options`` are those that made the ids."""
     if recipe.marking is None:
         return rows
@@ -188,14 +192,20 @@ def _told(rows: StreamRows, recipe: Recipe, find: Callable[[], Starts], options:
     return replace(rows, documents=find(), opens=int(separated and recipe.marking.separator_belongs == "new"))
 
 
-def _file_starts(file: PtFile) -> Starts:
-    """Return where documents begin in a tokens file. Raises `UsageError` where it does not tell."""
-    from llmprep.formats.tokens import check_starts, read_starts
+def _stream_starts(stream: TokenStream) -> KnownStarts:
+    """Return where the documents of a stream, which has ended, begin. Raises `UsageError` where it is not known."""
+    if stream.figures.starts is None:
+        raise unknown_documents(stream.origin.name)
+    return hold_starts(stream.figures.starts.blocks())
 
+
+def _file_starts(file: PtFile) -> KnownStarts:
+    """Return where documents begin in a tokens file. Raises `UsageError` where it does not tell."""
     starts = read_starts(file)
     if starts is None:
         raise unknown_documents(f"{file.name}: a file without document_starts")
-    check_starts(starts, read_tokens(file), file.name)
+    if file.checked:
+        check_starts(starts, read_tokens(file), file.name)
     return KnownStarts(starts)
 
 

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from llmprep.errors import UsageError
 from llmprep.formats.ids import Array
+from llmprep.pytorch.starts import StoreStarts
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.content import ChainHash, hash_ids
-from llmprep.windows.documents import DocumentRows, Starts, mark_documents
+from llmprep.windows.documents import DocumentRows, KnownStarts, mark_documents
 
 Places: TypeAlias = npt.NDArray[np.int64]
 Batch: TypeAlias = tuple[Tensor, Tensor]
@@ -120,7 +121,7 @@ class StreamRows:
     stride: int
     count: int
     stated: str
-    documents: Starts | None = None
+    documents: KnownStarts | StoreStarts | None = None
     opens: int = 0
 
     @property
@@ -149,7 +150,10 @@ class StreamRows:
         """Return the rows at these places, with the documents in them."""
         if self.documents is None:
             raise unknown_documents("an array of ids")
-        return mark_documents(self._tokens(places), places * self.stride, self.documents, opens=self.opens)
+        firsts, width = places * self.stride, self.max_length + 1
+        if isinstance(self.documents, StoreStarts):
+            return mark_documents(*self.documents.gather(firsts, width, self.opens))
+        return mark_documents(self._tokens(places), *self.documents.within(firsts + self.opens, width))
 
     def _tokens(self, places: Places) -> Places:
         """Return the tokens of rows, (B, max_length + 1)."""

@@ -87,7 +87,7 @@ def lay_stretches(terms: Terms, seed: int) -> list[Stretch]:
         stretch = replace(stretch, end=min([*_changes(terms, stretch), *ends]))
         if stretch.end > MAX_LENGTH:
             raise UsageError(f"target_tokens: the sequence would have more than {MAX_LENGTH:,} windows; shorten it")
-        laid += [stretch] * (stretch.end > start)  # a source that is at its end may be the first of a stage
+        laid.append(stretch)
         start, taken = stretch.end, stretch.taken_at(stretch.end)
         if start in ends:
             break

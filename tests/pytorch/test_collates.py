@@ -132,7 +132,8 @@ def attend(ids: Tensor, positions: Tensor, allowed: Tensor) -> Tensor:
     """One head of attention over (T,) tokens, where ``allowed`` (T, T) says what each may see: (T, 8)."""
     x = TABLE[ids] + PLACES[positions]
     queries, keys, values = (x @ mix for mix in MIX)
-    return (queries @ keys.T).masked_fill(~allowed, float("-inf")).softmax(-1) @ values
+    seen: Tensor = (queries @ keys.T).masked_fill(~allowed, float("-inf")).softmax(-1) @ values
+    return seen
 
 
 def blocks(ends: Any) -> Tensor:

@@ -124,6 +124,6 @@ def test_choices_that_do_nothing_are_refused(files: Path) -> None:
         create_dataloader("some words", documents=True)
     for choice in ({"separator_belongs": "new"}, {"mask_boundaries": True}):
         with pytest.raises(UsageError, match=rf"^{next(iter(choice))}: .* give documents=True too$"):
-            WindowDataset(files / "store", 16, **choice)  # type: ignore[arg-type]
+            WindowDataset(files / "store", 16, **choice)
     with pytest.raises(UsageError, match=r"^separator_belongs 'both': must be 'old' or 'new'$"):
         WindowDataset(files / "store", 16, documents=True, separator_belongs="both")  # type: ignore[arg-type]

@@ -5,13 +5,13 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.refusals import frugal
 
@@ -23,6 +23,7 @@ from llmprep.pytorch.weighing import BLOCK, Wanted, weigh
 
 SIZES = {"a": 600, "b": 40, "c": 2500}
 Weights = Mapping[str, Any]
+Test = TypeVar("Test", bound=Callable[..., None])
 
 
 def sources(sizes: Mapping[str, int], seed: int = 0) -> dict[str, Source]:
@@ -77,24 +78,43 @@ def walk(sizes: Mapping[str, int], weights: Weights, *, seed: int, **wanted: Any
     return found
 
 
+def examples(*kinds: dict[str, Any]) -> Callable[[Test], Test]:
+    """Have a test tried with each of these kinds of a mixture as well."""
+    one = {"a": 150, "b": 700}, {"a": 5, "b": 1}
+
+    def add(test: Test) -> Test:
+        for kind in kinds:
+            test = example((*one, kind), 0)(test)
+        return test
+
+    return add
+
+
 @st.composite
 def mixtures(draw: st.DrawFn) -> tuple[dict[str, int], dict[str, int], dict[str, Any]]:
     """Sizes, weights, and what else is wanted of a mixture."""
     sizes = draw(st.dictionaries(st.sampled_from("abcde"), st.integers(1, 300), min_size=1, max_size=4))
     weights = st.fixed_dictionaries({name: st.integers(1, 9) for name in sizes})
     later = st.dictionaries(st.sampled_from(sorted(sizes)), st.integers(1, 9), min_size=1)
-    starts = draw(st.lists(st.integers(1, 1500), unique=True, max_size=2))
+    starts = draw(st.just([]) | st.lists(st.integers(1, 400), unique=True, max_size=2))
     kind = draw(st.sampled_from(["repeat", "stop", "drop"]))
     budgets = st.dictionaries(st.sampled_from(sorted(sizes)), st.integers(1, 900), min_size=1)
-    target = draw(st.none() | st.integers(1, 6000) | budgets)
+    target = draw(st.none() | st.none() | st.integers(1, 6000) | budgets)
     if isinstance(target, dict) and kind != "repeat":
         target = {name: min(budget, sizes[name]) for name, budget in target.items()}
     stages = [(start, draw(later)) for start in sorted(starts)]
     return sizes, draw(weights), {"stages": stages, "exhausted": kind, "target_tokens": target}
 
 
+STAGES = [(70, {"b": 1}), (300, {"a": 1, "b": 2})]
+KINDS = [{"stages": stages, "exhausted": kind, "target_tokens": None} for stages, kind in (
+    ([], "repeat"), ([], "stop"), ([], "drop"), (STAGES, "repeat"), (STAGES, "stop"), (STAGES, "drop"),
+)]  # fmt: skip
+
+
 @settings(max_examples=40, deadline=None)
 @given(mixtures(), st.integers(0, 3))
+@examples(*KINDS)
 def test_a_mixture_is_what_a_walk_through_it_finds(made: Any, seed: int) -> None:
     """For any sizes, weights, stages, kinds and budgets, each place has the window that a walk finds, in any batch."""
     sizes, weights, wanted = made
@@ -228,8 +248,8 @@ REFUSED: dict[str, tuple[Weights, dict[str, Any]]] = {
     "weight of 'b': is 0 from the first window to the last; leave the source out": ({"a": 1, "b": 0}, {}),
     "weight of 'b': 1e-05 of the whole is less than one window in 4,096; the smallest weight possible is 1/4096 of the "
     "whole (0.000244)": ({"a": 0.99999, "b": 0.00001}, {}),
-    "stages: from window 9: weight of 'a': 9.99e-05 of the whole is less than one window in 4,096; the smallest weight "
-    "possible is 1/4096 of the whole (0.000244)": ({"a": 1, "b": 1}, {"stages": [(9, {"a": 1, "b": 10_009})]}),
+    "stages: from window 9: weight of 'a': 0.0002 of the whole is less than one window in 4,096; the smallest weight "
+    "possible is 1/4096 of the whole (0.000244)": ({"a": 1, "b": 1}, {"stages": [(9, {"a": 1, "b": 4999})]}),
     "exhausted 'never': must be 'repeat', 'stop' or 'drop'": ({"a": 1}, {"exhausted": "never"}),
     "stages: window 5 is not after 5, where the stage before it begins": ({"a": 1}, {"stages": [(5, {"a": 1})] * 2}),
     "stages: window 0 is not after 0, where the stage before it begins": ({"a": 1}, {"stages": [(0, {"a": 1})]}),
@@ -251,7 +271,7 @@ REFUSED: dict[str, tuple[Weights, dict[str, Any]]] = {
         {"a": 1}, {"target_tokens": 1e30}),
     "'b': needs a weight, (source, weight), or a budget of tokens in target_tokens": ({"a": 1, "b": None}, {}),
     "weights: are 1 together, which leaves nothing for b with a budget alone; beside budgets a weight is a share of "
-    "the whole, such as 0.7": ({"a": 1, "b": None}, {"target_tokens": {"b": 1}}),
+    "the whole, such as 0.7": ({"a": 0.7, "b": None, "c": 0.3}, {"target_tokens": {"b": 1}}),
     "stages: b: has a budget alone; where there are stages, give it a weight": (
         {"a": 0.5, "b": None}, {"target_tokens": {"b": 1}, "stages": [(5, {"a": 1})]}),
 }  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.commands import ROOT
 from support.loading import sent
 from support.stores import make_store, reseal, write_files
 from torch.utils.data import DataLoader
@@ -291,6 +292,17 @@ def test_documents_are_told_as_by_each_source(tmp_path: Path) -> None:
     other = WindowDataset(tmp_path / "b", 8, 1)
     with pytest.raises(UsageError, match=r"^a and b: tell their documents in two ways \(Marking"):
         WindowMixture({"a": (tmp_path / "a", 1), "b": (other, 1)}, documents=True)
+
+
+@pytest.mark.filterwarnings("ignore:the last:UserWarning", "ignore:This DataLoader will create:UserWarning")
+def test_the_page_shows_what_works() -> None:
+    """What the page for trainers shows of mixtures runs as it stands there, on stores of these names."""
+    page = (ROOT / "llmprep" / "pytorch" / "README.md").read_text(encoding="utf-8")
+    for name in ("web-store", "code-store"):
+        make_store(Path(name), [range(50_000)] * 3, val_fraction=0.1)
+    names: dict[str, Any] = {}
+    exec(re.findall(r"```python\n([^`]*WindowMixture[^`]*)```", page)[0], names)  # noqa: S102 - our own page
+    assert (len(names["loader"]), list(itertools.islice(names["sampler"], 2))) == (len(names["mixture"]) // 256, [0, 8])
 
 
 def of_p50k(folder: Path) -> Path:

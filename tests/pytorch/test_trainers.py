@@ -17,6 +17,7 @@ import pytest
 import torch
 from support.commands import ROOT
 from support.loading import numbered, numbers
+from torch.multiprocessing.spawn import start_processes
 from torch.utils.data import DataLoader
 
 from llmprep.errors import UsageError
@@ -184,7 +185,7 @@ def test_a_stateful_loader_goes_on_with_other_ranks(loading: Loading) -> None:
 def shown(what: str) -> str:
     """The block of the page for trainers that shows it."""
     readme = (ROOT / "llmprep" / "pytorch" / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    blocks: list[str] = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     return next(block for block in blocks if what in block)
 
 
@@ -262,6 +263,19 @@ def test_lightning_goes_on(loading: Loading, kind: str, windows_module: Any) -> 
     assert fit(data(), resume=True) == coming(0, 9)
 
 
+def test_lightning_shares_no_windows_of_a_rank_out() -> None:
+    """Its own sampler refuses one rank's windows, and takes those of all ranks."""
+    from lightning_fabric.utilities.distributed import DistributedSamplerWrapper
+    from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSamplerWrapper
+
+    dataset = numbered(EXACT)
+    for wrapper in (DistributedSamplerWrapper, UnrepeatedDistributedSamplerWrapper):
+        shared = [list(wrapper(WindowSampler(dataset), num_replicas=2, rank=rank, shuffle=False)) for rank in (0, 1)]
+        assert sorted(itertools.chain(*shared)) == [*range(EXACT)]
+        with pytest.raises(UsageError, match=r"^world_size 2: Lightning .*; give its Trainer use_distributed_sampler="):
+            list(wrapper(WindowSampler(dataset, world_size=2), num_replicas=2, rank=0))
+
+
 def prepared(loader: Any, *, stateful: bool = False) -> tuple[Any, Any]:
     """An Accelerator made anew, and the loader that it prepares."""
     from accelerate import Accelerator, DataLoaderConfiguration
@@ -300,6 +314,7 @@ def go_on_in_two(process: int, port: int) -> None:
     os.environ |= {"RANK": str(process), "LOCAL_RANK": str(process), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
     dataset, size = numbered(200), 32
 
     def begin() -> tuple[Any, Any]:
@@ -319,7 +334,7 @@ def go_on_in_two(process: int, port: int) -> None:
     accelerator.load_state("state")
     assert [one_pass(loader), one_pass(loader)] == [expected[1][2:], expected[2]]
     for second in (begin()[1], plain(ranks=places)):
-        with pytest.raises(UsageError, match=r"^world_size 2: accelerate's prepare shares the batches of this loader"):
+        with pytest.raises(UsageError, match=r"^world_size 2: accelerate shares the windows of this loader"):
             one_pass(accelerator.prepare(second))
     accelerator.end_training()
 
@@ -329,4 +344,6 @@ def test_accelerate_goes_on_in_two_processes() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(go_on_in_two, (port,), nprocs=2)
+    import accelerate  # noqa: F401 - once, for both
+
+    start_processes(go_on_in_two, (port,), nprocs=2, start_method="fork")  # type: ignore[no-untyped-call]
