@@ -147,8 +147,11 @@ def texts_for(special_tokens: list[str]) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", [real.name for real in REAL_FILES])
 def test_the_ids_are_those_of_the_definition(name: str, tmp_path: Path) -> None:
-    """Mixed and hostile texts have the ids of their definition, by each backend and in blocks of each size."""
-    real = next(real for real in REAL_FILES if real.name == name)
+    """Mixed and hostile texts have the ids of their definition, by each backend and in blocks of each size.
+
+    One backend of each file, in turn, takes special tokens as text too: gigatoken is built anew for that.
+    """
+    number, real = next((number, real) for number, real in enumerate(REAL_FILES) if real.name == name)
     if not is_there(real):
         pytest.skip(f"{name}: not in {FOLDER}: make tokenizers")
     vocabulary, defined = load_vocabulary(tokenizer_file(name, tmp_path)), define(name)
@@ -160,8 +163,10 @@ def test_the_ids_are_those_of_the_definition(name: str, tmp_path: Path) -> None:
         special: [*chain.from_iterable([vocabulary.require_eot(""), *ids] for ids in defined(texts, special))][1:]
         for special in ("allow", "text")
     }
-    for backend in BACKENDS.get(name, ("tiktoken", "gigatoken")):
-        for special, ids in expected.items():
+    backends = BACKENDS.get(name, ("tiktoken", "gigatoken"))
+    for backend in backends:
+        in_turn = backend == backends[number % len(backends)]
+        for special, ids in [*expected.items()][: 2 if in_turn else 1]:
             options, encoder = TextOptions("keep", special=special), Encoder(vocabulary, special, backend)
             for block_bytes in (1 << 10, 1 << 20)[: 2 if special == "allow" else 1]:
                 stream = stream_paths([path], vocabulary, options, Effort(backend, block_bytes=block_bytes), encoder)

@@ -65,7 +65,7 @@ def test_a_small_file_costs_a_part_of_importing_torch(story: Path, tmp_path: Pat
     """``--help`` costs at most 0.15 of ``import torch``, and windowing or showing a short story at most 0.35."""
     commands = [["-c", "import torch"], *(["-m", "llmprep", *line.format(story).split()] for line in LIMITS)]
     times: list[list[float]] = [[] for _ in commands]
-    for _ in range(4):
+    for _ in range(3):
         for taken, command in zip(times, commands, strict=True):  # in turn, so that a busy moment hits all alike
             begun = time.perf_counter()
             errors(tmp_path, PYTHON, *command)
