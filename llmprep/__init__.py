@@ -22,19 +22,25 @@ if TYPE_CHECKING:
     from llmprep.pytorch.datasets import WindowDataset
     from llmprep.pytorch.loaders import create_dataloader, load_windows
     from llmprep.pytorch.mixture import WindowMixture
+    from llmprep.pytorch.mixture_plan import trace_mixture
     from llmprep.pytorch.sampler import WindowSampler
+    from llmprep.pytorch.steps import trace_steps
     from llmprep.showing import Tokens
     from llmprep.store.build import build_store
     from llmprep.store.reading import TokenStore
     from llmprep.tokens.encoding import encode_text
     from llmprep.vocabulary.loading import load_vocabulary
     from llmprep.vocabulary.vocabulary import Vocabulary
+    from llmprep.windows.planning import Goal, plan_run
+    from llmprep.windows.schedule import Sampling
 
 __all__ = [
     "Building",
     "Effort",
+    "Goal",
     "LlmprepError",
     "Reading",
+    "Sampling",
     "Sharding",
     "TextOptions",
     "TokenStore",
@@ -52,13 +58,18 @@ __all__ = [
     "load_vocabulary",
     "load_windows",
     "open_tokens",
+    "plan_run",
+    "trace_mixture",
+    "trace_steps",
 ]
 
 _ROOMS = {
     "Building": "choices",
     "Effort": "choices",
+    "Goal": "windows.planning",
     "LlmprepError": "errors",
     "Reading": "choices",
+    "Sampling": "windows.schedule",
     "Sharding": "choices",
     "TextOptions": "choices",
     "TokenStore": "store.reading",
@@ -76,6 +87,9 @@ _ROOMS = {
     "load_vocabulary": "vocabulary.loading",
     "load_windows": "pytorch.loaders",
     "open_tokens": "inputs",
+    "plan_run": "windows.planning",
+    "trace_mixture": "pytorch.mixture_plan",
+    "trace_steps": "pytorch.steps",
 }
 
 

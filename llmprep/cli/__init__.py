@@ -22,9 +22,13 @@ tokenize.py   the command tokenize, with
 listing.py    its --count and --ids, and
 store.py      its -o FOLDER/
 pairs.py, window.py, embed.py, decode.py, merge.py   the commands of these names
+plan.py       the command plan, and
+mixed.py      stores with weights, as it takes them
 batches.py    the first batches of a loader, for window and inspect
 inspect.py    the command inspect, with
+subject.py    what it looks at,
 looking.py    its --window, --around and --where
+steps.py      its --step
 facts.py      what it says in a few words each, and
 vocabularies.py  what it says of a vocabulary
 """

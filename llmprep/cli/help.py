@@ -15,10 +15,10 @@ from llmprep.preview.fitting import wrap_line
 SECTIONS = {
     "Input": "text field files-from null newlines separator special boundaries on-bad skip-binary",
     "Vocabulary": "encoding tokenizer pattern special-tokens eot vocab-dir",
-    "Windows": "max-length stride val-fraction dense context-size windows",
-    "Batches": "batch-size batches shuffle seed drop-last",
+    "Windows": "max-length stride split val-fraction dense context-size windows",
+    "Batches": "batch-size batches ranks steps tokens epochs exhausted shuffle seed drop-last",
     "Tables": "dim context-length order weights save-weights",
-    "What is shown": "explain preview start count ids window around where verify",
+    "What is shown": "explain preview start count ids window around where step epoch verify",
     "Token store": "shard-bytes shard-tokens task restart executor address",
     "Output": "output force yes dtype dry-run html svg depfile json quiet color",
     "Speed and memory": "backend jobs memory device",

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmprep.choices import MAX_LENGTH, TokenizerFile, WhichVocabulary
 from llmprep.cli.batches import Batches, show_batches
 from llmprep.cli.facts import fact_lines, refuse_text, tell_unfinished
 from llmprep.cli.looking import Look, Opened, find_text, show_windows
-from llmprep.cli.options import (
-    Eot,
-    MaxLengthOfText,
-    Pattern,
-    SpecialTokens,
-    Stride,
-    TokenizerPath,
-    VocabDir,
-    filled,
-    which_vocabulary,
-)
 from llmprep.cli.picture import Drawings, Pictures, inspected_page
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
+from llmprep.cli.steps import Steps, show_steps
+from llmprep.cli.subject import Subject
 from llmprep.cli.vocabularies import inspect_vocabulary, refuse_beside_vocabulary
 from llmprep.errors import UsageError
 from llmprep.preview import plain
@@ -45,55 +34,11 @@ COMMON = ("encoding", "fingerprint", "n_tokens", "options", "content_sha256")
 """What ``meta`` says of any file; a store's shard has no content hash."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is inspected, and as which windows its ids are looked at."""
-
-    path: Annotated[
-        str,
-        typer.Argument(
-            metavar="PATH",
-            parser=filled,
-            help="A token store, a .pt file that llmprep wrote, or a file of a vocabulary.",
-            show_default=False,
-        ),
-    ]
-    max_length: MaxLengthOfText = None
-    stride: Stride = None
-    tokenizer: TokenizerPath = None
-    pattern: Pattern = None
-    special_tokens: SpecialTokens = None
-    eot: Eot = None
-    vocab_dir: VocabDir = None
-
-    def which(self) -> WhichVocabulary | None:
-        """Return the vocabulary that text is shown by, as the options name it."""
-        return which_vocabulary(None, self.tokenizer, self.pattern, self.special_tokens, self.eot)
-
-    def itself(self) -> TokenizerFile:
-        """Return the path as the file of a vocabulary."""
-        return TokenizerFile(self.path, self.pattern, self.special_tokens, self.eot)
-
-    @property
-    def of_tokens(self) -> dict[str, object]:
-        """The options that say how tokens are looked at, with their values."""
-        return {"--tokenizer": self.tokenizer, "--max-length": self.max_length, "--stride": self.stride}
-
-    def shape(self, max_length: int | None = None, stride: int | None = None) -> tuple[int, int]:
-        """Return max_length and stride: the file's own, where it has some, or else what was chosen."""
-        if max_length is not None and stride is not None:
-            if (self.max_length or max_length, self.stride or stride) != (max_length, stride):
-                raise UsageError(f"--max-length, --stride: this file has windows of {max_length}, stride {stride}")
-            return max_length, stride
-        chosen = self.max_length or MAX_LENGTH
-        return chosen, self.stride or chosen
-
-
 @spread
 def inspect(
     subject: Subject,
     look: Look,
-    batches: Batches,
+    steps: Steps,
     pictures: Pictures,
     verify: Annotated[bool, typer.Option("--verify", help="Recompute every hash and check every invariant.")] = False,
     force: Annotated[
@@ -104,18 +49,17 @@ def inspect(
 
     Examples:
       llmprep inspect store/ --max-length 1024 --where 7 --verify
-      llmprep inspect story.windows.pt --around "some words"
+      llmprep inspect store/ --step 100-110 --max-length 1024 --batch-size 32 --ranks 64
       llmprep inspect tokenizer.json
     """
     from llmprep.inputs import open_input
-    from llmprep.store.folder import MANIFEST, is_store
-    from llmprep.vocabulary.opening import is_vocabulary
 
-    printer, folder = pictures.printer(), Path(subject.path)
-    if is_store(folder) and not (folder / MANIFEST).exists():
-        tell_unfinished(printer, folder)
+    printer, batches = pictures.printer(), steps.batches
+    if steps.chosen(look, pictures, {"--verify": verify, "--force": force}):
+        show_steps(printer, subject, steps)
+        return
     batches.chosen(printer)
-    if not is_store(folder) and is_vocabulary(subject.path):
+    if _is_vocabulary(printer, subject.path):
         refuse_beside_vocabulary(subject.path, look, batches, pictures, subject.of_tokens | {"--force": force})
         inspect_vocabulary(printer, subject.itself(), verify=verify)
         return
@@ -129,6 +73,19 @@ def inspect(
     printer.object({"command": "inspect", "path": subject.path, **opened.facts, **said})
     again = partial(say, said.get("verified"))
     drawings.write(printer, subject.path, again, lambda: batches.on_page(inspected_page(opened, subject.vocab_dir)))
+
+
+def _is_vocabulary(printer: Printer, path: str) -> bool:
+    """Tell whether a path is the file of a vocabulary. Of a store that is not finished say so, and raise."""
+    from llmprep.store.folder import MANIFEST, is_store
+    from llmprep.vocabulary.opening import is_vocabulary
+
+    folder = Path(path)
+    if not is_store(folder):
+        return is_vocabulary(path)
+    if not (folder / MANIFEST).exists():
+        tell_unfinished(printer, folder)
+    return False
 
 
 def _refuse_unseen(opened: Opened, look: Look, batches: Batches, drawings: Drawings) -> None:

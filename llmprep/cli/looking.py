@@ -155,7 +155,7 @@ def _show_window(printer: Printer, opened: Opened, number: int, text: Text | Non
     printer.lines(f"  split {line}" for line in _lines_of_edges(opened, first, text.decoder))
     if opened.stretches:
         values["places"] = _find_places(opened, first, text)
-        printer.lines(f"  from  {_worded(place)}" for place in values["places"])
+        printer.lines(f"  from  {word_place(place)}" for place in values["places"])
     return values
 
 
@@ -189,7 +189,8 @@ def _tells_bytes(text: Text, place: Place) -> bool:
     return text.loses == "nothing" or (text.loses == "form" and place.exact)
 
 
-def _worded(place: Mapping[str, Any]) -> str:
+def word_place(place: Mapping[str, Any]) -> str:
+    """Return where tokens are from, in words, by the fields of a `Place`."""
     unit = "bytes" if place["exact"] else "bytes of its text"
     document = "one of its documents" if place["document"] is None else f"document {place['document']}"
     name = plain.visible(shorten(place["name"], CHARS_SHOWN))

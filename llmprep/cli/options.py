@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from llmprep import choices
 from llmprep.choices import TokenizerFile, WhichVocabulary
 from llmprep.errors import UsageError
 
@@ -91,6 +92,20 @@ Stride: TypeAlias = Annotated[
         parser=window_number,
         help="Start a window every so many tokens. Default: the max-length, so that windows touch.",
     ),
+]
+Split: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--split", metavar="NAME", parser=filled, help="Take this part of a store, as train or val."),
+]
+Ranks: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--ranks", metavar="N", min=1, max=2**31 - 1, help="Share the windows evenly between N ranks. Default: 1."
+    ),
+]
+Exhausted: TypeAlias = Annotated[
+    choices.Exhausted | None,
+    typer.Option("--exhausted", help="Do this in a mixture when a store has no more windows. Default: repeat."),
 ]
 Shuffle: TypeAlias = Annotated[bool, typer.Option("--shuffle", help="Take windows in a random order.")]
 DropLast: TypeAlias = Annotated[bool, typer.Option("--drop-last", help="Leave out an incomplete last batch.")]

@@ -14,6 +14,7 @@ weighing, stretches     weights, stages and budgets -> what stands in each block
 mixing                  which source, and which window of it, stands at a place; these three need no torch
 loaders                 DataLoaders with the parameters and batches of the course
 first_batches           the first batches of a loader, and how many an epoch has
+steps, mixture_plan     steps of a training run -> the windows they saw, and where these are from
 embedding               the two tables, and the ids that are embedded through them
 embedded                ids -> the bytes of token + positional embeddings, in blocks
 """

@@ -37,6 +37,7 @@ reading.py      a finished store -> one token stream, mapped, across shard bound
 beginnings.py   where documents begin in a shard
 documents.py    a store -> its documents: where each begins and ends, and which record it is
 provenance.py   a token's place in the stream -> the file, the document and the bytes it came from
+tracing.py      many runs of tokens -> the same, each file read no more than once
 search.py       a text -> the tokens that hold it
 verify.py       a store -> every hash and every invariant checked again
 """

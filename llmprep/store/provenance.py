@@ -46,13 +46,14 @@ class Place:
 
     ``begin`` to ``end`` are bytes of the file; ``exact`` is false where newlines were normalised or the file holds
     records or is compressed: they then count bytes of its text, in a file of several documents from the start of that
-    in which the run begins. Where documents cannot be told apart, as without separators, ``document`` is None.
+    in which the run begins. Where documents cannot be told apart, as without separators, ``document`` is None, and
+    where the bytes of ids are not known, ``begin`` and ``end`` are.
     """
 
     name: str
     document: int | None
-    begin: int
-    end: int
+    begin: int | None
+    end: int | None
     exact: bool
 
 

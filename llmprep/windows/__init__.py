@@ -9,5 +9,7 @@ target the same slice moved by one. There are ``max(0, (n - 1 - L) // S + 1)`` o
     contexts.py   how much context a target has, and which contexts reach into another document
     documents.py  rows of tokens -> the parts of documents in them, their numbers, places and targets
     coverage.py   what becomes of each token: used, skipped between windows, or left at the end
+    schedule.py   how many windows steps and epochs take, and which are in none
+    planning.py   what a run of so many steps, tokens or epochs takes of a stream
     pairs.py      ids -> growing contexts, each with the token that comes next
 """

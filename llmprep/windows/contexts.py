@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,6 +24,37 @@ def longest_contexts(n_tokens: int, max_length: int, stride: int) -> Ids:
     lengths = np.full(max_length, min(count, 1), np.int64)
     lengths[max(0, max_length - stride) :] = count
     return lengths
+
+
+@dataclass(frozen=True, slots=True)
+class Contexts:
+    """How many targets have a context of ``shortest`` to ``longest`` tokens, in all windows.
+
+    ``n_targets`` counts a token once for each window that it is a target in, ``n_tokens`` once, with the longest of its
+    contexts.
+    """
+
+    shortest: int
+    longest: int
+    n_targets: int
+    n_tokens: int
+
+
+def count_contexts(n_tokens: int, max_length: int, stride: int) -> Iterator[Contexts]:
+    """Yield the lengths 1, 2, 3 to 4, 5 to 8, ... up to max_length, each with its targets, in constant memory.
+
+    >>> [(c.longest, c.n_targets, c.n_tokens) for c in count_contexts(12, max_length=4, stride=2)]
+    [(1, 4, 1), (2, 4, 1), (4, 8, 8)]
+    """
+    count = count_windows(n_tokens, max_length, stride)
+    overlap = max(0, max_length - stride)  # targets that each window but the first shares with the one before
+    shortest = longest = 1
+    while shortest <= max_length:
+        longest = min(longest, max_length)
+        n_lengths, n_first = longest - shortest + 1, max(0, min(longest, overlap) - shortest + 1)
+        n_once = n_first * min(count, 1) + (n_lengths - n_first) * count
+        yield Contexts(shortest, longest, n_lengths * count, n_once)
+        shortest, longest = longest + 1, 2 * longest
 
 
 def sees_across(ids: Sequence[int], eot_id: int) -> list[bool]:

@@ -107,7 +107,7 @@ WRONG = "Invalid value for"
 # arguments -> the line; three dots stand for any text
 USAGE = {
     "frobnicate": "No such command 'frobnicate'; see llmprep --help",
-    "inspect": "Missing argument 'PATH'; see llmprep inspect --help",
+    "inspect": "Missing argument 'PATH...'; see llmprep inspect --help",
     "merge": "Missing argument 'FOLDER'; see llmprep merge --help",
     "window": "Missing argument 'FILE...'; name a text, - for standard input, or give one by --text",
     # An option's name is never completed, so that a later version's options cannot change what it means.
@@ -117,7 +117,7 @@ USAGE = {
     "window a.txt --preview -1": f"{WRONG} '--preview': -1 is not a whole number from 0 on; see ...",
     "window a.txt --batch-size x": f"{WRONG} '--batch-size': 'x' is not a whole number; see ...",
     "pairs a.txt --dense": "No such option: --dense; window has it; see llmprep pairs --help",
-    "tokenize a.txt --stride 4": "No such option: --stride; window, embed and inspect have it; see llmprep ...",
+    "tokenize a.txt --stride 4": "No such option: --stride; window, embed, inspect and plan have it; see ...",
     "--stride 4": "No such option: --stride; options stand after the command: llmprep window --stride ...",
     "window a.txt --special maybe": f"{WRONG} '--special': 'maybe' is not one of 'allow', 'text', 'error'; see ...",
     "window a.txt --val-fraction nan": "--val-fraction nan: must be larger than 0 and smaller than 1",

@@ -36,6 +36,7 @@ def test_commands_load_what_they_need(story: Path, tmp_path: Path) -> None:
     others = [f"{command} {story} -o {command}.pt" for command in ("tokenize", "pairs", "window")]
     others += ["window tokenize.pt --json", "tokenize window.pt -q", "pairs window.pt", "inspect window.pt --verify"]
     others += [f"tokenize {story} -o s/ -j1", "merge s", "inspect s --verify", "pairs s -o p.pt", "window s -o w.pt"]
+    others += ["plan s", "plan s=1", *(f"inspect {s} --step 3 --max-length 8 --batch-size 2" for s in ("s", "s=1"))]
     each = f"for line in {[*light, *others]}:\n  assert run(line.split()) == 0, line; {LOADED}"
     loaded = errors(tmp_path, PYTHON, "-c", RUN + each)
     assert loaded[: len(light)] == [""] * len(light)

@@ -98,7 +98,7 @@ def test_the_bytes_of_a_place_are_the_windows_text(
     places = corpus.places(first, count)
     assert len(corpus.ids) == len(spots)
     assert all((place.exact, place.document) == (place.name.endswith("plain.txt"), 1) for place in places)
-    found = joined((place.name, place.begin, place.end) for place in places)
+    found = joined((place.name, place.begin or 0, place.end or 0) for place in places)
     assert found == joined(spots[first : first + count])
 
 
