@@ -267,6 +267,9 @@ def test_a_state_tells_how_far_all_ranks_are() -> None:
     state = WindowSampler(range(64), world_size=4, rank=3).state_dict(consumed=6)
     assert (state["start"], state["place"]) == (6, 24)
     del state["place"]
+    as_before = WindowSampler(range(64), world_size=4, rank=1)
+    as_before.load_state_dict(state)
+    assert list(as_before) == order(64)[25::4]
     sampler = WindowSampler(range(64), world_size=2, rank=1)
     sampler.load_state_dict(state)
     assert (sampler.start, list(itertools.islice(sampler, 3))) == (6, order(64)[25:30:2])
