@@ -1,0 +1,84 @@
+"""Promises of hashing documents and of finding those that are alike: exact, whatever the hashes, whatever is held."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmprep.store import duplicates
+from llmprep.store.document_hashes import Hashes, add_up, finish, hash_of_ids
+from llmprep.store.portions import Corpus, portions
+
+N_VOCAB = 3
+documents = st.lists(st.lists(st.integers(0, N_VOCAB - 1), max_size=5).map(tuple), max_size=40)
+"""Short and of few ids, so that many are alike."""
+
+
+def corpus_of(texts: list[tuple[int, ...]], separator: tuple[int, ...] = (0,)) -> Corpus:
+    """These documents as a stream, with or without an id between them."""
+    starts, ids = [], []
+    for number, text in enumerate(texts):
+        ids += [*separator] * (number > 0)
+        starts.append(len(ids))
+        ids += text
+    stream, begins = np.array(ids, np.uint16), np.array(starts, np.int64)
+    ends = begins + np.array([len(text) for text in texts], np.int64)
+
+    def spans(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        assert 0 <= first <= first + count <= len(texts)
+        return begins[first : first + count], ends[first : first + count]
+
+    return Corpus("a", len(ids), N_VOCAB, lambda first, count: stream[first : first + count], len(texts), spans)
+
+
+def hashes_of(corpus: Corpus, size: int) -> Hashes:
+    """The hash of each document, worked out in portions of so many tokens."""
+    table, sums = hash_of_ids(N_VOCAB), np.zeros(corpus.n_documents or 0, np.uint64)
+    first = 0
+    for portion in portions(corpus, size):
+        sums[first : first + len(portion.starts)] += add_up(portion, table)
+        first += portion.n_done
+    starts, ends = corpus.spans(0, corpus.n_documents or 0)
+    return finish(sums, ends - starts)
+
+
+@given(documents, st.integers(1, 30), st.sampled_from([(), (0,), (1, 2)]))
+def test_a_hash_depends_on_the_ids_alone(texts: list[tuple[int, ...]], size: int, separator: tuple[int, ...]) -> None:
+    """Equal documents have equal hashes and others have others, wherever they lie and however the stream is cut."""
+    hashes = hashes_of(corpus_of(texts, separator), size).tolist()
+    alone = {text: int(hashes_of(corpus_of([text], ()), 100)[0]) for text in set(texts)}
+    assert hashes == [alone[text] for text in texts]
+    assert len(set(alone.values())) == len(alone)
+    assert alone.get((), 0) == 0
+
+
+WEAK: dict[str, Callable[[Hashes], Hashes]] = {
+    "good": lambda hashes: hashes,
+    "two values": lambda hashes: hashes % np.uint64(2) + np.uint64(1),
+    "all one": lambda hashes: np.full(len(hashes), 2**64 - 1, np.uint64),
+}
+
+
+@pytest.mark.parametrize("weak", WEAK)
+@given(texts=documents, held=st.integers(1, 50))
+def test_copies_are_those_of_a_dictionary(weak: str, texts: list[tuple[int, ...]], held: int) -> None:
+    """Each copy is found once, with the first document of its ids, whatever hashes collide and however few are held."""
+    corpus = corpus_of(texts)
+    hashes = hashes_of(corpus, 7)
+    file = io.BytesIO(np.where(hashes == 0, hashes, WEAK[weak](hashes)).astype("<u8").tobytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duplicates, "READ", 3)
+        copies = list(duplicates.find_copies(file, corpus, held))
+    found = [pair for some in copies for pair in zip(some.numbers.tolist(), some.originals.tolist(), strict=True)]
+    first = {text: number for number, text in reversed([*enumerate(texts)])}
+    assert sorted(found) == [(k, first[text]) for k, text in enumerate(texts) if text and first[text] != k]
+    for some in copies:
+        starts, ends = corpus.spans(0, len(texts))
+        assert some.starts.tolist() == starts[some.numbers].tolist()
+        assert (some.ends.tolist(), some.original_ends.tolist()) == (
+            ends[some.numbers].tolist(),
+            ends[some.originals].tolist(),
+        )
