@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import typer
 
 from llmprep.choices import MAX_LENGTH, TokenizerFile, WhichVocabulary
 from llmprep.cli.batches import Batches, show_batches
+from llmprep.cli.checks import Checks, Results, refuse_ruinous
 from llmprep.cli.facts import fact_lines, refuse_text, tell_unfinished
 from llmprep.cli.looking import Look, Opened, find_text, show_windows
 from llmprep.cli.options import (
@@ -30,7 +31,6 @@ from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
 from llmprep.cli.vocabularies import inspect_vocabulary, refuse_beside_vocabulary
 from llmprep.errors import UsageError
-from llmprep.preview import plain
 
 if TYPE_CHECKING:
     from llmprep.documents.source import LeftOut
@@ -94,8 +94,8 @@ def inspect(
     subject: Subject,
     look: Look,
     batches: Batches,
+    checks: Checks,
     pictures: Pictures,
-    verify: Annotated[bool, typer.Option("--verify", help="Recompute every hash and check every invariant.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing file that is not a page or picture of llmprep's.")
     ] = False,
@@ -105,6 +105,7 @@ def inspect(
     Examples:
       llmprep inspect store/ --max-length 1024 --where 7 --verify
       llmprep inspect story.windows.pt --around "some words"
+      llmprep inspect store/ --check --model-vocab 50304
       llmprep inspect tokenizer.json
     """
     from llmprep.inputs import open_input
@@ -115,45 +116,51 @@ def inspect(
     if is_store(folder) and not (folder / MANIFEST).exists():
         tell_unfinished(printer, folder)
     batches.chosen(printer)
+    checks.refuse_alone()
     if not is_store(folder) and is_vocabulary(subject.path):
-        refuse_beside_vocabulary(subject.path, look, batches, pictures, subject.of_tokens | {"--force": force})
-        inspect_vocabulary(printer, subject.itself(), verify=verify)
+        refuse_beside_vocabulary(
+            subject.path, look, batches, pictures, subject.of_tokens | {"--force": force, "--check": checks.check}
+        )
+        inspect_vocabulary(printer, subject.itself(), verify=checks.verify)
         return
     drawings = pictures.check([subject.path], [], force=force)
     if force and not drawings.wanted:
         raise UsageError("--force: is only used with --html or --svg")
     opened = _describe(found := open_input([subject.path]), subject)
     _refuse_unseen(opened, look, batches, drawings)
+    if checks.check and not opened.n_tokens:
+        raise UsageError(f"{_lacks(opened)}, so --check does not apply")
     say = partial(_say, opened, subject, look, batches)
-    said = say(_verify(found) if verify else None, printer)
+    said = say(checks.results(found, opened, pictures.words, subject.vocab_dir), printer)
     printer.object({"command": "inspect", "path": subject.path, **opened.facts, **said})
-    again = partial(say, said.get("verified"))
+    again = partial(say, Results.of(said))
     drawings.write(printer, subject.path, again, lambda: batches.on_page(inspected_page(opened, subject.vocab_dir)))
+    refuse_ruinous(subject.path, said)
 
 
 def _refuse_unseen(opened: Opened, look: Look, batches: Batches, drawings: Drawings) -> None:
     """Raise `UsageError` for a look into what does not hold it."""
     if batches.batch_size is not None and opened.facts["kind"] not in WITH_WINDOWS:
         raise UsageError(f"{opened.path}: holds no windows to make batches of; leave out --batch-size")
-    gaps = ", as its windows leave gaps" if opened.facts["kind"] == "windows" else ""
-    lacks = f"{opened.path}: holds no continuous token ids{gaps}"
     if look.inside and not opened.n_tokens:
-        raise UsageError(f"{lacks}, so --window, --around and --where do not apply")
+        raise UsageError(f"{_lacks(opened)}, so --window, --around and --where do not apply")
     if drawings.html is not None and not opened.n_tokens:
-        raise UsageError(f"{lacks}, to show on a page; leave out --html")
+        raise UsageError(f"{_lacks(opened)}, to show on a page; leave out --html")
+
+
+def _lacks(opened: Opened) -> str:
+    gaps = ", as its windows leave gaps" if opened.facts["kind"] == "windows" else ""
+    return f"{opened.path}: holds no continuous token ids{gaps}"
 
 
 def _say(
-    opened: Opened, subject: Subject, look: Look, batches: Batches, verified: Iterable[str] | None, printer: Printer
+    opened: Opened, subject: Subject, look: Look, batches: Batches, results: Results, printer: Printer
 ) -> dict[str, Any]:
     """Say all that is wanted; return, as values of a JSON object, what are no facts."""
-    said: dict[str, Any] = {}
     printer.lines(fact_lines(opened.facts))
-    if verified is not None:
-        said["verified"] = list(verified)
-        printer.lines(f"verified: {plain.visible(line)}" for line in said["verified"])
+    said = results.say(printer)
     shows_batches = batches.batch_size is not None
-    if opened.n_tokens and (look.inside or not (verified is not None or shows_batches)):
+    if opened.n_tokens and (look.inside or not (said or shows_batches)):
         said["shown"] = show_windows(printer, opened, look, subject.vocab_dir)
     if shows_batches:
         printer.lines([""])
@@ -166,21 +173,6 @@ def _show_batches(printer: Printer, opened: Opened, batches: Batches, vocab_dir:
     shape = opened.max_length, opened.stride
     decoder = None if text is None else text.decoder
     return show_batches(printer, Path(opened.path), shape, batches, BATCHES_SHOWN, decoder)
-
-
-def _verify(found: Input) -> Iterator[str]:
-    from llmprep.formats.verify import verify_file
-    from llmprep.ptfile.reading import PtFile
-    from llmprep.store.reading import TokenStore
-    from llmprep.store.verify import verify_store
-
-    match found:
-        case TokenStore():
-            return verify_store(found.folder)
-        case PtFile():
-            return verify_file(found)
-        case _:
-            return iter(())
 
 
 # --- the description ------------------------------------------------------------------------------

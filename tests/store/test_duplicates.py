@@ -5,33 +5,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.corpora import N_VOCAB, corpus_of, documents
 
 from llmprep.store import duplicates
 from llmprep.store.document_hashes import Hashes, add_up, finish, hash_of_ids
 from llmprep.store.portions import Corpus, portions
-
-N_VOCAB = 3
-documents = st.lists(st.lists(st.integers(0, N_VOCAB - 1), max_size=5).map(tuple), max_size=40)
-"""Short and of few ids, so that many are alike."""
-
-
-def corpus_of(texts: list[tuple[int, ...]], separator: tuple[int, ...] = (0,)) -> Corpus:
-    """These documents as a stream, with or without an id between them."""
-    starts, ids = [], []
-    for number, text in enumerate(texts):
-        ids += [*separator] * (number > 0)
-        starts.append(len(ids))
-        ids += text
-    stream, begins = np.array(ids, np.uint16), np.array(starts, np.int64)
-    ends = begins + np.array([len(text) for text in texts], np.int64)
-
-    def spans(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        assert 0 <= first <= first + count <= len(texts)
-        return begins[first : first + count], ends[first : first + count]
-
-    return Corpus("a", len(ids), N_VOCAB, lambda first, count: stream[first : first + count], len(texts), spans)
 
 
 def hashes_of(corpus: Corpus, size: int) -> Hashes:
@@ -45,6 +25,7 @@ def hashes_of(corpus: Corpus, size: int) -> Hashes:
     return finish(sums, ends - starts)
 
 
+@settings(max_examples=30)
 @given(documents, st.integers(1, 30), st.sampled_from([(), (0,), (1, 2)]))
 def test_a_hash_depends_on_the_ids_alone(texts: list[tuple[int, ...]], size: int, separator: tuple[int, ...]) -> None:
     """Equal documents have equal hashes and others have others, wherever they lie and however the stream is cut."""
@@ -63,6 +44,7 @@ WEAK: dict[str, Callable[[Hashes], Hashes]] = {
 
 
 @pytest.mark.parametrize("weak", WEAK)
+@settings(max_examples=30)
 @given(texts=documents, held=st.integers(1, 50))
 def test_copies_are_those_of_a_dictionary(weak: str, texts: list[tuple[int, ...]], held: int) -> None:
     """Each copy is found once, with the first document of its ids, whatever hashes collide and however few are held."""
