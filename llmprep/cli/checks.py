@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -82,7 +82,7 @@ class Results:
             printer.lines(f"verified: {plain.visible(line)}" for line in said["verified"])
         if self.checked is not None:
             said["checked"] = dict(self.checked)
-            printer.lines(f"{_worded(name, values)}" for name, values in said["checked"].items())
+            printer.lines(_worded(name, values) for name, values in said["checked"].items())
         return said
 
 
@@ -95,7 +95,7 @@ def refuse_ruinous(path: str, said: Mapping[str, Any]) -> None:
     ruinous = [name for name, values in said.get("checked", {}).items() if values["verdict"] == "ruins a run"]
     if ruinous:
         names = ", ".join(name.replace("_", " ") for name in ruinous)
-        raise DataError(f"{path}: training on this would be a ruined run, by what --check found: {names}")
+        raise DataError(f"{path}: --check found what ruins a training run: {names}")
 
 
 def _verify(found: Input) -> Iterator[str]:
@@ -132,5 +132,5 @@ def _check(
             check_store(found, asking) if isinstance(found, TokenStore) else check_file(found, opened.ids, asking)
         )
         for finding in findings:
-            values = asdict(finding)
-            yield values.pop("check"), {**values, **values.pop("figures")}
+            own = {"verdict": finding.verdict, "value": finding.value, "says": finding.says}
+            yield finding.check, {**own, **finding.figures}

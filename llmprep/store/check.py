@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmprep.choices import Announce
-from llmprep.errors import FileFormatError, VocabularyError
+from llmprep.errors import FileFormatError, VocabularyError, shorten
 from llmprep.formats.ids import Array
 from llmprep.formats.meta import checked_meta
 from llmprep.formats.tokens import read_starts
@@ -58,8 +58,14 @@ def check_store(store: TokenStore, asking: Asking | None = None) -> Iterator[Fin
     splits = None
     if store.split is None and manifest.splits.keys() >= {"train", "val"}:
         splits = manifest.splits["train"], manifest.splits["val"]
+
+    def tell_source(number: int) -> str:
+        found = documents[number]
+        which = "one of the documents" if found.record is None else f"document {found.record}"
+        return f"{which} of {shorten(found.source)}"
+
     textless = len(manifest.empty), manifest.n_empty
-    known = replace(_known(asking, store.refers, manifest.options), textless=textless)
+    known = replace(_known(asking, store.refers, manifest.options), textless=textless, tell_source=tell_source)
     try:
         survey = survey_corpus(corpus, splits, asking.tell)
     except (FileFormatError, VocabularyError) as error:  # of where documents begin, in a store of an older version

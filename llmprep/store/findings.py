@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -84,6 +84,7 @@ class Known:
     ``vocabulary`` is that of the ids, or else the reason why there is none; ``undivided`` is why it is not known where
     documents begin, or nothing. ``separated``: an end-of-text id stands between documents. ``textless`` are how many
     inputs and how many records gave no document. ``model_vocab`` is how many ids the model has room for.
+    ``tell_source`` says what the document of a number is.
     """
 
     vocabulary: Vocabulary | str
@@ -91,6 +92,7 @@ class Known:
     separated: bool = False
     textless: tuple[int, int] = (0, 0)
     model_vocab: int | None = None
+    tell_source: Callable[[int], str] = lambda number: f"document {number:,}, counted from 0,"
 
 
 def find(survey: Survey, known: Known) -> Iterator[Finding]:
@@ -106,7 +108,7 @@ def find(survey: Survey, known: Known) -> Iterator[Finding]:
     else:
         yield _empty(survey.n_documents, survey.n_empty, known)
         yield _single(survey.n_documents, survey.n_single)
-        yield _duplicates(survey, survey.copied)
+        yield _duplicates(survey, survey.copied, known.tell_source)
         yield _train_and_val(survey, survey.copied)
     yield _model_vocab(survey, known.model_vocab)
 
@@ -191,7 +193,7 @@ def _unknown(survey: Survey, known: Known) -> Finding:
 
 def _model_vocab(survey: Survey, n_rows: int | None) -> Finding:
     if n_rows is None:
-        return _unchecked("model_vocab", "the number of the model's ids is not given")
+        return _unchecked("model_vocab", "model_vocab, how many ids the model has room for, is not given")
     n_vocab, n_beyond = len(survey.counts), int(survey.counts[n_rows:].sum())
     largest = int(np.flatnonzero(survey.counts)[-1]) if survey.n_tokens else 0
     figures = {"largest_id": largest, "n_vocab": n_vocab, "model_vocab": n_rows}
@@ -211,8 +213,9 @@ def _model_vocab(survey: Survey, n_rows: int | None) -> Finding:
 def _empty(n_documents: int, count: int, known: Known) -> Finding:
     share, (n_inputs, n_records) = _share(count, n_documents), known.textless
     says = f"{count:,} of {plural(n_documents, 'document')} have no token"
-    if n_inputs or n_records:
-        says += f"; {plural(n_inputs, 'input')} and {plural(n_records, 'record')} without text gave no document"
+    without = [plural(n_inputs, "input")] * (n_inputs > 0) + [plural(n_records, "record")] * (n_records > 0)
+    if without:
+        says += f"; {' and '.join(without)} without text gave none"
     figures = {"count": count, "n_documents": n_documents, "textless_inputs": n_inputs, "textless_records": n_records}
     return Finding("empty_documents", EMPTY.judge(share), share, says, figures)
 
@@ -224,14 +227,14 @@ def _single(n_documents: int, count: int) -> Finding:
     return Finding("one_token_documents", ONE_TOKEN.judge(share), share, says, figures)
 
 
-def _duplicates(survey: Survey, copied: Copied) -> Finding:
+def _duplicates(survey: Survey, copied: Copied, tell_source: Callable[[int], str]) -> Finding:
     share = _share(copied.n_tokens, survey.n_tokens)
     says = f"{copied.n_documents:,} of {plural(survey.n_documents or 0, 'document')} are copies of an earlier one"
     says += f", {percent(share)} of the tokens" if copied.n_documents else ""
     number, times = copied.most
     figures = {"n_copies": copied.n_documents, "n_tokens": copied.n_tokens}
     if times:
-        says += f"; document {number:,}, counted from 0, is there {times + 1:,} times"
+        says += f"; {tell_source(number)} is there {times + 1:,} times"
         figures |= {"most_copied": number, "times": times + 1}
     return Finding("duplicates", COPIED.judge(share), share, says, figures)
 

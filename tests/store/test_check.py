@@ -2,17 +2,21 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.corpora import N_VOCAB, Texts, corpus_of, documents
+from support.stores import make_store, reseal
 
 from llmprep.errors import FileFormatError
 from llmprep.store import portions
+from llmprep.store.check import check_store
 from llmprep.store.findings import Finding, Known, find, percent
 from llmprep.store.portions import Corpus
+from llmprep.store.reading import TokenStore
 from llmprep.store.survey import survey_corpus
 
 
@@ -92,7 +96,7 @@ def test_checks_that_are_not_made_say_why() -> None:
     old = "where documents begin is not known: it is old"
     of_documents = ("empty_documents", "one_token_documents", "duplicates", "train_and_val")
     assert said == dict.fromkeys(("end_of_text", "unknown"), "no vocabulary") | dict.fromkeys(of_documents, old) | {
-        "model_vocab": "the number of the model's ids is not given"
+        "model_vocab": "model_vocab, how many ids the model has room for, is not given"
     }
     assert all((each.value is None) == (each.verdict == "not checked") for each in found.values())
     assert findings(corpus_of(SOUND, n_vocab=1000))["train_and_val"].says == "there are no splits train and val here"
@@ -120,3 +124,15 @@ def test_shares_are_not_rounded_to_none_or_all() -> None:
     assert [*map(percent, (0.0, 1e-9, 0.0101, 0.9999, 1 - 1e-9, 1.0))] == [
         "0 %", "under 0.01 %", "1.01 %", "99.99 %", "over 99.99 %", "100 %",
     ]  # fmt: skip
+
+
+def test_a_store_that_does_not_tell_its_documents_is_checked_without(tmp_path: Path) -> None:
+    """Where an older store's ids do not tell where documents begin, all that needs no documents is checked still."""
+    folder = make_store(tmp_path / "old", [[1, 2, 3, 4] * 9, [5, 6, 7]])
+    sound = {each.check: each for each in check_store(TokenStore(folder))}
+    assert sound["duplicates"].says == "0 of 1 document are copies of an earlier one"
+    for place in (["n_documents"], ["shards", 0, "documents"], ["pieces", "documents"]):
+        reseal(folder / "manifest.json", place, 2)
+    old = {each.check: each for each in check_store(TokenStore(folder))}
+    assert (old["duplicates"].verdict, old["entropy"]) == ("not checked", sound["entropy"])
+    assert "does not state where documents begin" in old["duplicates"].says
