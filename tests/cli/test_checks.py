@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.commands import Call
+from support.commands import Call, Ended
 from support.reference import encode
 from support.refusals import check_error
 from support.small_vocabularies import write_vocabularies
@@ -18,6 +18,12 @@ CHECKS = [
 def write_records(name: str, texts: list[str]) -> None:
     """Write JSON Lines of these texts."""
     Path(name).write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+
+
+def check_failed(ended: Ended, name: str, checks: str) -> None:
+    """Check that findings were said, and then that these checks failed."""
+    assert (ended.code, len(ended.stdout) > 0) == (3, True)
+    assert ended.notes == [f"llmprep: error: {name}: --check found what ruins a training run: {checks}"]
 
 
 def paragraphs(story: Path) -> list[str]:
@@ -58,7 +64,7 @@ def test_a_corpus_of_one_unknown_token_fails(call: Call) -> None:
     assert line == (
         "ruins a run   unknown: 99.99 % of the tokens are 1 [UNK], which stands for text that the vocabulary lacks"
     )
-    check_error(ended, 3, "s: --check found what ruins a training run: entropy, commonest, unknown")
+    check_failed(ended, "s", "entropy, commonest, unknown")
 
 
 def test_documents_that_are_there_twice_fail(call: Call, story: Path) -> None:
@@ -72,7 +78,7 @@ def test_documents_that_are_there_twice_fail(call: Call, story: Path) -> None:
     expected = ("ruins a run", len(texts) // 2, half, 2)
     assert (found["verdict"], found["n_copies"], found["n_tokens"], found["times"]) == expected
     assert found["says"].endswith("; document 2 of a.jsonl is there 2 times")
-    check_error(ended, 3, "t: --check found what ruins a training run: duplicates")
+    check_failed(ended, "t", "duplicates")
     quiet = call("inspect", "t", "--check", "-q", "--svg", "p.svg")
     assert (quiet.code, quiet.stdout, len(quiet.notes)) == (3, b"", 1)
     assert "ruins" in Path("p.svg").read_text(encoding="utf-8")
@@ -96,7 +102,7 @@ def test_ends_that_stand_in_the_texts_are_told_from_separators(call: Call) -> No
     checked = ended.value["checked"]
     assert (checked["end_of_text"]["count"], checked["end_of_text"]["in_texts"]) == (2, 1)
     assert (checked["model_vocab"]["value"], checked["model_vocab"]["largest_id"]) == (2, 50256)
-    check_error(ended, 3, "t.pt: --check found what ruins a training run: model vocab")
+    check_failed(ended, "t.pt", "model vocab")
 
 
 def test_what_cannot_be_checked_is_refused(call: Call) -> None:

@@ -131,8 +131,8 @@ def test_a_store_that_does_not_tell_its_documents_is_checked_without(tmp_path: P
     folder = make_store(tmp_path / "old", [[1, 2, 3, 4] * 9, [5, 6, 7]])
     sound = {each.check: each for each in check_store(TokenStore(folder))}
     assert sound["duplicates"].says == "0 of 1 document are copies of an earlier one"
-    for place in (["n_documents"], ["shards", 0, "documents"], ["pieces", "documents"]):
-        reseal(folder / "manifest.json", place, 2)
+    for place, to in ((["n_documents"], 2), (["shards", 0, "documents"], 2), (["pieces", "documents"], [2, 0])):
+        reseal(folder / "manifest.json", place, to)
     old = {each.check: each for each in check_store(TokenStore(folder))}
     assert (old["duplicates"].verdict, old["entropy"]) == ("not checked", sound["entropy"])
     assert "does not state where documents begin" in old["duplicates"].says
