@@ -25,6 +25,7 @@ pairs.py, window.py, embed.py, decode.py, merge.py   the commands of these names
 batches.py    the first batches of a loader, for window and inspect
 inspect.py    the command inspect, with
 looking.py    its --window, --around and --where
+checks.py     its --verify and --check
 facts.py      what it says in a few words each, and
 vocabularies.py  what it says of a vocabulary
 """

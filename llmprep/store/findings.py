@@ -151,7 +151,7 @@ def _quoted(values: Mapping[str, Any]) -> str:
 def _used(survey: Survey) -> Finding:
     n_vocab, n_used = len(survey.counts), int(np.count_nonzero(survey.counts))
     share, enough = n_used / n_vocab, survey.n_tokens >= ENOUGH * n_vocab
-    says = f"{n_used:,} of {plural(n_vocab, 'id')} occur, {percent(share)}"
+    says = f"{n_used:,} of {n_vocab:,} ids occur, {percent(share)}"
     if not enough:
         says += f"; {plural(survey.n_tokens, 'token')} are too few to expect more" * (share < SEEN_LITTLE)
     return Finding("vocabulary_used", "look at this" if enough and share < SEEN_LITTLE else "fine", share, says)
@@ -198,7 +198,8 @@ def _model_vocab(survey: Survey, n_rows: int | None) -> Finding:
     largest = int(np.flatnonzero(survey.counts)[-1]) if survey.n_tokens else 0
     figures = {"largest_id": largest, "n_vocab": n_vocab, "model_vocab": n_rows}
     if n_beyond:
-        says = f"{plural(n_beyond, 'token')} have no row in a model of {n_rows:,} ids; the largest is {largest}"
+        says = f"{n_beyond:,} of {survey.n_tokens:,} tokens have no row in a model of {n_rows:,} ids; the largest "
+        says += f"is {largest}"
         return Finding("model_vocab", "ruins a run", n_beyond, says, figures)
     if n_vocab > n_rows:
         says = f"the vocabulary has {plural(n_vocab, 'id')}, the model {n_rows:,}; none that it lacks occurs here"
@@ -212,7 +213,7 @@ def _model_vocab(survey: Survey, n_rows: int | None) -> Finding:
 
 def _empty(n_documents: int, count: int, known: Known) -> Finding:
     share, (n_inputs, n_records) = _share(count, n_documents), known.textless
-    says = f"{count:,} of {plural(n_documents, 'document')} have no token"
+    says = f"{count:,} of {n_documents:,} documents have no token"
     without = [plural(n_inputs, "input")] * (n_inputs > 0) + [plural(n_records, "record")] * (n_records > 0)
     if without:
         says += f"; {' and '.join(without)} without text gave none"
@@ -222,14 +223,14 @@ def _empty(n_documents: int, count: int, known: Known) -> Finding:
 
 def _single(n_documents: int, count: int) -> Finding:
     share = _share(count, n_documents)
-    says = f"{count:,} of {plural(n_documents, 'document')} have one token"
+    says = f"{count:,} of {n_documents:,} documents have one token"
     figures = {"count": count, "n_documents": n_documents}
     return Finding("one_token_documents", ONE_TOKEN.judge(share), share, says, figures)
 
 
 def _duplicates(survey: Survey, copied: Copied, tell_source: Callable[[int], str]) -> Finding:
     share = _share(copied.n_tokens, survey.n_tokens)
-    says = f"{copied.n_documents:,} of {plural(survey.n_documents or 0, 'document')} are copies of an earlier one"
+    says = f"{copied.n_documents:,} of {survey.n_documents or 0:,} documents are copies of an earlier one"
     says += f", {percent(share)} of the tokens" if copied.n_documents else ""
     number, times = copied.most
     figures = {"n_copies": copied.n_documents, "n_tokens": copied.n_tokens}
@@ -247,7 +248,7 @@ def _train_and_val(survey: Survey, copied: Copied) -> Finding:
         return _unchecked(check, "no document lies whole in val")
     n_tokens = survey.val[1] - survey.val[0]
     share = _share(copied.n_leaked_tokens, n_tokens)
-    says = f"{copied.n_leaked:,} of {plural(survey.n_in_val, 'document')} that lie in val are in train too"
+    says = f"{copied.n_leaked:,} of {survey.n_in_val:,} documents that lie in val are in train too"
     says += f", {percent(share)} of its tokens" if copied.n_leaked else ""
     figures = {"n_copies": copied.n_leaked, "n_documents": survey.n_in_val, "n_tokens": copied.n_leaked_tokens}
     return Finding(check, LEAKED.judge(share), share, says, figures)
