@@ -117,6 +117,7 @@ def _check(
     found: Input, opened: Opened, model_vocab: int | None, words: Words, vocab_dir: str | None
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield each finding's name and values, and show meanwhile how far it is."""
+    from llmprep.ptfile.reading import PtFile
     from llmprep.store.check import Asking, check_file, check_store
     from llmprep.store.reading import TokenStore
 
@@ -128,9 +129,12 @@ def _check(
 
     asking = Asking(model_vocab, opened.refers, vocab_dir, words.printer().note, tell)
     with words.progress(look=lambda: far):
-        findings: Iterable[Finding] = (
-            check_store(found, asking) if isinstance(found, TokenStore) else check_file(found, opened.ids, asking)
-        )
+        findings: Iterator[Finding] = iter(())
+        match found:
+            case TokenStore():
+                findings = check_store(found, asking)
+            case PtFile():
+                findings = check_file(found, opened.ids, asking)
         for finding in findings:
             own = {"verdict": finding.verdict, "value": finding.value, "says": finding.says}
             yield finding.check, {**own, **finding.figures}

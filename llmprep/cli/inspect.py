@@ -103,9 +103,8 @@ def inspect(
     """Say what a token store, a .pt file or a vocabulary is, from what, with which options; look inside; check it.
 
     Examples:
-      llmprep inspect store/ --max-length 1024 --where 7 --verify
-      llmprep inspect story.windows.pt --around "some words"
-      llmprep inspect store/ --check --model-vocab 50304
+      llmprep inspect store/ --verify --check --model-vocab 50304
+      llmprep inspect story.windows.pt --around "some words" --where 7
       llmprep inspect tokenizer.json
     """
     from llmprep.inputs import open_input
@@ -118,18 +117,13 @@ def inspect(
     batches.chosen(printer)
     checks.refuse_alone()
     if not is_store(folder) and is_vocabulary(subject.path):
-        refuse_beside_vocabulary(
-            subject.path, look, batches, pictures, subject.of_tokens | {"--force": force, "--check": checks.check}
-        )
+        others = subject.of_tokens | {"--force": force, "--check": checks.check}
+        refuse_beside_vocabulary(subject.path, look, batches, pictures, others)
         inspect_vocabulary(printer, subject.itself(), verify=checks.verify)
         return
-    drawings = pictures.check([subject.path], [], force=force)
-    if force and not drawings.wanted:
-        raise UsageError("--force: is only used with --html or --svg")
+    drawings = _check_drawings(pictures, subject.path, force=force)
     opened = _describe(found := open_input([subject.path]), subject)
-    _refuse_unseen(opened, look, batches, drawings)
-    if checks.check and not opened.n_tokens:
-        raise UsageError(f"{_lacks(opened)}, so --check does not apply")
+    _refuse_unseen(opened, look, batches, drawings, checks)
     say = partial(_say, opened, subject, look, batches)
     said = say(checks.results(found, opened, pictures.words, subject.vocab_dir), printer)
     printer.object({"command": "inspect", "path": subject.path, **opened.facts, **said})
@@ -138,12 +132,21 @@ def inspect(
     refuse_ruinous(subject.path, said)
 
 
-def _refuse_unseen(opened: Opened, look: Look, batches: Batches, drawings: Drawings) -> None:
+def _check_drawings(pictures: Pictures, path: str, *, force: bool) -> Drawings:
+    drawings = pictures.check([path], [], force=force)
+    if force and not drawings.wanted:
+        raise UsageError("--force: is only used with --html or --svg")
+    return drawings
+
+
+def _refuse_unseen(opened: Opened, look: Look, batches: Batches, drawings: Drawings, checks: Checks) -> None:
     """Raise `UsageError` for a look into what does not hold it."""
     if batches.batch_size is not None and opened.facts["kind"] not in WITH_WINDOWS:
         raise UsageError(f"{opened.path}: holds no windows to make batches of; leave out --batch-size")
     if look.inside and not opened.n_tokens:
         raise UsageError(f"{_lacks(opened)}, so --window, --around and --where do not apply")
+    if checks.check and not opened.n_tokens:
+        raise UsageError(f"{_lacks(opened)}, so --check does not apply")
     if drawings.html is not None and not opened.n_tokens:
         raise UsageError(f"{_lacks(opened)}, to show on a page; leave out --html")
 
