@@ -1,8 +1,9 @@
 """Documents of exactly the same ids, found in bounded memory.
 
 The price, beside the one pass over all ids that hashes them: 8 bytes a document in a temporary file, which is read once
-for every `HELD` documents, and each copy is read again, with its original. 10^9 documents take 8 GB there, read 240
-times over. In memory there are never more than `HELD` documents twice over, 24 bytes each.
+for every `HELD` documents, and each copy is read again, with its original. 10^9 documents take 8 GB there, read 480
+times over: half an hour or so, where to hash 10^12 ids takes some three hours of one core. In memory there are never
+more than twice `HELD` documents, in some 100 MB.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from llmprep.store.portions import PORTION, Corpus, Numbers
 
 Chosen = npt.NDArray[np.int64] | npt.NDArray[np.bool_]
 
-HELD = 1 << 22
-"""Documents whose hashes are sorted at once: 24 bytes each, twice that for a moment."""
+HELD = 1 << 21
+"""Documents whose hashes are sorted at once."""
 READ = 1 << 18
 """Hashes that are read at once."""
 
@@ -72,8 +73,8 @@ def find_copies(hashes: BinaryIO, corpus: Corpus, held: int = HELD) -> Iterator[
         for some in _between(hashes, low, high - 1):
             parts.append(some)
             if sum(map(len, parts)) > 2 * held:  # as where one document is there very often
-                parts = [(yield from _settle(_Some.join(parts), corpus))]
-        yield from _settle(_Some.join(parts), corpus)
+                parts = [(yield from _settle(parts, corpus))]
+        yield from _settle(parts, corpus)
 
 
 def _between(hashes: BinaryIO, low: int, high: int) -> Iterator[_Some]:
@@ -87,19 +88,20 @@ def _between(hashes: BinaryIO, low: int, high: int) -> Iterator[_Some]:
         first += len(some)
 
 
-def _settle(found: _Some, corpus: Corpus) -> Generator[Copies, None, _Some]:
-    """Yield what are copies; return the others, of which no two are equal.
+def _settle(parts: list[_Some], corpus: Corpus) -> Generator[Copies, None, _Some]:
+    """Yield what are copies, and empty ``parts``; return the others, of which no two are equal.
 
     Documents of one hash are compared with the first of them. What is another document all the same is left for the
     next round, with a first one of its own.
     """
-    kept: list[_Some] = []
+    found, kept = _Some.join(parts), list[_Some]()
+    parts.clear()
     while len(found):
         found = found[np.argsort(found.hashes, kind="stable")]  # so that the first one stays the first
         is_first = np.concatenate([[True], found.hashes[1:] != found.hashes[:-1]])
-        originals = found.numbers[np.flatnonzero(is_first)[np.cumsum(is_first) - 1]]
         kept.append(found[is_first])
-        found, originals = found[~is_first], originals[~is_first]
+        originals = kept[-1].numbers[np.cumsum(is_first)[~is_first] - 1]
+        found = found[~is_first]
         copies, is_copy = _compare(corpus, found.numbers, originals)
         yield copies
         found = found[~is_copy]

@@ -1,7 +1,9 @@
 """Promises of hashing documents and of finding those that are alike: exact, whatever the hashes, whatever is held."""
 
 import io
+import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ from hypothesis import strategies as st
 from support.corpora import N_VOCAB, corpus_of, documents
 
 from llmprep.store import duplicates
+from llmprep.store import portions as portions_of_a_stream
 from llmprep.store.document_hashes import Hashes, add_up, finish, hash_of_ids
-from llmprep.store.portions import Corpus, portions
+from llmprep.store.portions import Corpus, Numbers, portions
 
 
 def hashes_of(corpus: Corpus, size: int) -> Hashes:
@@ -64,3 +67,24 @@ def test_copies_are_those_of_a_dictionary(weak: str, texts: list[tuple[int, ...]
             ends[some.numbers].tolist(),
             ends[some.originals].tolist(),
         )
+
+
+@pytest.mark.parametrize("n_distinct", [1, 15_000])
+def test_memory_is_that_of_the_documents_held(n_distinct: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many documents there are, and be they all the same, few are in memory at once."""
+    monkeypatch.setattr(duplicates, "READ", 512)
+    n_documents, ids = 15_000, np.arange(15_000, dtype=np.uint16) % n_distinct
+
+    def spans(first: int, count: int) -> tuple[Numbers, Numbers]:
+        assert count <= 512
+        return np.arange(first, first + count), np.arange(first, first + count) + 1
+
+    monkeypatch.setattr(portions_of_a_stream, "FETCHED", 512)
+    corpus = Corpus("a", n_documents, n_distinct, lambda first, count: ids[first : first + count], n_documents, spans)
+    with Path("hashes").open("w+b") as file:
+        file.write(finish(hash_of_ids(n_distinct)[ids], np.ones(n_documents, np.int64)).astype("<u8").data)
+        tracemalloc.start()
+        n_copies = sum(len(some.numbers) for some in duplicates.find_copies(file, corpus, held=512))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert (n_copies, peak < 350_000) == (n_documents - n_distinct, True), peak
