@@ -13,6 +13,7 @@ from llmprep.errors import FileFormatError, VocabularyError, shorten
 from llmprep.formats.ids import Array
 from llmprep.formats.meta import checked_meta
 from llmprep.formats.tokens import read_starts
+from llmprep.formats.vocabularies import vocabulary_of
 from llmprep.ptfile.reading import PtFile
 from llmprep.store.findings import Finding, Known, find
 from llmprep.store.portions import Corpus, Numbers
@@ -65,7 +66,9 @@ def check_store(store: TokenStore, asking: Asking | None = None) -> Iterator[Fin
         return f"{which} of {shorten(found.source)}"
 
     textless = len(manifest.empty), manifest.n_empty
-    known = replace(_known(asking, store.refers, manifest.options), textless=textless, tell_source=tell_source)
+    known = replace(
+        _known(asking, asking.refers or store.refers, manifest.options), textless=textless, tell_source=tell_source
+    )
     try:
         survey = survey_corpus(corpus, splits, asking.tell)
     except (FileFormatError, VocabularyError) as error:  # of where documents begin, in a store of an older version
@@ -77,10 +80,10 @@ def check_store(store: TokenStore, asking: Asking | None = None) -> Iterator[Fin
 def check_file(file: PtFile, ids: Array, asking: Asking | None = None) -> Iterator[Finding]:
     """Yield the same of the ids (n,) of a tokens or windows file, as `check_store` does.
 
-    Raises `FileFormatError` for an id that is not in the vocabulary.
+    Raises `FileFormatError` for an id that is not in the vocabulary, `UsageError` where it is not said which one it is.
     """
     asking, meta = asking or Asking(), checked_meta(file)
-    known = _known(asking, Reference(meta["encoding"], meta.get("fingerprint")), meta["options"])
+    known = _known(asking, asking.refers or vocabulary_of(file), meta["options"])
     starts = read_starts(file) if "token_ids" in file.tensors else None
 
     def read(first: int, count: int) -> Array:
@@ -107,7 +110,7 @@ _NONE: Numbers = np.empty(0, np.int64)
 def _known(asking: Asking, refers: Reference, options: Mapping[str, Any]) -> Known:
     """Return what is known of a corpus beside its ids."""
     separated = options.get("separator") == "eot"
-    return Known(_vocabulary(asking, asking.refers or refers), separated=separated, model_vocab=asking.model_vocab)
+    return Known(_vocabulary(asking, refers), separated=separated, model_vocab=asking.model_vocab)
 
 
 def _vocabulary(asking: Asking, refers: Reference) -> Vocabulary | str:

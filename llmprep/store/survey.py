@@ -112,6 +112,7 @@ def survey_corpus(
             counts[: len(some)] += some
             passing.pass_on(portion, sums, hashes)
             tell("counting", portion.end, corpus.n_tokens)
+        tell("looking for copies", corpus.n_tokens, corpus.n_tokens)
         for copies in find_copies(hashes, corpus) if corpus.n_documents else ():
             copied.add(copies, splits)
     n_documents, val = corpus.n_documents, None if splits is None else splits[1]

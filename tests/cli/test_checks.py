@@ -9,6 +9,9 @@ from support.reference import encode
 from support.refusals import check_error
 from support.small_vocabularies import write_vocabularies
 
+from llmprep.store.check import check_store
+from llmprep.store.reading import TokenStore
+
 CHECKS = [
     "entropy", "commonest", "vocabulary_used", "end_of_text", "unknown", "empty_documents", "one_token_documents",
     "duplicates", "train_and_val", "model_vocab",
@@ -65,6 +68,15 @@ def test_a_corpus_of_one_unknown_token_fails(call: Call) -> None:
         "ruins a run   unknown: 99.99 % of the tokens are 1 [UNK], which stands for text that the vocabulary lacks"
     )
     check_failed(ended, "s", "entropy, commonest, unknown")
+    write_records("a.jsonl", ["one \u4e2d", "two"])
+    call("tokenize", "a.jsonl", "-o", "t.pt", "--tokenizer", "wordpiece.json", "--eot", "[UNK]")
+    for files, count, verdict in (
+        (["--tokenizer", "wordpiece.json", "--eot", "[UNK]"], 1, "ruins a run"),
+        ([], None, "not checked"),
+    ):
+        unknown = call("inspect", "t.pt", "--check", "--json", *files).value["checked"]["unknown"]
+        assert (unknown.get("count"), unknown["verdict"]) == (count, verdict)
+    assert "--tokenizer" in unknown["says"]  # which says where the vocabulary is, that is not at hand
 
 
 def test_documents_that_are_there_twice_fail(call: Call, story: Path) -> None:
@@ -92,6 +104,7 @@ def test_val_that_is_a_copy_of_train_fails(call: Call, story: Path) -> None:
     ended = call("inspect", "s", "--check", "--json")
     found = ended.value["checked"]["train_and_val"]
     assert (ended.code, found["verdict"], found["value"], found["n_copies"]) == (3, "ruins a run", 1.0, 1)
+    assert {each.check: each for each in check_store(TokenStore("s", "val"))}["train_and_val"].value is None
 
 
 def test_ends_that_stand_in_the_texts_are_told_from_separators(call: Call) -> None:
