@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +18,13 @@ from llmprep.formats.vocabularies import vocabulary_of
 from llmprep.ptfile.reading import PtFile
 from llmprep.store.findings import Finding, Known, find
 from llmprep.store.portions import Corpus, Numbers
-from llmprep.store.survey import Tell, survey_corpus
+from llmprep.store.survey import Splits, Tell, survey_corpus
 from llmprep.vocabulary.loading import load_vocabulary
 from llmprep.vocabulary.references import Reference
 from llmprep.vocabulary.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from llmprep.store.documents import Documents
     from llmprep.store.reading import TokenStore
 
 
@@ -52,29 +54,32 @@ def check_store(store: TokenStore, asking: Asking | None = None) -> Iterator[Fin
     >>> [each.check for each in check_store(TokenStore("corpus/")) if each.verdict != "fine"]  # doctest: +SKIP
     ['duplicates', 'train_and_val']
     """
-    asking = asking or Asking()
-    documents, manifest = store.documents(), store.manifest
-    name, n_documents = str(store.folder), len(documents)
-    corpus = Corpus(name, len(store), manifest.n_vocab, store.read, n_documents, documents.spans)
-    splits = None
-    if store.split is None and manifest.splits.keys() >= {"train", "val"}:
-        splits = manifest.splits["train"], manifest.splits["val"]
-
-    def tell_source(number: int) -> str:
-        found = documents[number]
-        which = "one of the documents" if found.record is None else f"document {found.record}"
-        return f"{which} of {shorten(found.source)}"
-
-    textless = len(manifest.empty), manifest.n_empty
-    known = replace(
-        _known(asking, asking.refers or store.refers, manifest.options), textless=textless, tell_source=tell_source
-    )
+    asking, manifest = asking or Asking(), store.manifest
+    known = _known(asking, asking.refers or store.refers, manifest.options)
+    corpus = Corpus(str(store.folder), len(store), manifest.n_vocab, store.read)
     try:
-        survey = survey_corpus(corpus, splits, asking.tell)
+        documents = store.documents()
+        divided = replace(corpus, n_documents=len(documents), spans=documents.spans)
+        survey = survey_corpus(divided, _splits(store), asking.tell)
+        known = replace(known, tell_source=partial(_tell_source, documents))
+        known = replace(known, textless=(len(manifest.empty), manifest.n_empty))
     except (FileFormatError, VocabularyError) as error:  # of where documents begin, in a store of an older version
         known = replace(known, undivided=str(error))
-        survey = survey_corpus(replace(corpus, n_documents=None), None, asking.tell)
+        survey = survey_corpus(corpus, None, asking.tell)
     yield from find(survey, known)
+
+
+def _splits(store: TokenStore) -> Splits | None:
+    """Return where train and val are, if the whole store is open and has both."""
+    stated = store.manifest.splits
+    return (stated["train"], stated["val"]) if store.split is None and stated.keys() >= {"train", "val"} else None
+
+
+def _tell_source(documents: Documents, number: int) -> str:
+    """Return what a document is called: by its number in its source, as far as that is known."""
+    found = documents[number]
+    which = "one of the documents" if found.record is None else f"document {found.record}"
+    return f"{which} of {shorten(found.source)}"
 
 
 def check_file(file: PtFile, ids: Array, asking: Asking | None = None) -> Iterator[Finding]:
@@ -89,8 +94,8 @@ def check_file(file: PtFile, ids: Array, asking: Asking | None = None) -> Iterat
     def read(first: int, count: int) -> Array:
         return ids[first : first + count]
 
+    corpus = Corpus(file.name, len(ids), meta["n_vocab"], read)
     if starts is None:
-        corpus = Corpus(file.name, len(ids), meta["n_vocab"], read, None, lambda *_: (_NONE, _NONE))
         reason = "a file of windows does not tell" if "input_ids" in file.tensors else "the file does not state it"
         yield from find(survey_corpus(corpus, None, asking.tell), replace(known, undivided=reason))
         return
@@ -100,11 +105,8 @@ def check_file(file: PtFile, ids: Array, asking: Asking | None = None) -> Iterat
         ends = begun[first + 1 : first + count + 1] - gap
         return begun[first : first + count], ends if len(ends) == count else np.append(ends, len(ids))
 
-    corpus = Corpus(file.name, len(ids), meta["n_vocab"], read, len(begun), spans)
-    yield from find(survey_corpus(corpus, None, asking.tell), known)
-
-
-_NONE: Numbers = np.empty(0, np.int64)
+    divided = replace(corpus, n_documents=len(begun), spans=spans)
+    yield from find(survey_corpus(divided, None, asking.tell), known)
 
 
 def _known(asking: Asking, refers: Reference, options: Mapping[str, Any]) -> Known:

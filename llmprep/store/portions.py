@@ -14,6 +14,8 @@ Numbers = npt.NDArray[np.int64]
 Spans = Callable[[int, int], tuple[Numbers, Numbers]]
 """The number of a document, and how many -> their starts and ends, each (count,) int64."""
 
+NONE: Numbers = np.empty(0, np.int64)
+
 PORTION = 1 << 18
 """Tokens of a portion: enough to make light of what is done once for each, few enough to stay near the processor."""
 FETCHED = 1 << 16
@@ -32,8 +34,8 @@ class Corpus:
     n_tokens: int
     n_vocab: int
     read: Callable[[int, int], Array]
-    n_documents: int | None
-    spans: Spans
+    n_documents: int | None = None
+    spans: Spans = lambda *_: (NONE, NONE)
 
     def spans_of(self, numbers: Numbers) -> tuple[Numbers, Numbers]:
         """Return starts and ends of documents, whatever the order of their ``numbers``: (k,) each."""
@@ -73,7 +75,7 @@ class Portion:
 
 def portions(corpus: Corpus, size: int = PORTION) -> Iterator[Portion]:
     """Yield the whole stream in portions of ``size`` tokens; of documents, no more are held than lie in one."""
-    starts = ends = np.empty(0, np.int64)
+    starts = ends = NONE
     n_fetched, n_documents = 0, corpus.n_documents or 0
     for first in range(0, max(1, corpus.n_tokens), size):
         end = min(first + size, corpus.n_tokens)

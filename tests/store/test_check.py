@@ -128,11 +128,12 @@ def test_shares_are_not_rounded_to_none_or_all() -> None:
 
 def test_a_store_that_does_not_tell_its_documents_is_checked_without(tmp_path: Path) -> None:
     """Where an older store's ids do not tell where documents begin, all that needs no documents is checked still."""
-    folder = make_store(tmp_path / "old", [[1, 2, 3, 4] * 9, [5, 6, 7]])
+    folder = make_store(tmp_path / "old", [[1, 2, 3, 4] * 9, [5, 6, 7]], val_fraction=0.1)
     sound = {each.check: each for each in check_store(TokenStore(folder))}
     assert sound["duplicates"].says == "0 of 1 documents are copies of an earlier one"
     for place, to in ((["pieces", "documents"], "2 0"), (["n_documents"], 2), (["shards", 0, "documents"], 2)):
         reseal(folder / "manifest.json", place, to)
-    old = {each.check: each for each in check_store(TokenStore(folder))}
-    assert (old["duplicates"].verdict, old["entropy"]) == ("not checked", sound["entropy"])
-    assert "does not state where documents begin" in old["duplicates"].says
+    for split in (None, "val"):
+        old = {each.check: each for each in check_store(TokenStore(folder, split))}
+        assert "does not state where documents begin" in old["duplicates"].says
+        assert (old["duplicates"].verdict, old["entropy"] == sound["entropy"]) == ("not checked", split is None)
