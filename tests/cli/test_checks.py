@@ -17,6 +17,8 @@ CHECKS = [
     "duplicates", "train_and_val", "model_vocab",
 ]  # fmt: skip
 
+NO_SPLITS = "there are no splits train and val here"
+
 
 def write_records(name: str, texts: list[str]) -> None:
     """Write JSON Lines of these texts."""
@@ -104,7 +106,7 @@ def test_val_that_is_a_copy_of_train_fails(call: Call, story: Path) -> None:
     ended = call("inspect", "s", "--check", "--json")
     found = ended.value["checked"]["train_and_val"]
     assert (ended.code, found["verdict"], found["value"], found["n_copies"]) == (3, "ruins a run", 1.0, 1)
-    assert {each.check: each for each in check_store(TokenStore("s", "val"))}["train_and_val"].value is None
+    assert {each.check: each for each in check_store(TokenStore("s", "val"))}["train_and_val"].says == NO_SPLITS
 
 
 def test_ends_that_stand_in_the_texts_are_told_from_separators(call: Call) -> None:
@@ -114,8 +116,13 @@ def test_ends_that_stand_in_the_texts_are_told_from_separators(call: Call) -> No
     ended = call("inspect", "t.pt", "--check", "--model-vocab", "50256", "--json")
     checked = ended.value["checked"]
     assert (checked["end_of_text"]["count"], checked["end_of_text"]["in_texts"]) == (2, 1)
+    assert checked["commonest"]["value"] == 0.125  # of the others: the end of text, at 0.25, is judged by itself
     assert (checked["model_vocab"]["value"], checked["model_vocab"]["largest_id"]) == (2, 50256)
     check_failed(ended, "t.pt", "model vocab")
+    write_records("a.jsonl", ["one", "two three"])
+    call("tokenize", "a.jsonl", "-o", "t.pt", "--separator", "none")
+    ends = call("inspect", "t.pt", "--check", "--json").value["checked"]["end_of_text"]
+    assert (ends["verdict"], ends["says"][:4]) == ("look at this", "none")
 
 
 def test_what_cannot_be_checked_is_refused(call: Call) -> None:

@@ -73,6 +73,7 @@ LIFE: dict[str, tuple[Texts, int | None, set[str], set[str]]] = {
     "some copies": (SOUND + SOUND[:6], None, set(), {"duplicates"}),
     "val a copy of train": (SOUND * 2, IDS + 1, {"duplicates", "train_and_val"}, set()),
     "a document of train in val": ([*ONE, *SOUND, *OTHERS, *ONE], 5 + 1 + IDS + 1, set(), {"train_and_val"}),
+    "few of the ids": ([tuple(range(1, 51)) * k for k in range(40, 80)], None, set(), {"vocabulary_used"}),
     "some empty": ([*SOUND, ()], None, set(), {"empty_documents"}),
     "mostly empty": (SOUND + [()] * N_SOUND, None, {"empty_documents"}, set()),
     "mostly of one token": (SOUND + [(k,) for k in range(N_SOUND + 1)], None, {"one_token_documents"}, set()),
