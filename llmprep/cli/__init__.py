@@ -28,7 +28,8 @@ batches.py    the first batches of a loader, for window and inspect
 inspect.py    the command inspect, with
 subject.py    what it looks at,
 looking.py    its --window, --around and --where
-steps.py      its --step
+steps.py      its --step,
+checks.py     its --verify and --check,
 facts.py      what it says in a few words each, and
 vocabularies.py  what it says of a vocabulary
 """

@@ -18,7 +18,7 @@ SECTIONS = {
     "Windows": "max-length stride split val-fraction dense context-size windows",
     "Batches": "batch-size batches ranks steps tokens epochs exhausted shuffle seed drop-last",
     "Tables": "dim context-length order weights save-weights",
-    "What is shown": "explain preview start count ids window around where step epoch verify",
+    "What is shown": "explain preview start count ids window around where step epoch verify check model-vocab",
     "Token store": "shard-bytes shard-tokens task restart executor address",
     "Output": "output force yes dtype dry-run html svg depfile json quiet color",
     "Speed and memory": "backend jobs memory device",

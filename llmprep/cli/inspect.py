@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmprep.cli.batches import Batches, show_batches
+from llmprep.cli.checks import Checks, Results, refuse_ruinous
 from llmprep.cli.facts import fact_lines, refuse_text, tell_unfinished
 from llmprep.cli.looking import Look, Opened, find_text, show_windows
 from llmprep.cli.picture import Drawings, Pictures, inspected_page
@@ -19,7 +20,6 @@ from llmprep.cli.steps import Steps, show_steps
 from llmprep.cli.subject import Subject
 from llmprep.cli.vocabularies import inspect_vocabulary, refuse_beside_vocabulary
 from llmprep.errors import UsageError
-from llmprep.preview import plain
 
 if TYPE_CHECKING:
     from llmprep.documents.source import LeftOut
@@ -39,8 +39,8 @@ def inspect(
     subject: Subject,
     look: Look,
     steps: Steps,
+    checks: Checks,
     pictures: Pictures,
-    verify: Annotated[bool, typer.Option("--verify", help="Recompute every hash and check every invariant.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing file that is not a page or picture of llmprep's.")
     ] = False,
@@ -48,31 +48,39 @@ def inspect(
     """Say what a token store, a .pt file or a vocabulary is, from what, with which options; look inside; check it.
 
     Examples:
-      llmprep inspect store/ --max-length 1024 --where 7 --verify
+      llmprep inspect store/ --verify --check --model-vocab 50304
       llmprep inspect store/ --step 100-110 --max-length 1024 --batch-size 32 --ranks 64
       llmprep inspect tokenizer.json
     """
     from llmprep.inputs import open_input
 
     printer, batches = pictures.printer(), steps.batches
-    if steps.chosen(look, pictures, {"--verify": verify, "--force": force}):
+    if steps.chosen(look, pictures, {"--verify": checks.verify, "--check": checks.check, "--force": force}):
         show_steps(printer, subject, steps)
         return
     batches.chosen(printer)
+    checks.refuse_alone()
     if _is_vocabulary(printer, subject.path):
-        refuse_beside_vocabulary(subject.path, look, batches, pictures, subject.of_tokens | {"--force": force})
-        inspect_vocabulary(printer, subject.itself(), verify=verify)
+        others = subject.of_tokens | {"--force": force, "--check": checks.check}
+        refuse_beside_vocabulary(subject.path, look, batches, pictures, others)
+        inspect_vocabulary(printer, subject.itself(), verify=checks.verify)
         return
-    drawings = pictures.check([subject.path], [], force=force)
+    drawings = _check_drawings(pictures, subject.path, force=force)
+    opened = _describe(found := open_input([subject.path]), subject)
+    _refuse_unseen(opened, look, batches, drawings, checks)
+    say = partial(_say, opened, subject, look, batches)
+    said = say(checks.results(found, opened, pictures.words, subject.vocab_dir), printer)
+    printer.object({"command": "inspect", "path": subject.path, **opened.facts, **said})
+    again = partial(say, Results.of(said))
+    drawings.write(printer, subject.path, again, lambda: batches.on_page(inspected_page(opened, subject.vocab_dir)))
+    refuse_ruinous(subject.path, said)
+
+
+def _check_drawings(pictures: Pictures, path: str, *, force: bool) -> Drawings:
+    drawings = pictures.check([path], [], force=force)
     if force and not drawings.wanted:
         raise UsageError("--force: is only used with --html or --svg")
-    opened = _describe(found := open_input([subject.path]), subject)
-    _refuse_unseen(opened, look, batches, drawings)
-    say = partial(_say, opened, subject, look, batches)
-    said = say(_verify(found) if verify else None, printer)
-    printer.object({"command": "inspect", "path": subject.path, **opened.facts, **said})
-    again = partial(say, said.get("verified"))
-    drawings.write(printer, subject.path, again, lambda: batches.on_page(inspected_page(opened, subject.vocab_dir)))
+    return drawings
 
 
 def _is_vocabulary(printer: Printer, path: str) -> bool:
@@ -88,29 +96,31 @@ def _is_vocabulary(printer: Printer, path: str) -> bool:
     return False
 
 
-def _refuse_unseen(opened: Opened, look: Look, batches: Batches, drawings: Drawings) -> None:
+def _refuse_unseen(opened: Opened, look: Look, batches: Batches, drawings: Drawings, checks: Checks) -> None:
     """Raise `UsageError` for a look into what does not hold it."""
     if batches.batch_size is not None and opened.facts["kind"] not in WITH_WINDOWS:
         raise UsageError(f"{opened.path}: holds no windows to make batches of; leave out --batch-size")
-    gaps = ", as its windows leave gaps" if opened.facts["kind"] == "windows" else ""
-    lacks = f"{opened.path}: holds no continuous token ids{gaps}"
     if look.inside and not opened.n_tokens:
-        raise UsageError(f"{lacks}, so --window, --around and --where do not apply")
+        raise UsageError(f"{_lacks(opened)}, so --window, --around and --where do not apply")
+    if checks.check and not opened.n_tokens:
+        raise UsageError(f"{_lacks(opened)}, so --check does not apply")
     if drawings.html is not None and not opened.n_tokens:
-        raise UsageError(f"{lacks}, to show on a page; leave out --html")
+        raise UsageError(f"{_lacks(opened)}, to show on a page; leave out --html")
+
+
+def _lacks(opened: Opened) -> str:
+    gaps = ", as its windows leave gaps" if opened.facts["kind"] == "windows" else ""
+    return f"{opened.path}: holds no continuous token ids{gaps}"
 
 
 def _say(
-    opened: Opened, subject: Subject, look: Look, batches: Batches, verified: Iterable[str] | None, printer: Printer
+    opened: Opened, subject: Subject, look: Look, batches: Batches, results: Results, printer: Printer
 ) -> dict[str, Any]:
     """Say all that is wanted; return, as values of a JSON object, what are no facts."""
-    said: dict[str, Any] = {}
     printer.lines(fact_lines(opened.facts))
-    if verified is not None:
-        said["verified"] = list(verified)
-        printer.lines(f"verified: {plain.visible(line)}" for line in said["verified"])
+    said = results.say(printer)
     shows_batches = batches.batch_size is not None
-    if opened.n_tokens and (look.inside or not (verified is not None or shows_batches)):
+    if opened.n_tokens and (look.inside or not (said or shows_batches)):
         said["shown"] = show_windows(printer, opened, look, subject.vocab_dir)
     if shows_batches:
         printer.lines([""])
@@ -123,21 +133,6 @@ def _show_batches(printer: Printer, opened: Opened, batches: Batches, vocab_dir:
     shape = opened.max_length, opened.stride
     decoder = None if text is None else text.decoder
     return show_batches(printer, Path(opened.path), shape, batches, BATCHES_SHOWN, decoder)
-
-
-def _verify(found: Input) -> Iterator[str]:
-    from llmprep.formats.verify import verify_file
-    from llmprep.ptfile.reading import PtFile
-    from llmprep.store.reading import TokenStore
-    from llmprep.store.verify import verify_store
-
-    match found:
-        case TokenStore():
-            return verify_store(found.folder)
-        case PtFile():
-            return verify_file(found)
-        case _:
-            return iter(())
 
 
 # --- the description ------------------------------------------------------------------------------

@@ -61,6 +61,15 @@ class Opened:
     max_length: int
     stride: int
 
+    @property
+    def id_bytes(self) -> int:
+        """How many bytes an id has where it lies."""
+        import numpy as np
+
+        from llmprep.store.reading import TokenStore
+
+        return np.dtype(self.ids.manifest.dtype if isinstance(self.ids, TokenStore) else self.ids.dtype).itemsize
+
     def read(self, first: int, count: int) -> npt.NDArray[np.int64]:
         """Return up to ``count`` ids of the stream, from the one numbered ``first`` on."""
         import numpy as np

@@ -40,4 +40,13 @@ provenance.py   a token's place in the stream -> the file, the document and the 
 tracing.py      many runs of tokens -> the same, each file read no more than once
 search.py       a text -> the tokens that hold it
 verify.py       a store -> every hash and every invariant checked again
+
+Whether it is good to train on, of a store and of a file:
+
+check.py        a store or a file -> findings: `check_store`
+findings.py     what was counted -> a number, a verdict and a sentence for each check
+survey.py       a corpus -> all that is counted of it, in one pass
+portions.py     a stream with documents in it -> portions of it
+document_hashes.py  the documents of a portion -> what their ids add to a hash of each
+duplicates.py   hashes -> documents of the same ids
 """
