@@ -19,9 +19,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from llmprep.pytorch.permutation import Permutation, find_things
 from llmprep.pytorch.stretches import Layout, Stretch
 from llmprep.pytorch.weighing import BLOCK
+from llmprep.windows.permutation import Permutation, find_things
 
 Places: TypeAlias = npt.NDArray[np.int64]
 Found: TypeAlias = tuple[Places, Places]

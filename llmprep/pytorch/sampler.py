@@ -13,9 +13,9 @@ from torch.utils.data import Sampler
 from llmprep.errors import UsageError, plural
 from llmprep.pytorch.identity import Identity, compare_identities, compare_values, identify
 from llmprep.pytorch.passes import Pass, Turns
-from llmprep.pytorch.permutation import Permutation
 from llmprep.pytorch.shares import Place, Share
 from llmprep.pytorch.sharing import refuse_second_sharing
+from llmprep.windows.permutation import Permutation
 
 NUMBERS = ("seed", "epoch", "start", "n_windows", "world_size", "place")
 """The whole numbers in a state; ``place`` may be missing, as it was in the first of them."""

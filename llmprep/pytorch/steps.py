@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from llmprep.errors import UsageError, plural
-from llmprep.pytorch.permutation import Permutation
 from llmprep.store.provenance import Place
 from llmprep.store.reading import TokenStore
 from llmprep.store.tracing import trace_runs
 from llmprep.vocabulary.loading import load_vocabulary
 from llmprep.windows.counts import require_windows
+from llmprep.windows.permutation import Permutation
 from llmprep.windows.schedule import Sampling, Schedule
 
 Places: TypeAlias = npt.NDArray[np.int64]

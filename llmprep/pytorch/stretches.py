@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from llmprep.errors import UsageError, plural
-from llmprep.pytorch.permutation import Permutation
 from llmprep.pytorch.weighing import BLOCK, Terms, count_block
+from llmprep.windows.permutation import Permutation
 
 Slots = npt.NDArray[np.int64]
 MAX_LENGTH = 2**50

@@ -17,9 +17,9 @@ from support.refusals import frugal
 
 from llmprep.errors import UsageError
 from llmprep.pytorch.mixing import Mixing, Source
-from llmprep.pytorch.permutation import Permutation, find_things
 from llmprep.pytorch.stretches import lay_stretches
 from llmprep.pytorch.weighing import BLOCK, Wanted, weigh
+from llmprep.windows.permutation import Permutation, find_things
 
 SIZES = {"a": 600, "b": 40, "c": 2500}
 Weights = Mapping[str, Any]

@@ -20,8 +20,8 @@ from torch.utils.data import ConcatDataset, Subset
 from llmprep.errors import UsageError
 from llmprep.pytorch.datasets import WindowDataset
 from llmprep.pytorch.passes import PLACES_AT_ONCE
-from llmprep.pytorch.permutation import Permutation
 from llmprep.pytorch.sampler import WindowSampler
+from llmprep.windows.permutation import Permutation
 
 
 def order(n: int, epoch: int = 0, seed: int = 0) -> list[int]:
