@@ -31,6 +31,8 @@ Exhausted: TypeAlias = Literal["repeat", "stop", "drop"]
 """What becomes of a mixture where a source has no more windows: its next epoch, the end, or the others share on."""
 Color: TypeAlias = Literal["auto", "always", "never"]
 """When output has colours; ``auto``: as NO_COLOR and FORCE_COLOR say, or else on a terminal that shows them."""
+SeparatorBelongs: TypeAlias = Literal["old", "new"]
+"""Which document the separator between two is of: the one that it ends, or the one that it opens."""
 DrawOrder: TypeAlias = Literal["dataloader", "ch02"]
 """The order in which random numbers are drawn: that of the course's notebook of this name."""
 
@@ -40,6 +42,8 @@ ID_DTYPE: IdDtype = "int64"
 MAX_LENGTH = 256
 SEED = 123
 BLOCK_BYTES = 1 << 20
+BUFFER = 1 << 16
+"""Documents that are packed together."""
 
 Announce: TypeAlias = Callable[[str], None]
 """Is called with one sentence at a time: what a person should know while a run goes on."""
@@ -183,3 +187,39 @@ class Building:
     address: str | None = None
     task: tuple[int, int] | None = None
     restart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BestFit:
+    """Packing of whole documents into rows of max_length + 1 tokens, by best-fit decreasing.
+
+    The longest of ``buffer`` documents comes first, and goes where it leaves the least room. ``seed`` decides which
+    documents are packed together, from all over the corpus, and the order of the rows. A longer document is cut into
+    full rows and a rest: each of its parts begins with the last ``overlap`` tokens of the one before it. With none, a
+    token stands in one row only, and the first of a part is the target of nothing; with 1, it is. ``truncate`` keeps
+    of such a document its first row alone: the rest is lost, counted and listed. The index lies in ``index_dir``, or
+    else in the store's folder.
+    """
+
+    seed: int = SEED
+    buffer: int = BUFFER
+    overlap: int = 0
+    truncate: bool = False
+    index_dir: str | os.PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` for what no packing can have."""
+        for name, least in (("seed", 0), ("buffer", 1), ("overlap", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise UsageError(f"{name} {value!r:.40}: must be a whole number from {least} on")
+        if self.truncate and self.overlap:
+            raise UsageError("overlap: is of the parts of a long document, and truncate keeps one; leave one out")
+
+    def content(self) -> dict[str, int | bool]:
+        """Return what decides the rows, as plain values, for ``meta``."""
+        return {"seed": self.seed, "buffer": self.buffer, "overlap": self.overlap, "truncate": self.truncate}
+
+
+Packing: TypeAlias = Literal["stream", "bestfit"] | BestFit
+"""How rows are filled: with the stream as it comes, or with whole documents, in the default way or a chosen one."""

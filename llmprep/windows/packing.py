@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from llmprep.errors import UsageError
+from llmprep.windows.counts import MAX_WINDOW
 from llmprep.windows.fitting import Numbers, fit_best
 from llmprep.windows.permutation import Permutation
 
@@ -35,6 +37,13 @@ class Rule:
     buffer: int
     overlap: int = 0
     truncate: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` for sizes that do not go together."""
+        if self.width > MAX_WINDOW:
+            raise UsageError(f"max_length {self.width - 1}: rows of whole documents take at most {MAX_WINDOW - 1}")
+        if self.overlap >= self.width:
+            raise UsageError(f"overlap {self.overlap}: must be at most max_length, which is {self.width - 1}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
