@@ -31,8 +31,6 @@ Exhausted: TypeAlias = Literal["repeat", "stop", "drop"]
 """What becomes of a mixture where a source has no more windows: its next epoch, the end, or the others share on."""
 Color: TypeAlias = Literal["auto", "always", "never"]
 """When output has colours; ``auto``: as NO_COLOR and FORCE_COLOR say, or else on a terminal that shows them."""
-SeparatorBelongs: TypeAlias = Literal["old", "new"]
-"""Which document the separator between two is of: the one that it ends, or the one that it opens."""
 DrawOrder: TypeAlias = Literal["dataloader", "ch02"]
 """The order in which random numbers are drawn: that of the course's notebook of this name."""
 

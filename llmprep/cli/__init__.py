@@ -21,7 +21,7 @@ picture.py    what a command shows, as a page or a picture in a file
 tokenize.py   the command tokenize, with
 listing.py    its --count and --ids, and
 store.py      its -o FOLDER/
-pairs.py, window.py, embed.py, decode.py, merge.py   the commands of these names
+pairs.py, window.py, embed.py, decode.py, merge.py, pack.py   the commands of these names
 plan.py       the command plan, and
 mixed.py      stores with weights, as it takes them
 batches.py    the first batches of a loader, for window and inspect

@@ -13,6 +13,7 @@ from llmprep.cli.embed import embed
 from llmprep.cli.help import GroupedCommand, fit_examples, narrow_width
 from llmprep.cli.inspect import inspect
 from llmprep.cli.merge import merge
+from llmprep.cli.pack import pack
 from llmprep.cli.pairs import pairs
 from llmprep.cli.plan import plan
 from llmprep.cli.printer import Printer
@@ -46,7 +47,7 @@ def llmprep(
     """Turn text into next-token training windows."""
 
 
-for command in (tokenize, pairs, window, embed, decode, inspect, plan, merge):
+for command in (tokenize, pairs, window, embed, decode, inspect, plan, merge, pack):
     words, _, examples = cleandoc(command.__doc__ or "").partition("\n\nExamples:\n")
     app.command(
         cls=GroupedCommand,

@@ -15,11 +15,11 @@ from llmprep.preview.fitting import wrap_line
 SECTIONS = {
     "Input": "text field files-from null newlines separator special boundaries on-bad skip-binary",
     "Vocabulary": "encoding tokenizer pattern special-tokens eot vocab-dir",
-    "Windows": "max-length stride split val-fraction dense context-size windows",
+    "Windows": "max-length stride split val-fraction dense context-size windows separator-belongs overlap truncate",
     "Batches": "batch-size batches ranks steps tokens epochs exhausted shuffle seed drop-last",
     "Tables": "dim context-length order weights save-weights",
     "What is shown": "explain preview start count ids window around where step epoch verify check model-vocab",
-    "Token store": "shard-bytes shard-tokens task restart executor address",
+    "Token store": "shard-bytes shard-tokens task restart executor address buffer index-dir",
     "Output": "output force yes dtype dry-run html svg depfile json quiet color",
     "Speed and memory": "backend jobs memory device",
 }

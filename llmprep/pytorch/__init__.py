@@ -7,7 +7,7 @@ transfer                batches on their way from a worker process
 sampler, passes         the order of an epoch, and where to go on
 shares                  which part of it each rank takes, also after their number has changed
 sharing                 what would share a rank's windows out once more
-permutation, identity   a seeded order in constant memory; what a state belongs to
+identity                what a state belongs to
 mixture, mixture_sources, mixture_rows  several data sets -> one, in which each has its share of the windows
 mixture_sampler         the places of such a mixture in order, and where to go on
 weighing, stretches     weights, stages and budgets -> what stands in each block, and where that changes

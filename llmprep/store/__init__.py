@@ -39,6 +39,7 @@ documents.py    a store -> its documents: where each begins and ends, and which 
 provenance.py   a token's place in the stream -> the file, the document and the bytes it came from
 tracing.py      many runs of tokens -> the same, each file read no more than once
 search.py       a text -> the tokens that hold it
+packing.py      the documents of a store -> an index of the rows that they are packed into
 verify.py       a store -> every hash and every invariant checked again
 
 Whether it is good to train on, of a store and of a file:

@@ -29,7 +29,7 @@ LOCK_HELD, LOCK_TASK = ".lock-held", ".lock-task-"
 MANIFEST_BEGINS, PLAN_BEGINS = b'{"format":"llmprep-store/', b'{"plan_sha256":"'
 _TEMPORARY = r"\.llmprep-.*\.tmp"
 _IN_STORE = re.compile(
-    rf"{re.escape(MANIFEST)}|{re.escape(PLAN)}|{re.escape(TASKS)}|{re.escape(CARRIED)}|{re.escape(LOCK)}(-.*)?|tokens-.*\.pt|{_TEMPORARY}",
+    rf"{re.escape(MANIFEST)}|{re.escape(PLAN)}|{re.escape(TASKS)}|{re.escape(CARRIED)}|{re.escape(LOCK)}(-.*)?|tokens-.*\.pt|packed-.*\.pt|{_TEMPORARY}",
     re.DOTALL,
 )
 _IN_RECEIPTS = re.compile(rf".*\.json|{_TEMPORARY}", re.DOTALL)

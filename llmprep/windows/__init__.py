@@ -11,5 +11,9 @@ target the same slice moved by one. There are ``max(0, (n - 1 - L) // S + 1)`` o
     coverage.py   what becomes of each token: used, skipped between windows, or left at the end
     schedule.py   how many windows steps and epochs take, and which are in none
     planning.py   what a run of so many steps, tokens or epochs takes of a stream
+    fitting.py    lengths -> rows of a fixed width, by best-fit decreasing
+    packing.py    documents -> rows of whole documents, block by block
+    packed.py     the documents of a stream -> their packed rows, by number, and what becomes of each token
+    permutation.py  a seeded order in constant memory
     pairs.py      ids -> growing contexts, each with the token that comes next
 """

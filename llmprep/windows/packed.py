@@ -82,6 +82,11 @@ class Fill:
         return self.n_rows * self.width - self.n_stored
 
     @property
+    def n_targets(self) -> int:
+        """Tokens that stand in a row after another of their document: all but the first of each part."""
+        return self.n_stored - self.n_parts
+
+    @property
     def share(self) -> float:
         """The part of all places that tokens take, each counted once: from 0 to 1."""
         return (self.n_tokens - self.n_lost) / max(1, self.n_rows * self.width)
