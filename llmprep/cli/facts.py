@@ -19,12 +19,15 @@ CHARS_SHOWN = 200
 def fact_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each fact."""
     for key, value in facts.items():
+        if isinstance(value, dict) and value and all(isinstance(held, dict) for held in value.values()):
+            yield from fact_lines(value)
+            continue
         yield f"{plain.visible(shorten(key.removeprefix('n_'))):<16} {plain.visible(_worded(value))}"
 
 
 def _worded(value: object) -> str:
     if isinstance(value, dict):
-        items = [f"{shorten(str(key))} {_worded(held)}" for key, held in islice(value.items(), ITEMS_SHOWN)]
+        items = [f"{shorten(str(key)).removeprefix('n_')} {_worded(held)}" for key, held in islice(value.items(), ITEMS_SHOWN)]
         return ", ".join(items + ["..."] * (len(value) > ITEMS_SHOWN)) or "none"
     if isinstance(value, list):
         return " to ".join(map(_worded, value))

@@ -13,6 +13,7 @@ from llmprep.cli.batches import Batches, show_batches
 from llmprep.cli.checks import Checks, Results, refuse_ruinous
 from llmprep.cli.facts import fact_lines, refuse_text, tell_unfinished
 from llmprep.cli.looking import Look, Opened, find_text, show_windows
+from llmprep.cli.pack import packing_facts, store_packings
 from llmprep.cli.picture import Drawings, Pictures, inspected_page
 from llmprep.cli.printer import Printer
 from llmprep.cli.spread import spread
@@ -177,6 +178,7 @@ def _describe_store(store: TokenStore, subject: Subject) -> Opened:
         "dtype": manifest.dtype,
         "splits": {name: [*span] for name, span in manifest.splits.items()},
         **_windows_facts(manifest.n_tokens, max_length, stride),
+        **store_packings(store),
     }
     stretches = stretches_of_store(manifest)
     return Opened(subject.path, facts, len(store), store, stretches, refers, max_length, stride)
@@ -184,6 +186,7 @@ def _describe_store(store: TokenStore, subject: Subject) -> Opened:
 
 def _describe_file(file: PtFile, subject: Subject) -> Opened:
     from llmprep.formats.meta import checked_meta
+    from llmprep.formats.packing import is_packing, read_packing
     from llmprep.formats.vocabularies import vocabulary_of
     from llmprep.store.provenance import stretches_of_file
     from llmprep.tokens.figures import left_out_of
@@ -193,7 +196,9 @@ def _describe_file(file: PtFile, subject: Subject) -> Opened:
     shapes = {key: f"{list(array.shape)} {file.dtypes[key]}" for key, array in file.tensors.items()}
     common: dict[str, Any] = {key: meta[key] for key in COMMON if key in meta}
     facts: dict[str, Any] = {"kind": meta["kind"], **common, "n_sources": len(meta["sources"])}
-    facts |= _left_out(left_out_of(meta)) | shapes
+    facts |= (
+        _left_out(left_out_of(meta)) | (packing_facts(read_packing(file).fill) if is_packing(file) else {}) | shapes
+    )
     ids = _continuous_ids(file, meta)
     is_windows = "input_ids" in file.tensors
     max_length, stride = subject.shape(*((options["max_length"], options["stride"]) if is_windows else ()))

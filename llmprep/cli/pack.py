@@ -16,6 +16,7 @@ from llmprep.errors import plural
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
+    from llmprep.store.reading import TokenStore
     from llmprep.windows.packed import Fill
 
 
@@ -120,6 +121,14 @@ def packing_facts(fill: Fill) -> dict[str, Any]:
         "n_filler": fill.n_filler,
         "n_targets": fill.n_targets,
     }
+
+
+def store_packings(store: TokenStore) -> dict[str, Any]:
+    """Return the same for each packing index in a store's folder, by its name; nothing where there is none."""
+    from llmprep.store.packings import STALE, find_packings
+
+    found = {name: STALE if fill is None else packing_facts(fill) for name, fill in find_packings(store)}
+    return {"packings": found} if found else {}
 
 
 def packing_lines(fill: Fill) -> list[str]:

@@ -5,7 +5,7 @@ checked; ``verify_...`` works everything out again, and yields a line for each t
 
     tokens.py      ``token_ids``                        write, read, verify
     windows.py     ``input_ids`` and ``target_ids``     write, read, verify
-    packing.py     runs of a stream, row by row        write, read
+    packing.py     runs of a stream, row by row        write, read, verify
     weights.py     a token and a positional table       write, read, verify
     pairs.py       ``contexts, lengths, targets``       write: no command reads one
     embeddings.py  ``input_embeddings``                 write: no command reads one

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from llmprep.errors import FileFormatError
 from llmprep.formats.arrays import raw_blocks
 from llmprep.formats.ids import Array
-from llmprep.formats.meta import checked_meta, wrong_keys
+from llmprep.formats.meta import checked_meta, require_stated, wrong_keys
 from llmprep.output.writing import Sink
 from llmprep.ptfile.layout import TensorView
 from llmprep.ptfile.reading import PtFile
@@ -29,6 +29,7 @@ COLUMNS = {
     "lost_starts": "int64",
     "lost_lengths": "int64",
 }
+ROWS_AT_ONCE = 1 << 16
 FIGURES = {field.name: int for field in fields(Fill)}
 
 
@@ -38,9 +39,7 @@ def write_packing(
     """Write a packing file from its columns, each in blocks; return its size in bytes."""
     lengths = [fill.n_rows + 1, fill.n_parts, fill.n_parts, n_lost_runs, n_lost_runs]
     sizes = dict(zip(COLUMNS, lengths, strict=True))
-    views = {
-        key: TensorView(number, dtype, (sizes[key],), (1,)) for number, (key, dtype) in enumerate(COLUMNS.items())
-    }
+    views = {key: TensorView(number, dtype, (sizes[key],), (1,)) for number, (key, dtype) in enumerate(COLUMNS.items())}
     storages = [raw_blocks(columns[key], dtype) for key, dtype in COLUMNS.items()]
     return write_pt(sink, storages, lambda _: {**views, "meta": {**meta, "fill": asdict(fill)}})
 
@@ -61,6 +60,21 @@ def read_packing(file: PtFile) -> PackedRows:
     packed = PackedRows(*columns, Fill(**{key: meta["fill"][key] for key in FIGURES}), file.name)
     sizes = [len(column) for column in columns]
     stated = [packed.fill.n_rows + 1, packed.fill.n_parts, packed.fill.n_parts, sizes[3], sizes[3]]
-    if min(meta["fill"].values()) < 0 or sizes != stated or packed.row_starts[-1] != packed.fill.n_parts:
+    if min(meta["fill"].values()) < 0 or sizes != stated or packed.row_starts[[0, -1]].tolist() != [0, sizes[1]]:
         raise FileFormatError(f"{file.name}: does not hold the {packed.fill.n_rows} rows that its meta states")
     return packed
+
+
+def verify_packing(file: PtFile) -> Iterator[str]:
+    """Yield a line for each thing that holds of a packing file; raise `FileFormatError` for the first that does not.
+
+    Whether its rows are those of a store, verifying the store tells.
+    """
+    packed = read_packing(file)
+    n_stored = 0
+    for first in range(0, len(packed), ROWS_AT_ONCE):
+        n_stored += int(packed.take(np.arange(first, min(first + ROWS_AT_ONCE, len(packed))))[2].sum())
+    yield f"{len(packed)} rows, each of at most {packed.fill.width} tokens"
+    require_stated(file.name, "n_stored", n_stored, packed.fill.n_stored)
+    require_stated(file.name, "n_lost", int(packed.lost_lengths.sum()), packed.fill.n_lost)
+    yield f"{n_stored} tokens in rows, {packed.fill.n_repeated} of them twice, and {packed.fill.n_lost} lost"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmprep.formats.meta import checked_meta
+from llmprep.formats.packing import is_packing, verify_packing
 from llmprep.formats.tokens import verify_tokens
 from llmprep.formats.weights import has_weights, verify_weights
 from llmprep.formats.windows import verify_windows
@@ -25,3 +26,5 @@ def verify_file(file: PtFile) -> Iterator[str]:
         yield from verify_tokens(file, meta)
     if "input_ids" in file.tensors:
         yield from verify_windows(file, meta)
+    if is_packing(file):
+        yield from verify_packing(file)

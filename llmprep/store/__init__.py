@@ -40,6 +40,7 @@ provenance.py   a token's place in the stream -> the file, the document and the 
 tracing.py      many runs of tokens -> the same, each file read no more than once
 search.py       a text -> the tokens that hold it
 packing.py      the documents of a store -> an index of the rows that they are packed into
+packings.py     the indexes that lie there, compared with what packing gives anew
 verify.py       a store -> every hash and every invariant checked again
 
 Whether it is good to train on, of a store and of a file:

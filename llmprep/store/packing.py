@@ -21,12 +21,12 @@ import numpy as np
 
 from llmprep import __version__
 from llmprep.choices import BestFit, SeparatorBelongs
-from llmprep.errors import FileFormatError, OutputError, UsageError, plural
+from llmprep.errors import FileFormatError, OutputError
 from llmprep.formats.ids import Array
 from llmprep.formats.meta import FORMAT, wrong_keys
 from llmprep.formats.packing import FIGURES, read_packing, write_packing
 from llmprep.output.checking import os_reason
-from llmprep.ptfile.reading import PtFile, read_pt
+from llmprep.ptfile.reading import read_pt
 from llmprep.store.reading import TokenStore
 from llmprep.store.sealed import open_own, read_sealed, write_sealed
 from llmprep.windows.packed import Corpus, Fill, PackedRows, pack_blocks
@@ -37,6 +37,7 @@ COMMIT_BLOCKS = 16
 CHECKED_BYTES = 1 << 28
 """Size of an index up to which it is read through when it is opened; of a larger one, rows are checked when taken."""
 READ_NUMBERS = 1 << 18
+INDEXES = "packed-*.pt"
 STATE = "state.json"
 DTYPES = {"counts": "<i4", "starts": "<i8", "lengths": "<i4", "lost_starts": "<i8", "lost_lengths": "<i8"}
 """What is kept of `Packed` while an index is built, a file each."""
@@ -240,56 +241,3 @@ def _add_up(counts: Iterator[Array]) -> Iterator[Array]:
         sums = total + np.cumsum(block, dtype=np.int64)
         total = sums[-1:]
         yield sums
-
-
-# --- the indexes that are there -------------------------------------------------------------------
-
-
-def find_packings(folder: Path) -> Iterator[PtFile]:
-    """Yield the indexes in a store's folder, by name. Raises `FileFormatError` for a damaged one."""
-    for path in sorted(folder.glob("packed-*.pt")):
-        yield read_pt(path, check_crc=False)
-
-
-def is_of(file: PtFile, store: TokenStore) -> bool:
-    """Tell an index of these ids from one of what the store held before."""
-    return file.meta.get("content_sha256") == store.content_sha256
-
-
-def verify_packing(path: Path, folder: Path) -> str:
-    """Pack again, and return a line if each row is the same. Raises `FileFormatError` for one that is not."""
-    file = read_pt(path)
-    rows, options = read_packing(file), file.meta["options"]
-    try:
-        chosen = BestFit(**{key: options[key] for key in BestFit().content()})
-        store = TokenStore(folder, options["split"], check=False)
-        packing = Packing(store, options["max_length"], chosen, options["separator_belongs"])
-        if not is_of(file, store):
-            return f"{path.name}: is of ids that the store no longer holds; it can be removed"
-        _compare(rows, packing)
-    except (KeyError, TypeError, UsageError) as error:
-        raise FileFormatError(f"{path}: its meta does not state how it was packed") from error
-    fate = f"{rows.fill.n_lost} of {plural(rows.fill.n_tokens, 'token')} lost"
-    return f"{path.name}: {plural(len(rows), 'row')} as they are packed anew, {fate}"
-
-
-def _compare(rows: PackedRows, packing: Packing) -> None:
-    """Raise `FileFormatError` unless these are the rows of a packing, and no others."""
-    fill, at, part, lost = Fill(packing.rule.width), 0, 0, 0
-    for lengths, block in pack_blocks(packing.corpus(), packing.rule):
-        fill = fill.with_documents(lengths, packing.rule)
-        for packed in block:
-            fill = fill.with_rows(packed)
-            found = {
-                "row_starts": (part + np.cumsum(packed.counts), at + 1),
-                "part_starts": (packed.starts, part),
-                "part_lengths": (packed.lengths, part),
-                "lost_starts": (packed.lost_starts, lost),
-                "lost_lengths": (packed.lost_lengths, lost),
-            }
-            for name, (wanted, first) in found.items():
-                if not np.array_equal(getattr(rows, name)[first : first + len(wanted)], wanted):
-                    raise FileFormatError(f"{rows.name}: {name} are not those that packing gives; remove it")
-            at, part, lost = at + len(packed.counts), part + len(packed.starts), lost + len(packed.lost_starts)
-    if fill != rows.fill or (at, part, lost) != (len(rows), len(rows.part_starts), len(rows.lost_starts)):
-        raise FileFormatError(f"{rows.name}: has other rows than packing gives; remove it")

@@ -13,6 +13,7 @@ from llmprep.store.beginnings import stated_starts
 from llmprep.store.carrying import verify_carried
 from llmprep.store.folder import PLAN, RECEIPTS, kind_of, receipt_path
 from llmprep.store.manifest import check_files, read_manifest, read_plan, receipt_at
+from llmprep.store.packings import verify_packings
 from llmprep.store.reading import stated_ids
 from llmprep.store.schema import FORMAT_1, Manifest, Receipt, Shard
 from llmprep.store.sealed import file_sha256
@@ -40,6 +41,7 @@ def verify_store(folder: Path) -> Iterator[str]:
     if found != stated:
         raise FileFormatError(f"{folder}: content_sha256 is {found}, the manifest says {stated}")
     yield f"content_sha256 {found}"
+    yield from verify_packings(folder)
 
 
 def _verified_ids(folder: Path, manifest: Manifest, shard: Shard) -> Array:
