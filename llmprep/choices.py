@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from llmprep.errors import UsageError
 
@@ -214,7 +214,16 @@ class BestFit:
         if self.truncate and self.overlap:
             raise UsageError("overlap: is of the parts of a long document, and truncate keeps one; leave one out")
 
-    def content(self) -> dict[str, int | bool]:
+    @classmethod
+    def chosen(cls, packing: object) -> BestFit | None:
+        """Return how documents are packed; None for windows of the stream. Raises `UsageError` for anything else."""
+        if isinstance(packing, cls):
+            return packing
+        if packing not in ("stream", "bestfit"):
+            raise UsageError(f"packing {packing!r:.40}: must be 'stream', 'bestfit' or a BestFit")
+        return cls() if packing == "bestfit" else None
+
+    def content(self) -> dict[str, Any]:
         """Return what decides the rows, as plain values, for ``meta``."""
         return {"seed": self.seed, "buffer": self.buffer, "overlap": self.overlap, "truncate": self.truncate}
 

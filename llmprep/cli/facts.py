@@ -27,7 +27,10 @@ def fact_lines(facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _worded(value: object) -> str:
     if isinstance(value, dict):
-        items = [f"{shorten(str(key)).removeprefix('n_')} {_worded(held)}" for key, held in islice(value.items(), ITEMS_SHOWN)]
+        items = [
+            f"{shorten(str(key)).removeprefix('n_')} {_worded(held)}"
+            for key, held in islice(value.items(), ITEMS_SHOWN)
+        ]
         return ", ".join(items + ["..."] * (len(value) > ITEMS_SHOWN)) or "none"
     if isinstance(value, list):
         return " to ".join(map(_worded, value))

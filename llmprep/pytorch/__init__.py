@@ -3,6 +3,7 @@
 recipe, rows, mapped    a text, file, store or array -> rows of windows, again in each process
 starts, documents       where documents begin in rows, and windows that know them
 datasets, batches       rows -> a Dataset and its batches, and those that trainers take
+packed                  the rows of whole documents that a packing puts together
 transfer                batches on their way from a worker process
 sampler, passes         the order of an epoch, and where to go on
 shares                  which part of it each rank takes, also after their number has changed

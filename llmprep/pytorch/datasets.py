@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from llmprep.choices import SeparatorBelongs, TokenizerFile
+from llmprep.choices import BestFit, Packing, SeparatorBelongs, TokenizerFile
 from llmprep.errors import UsageError, plural, visible_name
 from llmprep.formats.ids import Array, to_ids
 from llmprep.formats.vocabularies import check_vocabulary
@@ -30,7 +30,7 @@ from llmprep.showing import Tokens, draw_windows
 from llmprep.store.reading import absolute
 from llmprep.vocabulary.loading import name_vocabulary, resolve_vocab_dir
 from llmprep.vocabulary.references import Reference
-from llmprep.windows.counts import check_size
+from llmprep.windows.counts import DefaultSize, check_size
 
 NO_IDS: Array = np.empty(0, np.int64)
 
@@ -55,6 +55,10 @@ class WindowDataset(Dataset[Batch]):
     end-of-text id between two documents is the last token of the "old" or the first of the "new" one; with
     ``mask_boundaries`` the target is -100 where it is of another document than its input. Windows are cut where they
     are without. Raises `UsageError` for ids and windows files, which do not tell where documents begin.
+
+    ``packing`` "bestfit", or a `BestFit` with choices of its own, makes rows of whole documents instead of windows of
+    the stream. What fills the rest of a row is the end-of-text id, or 0 where there is none: no target, and of no
+    document. Of a token store, the rows are in an index beside it, which is built here unless ``llmprep pack`` has.
 
     The ids of texts go into a temporary file. Checksums and ids are checked: of a file at once, of a store's shards
     when first touched, in each process. That reads every byte once; ``check=False`` leaves it out. Pickles by path,
@@ -83,6 +87,7 @@ class WindowDataset(Dataset[Batch]):
         documents: bool = False,
         separator_belongs: SeparatorBelongs = "old",
         mask_boundaries: bool = False,
+        packing: Packing = "stream",
     ) -> None:
         max_length = None if max_length is None else check_size("max_length", max_length)
         stride = None if stride is None else check_size("stride", stride)
@@ -92,7 +97,8 @@ class WindowDataset(Dataset[Batch]):
         chosen = resolve_vocab_dir(vocab_dir)
         folder = None if chosen is None else str(absolute(chosen))
         marking = Marking.chosen(documents, separator_belongs, mask_boundaries)
-        recipe = Recipe(NO_IDS, "", max_length, stride, split, which, check, folder, marking=marking)
+        packed = _check_packing(BestFit.chosen(packing), stride, documents=documents)
+        recipe = Recipe(NO_IDS, "", max_length, stride, split, which, check, folder, marking=marking, packing=packed)
         if _is_path(source):
             recipe = replace(recipe, source=absolute(source), name=_named(source))
         else:
@@ -161,6 +167,7 @@ class WindowDataset(Dataset[Batch]):
             f"split {self.split}" if self.split is not None else "",
             f"{plural(len(rows), 'window')} of {rows.max_length}",
             f"stride {rows.stride}" if rows.stride is not None else "",
+            "bestfit" if recipe.packing is not None else "",
             "documents" if recipe.marking is not None else "",
             visible_name(self.encoding or ""),
         ]
@@ -192,13 +199,17 @@ class WindowDataset(Dataset[Batch]):
         ``content_sha256`` is of the ids as little-endian uint32: as the file or store states it, else worked out when
         first asked for. A split of a store is told by its name and its first token in the store.
         """
-        return {
+        identity = {
             "content_sha256": self._content_sha256,
             "split": self._opened.recipe.split,
             "first_token": self._rows.first,
             "max_length": self._rows.max_length,
             "stride": self._rows.stride,
         }
+        packing, marking = self._opened.recipe.packing, self._opened.recipe.marking
+        if packing is not None and marking is not None:
+            identity["packing"] = {**packing.content(), "separator_belongs": marking.separator_belongs}
+        return identity
 
     @functools.cached_property
     def _content_sha256(self) -> str:
@@ -225,6 +236,17 @@ class WindowDataset(Dataset[Batch]):
         if marking is None:
             return WindowBatch(*self._rows.gather(places))
         return DocumentBatch.gathered(self._rows.document_rows(places), marking)
+
+
+def _check_packing(chosen: BestFit | None, stride: int | None, *, documents: bool) -> BestFit | None:
+    """Return a packing with its folder absolute. Raises `UsageError` beside what does not go with it."""
+    if chosen is None:
+        return None
+    if not documents:
+        raise UsageError("packing: rows of whole documents are dicts; give documents=True too")
+    if stride is not None and not isinstance(stride, DefaultSize):
+        raise UsageError("stride: packed rows have none; leave it out")
+    return chosen if chosen.index_dir is None else replace(chosen, index_dir=str(absolute(chosen.index_dir)))
 
 
 def _is_path(source: object) -> TypeGuard[str | os.PathLike[str]]:

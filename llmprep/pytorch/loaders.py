@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from llmprep.choices import MAX_LENGTH, SeparatorBelongs, TokenizerFile
+from llmprep.choices import MAX_LENGTH, Packing, SeparatorBelongs, TokenizerFile
 from llmprep.errors import UsageError, plural
 from llmprep.formats.ids import Array
 from llmprep.formats.vocabularies import check_file_ids
@@ -66,6 +66,7 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     documents: bool = False,
     separator_belongs: SeparatorBelongs = "old",
     mask_boundaries: bool = False,
+    packing: Packing = "stream",
     collate_fn: Callable[[Any], Any] = collate_windows,
 ) -> DataLoader[Any]:
     """Return a DataLoader of [inputs, targets], each (batch_size, max_length) int64.
@@ -79,7 +80,7 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     them, under a seed drawn from torch's generator.
 
     With ``documents=True`` a batch is the dict of `DocumentBatch.collated`, or what another ``collate_fn`` makes of it
-    for a trainer; ``separator_belongs`` and ``mask_boundaries`` are those of `WindowDataset`.
+    for a trainer; ``separator_belongs``, ``mask_boundaries`` and ``packing`` are those of `WindowDataset`.
 
     Raises `UsageError` for a str that is a path rather than a text, and for a max_length or stride, given, that is not
     the windows file's. Warns if there is no batch at all.
@@ -95,6 +96,7 @@ def create_dataloader(  # noqa: PLR0913 - the reference's parameters
     dataset = WindowDataset(
         source, max_length, stride, split=split, encoding=encoding, tokenizer=tokenizer, vocab_dir=vocab_dir,
         documents=documents, separator_belongs=separator_belongs, mask_boundaries=mask_boundaries,
+        packing=packing,
     )  # fmt: skip
     own_order = shuffle and dataset.kind == "store"
     seed = int(torch.empty((), dtype=torch.int64).random_()) if own_order else 0

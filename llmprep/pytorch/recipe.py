@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from llmprep.choices import ENCODING, Reading, TokenizerFile, WhichVocabulary
+from llmprep.choices import ENCODING, BestFit, Reading, TokenizerFile, WhichVocabulary
 from llmprep.errors import DataError, EmptyError, FileFormatError, InputError, UsageError
 from llmprep.formats.ids import Array
 from llmprep.formats.tokens import check_starts, read_starts, read_tokens
@@ -20,6 +20,7 @@ from llmprep.missing import advise_missing
 from llmprep.ptfile.reading import FileState, PtFile
 from llmprep.pytorch.documents import Marking
 from llmprep.pytorch.mapped import changed_error
+from llmprep.pytorch.packed import NO_EOT, pack_rows
 from llmprep.pytorch.rows import FileRows, Rows, StreamRows, unknown_documents
 from llmprep.pytorch.starts import StoreStarts
 from llmprep.store.reading import TokenStore
@@ -42,7 +43,7 @@ class Recipe:
     `DefaultSize` gives way to a windows file's own. ``contents`` says, once a path was opened, what was found there:
     the kind of source and a hash. ``state`` is that of a .pt file: while it stays, the file need not be checked again.
     ``marking`` is how documents are told, where they are to be known; ``piped`` are the documents of texts that came
-    through a pipe, as `StreamRows` takes them.
+    through a pipe, as `StreamRows` takes them. ``packing`` is how whole documents are packed, if they are.
     """
 
     source: Path | Array
@@ -57,6 +58,7 @@ class Recipe:
     state: FileState | None = None
     marking: Marking | None = None
     piped: tuple[KnownStarts, int] | None = None
+    packing: BestFit | None = None
 
     def load_vocabulary(self, which: WhichVocabulary) -> Vocabulary:
         """Load a vocabulary, from the folder that is looked in first if it is there."""
@@ -74,7 +76,19 @@ class Opened:
 
 
 def open_rows(recipe: Recipe) -> Opened:
-    """Open what a recipe names.
+    """Open what a recipe names; documents are packed if that is asked for. Raises as `_open` and `pack_rows` do."""
+    opened = _open(recipe)
+    if recipe.packing is None or recipe.marking is None or not isinstance(opened.rows, StreamRows):
+        return opened
+    rows = pack_rows(opened.rows, recipe.packing, recipe.marking, recipe.name or "ids")
+    if rows.packed.fill.n_filler and opened.refers is not None:
+        eot_id = load_vocabulary(opened.refers, recipe.vocab_dir, announce_by_warning).eot_id
+        rows = replace(rows, fill_id=NO_EOT if eot_id is None else eot_id)
+    return replace(opened, rows=rows)
+
+
+def _open(recipe: Recipe) -> Opened:
+    """Open what a recipe names, as windows of the stream.
 
     Raises as `open_input` does, `DataError` if there is no window, `UsageError` for a choice that does not apply, and
     `InputError` for a path at which something else was found before.
@@ -178,7 +192,7 @@ def _cut(ids: TokenStore | Array, recipe: Recipe, stated: str = "") -> StreamRow
     max_length = _require_length(recipe)
     stride = max_length if recipe.stride is None else int(recipe.stride)
     name = str(recipe.source) if isinstance(recipe.source, Path) else "ids"
-    count = require_windows(len(ids), max_length, stride, name)
+    count = require_windows(len(ids), max_length, stride, name) if recipe.packing is None else 0
     return StreamRows(ids, max_length, stride, count, stated)
 
 

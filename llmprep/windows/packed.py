@@ -26,6 +26,24 @@ class Spans(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class KnownSpans:
+    """Documents in memory, by their ``starts`` (n,) in ``n_tokens``; a separator of ``gap`` tokens is between two."""
+
+    starts: Numbers
+    n_tokens: int
+    gap: int = 0
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def spans(self, first: int, count: int) -> tuple[Numbers, Numbers]:
+        """Return the starts and ends of ``count`` documents."""
+        ends = self.starts[first + 1 : first + count + 1] - self.gap
+        ends = ends if len(ends) == count else np.append(ends, self.n_tokens)
+        return self.starts[first : first + count], ends
+
+
+@dataclass(frozen=True, slots=True)
 class Corpus:
     """A stream of ``n_tokens`` and its documents. With ``opens``, a separator is of the document after it."""
 
