@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # to a type checker it is True
 if TYPE_CHECKING:
-    from llmprep.choices import Building, Effort, Reading, Sharding, TextOptions, TokenizerFile
+    from llmprep.choices import BestFit, Building, Effort, Reading, Sharding, TextOptions, TokenizerFile
     from llmprep.errors import LlmprepError
     from llmprep.formats.vocabularies import decode_ids
     from llmprep.inputs import open_tokens
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from llmprep.windows.schedule import Sampling
 
 __all__ = [
+    "BestFit",
     "Building",
     "Effort",
     "Goal",
@@ -64,6 +65,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "BestFit": "choices",
     "Building": "choices",
     "Effort": "choices",
     "Goal": "windows.planning",

@@ -53,12 +53,13 @@ def read_packing(file: PtFile) -> PackedRows:
     """Return the rows of a packing file, mapped. Raises `FileFormatError` for what is none."""
     meta = checked_meta(file)
     wrong = wrong_keys(meta.get("fill"), FIGURES, "fill: ")
-    columns = [file.tensors.get(key, np.empty(0)) for key in COLUMNS]
+    columns = {key: file.tensors.get(key, np.empty(0)) for key in COLUMNS}
     found = {key: file.dtypes.get(key) for key in COLUMNS}
-    if not is_packing(file) or wrong or found != COLUMNS or any(column.ndim != 1 for column in columns):
+    if not is_packing(file) or wrong or found != COLUMNS or any(column.ndim != 1 for column in columns.values()):
         raise FileFormatError(f"{file.name}: is not a packing file{''.join(f'; {each}' for each in wrong[:1])}")
-    packed = PackedRows(*columns, Fill(**{key: meta["fill"][key] for key in FIGURES}), file.name)
-    sizes = [len(column) for column in columns]
+    fill = Fill(**{key: meta["fill"][key] for key in FIGURES})
+    packed = PackedRows(**columns, fill=fill, name=file.name)
+    sizes = [len(column) for column in columns.values()]
     stated = [packed.fill.n_rows + 1, packed.fill.n_parts, packed.fill.n_parts, sizes[3], sizes[3]]
     if min(meta["fill"].values()) < 0 or sizes != stated or packed.row_starts[[0, -1]].tolist() != [0, sizes[1]]:
         raise FileFormatError(f"{file.name}: does not hold the {packed.fill.n_rows} rows that its meta states")

@@ -199,7 +199,7 @@ class WindowDataset(Dataset[Batch]):
         ``content_sha256`` is of the ids as little-endian uint32: as the file or store states it, else worked out when
         first asked for. A split of a store is told by its name and its first token in the store.
         """
-        identity = {
+        identity: dict[str, Any] = {
             "content_sha256": self._content_sha256,
             "split": self._opened.recipe.split,
             "first_token": self._rows.first,
