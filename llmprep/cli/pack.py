@@ -12,7 +12,7 @@ from llmprep.cli.groups import Words
 from llmprep.cli.options import filled, window_number
 from llmprep.cli.progress import Far
 from llmprep.cli.spread import spread
-from llmprep.errors import plural
+from llmprep.errors import UsageError, plural
 from llmprep.preview import plain
 
 if TYPE_CHECKING:
@@ -86,16 +86,19 @@ def pack(
       llmprep pack store/ --max-length 2048
       llmprep pack store/ --max-length 2048 --split train --overlap 1 --json | jq .fill_percent
     """
+    from llmprep.inputs import open_input
     from llmprep.store.packing import Packing, build_packing, open_packing
     from llmprep.store.reading import TokenStore
 
     printer, far = words.printer(), Far()
+    opened = open_input([store], split=rows.split, check=False)
+    if not isinstance(opened, TokenStore):
+        raise UsageError(f"{store}: is not a token store; make one with llmprep tokenize {store} -o FOLDER/")
 
     def see(fill: Fill) -> None:
         nonlocal far
         far = Far(n_tokens=fill.n_tokens, name="packing")
 
-    opened = TokenStore(store, rows.split, check=False)
     packing = Packing(opened, rows.max_length, rows.chosen(), rows.separator_belongs)
     found = packing.path.exists()
     with words.progress(look=lambda: far):
