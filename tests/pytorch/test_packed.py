@@ -97,7 +97,7 @@ def known_starts() -> tuple[np.ndarray[Any, Any], int]:
 def test_what_fills_a_row_vanishes(sources: Path) -> None:
     """Of all rows, padding-free batches have each token of the store once, and no other."""
     rows = packed("store")
-    batch = collate_padding_free([rows[number] for number in range(len(rows))])
+    batch: dict[str, Any] = collate_padding_free([rows[number] for number in range(len(rows))])
     ids = [token_id for text in TEXTS for token_id in [*encode(text), 50256]][:-1]
     assert sorted(batch["input_ids"][0].tolist()) == sorted(ids)
     n_real = sum(int(batch["document_ids"].ge(0).sum()) for batch in loader())

@@ -125,7 +125,7 @@ def test_another_choice_is_another_index(packing: Packing) -> None:
         replace(packing, max_length=15),
         replace(packing, separator_belongs="new"),
         replace(packing, store=TokenStore("store", "val")),
-        *(replace(packing, chosen=replace(SMALL, **{name: 1})) for name in ("seed", "buffer", "overlap")),
+        *(replace(packing, chosen=other) for other in (BestFit(1, 2), BestFit(buffer=1), BestFit(buffer=2, overlap=1))),
         replace(packing, chosen=replace(SMALL, truncate=True)),
         replace(packing, chosen=replace(SMALL, index_dir="elsewhere")),
     ]
