@@ -211,6 +211,8 @@ class BestFit:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise UsageError(f"{name} {value!r:.40}: must be a whole number from {least} on")
+        if not isinstance(self.truncate, bool):
+            raise UsageError(f"truncate {self.truncate!r:.40}: must be True or False")
         if self.truncate and self.overlap:
             raise UsageError("overlap: is of the parts of a long document, and truncate keeps one; leave one out")
 

@@ -11,6 +11,7 @@ from llmprep.choices import BestFit
 from llmprep.errors import DataError, UsageError
 from llmprep.formats.ids import Array
 from llmprep.pytorch.documents import Marking
+from llmprep.pytorch.mapped import changed_error
 from llmprep.pytorch.rows import Places, StreamRows
 from llmprep.store.packing import Packing, build_packing, open_packing
 from llmprep.store.reading import TokenStore
@@ -93,6 +94,8 @@ def pack_rows(rows: StreamRows, chosen: BestFit, marking: Marking, name: str) ->
     """
     if isinstance(rows.ids, TokenStore):
         source = TokenStore(rows.ids.folder, rows.ids.split, check=False)  # tokens are checked when they are taken
+        if source.contents != rows.ids.contents:
+            raise changed_error(rows.ids.folder)
         packing = Packing(source, rows.max_length, chosen, marking.separator_belongs)
         build_packing(packing)
         packed = open_packing(packing)

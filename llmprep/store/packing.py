@@ -68,7 +68,12 @@ class Packing:
             "split": self.store.split,
             "first_token": self.store.first,
         }
-        return {"content_sha256": self.store.content_sha256, "n_tokens": len(self.store), "options": options}
+        return {
+            "content_sha256": self.store.content_sha256,
+            "shards_sha256": shards_sha256(self.store),
+            "n_tokens": len(self.store),
+            "options": options,
+        }
 
     @property
     def folder(self) -> Path:
@@ -85,6 +90,11 @@ class Packing:
     def corpus(self) -> Corpus:
         """Return the documents that are packed."""
         return Corpus(self.store.documents(), len(self.store), self.separator_belongs == "new")
+
+
+def shards_sha256(store: TokenStore) -> str:
+    """Return a hash of all a store's shards, which state where documents begin: equal ids may be divided otherwise."""
+    return hashlib.sha256("".join(shard.sha256 for shard in store.manifest.shards).encode()).hexdigest()
 
 
 def open_packing(packing: Packing) -> PackedRows:

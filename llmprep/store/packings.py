@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from llmprep.choices import BestFit
-from llmprep.errors import FileFormatError, UsageError, plural
+from llmprep.errors import FileFormatError, InputError, UsageError, plural
 from llmprep.formats.packing import read_packing
 from llmprep.ptfile.reading import PtFile, read_pt
-from llmprep.store.packing import INDEXES, Packing
+from llmprep.store.packing import INDEXES, Packing, shards_sha256
 from llmprep.store.reading import TokenStore
 from llmprep.windows.packed import Fill, PackedRows, pack_blocks
 
-STALE = "is of ids that the store no longer holds; it can be removed"
+STALE = "is of what the store held before; it can be removed"
 
 
 def find_packings(store: TokenStore) -> Iterator[tuple[str, Fill | None]]:
-    """Yield the name and the figures of each index in a store's folder; None for one of ids that it no longer holds.
+    """Yield the name and the figures of each index in a store's folder; None for one of what it held before.
 
     Raises `FileFormatError` for what is no index.
     """
@@ -46,18 +46,20 @@ def verify_packings(folder: Path) -> Iterator[str]:
 
 
 def _is_of(file: PtFile, store: TokenStore) -> bool:
-    return file.meta.get("content_sha256") == store.content_sha256
+    return file.meta.get("shards_sha256") == shards_sha256(store)
 
 
 def _packing_of(file: PtFile, folder: Path) -> Packing:
-    """Return the packing that an index states it is of."""
+    """Return the packing that an index states it is of. Raises `FileFormatError` if it states none."""
     options = file.meta["options"]
     try:
         chosen = BestFit(**{key: options[key] for key in BestFit().content()})
         store = TokenStore(folder, options["split"], check=False)
-        return Packing(store, options["max_length"], chosen, options["separator_belongs"])
-    except (KeyError, TypeError, UsageError) as error:
+        packing = Packing(store, options["max_length"], chosen, options["separator_belongs"])
+        _ = packing.rule
+    except (KeyError, TypeError, InputError, UsageError) as error:
         raise FileFormatError(f"{file.name}: its meta does not state how it was packed; remove it") from error
+    return packing
 
 
 def _compare(rows: PackedRows, packing: Packing) -> None:

@@ -1,7 +1,7 @@
 """Promises of a store's packing index: the same bytes however it is built, found again, nothing else taken for it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 import torch
 from support.stores import build, json_lines, write_files
 
-from llmprep.choices import BestFit
+from llmprep.choices import BestFit, TextOptions
 from llmprep.errors import FileFormatError, LlmprepError, OutputError
 from llmprep.formats.packing import COLUMNS, read_packing, verify_packing, write_packing
 from llmprep.output.checking import check_output
@@ -23,6 +23,7 @@ from llmprep.store.reading import TokenStore
 from llmprep.store.verify import verify_store
 from llmprep.windows.packed import Fill
 
+NOTHING: Mapping[str, Any] = {}
 SMALL = BestFit(buffer=2)
 """A buffer that makes many blocks, so that a build says several times how far it is."""
 
@@ -137,14 +138,25 @@ def test_another_choice_is_another_index(packing: Packing) -> None:
     assert len([line for line in lines if ", 0 of " not in line]) == 1
 
 
-def rewrite(packing: Packing, **changed: Any) -> None:
-    """Write the index with other columns, its checksums as they must be."""
+def rewrite(packing: Packing, stated: Mapping[str, Any] = NOTHING, **changed: Any) -> None:
+    """Write the index with other columns or another meta, its checksums as they must be."""
     file = read_pt(packing.path)
     columns = {name: np.array(file.tensors[name]) for name in COLUMNS}
     columns |= {name: change(columns[name]) for name, change in changed.items()}
-    fill, meta = read_packing(file).fill, {**file.meta}
+    fill, meta = read_packing(file).fill, {**file.meta, **stated}
     with open_output(check_output(str(packing.path))) as sink:
         write_packing(sink, {name: [column] for name, column in columns.items()}, fill, meta, n_lost_runs=0)
+
+
+def test_what_an_index_states_of_itself_is_checked(packing: Packing) -> None:
+    """One whose options are none, or are not of its rows, is refused when its store is verified."""
+    build_packing(packing)
+    for options in ({}, {"split": "none"}, {"overlap": 99}, {"max_length": "8"}, {"truncate": 7}):
+        rewrite(packing, {"options": {**read_pt(packing.path).meta["options"], **options} if options else {}})
+        with pytest.raises(FileFormatError, match="its meta does not state how it was packed"):
+            [*verify_store(Path("store"))]
+        packing.path.unlink()
+        build_packing(packing)
 
 
 def test_verifying_packs_anew(packing: Packing) -> None:
@@ -155,11 +167,13 @@ def test_verifying_packs_anew(packing: Packing) -> None:
         [*verify_store(Path("store"))]
 
 
-def test_an_index_of_another_store_is_refused(packing: Packing) -> None:
-    """Under the name of this store's, it is refused; one of what the store held before is said to be of no use."""
-    held = build_packing(packing).read_bytes()
-    packing = pack_texts(["other words", "altogether"], restart=True)
-    assert [*verify_store(Path("store"))][-1].endswith("is of ids that the store no longer holds; it can be removed")
+@pytest.mark.parametrize("texts", [["other words", "altogether"], ["a word", " or two", " more"]])
+def test_an_index_of_another_store_is_refused(texts: list[str]) -> None:
+    """Under the name of this store's, also of one with the same ids in other documents; in place, it is of no use."""
+    unseparated = TextOptions(separator="none")
+    held = build_packing(pack_texts(["a word or", " two more"], options=unseparated)).read_bytes()
+    packing = pack_texts(texts, options=unseparated, restart=True)
+    assert [*verify_store(Path("store"))][-1].endswith("is of what the store held before; it can be removed")
     packing.path.write_bytes(held)
     with pytest.raises(FileFormatError, match="is of another store"):
         open_packing(packing)
