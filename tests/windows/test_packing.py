@@ -99,6 +99,14 @@ def runs_of(packed: PackedRows) -> list[list[tuple[int, int]]]:
     return [parts[end - count : end] for count, end in zip(counts.tolist(), np.cumsum(counts).tolist(), strict=True)]
 
 
+@pytest.mark.parametrize("opens", [False, True])
+def test_a_split_that_begins_with_a_separator_is_packed_whole(opens: bool) -> None:
+    """What stands before the first document, and after the last, is packed with it."""
+    for documents in (KnownSpans(np.array([1, 5]), 8, gap=1), KnownSpans(np.array([1]), 8)):
+        rows = runs_of(pack_all(Corpus(documents, 8, opens), Rule(5, 0, 64)))
+        assert sorted(at for row in rows for start, n in row for at in range(start, start + n)) == [*range(8)]
+
+
 def test_the_seed_decides_alone() -> None:
     """The same documents and seed give these very rows, on any machine; another seed brings others together."""
     corpus = corpus_of(np.arange(23) * 7 % 11 + 1)
