@@ -13,6 +13,7 @@ from llmprep.formats.ids import Array
 from llmprep.pytorch.documents import Marking
 from llmprep.pytorch.mapped import changed_error
 from llmprep.pytorch.rows import Places, StreamRows
+from llmprep.pytorch.starts import NONE, StoreStarts
 from llmprep.store.packing import Packing, build_packing, open_packing
 from llmprep.store.reading import TokenStore
 from llmprep.windows.documents import DocumentRows, KnownStarts
@@ -25,12 +26,16 @@ NO_EOT = 0
 
 @dataclass(frozen=True, slots=True)
 class PackedStream:
-    """Packed rows of a stream; ``fill_id`` stands where a row's documents leave places."""
+    """Packed rows of a stream; ``fill_id`` stands where a row's documents leave places.
+
+    ``begins`` are the first tokens of a store's shards.
+    """
 
     ids: TokenStore | Array
     packed: PackedRows
     stated: str
     content: str
+    begins: Places | None = None
     fill_id: int = NO_EOT
 
     @property
@@ -67,23 +72,39 @@ class PackedStream:
     def document_rows(self, places: Places) -> DocumentRows:
         """Return the rows at these places, with the documents in them."""
         counts, starts, lengths = self.packed.take(places)
-        width, rows = self.packed.fill.width, np.repeat(np.arange(len(places)), counts)
-        n_real = np.bincount(rows, lengths, len(places)).astype(np.int64)
-        within = np.cumsum(lengths) - lengths - np.repeat(np.cumsum(n_real) - n_real, counts)
+        width, ends = self.packed.fill.width, lengths.cumsum()
+        n_real = np.bincount(np.arange(len(places)).repeat(counts), lengths, len(places)).astype(np.int64)
         tokens = np.full((len(places), width), self.fill_id, np.int64)
-        for row, at, start, length in zip(*(each.tolist() for each in (rows, within, starts, lengths)), strict=True):
-            tokens[row, at : at + length] = self._read(start, length)
-        return DocumentRows(tokens, within, counts, n_real)
+        wanted = np.arange(lengths.sum()) + (starts - ends + lengths).repeat(lengths)
+        tokens[np.arange(width) < n_real[:, None]] = self._gather(wanted)
+        return DocumentRows(tokens, ends - lengths - (n_real.cumsum() - n_real).repeat(counts), counts, n_real)
 
-    def _read(self, start: int, length: int) -> Array:
-        if isinstance(self.ids, TokenStore):
-            return self.ids.read(start, length)
-        return self.ids[start : start + length]
+    def _gather(self, places: Places) -> Array:
+        """Return the tokens at places of the stream, those of each shard at once."""
+        if self.begins is None or not isinstance(self.ids, TokenStore):
+            return self.ids[places]
+        places = places + self.ids.first
+        shards = self.begins.searchsorted(places, "right") - 1
+        order, found = shards.argsort(kind="stable"), np.empty(len(places), np.int64)
+        for run in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1):
+            if len(run):
+                number = int(shards[run[0]])
+                found[run] = self.ids.shard(number)[places[run] - self.begins[number]]
+        return found
 
     def peek(self, count: int, length: int) -> list[tuple[list[int], list[int]]]:
         """Return the first rows, each cut."""
-        rows = self.document_rows(np.arange(min(count, len(self)))).tokens[:, : min(length, self.max_length) + 1]
-        return [(row[:-1], row[1:]) for row in rows.tolist()]
+        rows, width = [], min(length, self.max_length) + 1
+        for number in range(len(self))[:count]:
+            _, starts, lengths = self.packed.take(np.array([number]))
+            row: list[int] = []
+            for start, n in zip(starts.tolist(), lengths.tolist(), strict=True):
+                n_left = min(n, width - len(row))
+                held = self.ids.peek(start, n_left) if isinstance(self.ids, TokenStore) else self.ids[start:][:n_left]
+                row += held.tolist()
+            row += [self.fill_id] * (width - len(row))
+            rows.append((row[:-1], row[1:]))
+        return rows
 
 
 def pack_rows(rows: StreamRows, chosen: BestFit, marking: Marking, name: str) -> PackedStream:
@@ -102,9 +123,10 @@ def pack_rows(rows: StreamRows, chosen: BestFit, marking: Marking, name: str) ->
     else:
         if chosen.index_dir is not None:
             raise UsageError("index_dir: only the rows of a token store have an index; leave it out")
-        starts = rows.documents.starts if isinstance(rows.documents, KnownStarts) else np.empty(0, np.int64)
+        starts = rows.documents.starts if isinstance(rows.documents, KnownStarts) else NONE
         corpus = Corpus(KnownSpans(starts, len(rows.ids), rows.opens), len(rows.ids), bool(rows.opens))
         packed = pack_all(corpus, Rule(rows.max_length + 1, **chosen.content()))
     if not len(packed):
         raise DataError(f"{name}: holds no document to pack")
-    return PackedStream(rows.ids, packed, rows.stated, rows.stated or rows.content_sha256())
+    begins = rows.documents.begins if isinstance(rows.documents, StoreStarts) else None
+    return PackedStream(rows.ids, packed, rows.stated, rows.stated or rows.content_sha256(), begins)

@@ -56,7 +56,7 @@ def test_rows_are_what_a_walk_tells(
     rows = pack_all(
         Corpus(KnownSpans(starts, len(walked), gap), len(walked), belongs == "new"), Rule(length + 1, seed, 64)
     )
-    stream = PackedStream(np.array([token for token, _ in walked], np.int64), rows, "", "", EOT)
+    stream = PackedStream(np.array([token for token, _ in walked], np.int64), rows, "", "", fill_id=EOT)
     batch = DocumentBatch.gathered(stream.document_rows(np.arange(len(rows))), Marking(belongs, mask))
     for number, item in enumerate(batch):
         _, part_starts, lengths = rows.take(np.array([number]))
@@ -65,6 +65,8 @@ def test_rows_are_what_a_walk_tells(
         assert_item(item, tell([*row, *[(EOT, -1)] * (length + 1 - len(row))], mask=mask))
         assert item["n_tokens"] == len(row)
     assert sum(item["n_tokens"] for item in batch) == len(walked)
+    rows_shown = [row[:3] for row in batch.rows.tokens.tolist()]
+    assert stream.peek(len(rows) + 9, 2) == [(row[: min(2, length)], row[1:]) for row in rows_shown]
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -20,6 +20,7 @@ from llmprep.output.writing import open_output
 from llmprep.ptfile.reading import read_pt
 from llmprep.store.packing import Packing, build_packing, open_packing
 from llmprep.store.reading import TokenStore
+from llmprep.store.sealed import read_sealed, write_sealed
 from llmprep.store.verify import verify_store
 from llmprep.windows.packed import Fill
 
@@ -91,7 +92,13 @@ def spoil_column(work: Path) -> None:
     os.truncate(work / "starts", 8)
 
 
-@pytest.mark.parametrize("spoil", [spoil_state, spoil_column])
+def replace_state(work: Path) -> None:
+    """Put what was noted of another build in its place, whole."""
+    state = read_sealed(work / "state.json")
+    write_sealed(work / "state.json", {"of": {}, "blocks": state["blocks"], "fill": state["fill"]})
+
+
+@pytest.mark.parametrize("spoil", [spoil_state, spoil_column, replace_state])
 def test_what_a_broken_build_left_is_not_trusted(packing: Packing, spoil: Callable[[Path], None]) -> None:
     """A state that was changed, or files that are shorter than it says, are begun anew."""
 
