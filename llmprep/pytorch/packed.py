@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import numpy as np
@@ -35,7 +35,7 @@ class PackedStream:
     packed: PackedRows
     stated: str
     content: str
-    begins: Places | None = None
+    begins: Places = field(default_factory=lambda: NONE)
     fill_id: int = NO_EOT
 
     @property
@@ -81,7 +81,7 @@ class PackedStream:
 
     def _gather(self, places: Places) -> Array:
         """Return the tokens at places of the stream, those of each shard at once."""
-        if self.begins is None or not isinstance(self.ids, TokenStore):
+        if not isinstance(self.ids, TokenStore):
             return self.ids[places]
         places = places + self.ids.first
         shards = self.begins.searchsorted(places, "right") - 1
@@ -128,5 +128,5 @@ def pack_rows(rows: StreamRows, chosen: BestFit, marking: Marking, name: str) ->
         packed = pack_all(corpus, Rule(rows.max_length + 1, **chosen.content()))
     if not len(packed):
         raise DataError(f"{name}: holds no document to pack")
-    begins = rows.documents.begins if isinstance(rows.documents, StoreStarts) else None
+    begins = rows.documents.begins if isinstance(rows.documents, StoreStarts) else NONE
     return PackedStream(rows.ids, packed, rows.stated, rows.stated or rows.content_sha256(), begins)

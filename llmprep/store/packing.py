@@ -36,7 +36,7 @@ COMMIT_BLOCKS = 16
 """Blocks after which a build notes how far it is."""
 CHECKED_BYTES = 1 << 28
 """Size of an index up to which it is read through when it is opened; of a larger one, rows are checked when taken."""
-READ_NUMBERS = 1 << 18
+READ_NUMBERS = 1 << 14
 INDEXES = "packed-*.pt"
 STATE = "state.json"
 DTYPES = {"counts": "<i4", "starts": "<i8", "lengths": "<i4", "lost_starts": "<i8", "lost_lengths": "<i8"}

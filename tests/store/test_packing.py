@@ -18,7 +18,7 @@ from llmprep.formats.packing import COLUMNS, read_packing, verify_packing, write
 from llmprep.output.checking import check_output
 from llmprep.output.writing import open_output
 from llmprep.ptfile.reading import read_pt
-from llmprep.store.packing import Packing, build_packing, open_packing
+from llmprep.store.packing import READ_NUMBERS, Packing, build_packing, open_packing
 from llmprep.store.reading import TokenStore
 from llmprep.store.sealed import read_sealed, write_sealed
 from llmprep.store.verify import verify_store
@@ -80,6 +80,15 @@ def test_a_build_that_is_broken_off_goes_on(packing: Packing, stop_at: int) -> N
     path.unlink()
     assert build_packing(packing).read_bytes() == data
     assert [each.name for each in Path("store").iterdir() if each.name.startswith(".packed")] == []
+
+
+def test_an_index_of_many_rows_is_written_in_blocks() -> None:
+    """More rows than are held at a time are as many in the index, and each has its parts."""
+    packing = replace(pack_texts(["word " * 40_000]), max_length=1)
+    build_packing(packing)
+    rows = open_packing(packing)
+    assert len(rows) == -(-len(packing.store) // 2) > READ_NUMBERS
+    assert rows.take(np.arange(len(rows)))[2].sum() == len(packing.store)
 
 
 def spoil_state(work: Path) -> None:
