@@ -117,7 +117,11 @@ def test_a_split_is_packed_alone_and_in_a_folder_of_choice(sources: Path, monkey
     chosen = BestFit(seed=4, index_dir="indexes")
     splits = [packed("store", split=split, packing=chosen) for split in ("train", "val")]
     for name, rows in zip(("train", "val"), splits, strict=True):
-        found = [token for row in rows for token in row["token_ids"][: row["n_tokens"]].tolist()]
+        found = [
+            token
+            for row in map(rows.__getitem__, range(len(rows)))
+            for token in row["token_ids"][: row["n_tokens"]].tolist()
+        ]
         assert sorted(found) == sorted(TokenStore("store", name))
     assert len([*Path("indexes").iterdir()]) == 2
     monkeypatch.chdir("store")
