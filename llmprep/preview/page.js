@@ -76,7 +76,7 @@
     return order;
   }
 
-  function storeOrder(count, seed) { // as llmprep.pytorch.permutation: a function from a place to the window there
+  function storeOrder(count, seed) { // as llmprep.windows.permutation: a function from a place to the window there
     const draw = generator(seed), mask64 = (1n << 64n) - 1n;
     const drawn = ((BigInt(draw()) << 32n) | BigInt(draw())) & (mask64 >> 1n);
     const digest = sha256(`llmprep order ${count} ${drawn} 0`);

@@ -67,7 +67,8 @@ class DocumentBatch(Sequence[Item]):
             return batch
         if not isinstance(batch, list | tuple) or not batch or not is_item(batch[0]):
             raise UsageError(
-                "collate: these windows do not know their documents; make the data set with documents=True"
+                "collate: these windows do not tell document_starts; make the data set with documents=True, and keep "
+                "transformers' Trainer from leaving columns out with remove_unused_columns=False"
             )
         starts = [np.asarray(item["document_starts"], np.int64) for item in batch]
         rows = DocumentRows(

@@ -118,7 +118,7 @@ def test_windows_that_know_nothing_are_refused(collate: Callable[[Any], Any]) ->
     """A collate for a trainer says what to do where windows do not know their documents."""
     dataset = WindowDataset(np.arange(99), 8)
     for batch in (dataset.__getitems__([0, 1]), [dataset[0]], []):
-        with pytest.raises(UsageError, match="make the data set with documents=True"):
+        with pytest.raises(UsageError, match="make the data set with documents=True, and keep"):
             collate(batch)
 
 
