@@ -72,7 +72,7 @@ def test_every_command_and_option_is_explained(call: Call, command: str) -> None
     for parameter in parameters(command):
         assert parameter.help, parameter.name
         if parameter.param_type_name == "option":
-            value = "" if parameter.is_flag else r" ([A-Z/]+|<[\w|]+>)"
+            value = "" if parameter.is_flag else r" ([A-Z/-]+|<[\w|]+>)"
             assert re.search(rf"\n  (-\w, )?{max(parameter.opts, key=len)}{value}(  |\n)", text), parameter.name
     examples = [shlex.split(line) for line in re.findall(rf"llmprep {command} [^|\n]*", text.split("\n\n")[-1])]
     known = {name for parameter in parameters(command) for name in parameter.opts}
