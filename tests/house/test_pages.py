@@ -21,6 +21,7 @@ PAGES = [
         ".github/CONTRIBUTING.md",
         "llmprep/README.md",
         "llmprep/pytorch/README.md",
+        "llmprep/store/README.md",
         "llmprep/vocabulary/README.md",
     )
 ]

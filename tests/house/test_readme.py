@@ -21,8 +21,8 @@ from llmprep.tokens.encoding import encode_text
 from llmprep.vocabulary.loading import load_vocabulary
 from llmprep.windows.pairs import Pairs
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS: list[tuple[str, str]] = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
+README, CLUSTER = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "llmprep/store/README.md"))
+BLOCKS: list[tuple[str, str]] = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", README + CLUSTER, re.MULTILINE | re.DOTALL)
 NOT_RUN = {
     "--executor ray": "takes a Ray cluster; tests/store/test_processes.py builds on Ray here",
     "sbatch --parsable": "takes Slurm; the array's tasks and the merge that it wraps are run here by hand",
@@ -67,8 +67,10 @@ class Reader:
                 for command, shown in session(block):
                     assert self.type(command) == shown, command
             case "python":
-                (self.folder / "block.py").write_text(block, encoding="utf-8")
-                self.type("python block.py")
+                is_run_by_torch = "init_process_group(" in block
+                name = "train.py" if is_run_by_torch else "block.py"
+                (self.folder / name).write_text(block, encoding="utf-8")
+                self.type("torchrun --nproc-per-node 2 train.py" if is_run_by_torch else "python block.py")
 
 
 def clone(folder: Path) -> Path:
@@ -78,9 +80,10 @@ def clone(folder: Path) -> Path:
     (packages,) = (folder / ".venv").glob("lib/python*/site-packages")
     installed = [path for path in sys.path if path.endswith("-packages")]
     (packages / "installed.pth").write_text("\n".join([str(folder), *installed]), encoding="utf-8")
-    command = folder / ".venv" / "bin" / "llmprep"
-    command.write_text(f"#!{command.with_name('python')}\nfrom llmprep.__main__ import main\nmain()\n")
-    command.chmod(0o755)
+    for name, module in (("llmprep", "llmprep.__main__"), ("torchrun", "torch.distributed.run")):
+        command = folder / ".venv" / "bin" / name
+        command.write_text(f"#!{command.with_name('python')}\nfrom {module} import main\nmain()\n")
+        command.chmod(0o755)
     (folder / ".venv" / "installed").touch()
     return folder
 
@@ -102,7 +105,7 @@ def test_the_page_on_vocabularies_works(tmp_path: Path) -> None:
     page = (ROOT / "llmprep" / "vocabulary" / "README.md").read_text(encoding="utf-8")
     reader = Reader(clone(tmp_path / "clone"))
     reader.kept.append(". .venv/bin/activate")
-    for block in [block for _, block in BLOCKS if "import Tokenizer" in block] + re.findall(
+    for block in [block for _, block in BLOCKS if "BPETokenizer" in block] + re.findall(
         r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL
     ):
         reader.run("python", block)
@@ -110,9 +113,10 @@ def test_the_page_on_vocabularies_works(tmp_path: Path) -> None:
 
 def test_all_blocks_are_found_and_each_exception_is_one() -> None:
     """No block escapes the test above, there are many, and each reason not to run one is for one that is there."""
-    assert README.count("```") == 2 * len(BLOCKS)
+    assert (README + CLUSTER).count("```") == 2 * len(BLOCKS)
     assert {language for language, _ in BLOCKS} == {"sh", "console", "python"}
     assert sum(len(session(block)) for language, block in BLOCKS if language == "console") >= 5
+    assert "\n`torchrun --nproc-per-node 2 train.py` runs it" in README
     assert [sum(words in block for _, block in BLOCKS) for words in NOT_RUN] == [1] * len(NOT_RUN)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from support.commands import ROOT
 from support.rooms import PACKAGE, modules
 
-FUNCTION_LINES, PARAMETERS, MODULE_LINES, README_LINES = 40, 6, 300, 250
+FUNCTION_LINES, PARAMETERS, MODULE_LINES, README_LINES = 40, 6, 300, 275
 
 # The course's own signatures, which llmprep extends and does not change.
 THE_COURSES = {"pytorch.loaders.create_dataloader", "pytorch.datasets.__init__"}
@@ -49,5 +49,5 @@ def test_tests_are_shorter_than_the_code() -> None:
 
 
 def test_readme_is_short() -> None:
-    """README has at most 250 lines: --help says the rest."""
+    """README has at most 275 lines: --help says the rest."""
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= README_LINES

@@ -60,7 +60,7 @@ def test_slices_and_sizes(name: str, files: Path, text: str) -> None:
         assert getattr(dataset, public) == value
         with pytest.raises(AttributeError):
             setattr(dataset, public, value)
-    assert set(dir(dataset)) == {*sizes, "identity"}
+    assert set(dir(dataset)) == {*sizes, "identity", "marking", "refers", "rows"}
 
 
 def test_a_file_of_windows_has_its_sizes(files: Path, tmp_path: Path) -> None:
