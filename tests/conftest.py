@@ -19,9 +19,14 @@ settings.load_profile("default")
 
 
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each test run in a folder of its own, so that none leaves a file in the checkout."""
+def own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let each test run in a folder of its own, and leave no variable behind, as the libraries of trainers would."""
     monkeypatch.chdir(tmp_path)
+    variables = dict(os.environ)
+    yield
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    os.environ.update(variables)
 
 
 @pytest.fixture

@@ -350,6 +350,4 @@ def test_accelerate_goes_on_in_two_processes() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    import accelerate  # noqa: F401 - once, for both
-
-    start_processes(go_on_in_two, (port,), nprocs=2, start_method="fork")  # type: ignore[no-untyped-call]
+    start_processes(go_on_in_two, (port,), nprocs=2, start_method="spawn")  # type: ignore[no-untyped-call]
