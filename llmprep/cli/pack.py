@@ -80,7 +80,7 @@ def pack(
     rows: Rows,
     words: Words,
 ) -> None:
-    """Pack the documents of a token store, whole, into rows: an index beside it, which copies no token.
+    """Pack the documents of a token store, whole, into rows, by an index beside it that copies no token.
 
     Examples:
       llmprep pack store/ --max-length 2048
