@@ -21,7 +21,7 @@ import numpy as np
 
 from llmprep import __version__
 from llmprep.choices import BestFit, SeparatorBelongs
-from llmprep.errors import FileFormatError, OutputError
+from llmprep.errors import DataError, FileFormatError, OutputError
 from llmprep.formats.ids import Array
 from llmprep.formats.meta import FORMAT, wrong_keys
 from llmprep.formats.packing import FIGURES, read_packing, write_packing
@@ -112,11 +112,14 @@ def build_packing(packing: Packing, watch: Watch = lambda _: None) -> Path:
     """Build the index of a packing unless it is there; return its path.
 
     Of several processes one builds, and the others wait for it; where the file system has no locks, all do the same
-    work. ``watch`` is given the figures after each block. Raises `OutputError` where the folder cannot be written to.
+    work. ``watch`` is given the figures after each block. Raises `OutputError` where the folder cannot be written to,
+    and `DataError` for tokens that are of no document, as end-of-text ids alone may be.
     """
     path, rule = packing.path, packing.rule
     if path.exists():
         return path
+    if len(packing.store) and not packing.store.documents():
+        raise DataError(f"{packing.store.folder}: holds no document to pack")
     if not packing.folder.is_dir() or not os.access(packing.folder, os.W_OK | os.X_OK):
         raise OutputError(
             f"{packing.folder}: is not a folder that can be written to, where the index of packed rows would lie; "
@@ -146,13 +149,19 @@ def _named(work: Path) -> Iterator[None]:
 @contextmanager
 def _held(work: Path) -> Iterator[None]:
     """Wait until nobody else builds here. Without locks nobody waits: all write the same bytes to the same places."""
-    work.mkdir(exist_ok=True)
-    with (work / "lock").open("ab") as file:
+    with _open_lock(work) as file:
         with suppress(ImportError, OSError):
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _open_lock(work: Path) -> BinaryIO:
+    while True:
+        work.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # whoever has just built removes the folder
+            return (work / "lock").open("ab")
 
 
 def _sizes(fill: Fill, rule: Rule) -> dict[str, int]:

@@ -13,7 +13,7 @@ import torch
 from support.stores import build, json_lines, write_files
 
 from llmprep.choices import BestFit, TextOptions
-from llmprep.errors import FileFormatError, LlmprepError, OutputError
+from llmprep.errors import DataError, FileFormatError, LlmprepError, OutputError
 from llmprep.formats.packing import COLUMNS, read_packing, verify_packing, write_packing
 from llmprep.output.checking import check_output
 from llmprep.output.writing import open_output
@@ -132,6 +132,30 @@ def test_several_who_need_an_index_build_it_once(packing: Packing) -> None:
     assert paths == {packing.path}
     assert seen == [*range(2, 82, 2)]
     build_packing(packing, lambda _: pytest.fail("is there already"))
+
+
+def test_a_folder_that_another_build_removes_is_made_again(packing: Packing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has built removes the folder, also where another has just made sure of it."""
+    removed: list[Path] = []
+    made = Path.mkdir
+
+    def mkdir(path: Path, *args: Any, **choices: Any) -> None:
+        made(path, *args, **choices)
+        if not removed:
+            path.rmdir()
+            removed.append(path)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    assert build_packing(packing).is_file()
+    assert removed
+
+
+def test_tokens_of_no_document_are_not_packed() -> None:
+    """A store of end-of-text alone, with boundaries in texts, has no document; that is said, and nothing is left."""
+    packing = pack_texts(["<|endoftext|>" * 9], options=TextOptions(boundaries="text"))
+    with pytest.raises(DataError, match=r"^store: holds no document to pack$"):
+        build_packing(packing)
+    assert not [*Path("store").glob(".packed*")]
 
 
 def test_another_choice_is_another_index(packing: Packing) -> None:
