@@ -58,7 +58,8 @@ def read_packing(file: PtFile) -> PackedRows:
     if not is_packing(file) or wrong or found != COLUMNS or any(column.ndim != 1 for column in columns.values()):
         raise FileFormatError(f"{file.name}: is not a packing file{''.join(f'; {each}' for each in wrong[:1])}")
     fill = Fill(**{key: meta["fill"][key] for key in FIGURES})
-    packed = PackedRows(**columns, fill=fill, name=file.name)
+    checksums = tuple(file.checksums.get(f"data/{number}", 0) for number in range(3))
+    packed = PackedRows(**columns, fill=fill, checksums=checksums, name=file.name)
     sizes = [len(column) for column in columns.values()]
     stated = [packed.fill.n_rows + 1, packed.fill.n_parts, packed.fill.n_parts, sizes[3], sizes[3]]
     if min(meta["fill"].values()) < 0 or sizes != stated or packed.row_starts[[0, -1]].tolist() != [0, sizes[1]]:

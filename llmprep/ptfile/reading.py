@@ -56,7 +56,8 @@ class PtFile:
     that is the token stream. ``dtypes[k]`` is the torch name of the dtype: a bfloat16 tensor's array
     holds its raw bits as uint16. ``state`` is that of the file when it was opened, and ``checked`` says whether
     its checksums were compared with its data now. ``records_sha256`` is of the names, sizes and checksums of its
-    records: two files have the same only if they hold the same, as far as their checksums tell.
+    records: two files have the same only if they hold the same, as far as their checksums tell. ``checksums`` are the
+    stated CRC-32 of each record, by its name; storage k is ``data/k``.
     """
 
     name: str
@@ -67,6 +68,7 @@ class PtFile:
     state: FileState
     checked: bool
     records_sha256: str
+    checksums: Mapping[str, int]
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -128,6 +130,7 @@ def _read_open(file: BinaryIO, name: str, *, check_crc: bool, private: bool, kno
         state=state,
         checked=checked,
         records_sha256=_records_sha256(entries),
+        checksums={key: entry.CRC for key, (entry, _) in records.items()},
     )
 
 

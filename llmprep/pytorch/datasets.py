@@ -24,6 +24,7 @@ from llmprep.formats.vocabularies import check_vocabulary
 from llmprep.pytorch.batches import WindowBatch
 from llmprep.pytorch.documents import DocumentBatch, Marking
 from llmprep.pytorch.mapped import Mapped, find_map
+from llmprep.pytorch.packed import PackedStream
 from llmprep.pytorch.recipe import Opened, Recipe, open_rows
 from llmprep.pytorch.rows import Batch, Places, Rows, find_places
 from llmprep.showing import Tokens, draw_windows
@@ -197,7 +198,8 @@ class WindowDataset(Dataset[Batch]):
         """Return what these windows are, in plain values: those of two data sets are equal only where this is.
 
         ``content_sha256`` is of the ids as little-endian uint32: as the file or store states it, else worked out when
-        first asked for. A split of a store is told by its name and its first token in the store.
+        first asked for. A split of a store is told by its name and its first token in the store, and
+        packed rows by checksums too, as equal ids may be divided into other documents.
         """
         identity: dict[str, Any] = {
             "content_sha256": self._content_sha256,
@@ -207,8 +209,9 @@ class WindowDataset(Dataset[Batch]):
             "stride": self._rows.stride,
         }
         packing, marking = self._opened.recipe.packing, self._opened.recipe.marking
-        if packing is not None and marking is not None:
-            identity["packing"] = {**packing.content(), "separator_belongs": marking.separator_belongs}
+        if packing is not None and marking is not None and isinstance(self._rows, PackedStream):
+            chosen = {**packing.content(), "separator_belongs": marking.separator_belongs}
+            identity["packing"] = {**chosen, "rows_crc32": list(self._rows.packed.checksums)}
         return identity
 
     @functools.cached_property

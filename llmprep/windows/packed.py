@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -146,7 +147,8 @@ class PackedRows:
     """Packed rows by number, as arrays in memory or mapped from an index.
 
     Row k has the parts ``row_starts[k]`` up to ``row_starts[k + 1]``; ``part_starts`` and ``part_lengths`` (n,) are
-    runs of the stream. ``lost_starts`` and ``lost_lengths`` are those that are in no row.
+    runs of the stream. ``lost_starts`` and ``lost_lengths`` are those that are in no row. ``checksums`` are the CRC-32
+    of the first three, as int64, int64 and int32: equal only where the rows are, as far as checksums tell.
     """
 
     row_starts: Array
@@ -155,6 +157,7 @@ class PackedRows:
     lost_starts: Array
     lost_lengths: Array
     fill: Fill
+    checksums: tuple[int, ...]
     name: str = "packing"
 
     def __len__(self) -> int:
@@ -192,4 +195,7 @@ def pack_all(corpus: Corpus, rule: Rule) -> PackedRows:
     }
     row_starts = np.append(0, np.cumsum(columns.pop("counts")))
     lengths = columns.pop("lengths").astype(np.int32)
-    return PackedRows(row_starts, columns["starts"], lengths, columns["lost_starts"], columns["lost_lengths"], fill)
+    told = (row_starts.astype("<i8"), columns["starts"].astype("<i8"), lengths.astype("<i4"))
+    checksums = tuple(zlib.crc32(column.data) for column in told)
+    lost = columns["lost_starts"], columns["lost_lengths"]
+    return PackedRows(row_starts, columns["starts"], lengths, *lost, fill, checksums)

@@ -14,7 +14,7 @@ from support.rows import EOT, assert_item, starts_of, tell, walk
 from support.stores import build, json_lines, write_files
 from torch.utils.data import DataLoader
 
-from llmprep import BestFit, WindowDataset, WindowSampler, collate_windows, create_dataloader, open_tokens
+from llmprep import BestFit, TextOptions, WindowDataset, WindowSampler, collate_windows, create_dataloader, open_tokens
 from llmprep.errors import DataError, UsageError
 from llmprep.formats.tokens import write_tokens
 from llmprep.output.checking import check_output
@@ -133,6 +133,20 @@ def test_a_state_is_of_one_packing(sources: Path) -> None:
     states = [WindowSampler(packed("store", packing=BestFit(seed=seed))) for seed in (1, 2)]
     with pytest.raises(UsageError, match="packing"):
         states[0].load_state_dict(states[1].state_dict())
+
+
+def test_a_state_is_of_one_division_into_documents() -> None:
+    """Equal ids divided into other documents are other rows; a store and a text of the same documents are the same."""
+    identities = []
+    for name, texts in (("a", ["one", " two", " three"]), ("b", ["one two", " three"]), ("c", ["one", " two three"])):
+        write_files(Path(), {f"{name}.jsonl": json_lines(texts)})
+        build(f"{name}.jsonl", name, None, options=TextOptions(separator="none"))
+        identities.append(packed(name).identity())
+    assert len({identity["content_sha256"] for identity in identities}) == 1
+    assert identities[0] != identities[1] != identities[2]
+    assert identities[1]["packing"] != identities[2]["packing"]
+    build("a.jsonl", "separated", None)
+    assert packed("a.jsonl").identity() == packed("separated").identity()
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
