@@ -175,7 +175,8 @@ class MixtureSampler(Sampler[int]):
 
 def _compare_stages(stated: object, own: list[Stage]) -> None:
     """Raise `UsageError` that names the first stage before the state's place in which two mixtures differ."""
-    theirs = [tuple(stage) for stage in stated] if isinstance(stated, list) else []
+    listed = stated if isinstance(stated, list) else []
+    theirs = [tuple(stage) if isinstance(stage, list | tuple) else stage for stage in listed]
     for one, other in itertools.zip_longest(theirs, own):
         if one != other:
             raise UsageError(

@@ -116,9 +116,12 @@ def _check_together(stages: list[tuple[int, Shares]], alone: list[str], names: l
         for name, share in shares.items():
             if 0 < share * BLOCK < total:
                 where = f"stages: from window {start:,}: " * (start > 0)
+                what, advice = (
+                    ("target_tokens", "; give it that beside its budget") if name in alone else ("weight", "")
+                )
                 raise UsageError(
-                    f"{where}weight of {_shown(name)}: {float(share / total):.3g} of the whole is less than one window "
-                    f"in {BLOCK:,}; the smallest weight possible is 1/{BLOCK} of the whole ({1 / BLOCK:.6f})"
+                    f"{where}{what} of {_shown(name)}: {float(share / total):.3g} of the whole is less than one window "
+                    f"in {BLOCK:,}; the smallest weight possible is 1/{BLOCK} of the whole ({1 / BLOCK:.6f}){advice}"
                 )
 
 

@@ -250,6 +250,10 @@ REFUSED: dict[str, tuple[Weights, dict[str, Any]]] = {
     "whole (0.000244)": ({"a": 0.99999, "b": 0.00001}, {}),
     "stages: from window 9: weight of 'a': 0.0002 of the whole is less than one window in 4,096; the smallest weight "
     "possible is 1/4096 of the whole (0.000244)": ({"a": 1, "b": 1}, {"stages": [(9, {"a": 1, "b": 4999})]}),
+    "target_tokens of 'b': 0.0001 of the whole is less than one window in 4,096; the smallest weight possible is "
+    "1/4096 of the whole (0.000244); give it that beside its budget": (
+        {"a": None, "b": None}, {"target_tokens": {"a": 10**9, "b": 10**5}}
+    ),
     "exhausted 'never': must be 'repeat', 'stop' or 'drop'": ({"a": 1}, {"exhausted": "never"}),
     "stages: window 5 is not after 5, where the stage before it begins": ({"a": 1}, {"stages": [(5, {"a": 1})] * 2}),
     "stages: window 0 is not after 0, where the stage before it begins": ({"a": 1}, {"stages": [(0, {"a": 1})]}),

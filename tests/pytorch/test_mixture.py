@@ -193,6 +193,7 @@ def test_another_state_is_refused() -> None:
         (mixture(target_tokens=9000), state_at(made, 1001), "state: is at window 1,001 of a mixture of 1,000 windows"),
         (made, {**state, "sources": {}}, "state: does not tell what source code is"),
         (made, {**state, "stages": 3}, "state: has no such stage"),
+        (made, {**state, "stages": [1]}, "state: has no such stage"),
         (made, {**state, "place": 1.5}, "state of a mixture: place 1.5: must be a whole number"),
         (made, {"seed": 1, "epoch": 0}, "state of a mixture: place None: must be a whole number"),
     ]  # fmt: skip
