@@ -14,7 +14,7 @@ from llmprep.pytorch.documents import Marking
 from llmprep.pytorch.mapped import changed_error
 from llmprep.pytorch.rows import Places, StreamRows
 from llmprep.pytorch.starts import NONE, StoreStarts
-from llmprep.store.packing import Packing, build_packing, open_packing
+from llmprep.store.packing import Packing, build_packing, open_packing, shards_sha256
 from llmprep.store.reading import TokenStore
 from llmprep.windows.documents import DocumentRows, KnownStarts
 from llmprep.windows.packed import Corpus, KnownSpans, PackedRows, pack_all
@@ -115,7 +115,7 @@ def pack_rows(rows: StreamRows, chosen: BestFit, marking: Marking, name: str) ->
     """
     if isinstance(rows.ids, TokenStore):
         source = TokenStore(rows.ids.folder, rows.ids.split, check=False)  # tokens are checked when they are taken
-        if source.contents != rows.ids.contents:
+        if source.contents != rows.ids.contents or shards_sha256(source) != shards_sha256(rows.ids):
             raise changed_error(rows.ids.folder)
         packing = Packing(source, rows.max_length, chosen, marking.separator_belongs)
         build_packing(packing)

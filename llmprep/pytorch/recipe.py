@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from llmprep.pytorch.mapped import changed_error
 from llmprep.pytorch.packed import NO_EOT, pack_rows
 from llmprep.pytorch.rows import FileRows, Rows, StreamRows, unknown_documents
 from llmprep.pytorch.starts import StoreStarts
+from llmprep.store.packing import shards_sha256
 from llmprep.store.reading import TokenStore
 from llmprep.tokens.spooling import spool, spool_places
 from llmprep.tokens.stream import TokenStream
@@ -41,7 +43,8 @@ class Recipe:
 
     ``source`` is an absolute path or ids (n,), ``name`` the path as it was given. A max_length or stride that is a
     `DefaultSize` gives way to a windows file's own. ``contents`` says, once a path was opened, what was found there:
-    the kind of source and a hash. ``state`` is that of a .pt file: while it stays, the file need not be checked again.
+    the kind of source and a hash, of where documents begin too where they are to be known. ``state`` is that of a .pt
+    file: while it stays, the file need not be checked again.
     ``marking`` is how documents are told, where they are to be known; ``piped`` are the documents of texts that came
     through a pipe, as `StreamRows` takes them. ``packing`` is how whole documents are packed, if they are.
     """
@@ -129,7 +132,8 @@ def _open_path(path: Path, recipe: Recipe) -> Opened:
 
 
 def _open_store(store: TokenStore, recipe: Recipe) -> Opened:
-    recipe = _with_contents(recipe, f"store {store.contents}")
+    divided = "" if recipe.marking is None else shards_sha256(store)
+    recipe = _with_contents(recipe, f"store {store.contents} {divided}")
     refers = check_vocabulary(str(store.folder), store.refers, recipe.encoding)
     rows = _cut(store, recipe, store.content_sha256)
     return Opened(recipe, _told(rows, recipe, lambda: StoreStarts.of(store), store.manifest.options), "store", refers)
@@ -168,7 +172,8 @@ def _open_texts(texts: Texts, recipe: Recipe, reading: Reading) -> Opened:
     ids = spool(iter(stream))
     refers, stated = replace(stream.origin.refers, file=_file(recipe)), stream.figures.content_sha256
     rows = _told(_cut(ids, recipe, stated), recipe, lambda: _stream_starts(stream), stream.origin.options)
-    recipe = _with_contents(recipe, f"texts {stated}")
+    divided = hashlib.sha256(rows.documents.starts.data).hexdigest() if isinstance(rows.documents, KnownStarts) else ""
+    recipe = _with_contents(recipe, f"texts {stated} {divided}")
     if any(source.size is None for source in texts.sources):
         piped = (rows.documents, rows.opens) if isinstance(rows.documents, KnownStarts) else None
         recipe = replace(recipe, source=ids, encoding=recipe.encoding or ENCODING, piped=piped)

@@ -1,5 +1,6 @@
 """Promises of packed rows in a data set: what a walk over the packed parts tells, whatever they come from."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from support.stores import build, json_lines, write_files
 from torch.utils.data import DataLoader
 
 from llmprep import BestFit, TextOptions, WindowDataset, WindowSampler, collate_windows, create_dataloader, open_tokens
-from llmprep.errors import DataError, UsageError
+from llmprep.errors import DataError, InputError, UsageError
 from llmprep.formats.tokens import write_tokens
 from llmprep.output.checking import check_output
 from llmprep.output.writing import open_output
@@ -147,6 +148,23 @@ def test_a_state_is_of_one_division_into_documents() -> None:
     assert identities[1]["packing"] != identities[2]["packing"]
     build("a.jsonl", "separated", None)
     assert packed("a.jsonl").identity() == packed("separated").identity()
+
+
+@pytest.mark.parametrize("source", ["texts.jsonl", "store"])
+@pytest.mark.parametrize("packing", ["stream", "bestfit"])
+def test_what_is_divided_anew_is_not_opened_for_what_it_was(source: str, packing: Any) -> None:
+    """A data set that travels is refused where the same ids have become other documents by then."""
+    options = TextOptions(separator="eot" if source == "texts.jsonl" else "none")
+    ends = ["one<|endoftext|>two", "three"], ["one", "two<|endoftext|>three"]
+    texts = ends if source == "texts.jsonl" else (["one two", " three"], ["one", " two three"])
+    write_files(Path(), {"texts.jsonl": json_lines(texts[0])})
+    build("texts.jsonl", "store", None, options=options)
+    pickled = pickle.dumps(WindowDataset(source, 2, documents=True, packing=packing))
+    assert len(pickle.loads(pickled))  # noqa: S301 - our own
+    write_files(Path(), {"texts.jsonl": json_lines(texts[1])})
+    build("texts.jsonl", "store", None, options=options, restart=True)
+    with pytest.raises(InputError, match="has changed since"):
+        pickle.loads(pickled)  # noqa: S301 - our own
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
