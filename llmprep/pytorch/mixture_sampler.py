@@ -156,6 +156,8 @@ class MixtureSampler(Sampler[int]):
         Raises `UsageError` for a state of a mixture that is another one before that place.
         """
         numbers = {key: whole_number(f"state of a mixture: {key}", state.get(key)) for key in WHOLE}
+        if not isinstance(state.get("sources"), Mapping):
+            raise UsageError("state: does not tell its sources; it is not the state of a mixture")
         place, n_windows = numbers["place"], numbers["n_windows"]
         if n_windows != self.n_windows and place <= n_windows:  # a first pass, which goes on if it is longer now
             numbers |= {"epoch": 0, "start": place // max(1, numbers["world_size"])}

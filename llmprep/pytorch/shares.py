@@ -43,6 +43,8 @@ class Share:
     even: bool = False
 
     def __post_init__(self) -> None:
+        if self.world_size < 1:
+            raise UsageError(f"world_size {self.world_size}: must be at least 1")
         if not 0 <= self.rank < self.world_size:
             raise UsageError(f"rank {self.rank}: must be from 0 to world_size - 1 ({self.world_size - 1})")
         if self.batch_size < 1:

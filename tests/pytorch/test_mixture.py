@@ -14,7 +14,7 @@ from support.loading import sent
 from support.stores import make_store, reseal, write_files
 from torch.utils.data import DataLoader
 
-from llmprep import TokenStore, WindowDataset, WindowMixture, collate_windows
+from llmprep import TokenStore, WindowDataset, WindowMixture, WindowSampler, collate_windows
 from llmprep.errors import InputError, LlmprepError, UsageError
 from llmprep.pytorch.batches import collate_padding_free
 from llmprep.pytorch.documents import DocumentBatch
@@ -195,6 +195,7 @@ def test_another_state_is_refused() -> None:
         (made, {**state, "stages": 3}, "state: has no such stage"),
         (made, {**state, "stages": [1]}, "state: has no such stage"),
         (made, {**state, "place": 1.5}, "state of a mixture: place 1.5: must be a whole number"),
+        (made, WindowSampler(made).state_dict(), "state: does not tell its sources; it is not the state of a mixture"),
         (made, {"seed": 1, "epoch": 0}, "state of a mixture: place None: must be a whole number"),
     ]  # fmt: skip
     for other, given, line in wrong:
@@ -328,6 +329,7 @@ REFUSED: dict[str, Any] = {
         {"a": (TokenStore(make_store(Path("s"), [range(90)], val_fraction=0.5), "train"), 1)}, 5, split="val"),
     "seed 1.5: must be a whole number": lambda: mixture(seed=1.5),
     "rank 2: must be from 0 to world_size - 1 (1)": lambda: mixture(rank=2, world_size=2),
+    "world_size 0: must be at least 1": lambda: mixture(world_size=0),
     "batch_size 0: must be at least 1": lambda: mixture().sampler(batch_size=0),
 }  # fmt: skip
 
