@@ -196,8 +196,9 @@ def _say_left_out(share: Share) -> str:
     ranks, windows = plural(share.world_size, "rank"), plural(share.n_windows, "window")
     batches = f"batches of {share.batch_size}" if share.batch_size > 1 else "windows"
     if not share.end():
-        return f"no batch: {windows} are too few for {ranks} with {batches}; even=False shares them out unevenly"
-    return (
-        f"the last {share.n_windows - share.end()} of an epoch's {windows} are left out, so that {ranks} get as many "
-        f"{batches}; even=False keeps them"
-    )
+        each = f" with {batches}" if share.batch_size > 1 else ""
+        return f"no batch: {ranks}{each} need more than {windows}; even=False shares them out unevenly"
+    n_left = share.n_windows - share.end()
+    are = "is" if n_left == 1 else "are"
+    why = f"{ranks} get as many {batches}" if share.world_size > 1 else f"each batch has {share.batch_size}"
+    return f"the last {n_left} of an epoch's {windows} {are} left out, so that {why}; even=False keeps them"

@@ -88,6 +88,7 @@ def test_impossible_places_are_refused() -> None:
     refused: list[tuple[Any, str]] = [
         ({"rank": 2, "world_size": 2}, r"rank 2: must be from 0 to world_size - 1 \(1\)"),
         ({"rank": -1}, r"rank -1: must be from 0 to world_size - 1 \(0\)"),
+        ({"world_size": 0}, "world_size 0: must be at least 1"),
         ({"batch_size": 0}, "batch_size 0: must be at least 1"),
         ({"start": -1}, "start -1: this rank takes 10 windows an epoch"),
         ({"start": 6, "rank": 1, "world_size": 2}, "start 6: this rank takes 5 windows an epoch"),
@@ -200,10 +201,10 @@ def test_the_state_counts_what_was_consumed() -> None:
 
 
 SAID = {
-    (17, 4, 4): (1, "the last 1 of an epoch's 17 windows are left out, so that 4 ranks get as many batches of 4; "),
+    (17, 4, 4): (1, "the last 1 of an epoch's 17 windows is left out, so that 4 ranks get as many batches of 4; "),
     (31, 4, 4): (15, "the last 15 of an epoch's 31 windows are left out, so that 4 ranks get as many batches of 4; "),
-    (15, 4, 4): (15, "no batch: 15 windows are too few for 4 ranks with batches of 4; even=False shares them out "),
-    (10, 3, 1): (1, "the last 1 of an epoch's 10 windows are left out, so that 3 ranks get as many windows; even="),
+    (15, 4, 4): (15, "no batch: 4 ranks with batches of 4 need more than 15 windows; even=False shares them out "),
+    (10, 3, 1): (1, "the last 1 of an epoch's 10 windows is left out, so that 3 ranks get as many windows; even="),
 }
 
 
