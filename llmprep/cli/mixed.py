@@ -83,7 +83,7 @@ def open_stores(stores: Sequence[Weighed], split: str | None) -> dict[str, Token
     for each in sorted(stores, key=lambda store: store.name):
         found = open_input([each.path], split=split, check=False, pipes="unread")
         if not isinstance(found, TokenStore):
-            raise UsageError(f"{each.path}: is no token store, which alone tells this of itself")
+            raise UsageError(f"{each.path}: is no token store; --step and mixtures take nothing else")
         opened[each.name] = found
     return opened
 

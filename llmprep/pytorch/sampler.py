@@ -86,6 +86,8 @@ class WindowSampler(Sampler[int]):
         for name, value in numbers.items():
             if not _is_whole(value):
                 raise UsageError(f"{name} {value!r:.40}: must be a whole number")
+        if even not in (True, False, None):
+            raise UsageError(f"even {even!r:.40}: must be True, False or None")
         # What numpy counted cannot go into JSON.
         self.seed, epoch, rank, world_size, start, batch_size = map(int, numbers.values())
         self.n_windows = len(dataset)
@@ -178,6 +180,8 @@ class WindowSampler(Sampler[int]):
         The state may be of another number of ranks; see the class. Raises `UsageError` for one of another data set or
         of another number of windows.
         """
+        if not isinstance(state, Mapping):
+            raise UsageError(f"state: {state!r:.40} is not the state of a WindowSampler")
         for key in NUMBERS:
             if not _is_whole(state.get(key, 0 if key == "place" else None)):
                 raise UsageError(f"state: {key} is missing or no whole number; it is not the state of a WindowSampler")

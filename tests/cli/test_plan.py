@@ -34,7 +34,7 @@ REFUSED = {
     "plan s=": "s=: nothing is no weight, such as 0.7 or 70",
     "plan =s=0.7": "=s: no such file or directory; did you mean s?",
     "plan s=0.7 ./s=0.3": "s: two stores have this name; name them, as NAME=PATH=WEIGHT",
-    "plan s=0.7 a.txt=0.3": "a.txt: is no token store, which alone tells this of itself",
+    "plan s=0.7 a.txt=0.3": "a.txt: is no token store; --step and mixtures take nothing else",
     "plan s=0.7 t=0 --max-length 4": "weight of 't': is 0 ...",
     "inspect s t": "t: one PATH at a time is inspected; several are a mixture, for --step",
     "inspect s --ranks 3": "--ranks: is only used with --step",
@@ -48,7 +48,7 @@ REFUSED = {
     f"{STEP} 3 --window 2": "--window, --around, --where: is not used with --step; leave it out",
     f"{STEP} 3 --exhausted drop": f"--exhausted: for a mixture, {MIX}",
     "inspect a.txt --max-length 4 --batch-size 2 --step 1": (
-        "a.txt: is no token store, which alone tells this of itself"
+        "a.txt: is no token store; --step and mixtures take nothing else"
     ),
 }
 
