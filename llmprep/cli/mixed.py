@@ -42,10 +42,16 @@ def split_weights(given: Sequence[str]) -> list[Weighed] | None:
     """Return the stores of a mixture, None for a single one without a weight.
 
     A store is PATH=WEIGHT, called by the last part of its path, or NAME=PATH=WEIGHT. A path that is there is taken for
-    one, whatever it holds. Raises `UsageError` for several stores without weights, and for two of one name.
+    one, whatever it holds. Raises `UsageError` for several stores without weights, for a weight that is no number, and
+    for two of one name.
     """
     weighed = [_split(each) for each in given]
     stores = [each for each in weighed if each is not None]
+    for one, other in zip(given, weighed, strict=True):
+        path, _, weight = one.rpartition("=")
+        named = os.path.lexists(path) or os.path.lexists(path.partition("=")[2])
+        if other is None and named and not os.path.lexists(one):
+            raise UsageError(f"{one}: {weight or 'nothing'} is no weight, such as 0.7 or 70")
     if not stores and len(given) == 1:
         return None
     for one, other in zip(given, weighed, strict=True):
@@ -62,8 +68,8 @@ def _split(given: str) -> Weighed | None:
     path, _, weight = given.rpartition("=")
     if os.path.lexists(given) or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", weight):
         return None
-    name, named, rest = path.partition("=")
-    if named and not os.path.lexists(path):
+    name, _, rest = path.partition("=")
+    if name and rest and not os.path.lexists(path):
         return Weighed(name, rest, Fraction(weight))
     return Weighed(Path(path).name or path, path, Fraction(weight))
 
@@ -77,7 +83,7 @@ def open_stores(stores: Sequence[Weighed], split: str | None) -> dict[str, Token
     for each in sorted(stores, key=lambda store: store.name):
         found = open_input([each.path], split=split, check=False, pipes="unread")
         if not isinstance(found, TokenStore):
-            raise UsageError(f"{each.path}: is no token store, which alone tells this of itself")
+            raise UsageError(f"{each.path}: is no token store; --step and mixtures take nothing else")
         opened[each.name] = found
     return opened
 

@@ -107,7 +107,8 @@ class Named:
         typer.Argument(
             metavar="STORE...",
             parser=filled,
-            help="A token store, a tokens or a windows file; or stores with weights, as web/=0.7 code/=0.3.",
+            help="A token store, a tokens or a windows file; or stores with weights, as web/=0.7 code/=0.3, or with "
+            "the names that a WindowMixture gives them, as web=data/w/=0.7.",
             show_default=False,
         ),
     ] = None

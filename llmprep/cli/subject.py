@@ -32,7 +32,8 @@ class Subject:
             metavar="PATH...",
             parser=filled,
             help="A token store, a .pt file that llmprep wrote, or a file of a vocabulary; for --step also stores with "
-            "weights, as web/=0.7 code/=0.3.",
+            "weights, as web/=0.7 code/=0.3, or with the names that the run's WindowMixture gives them, as "
+            "web=data/w/=0.7.",
             show_default=False,
         ),
     ]

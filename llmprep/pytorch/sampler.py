@@ -86,6 +86,8 @@ class WindowSampler(Sampler[int]):
         for name, value in numbers.items():
             if not _is_whole(value):
                 raise UsageError(f"{name} {value!r:.40}: must be a whole number")
+        if even not in (True, False, None):
+            raise UsageError(f"even {even!r:.40}: must be True, False or None")
         # What numpy counted cannot go into JSON.
         self.seed, epoch, rank, world_size, start, batch_size = map(int, numbers.values())
         self.n_windows = len(dataset)
@@ -178,6 +180,8 @@ class WindowSampler(Sampler[int]):
         The state may be of another number of ranks; see the class. Raises `UsageError` for one of another data set or
         of another number of windows.
         """
+        if not isinstance(state, Mapping):
+            raise UsageError(f"state: {state!r:.40} is not the state of a WindowSampler")
         for key in NUMBERS:
             if not _is_whole(state.get(key, 0 if key == "place" else None)):
                 raise UsageError(f"state: {key} is missing or no whole number; it is not the state of a WindowSampler")
@@ -196,8 +200,9 @@ def _say_left_out(share: Share) -> str:
     ranks, windows = plural(share.world_size, "rank"), plural(share.n_windows, "window")
     batches = f"batches of {share.batch_size}" if share.batch_size > 1 else "windows"
     if not share.end():
-        return f"no batch: {windows} are too few for {ranks} with {batches}; even=False shares them out unevenly"
-    return (
-        f"the last {share.n_windows - share.end()} of an epoch's {windows} are left out, so that {ranks} get as many "
-        f"{batches}; even=False keeps them"
-    )
+        each = f" with {batches}" if share.batch_size > 1 else ""
+        return f"no batch: {ranks}{each} need more than {windows}; even=False shares them out unevenly"
+    n_left = share.n_windows - share.end()
+    are = "is" if n_left == 1 else "are"
+    why = f"{ranks} get as many {batches}" if share.world_size > 1 else f"each batch has {share.batch_size}"
+    return f"the last {n_left} of an epoch's {windows} {are} left out, so that {why}; even=False keeps them"

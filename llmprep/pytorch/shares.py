@@ -112,6 +112,8 @@ class Share:
         """
         epoch, start, world_size = (int(state[key]) for key in ("epoch", "start", "world_size"))
         position = int(state.get("place", start * world_size))
+        if world_size < 1:
+            raise UsageError(f"state: world_size {world_size}: must be at least 1")
         if start < 0 or not 0 <= position < self.n_windows + world_size:
             raise UsageError(f"state: start {start}, place {position}: an epoch has {self.n_windows} windows")
         return Place(epoch, start, min(position, self.n_windows) - start * self.world_size)

@@ -23,6 +23,8 @@ from llmprep.windows.permutation import Permutation
 from llmprep.windows.schedule import Sampling, Schedule
 
 Places: TypeAlias = npt.NDArray[np.int64]
+MOST_WINDOWS = 250_000
+"""Windows that are looked back at in one go; a minute's work and some 200 MB."""
 
 
 class Taken(NamedTuple):
@@ -70,7 +72,7 @@ def take_steps(
     """Yield the windows that the steps from one to another took, both included, step by step and rank by rank.
 
     ``order`` gives the order of each epoch, from epoch 0 on. Steps count from 1 over all epochs or, with an ``epoch``,
-    within it. Raises `UsageError` for steps that there are not.
+    within it. Raises `UsageError` for steps that there are not, and for more than `MOST_WINDOWS`.
     """
     first, last = steps
     if not 1 <= first <= last:
@@ -78,6 +80,9 @@ def take_steps(
     if epoch is not None and (epoch < 0 or last > schedule.steps_per_epoch):
         raise UsageError(f"epoch {epoch}, step {last}: an epoch has {plural(schedule.steps_per_epoch, 'step')}")
     before = (epoch or 0) * schedule.steps_per_epoch
+    n_windows = schedule.windows_in(before + last) - schedule.windows_in(before + first - 1)
+    if n_windows > MOST_WINDOWS:
+        raise UsageError(f"steps {first} to {last}: {n_windows:,} windows; ask for {MOST_WINDOWS:,} or fewer at a time")
     for step in range(first, last + 1):
         of_epoch, begin, end = schedule.span(before + step - 1)
         windows = order(of_epoch)[np.arange(begin, end)].tolist()

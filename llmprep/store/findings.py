@@ -153,7 +153,7 @@ def _used(survey: Survey) -> Finding:
     share, enough = n_used / n_vocab, survey.n_tokens >= ENOUGH * n_vocab
     says = f"{n_used:,} of {n_vocab:,} ids occur, {percent(share)}"
     if not enough:
-        says += f"; {plural(survey.n_tokens, 'token')} are too few to expect more" * (share < SEEN_LITTLE)
+        says += f"; of {plural(survey.n_tokens, 'token')} no more can be expected" * (share < SEEN_LITTLE)
     return Finding("vocabulary_used", "look at this" if enough and share < SEEN_LITTLE else "fine", share, says)
 
 

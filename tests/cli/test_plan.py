@@ -29,21 +29,26 @@ REFUSED = {
     "plan a.txt": "a.txt: is no token store and no .pt file; llmprep window --dry-run estimates a text",
     "plan s t": "s: several stores are a mixture; give each a weight, as s=0.7",
     "plan s=0.7 t": "t: several stores are a mixture; give each a weight, as t=0.7",
+    "plan s=70% t=30%": "s=70%: 70% is no weight, such as 0.7 or 70",
+    "plan x=s=-1 t=1": "x=s=-1: -1 is no weight, such as 0.7 or 70",
+    "plan s=": "s=: nothing is no weight, such as 0.7 or 70",
+    "plan =s=0.7": "=s: no such file or directory; did you mean s?",
     "plan s=0.7 ./s=0.3": "s: two stores have this name; name them, as NAME=PATH=WEIGHT",
-    "plan s=0.7 a.txt=0.3": "a.txt: is no token store, which alone tells this of itself",
+    "plan s=0.7 a.txt=0.3": "a.txt: is no token store; --step and mixtures take nothing else",
     "plan s=0.7 t=0 --max-length 4": "weight of 't': is 0 ...",
     "inspect s t": "t: one PATH at a time is inspected; several are a mixture, for --step",
     "inspect s --ranks 3": "--ranks: is only used with --step",
     "inspect s --step 3": "--step: needs the --max-length and the --batch-size of the run",
     f"{STEP} 3-": "--step 3-: must be a step, as 7, or the first and the last, as 100-110",
     f"{STEP} 0-3": "steps 0 to 3: are counted from 1 on, and the first comes first",
+    f"{STEP} 1-999999": "steps 1 to 999999: 1,999,998 windows; ask for 250,000 or fewer at a time",
     f"{STEP} 999 --epoch 1": "epoch 1, step 999: an epoch has 42 steps",
     f"{STEP} 3 --verify": "--verify: is not used with --step; leave it out",
     f"{STEP} 3 --shuffle": "--shuffle: is not used with --step; leave it out",
     f"{STEP} 3 --window 2": "--window, --around, --where: is not used with --step; leave it out",
     f"{STEP} 3 --exhausted drop": f"--exhausted: for a mixture, {MIX}",
     "inspect a.txt --max-length 4 --batch-size 2 --step 1": (
-        "a.txt: is no token store, which alone tells this of itself"
+        "a.txt: is no token store; --step and mixtures take nothing else"
     ),
 }
 
@@ -59,7 +64,9 @@ def stores() -> None:
 def test_what_makes_no_sense_is_refused(stores: None, call: Call) -> None:
     """In one line with exit code 2, or 1 where something is not there, and nothing is written."""
     for line, said in REFUSED.items():
-        check_refused(call, *line.split(), code=1 if line.endswith("--split val") else 2, line=said)
+        check_refused(
+            call, *line.split(), code=1 if line.endswith("--split val") or "no such" in said else 2, line=said
+        )
 
 
 def test_a_path_with_a_weight_in_its_name_is_a_path(stores: None, call: Call) -> None:

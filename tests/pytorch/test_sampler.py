@@ -88,7 +88,9 @@ def test_impossible_places_are_refused() -> None:
     refused: list[tuple[Any, str]] = [
         ({"rank": 2, "world_size": 2}, r"rank 2: must be from 0 to world_size - 1 \(1\)"),
         ({"rank": -1}, r"rank -1: must be from 0 to world_size - 1 \(0\)"),
+        ({"world_size": 0}, "world_size 0: must be at least 1"),
         ({"batch_size": 0}, "batch_size 0: must be at least 1"),
+        ({"even": "no"}, "even 'no': must be True, False or None"),
         ({"start": -1}, "start -1: this rank takes 10 windows an epoch"),
         ({"start": 6, "rank": 1, "world_size": 2}, "start 6: this rank takes 5 windows an epoch"),
     ]
@@ -140,14 +142,17 @@ def test_a_state_tells_what_differs() -> None:
     sampler = WindowSampler(dataset, seed=7)
     before = sampler.state_dict()
     old = {key: value for key, value in state.items() if key != "dataset"}
-    for of, message in (
+    refused: tuple[tuple[Any, str], ...] = (
         (state, r"^stride 10: this sampler has 11; the state is of another data set"),
         (old, "does not tell which data set it is of"),
         ({"seed": 1, "epoch": 0}, "^state: start is missing or no whole number"),
         (WindowSampler(range(100), start=5).state_dict(), "^n_windows 100: this"),
         ({**sampler.state_dict(), "place": 11}, "^state: start 0, place 11: an epoch has 10 windows"),
+        ({**sampler.state_dict(), "world_size": 0}, "^state: world_size 0: must be at least 1"),
+        (None, "^state: None is not the state of a WindowSampler"),
         ({**sampler.state_dict(), "place": None}, "^state: place is missing or no whole number"),
-    ):
+    )
+    for of, message in refused:
         with pytest.raises(UsageError, match=message):
             sampler.load_state_dict(of)
         assert sampler.state_dict() == before
@@ -200,10 +205,10 @@ def test_the_state_counts_what_was_consumed() -> None:
 
 
 SAID = {
-    (17, 4, 4): (1, "the last 1 of an epoch's 17 windows are left out, so that 4 ranks get as many batches of 4; "),
+    (17, 4, 4): (1, "the last 1 of an epoch's 17 windows is left out, so that 4 ranks get as many batches of 4; "),
     (31, 4, 4): (15, "the last 15 of an epoch's 31 windows are left out, so that 4 ranks get as many batches of 4; "),
-    (15, 4, 4): (15, "no batch: 15 windows are too few for 4 ranks with batches of 4; even=False shares them out "),
-    (10, 3, 1): (1, "the last 1 of an epoch's 10 windows are left out, so that 3 ranks get as many windows; even="),
+    (15, 4, 4): (15, "no batch: 4 ranks with batches of 4 need more than 15 windows; even=False shares them out "),
+    (10, 3, 1): (1, "the last 1 of an epoch's 10 windows is left out, so that 3 ranks get as many windows; even="),
 }
 
 
