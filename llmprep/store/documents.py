@@ -91,7 +91,10 @@ class Documents(Sequence[Document]):
         """Return a document, or a list of those of a slice. Raises IndexError for one that is not there."""
         if isinstance(index, slice):
             return [self[number] for number in range(len(self))[index]]
-        number = range(len(self))[index]
+        try:
+            number = range(len(self))[index]
+        except IndexError as error:
+            raise IndexError(f"document {index} of {len(self)}") from error
         (start,), (end,) = self.spans(number, 1)
         return self._document(number, int(start), int(end))
 

@@ -108,6 +108,8 @@ def test_documents_are_those_of_a_walk(texts: list[str], separator: Separator, s
         assert documents.starts_between(middle, len(ids)).tolist() == between
         with pytest.raises(IndexError, match="documents"):
             documents.spans(1, len(found))
+        with pytest.raises(IndexError, match=f"^document {len(found)} of {len(found)}$"):
+            store.document(len(found))
 
 
 def test_every_sort_of_input(tmp_path: Path) -> None:
