@@ -24,8 +24,7 @@ def find_packings(store: TokenStore) -> Iterator[tuple[str, Fill | None]]:
     Raises `FileFormatError` for what is no index.
     """
     for path in sorted(store.folder.glob(INDEXES)):
-        file = read_pt(path, check_crc=False)
-        rows = read_packing(file)
+        file, rows = _open(path, check_crc=False)
         yield path.name, rows.fill if _is_of(file, store) else None
 
 
@@ -35,14 +34,21 @@ def verify_packings(folder: Path) -> Iterator[str]:
     Raises `FileFormatError` for one that has other rows.
     """
     for path in sorted(folder.glob(INDEXES)):
-        file, store = read_pt(path), TokenStore(folder, check=False)
-        rows = read_packing(file)
+        (file, rows), store = _open(path, check_crc=True), TokenStore(folder, check=False)
         if _is_of(file, store):
             _compare(rows, _packing_of(file, folder))
             fate = f"{rows.fill.n_lost} of {plural(rows.fill.n_tokens, 'token')} lost"
             yield f"{path.name}: {plural(len(rows), 'row')} as they are packed anew, {fate}"
         else:
             yield f"{path.name}: {STALE}"
+
+
+def _open(path: Path, *, check_crc: bool) -> tuple[PtFile, PackedRows]:
+    try:
+        file = read_pt(path, check_crc=check_crc)
+        return file, read_packing(file)
+    except FileFormatError as error:
+        raise FileFormatError(f"{error}; an index can be removed, and packed again") from error
 
 
 def _is_of(file: PtFile, store: TokenStore) -> bool:

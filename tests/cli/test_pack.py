@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from support.commands import Call
+from support.refusals import check_error
 from support.stores import build, json_lines, write_files
 
 FACTS = ["rows", "fill_percent", "documents", "split", "cuts", "tokens", "lost", "repeated", "filler", "targets"]
@@ -55,3 +56,17 @@ def test_what_cannot_be_packed_is_refused(call: Call) -> None:
         (1, ["split x", "this store has none; build it with --val-fraction"]),
         (1, ["no", "is not a folder that can be written to, where the index of packed rows would lie; name another"]),
     ]
+
+
+def test_a_damaged_index_may_be_removed(call: Call) -> None:
+    """A store beside an index that cannot be read says which it is, and that nothing is lost with it."""
+    write_files(Path(), {"a.txt": "words and more words"})
+    build("a.txt", "store", None)
+    path = Path(call("pack", "store", "--max-length", "2", "--json").value["output"])
+    path.write_bytes(path.read_bytes()[:-30])
+    for options in ([], ["--verify"]):
+        check_error(
+            call("inspect", "store", *options),
+            4,
+            f"{path}: not a .pt file, ...; an index can be removed, and packed again",
+        )
