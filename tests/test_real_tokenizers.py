@@ -133,15 +133,15 @@ def define(name: str) -> Define:
 
 
 def texts_for(special_tokens: list[str]) -> Iterator[str]:
-    """About 90 kB of prose, code and words of many scripts, and 500 short texts that are hard to encode."""
+    """About 90 kB of prose, code and words of many scripts, and 300 short texts that are hard to encode."""
     chance = random.Random(3)  # noqa: S311 - the same each time
     yield from (path.read_text(encoding="utf-8") for path in sorted(SAMPLES.iterdir()))
-    yield "".join(path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))[:6])
-    words = ["".join(map(chr, chance.choices(chance.choice(SCRIPTS), k=chance.randint(1, 9)))) for _ in range(2500)]
+    yield "".join(path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))[:3])
+    words = ["".join(map(chr, chance.choices(chance.choice(SCRIPTS), k=chance.randint(1, 9)))) for _ in range(1500)]
     yield "".join(chain.from_iterable((word, chance.choice((" ", ", ", "\n", "\u3002", ""))) for word in words))
     partial = [token[:-1] for token in special_tokens] + [token[1:] for token in special_tokens]
     pieces = [*PIECES, *HARD, *special_tokens, *special_tokens, *partial]
-    for _ in range(500):
+    for _ in range(300):
         yield "-" + "".join(chance.choices(pieces, k=chance.randint(1, 9)))
 
 
