@@ -204,8 +204,7 @@ def stream_store(store: TokenStore, reading: Reading) -> TokenStream:
         "bytes": manifest.n_bytes,
         "sha256": manifest.plan_sha256,
     }
-    starts = None if store.split is not None else store.documents()
-    figures = Figures(records=[record], left_out=manifest.left_out, starts=starts)
+    figures = Figures(records=[record], left_out=manifest.left_out, starts=store.documents())
     return TokenStream(origin, count_tokens(store.blocks(), figures), figures)
 
 

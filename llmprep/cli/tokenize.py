@@ -33,7 +33,7 @@ IDS_SHOWN = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Documents:
+class BoundedTexts:
     """Texts, and where a document begins among their tokens."""
 
     texts: Inputs
@@ -56,7 +56,7 @@ class Documents:
 
 @spread
 def tokenize(
-    documents: Documents, listing: Listing, file: IdFile, shards: Shards, target: Target, pictures: Pictures
+    documents: BoundedTexts, listing: Listing, file: IdFile, shards: Shards, target: Target, pictures: Pictures
 ) -> None:
     """Encode texts into one file of token ids, or into a token store (-o FOLDER/).
 
@@ -89,7 +89,7 @@ def tokenize(
 
 
 def _write_file(
-    printer: Printer, pictures: Pictures, paths: list[str], documents: Documents, target: Target, file: IdFile
+    printer: Printer, pictures: Pictures, paths: list[str], documents: BoundedTexts, target: Target, file: IdFile
 ) -> None:
     from llmprep.cli.depfile import plan_depfile, write_depfile
     from llmprep.cli.dry_run import Planned, show_plan

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from llmprep.errors import EmptyError, FileFormatError, list_names, plural
 from llmprep.formats.arrays import raw_blocks
 from llmprep.formats.ids import ID_DTYPES, IDS_PER_BLOCK, Array, check_ids
-from llmprep.formats.meta import check_dtype, is_chained, make_meta, require_stated
+from llmprep.formats.meta import check_dtype, is_chained, make_meta, require_stated, wrong_keys
 from llmprep.output.writing import Sink
 from llmprep.ptfile.layout import TensorView
 from llmprep.ptfile.reading import PtFile
@@ -65,7 +65,9 @@ def read_starts(file: PtFile) -> Starts | None:
 
 def _is_one_document(file: PtFile) -> bool:
     sources = file.meta.get("sources")
-    return isinstance(sources, list) and sum(source.get("documents", 2) for source in sources) <= 1
+    if not isinstance(sources, list) or any(wrong_keys(source, {"documents": int}) for source in sources):
+        return False
+    return bool(sum(source["documents"] for source in sources) <= 1)
 
 
 def check_starts(starts: Starts, ids: Array, name: str, *, separated: bool = False) -> None:

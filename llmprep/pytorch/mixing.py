@@ -52,6 +52,17 @@ class Source:
         return cls(name, n_windows, int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little"))
 
 
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The order of a pass: its places as they come, counted on from those of the passes before."""
+
+    first: int
+
+    def __getitem__(self, places: Places) -> Places:
+        """Return the places in the whole sequence, (n,) int64."""
+        return places + self.first
+
+
 class Mixing:
     """The one sequence of a mixture: its stretches, its sources in the order of their names, and its length.
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from llmprep.choices import Exhausted
 from llmprep.errors import UsageError
-from llmprep.pytorch.mixing import Mixing, Source
-from llmprep.pytorch.steps import Places, SeenWindow, Taken, find_table, see_windows, take_steps
+from llmprep.pytorch.mixing import Forward, Mixing, Source
+from llmprep.pytorch.steps import SeenWindow, Taken, find_table, see_windows, take_steps
 from llmprep.pytorch.stretches import lay_stretches
 from llmprep.pytorch.weighing import BLOCK, Wanted, weigh
 from llmprep.store.reading import TokenStore
@@ -115,20 +115,10 @@ def take_mixture(mixing: Mixing, sampling: Sampling, steps: tuple[int, int], epo
     """Return the windows that steps took, as `take_steps` does; an ``epoch`` is a pass."""
     schedule = sampling.schedule_of(mixing.length)
     schedule.require_steps("mixture")
-    taken = list(take_steps(schedule, steps, epoch, lambda number: _Forward(number * mixing.length)))
+    taken = list(take_steps(schedule, steps, epoch, lambda number: Forward(number * mixing.length)))
     numbers, windows = mixing.find(np.array([each.window for each in taken], np.int64))
     found = zip(taken, numbers.tolist(), windows.tolist(), strict=True)
     return [each._replace(source=mixing.sources[number].name, window=window) for each, number, window in found]
-
-
-@dataclass(frozen=True, slots=True)
-class _Forward:
-    """The order of a pass: its places as they come, after those of the passes before."""
-
-    first: int
-
-    def __getitem__(self, places: Places) -> Places:
-        return places + self.first
 
 
 def see_mixture(

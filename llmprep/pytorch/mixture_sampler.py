@@ -5,15 +5,14 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 from torch.utils.data import Sampler
 
 from llmprep.errors import UsageError, plural, visible_name
 from llmprep.pytorch.identity import compare_values
+from llmprep.pytorch.mixing import Forward
 from llmprep.pytorch.passes import Pass, Turns
 from llmprep.pytorch.shares import Place, Share
 from llmprep.pytorch.sharing import refuse_second_sharing
@@ -32,17 +31,6 @@ class Mixed(Protocol):
         """Return what the sequence is, in plain values."""
 
     def __len__(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """The order of a pass: its places as they come, counted on from those of the passes before."""
-
-    first: int
-
-    def __getitem__(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the places in the whole sequence, (n,) int64."""
-        return places + self.first
 
 
 class MixtureSampler(Sampler[int]):

@@ -17,7 +17,7 @@ from llmprep.pytorch.starts import NONE, StoreStarts
 from llmprep.store.packing import Packing, build_packing, open_packing, shards_sha256
 from llmprep.store.reading import TokenStore
 from llmprep.windows.documents import DocumentRows, KnownStarts
-from llmprep.windows.packed import Corpus, KnownSpans, PackedRows, pack_all
+from llmprep.windows.packed import DividedStream, KnownSpans, PackedRows, pack_all
 from llmprep.windows.packing import Rule
 
 NO_EOT = 0
@@ -124,7 +124,7 @@ def pack_rows(rows: StreamRows, chosen: BestFit, marking: Marking, name: str) ->
         if chosen.index_dir is not None:
             raise UsageError("index_dir: only the rows of a token store have an index; leave it out")
         starts = rows.documents.starts if isinstance(rows.documents, KnownStarts) else NONE
-        corpus = Corpus(KnownSpans(starts, len(rows.ids), rows.opens), len(rows.ids), bool(rows.opens))
+        corpus = DividedStream(KnownSpans(starts, len(rows.ids), rows.opens), len(rows.ids), bool(rows.opens))
         packed = pack_all(corpus, Rule(rows.max_length + 1, **chosen.content()))
     if not len(packed):
         raise DataError(f"{name}: holds no document to pack")

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from llmprep.errors import UsageError, plural
+from llmprep.pytorch.passes import Order
 from llmprep.store.provenance import Place
 from llmprep.store.reading import TokenStore
 from llmprep.store.tracing import trace_runs
@@ -22,7 +22,6 @@ from llmprep.windows.counts import require_windows
 from llmprep.windows.permutation import Permutation
 from llmprep.windows.schedule import Sampling, Schedule
 
-Places: TypeAlias = npt.NDArray[np.int64]
 MOST_WINDOWS = 250_000
 """Windows that are looked back at in one go; a minute's work and some 200 MB."""
 
@@ -40,13 +39,6 @@ class Taken(NamedTuple):
     row: int
     source: str | None
     window: int
-
-
-class Order(Protocol):
-    """The order of an epoch: which windows stand at its places."""
-
-    def __getitem__(self, places: Places) -> Places:
-        """Return the windows at these places, each (n,) int64."""
 
 
 @dataclass(frozen=True, slots=True)

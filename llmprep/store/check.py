@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from llmprep.choices import Announce
 from llmprep.errors import FileFormatError, VocabularyError, shorten
 from llmprep.formats.ids import Array
@@ -17,11 +15,12 @@ from llmprep.formats.tokens import read_starts
 from llmprep.formats.vocabularies import vocabulary_of
 from llmprep.ptfile.reading import PtFile
 from llmprep.store.findings import Finding, Known, find
-from llmprep.store.portions import Corpus, Numbers
+from llmprep.store.portions import Corpus
 from llmprep.store.survey import Splits, Tell, survey_corpus
 from llmprep.vocabulary.loading import load_vocabulary
 from llmprep.vocabulary.references import Reference
 from llmprep.vocabulary.vocabulary import Vocabulary
+from llmprep.windows.packed import KnownSpans
 
 if TYPE_CHECKING:
     from llmprep.store.documents import Documents
@@ -99,13 +98,8 @@ def check_file(file: PtFile, ids: Array, asking: Asking | None = None) -> Iterat
         reason = "a file of windows does not tell" if "input_ids" in file.tensors else "the file does not state it"
         yield from find(survey_corpus(corpus, None, asking.tell), replace(known, undivided=reason))
         return
-    begun, gap = starts, int(known.separated)
-
-    def spans(first: int, count: int) -> tuple[Numbers, Numbers]:
-        ends = begun[first + 1 : first + count + 1] - gap
-        return begun[first : first + count], ends if len(ends) == count else np.append(ends, len(ids))
-
-    divided = replace(corpus, n_documents=len(begun), spans=spans)
+    documents = KnownSpans(starts, len(ids), int(known.separated))
+    divided = replace(corpus, n_documents=len(documents), spans=documents.spans)
     yield from find(survey_corpus(divided, None, asking.tell), known)
 
 

@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from llmprep.store.schema import Manifest
 
 Places = npt.NDArray[np.int64]
-NONE: Places = np.empty(0, np.int64)
 BLOCK = 1 << 16
 """Documents whose places are read at once."""
 
 
-class Shards(Protocol):
+class ShardedStream(Protocol):
     """What is known of a store, or of a split of it, of which ``first`` is the first token; as `TokenStore` has it."""
 
     manifest: Manifest
@@ -60,7 +59,7 @@ class Documents(Sequence[Document]):
     Document(number=1, start=54, end=97, source='corpus.jsonl', record=3)
     """
 
-    def __init__(self, store: Shards) -> None:
+    def __init__(self, store: ShardedStream) -> None:
         self._store = store
         shards = store.manifest.shards
         self._firsts: list[int] = np.cumsum([0, *(shard.documents for shard in shards)]).tolist()
@@ -71,11 +70,10 @@ class Documents(Sequence[Document]):
         self._first, self._end = store.first, store.first + len(store)
         self._low: int = 0
         self._high: int = self._firsts[-1]
-        self._cut = False
         if store.split is not None:
             self._low, self._high = self._before(self._first), self._before(self._end)
-            self._cut = bool(self._low and self._ends(self._low - 1, 1)[0] > self._first)
-            self._low -= self._cut
+            if self._low and self._ends(self._low - 1, 1)[0] > self._first:
+                self._low -= 1  # one that the split cuts
 
     def __repr__(self) -> str:
         return f"Documents({len(self):,} of {self._store!r})"
@@ -120,21 +118,6 @@ class Documents(Sequence[Document]):
         starts, ends = self._starts(number, number + count), self._ends(number, count)
         return np.maximum(starts, self._first) - self._first, np.minimum(ends, self._end) - self._first
 
-    def starts_between(self, first: int, end: int) -> Places:
-        """Return the places from ``first`` to below ``end`` at which documents begin, in order, (n,) int64.
-
-        Two are equal where a document has no tokens. A split that begins within a document has one at 0.
-        """
-        low, high = self._first + first, self._first + end
-        parts = [np.zeros(1, np.int64)] if self._cut and first <= 0 < end else []
-        shard = max(0, bisect.bisect_left(self._begins, low) - 1)
-        while shard < len(self._begins) - 1 and self._begins[shard] < high:
-            starts, begin = self._store.shard_starts(shard), self._begins[shard]
-            within = slice(*np.searchsorted(starts, (low - begin, high - begin)))
-            parts.append(starts[within] + (begin - self._first))
-            shard += 1
-        return parts[0] if len(parts) == 1 else np.concatenate([NONE, *parts])
-
     def number_at(self, position: int) -> int:
         """Return the number of the document that a token is of; a separator is of the document before it, if any.
 
@@ -153,7 +136,7 @@ class Documents(Sequence[Document]):
         shard = bisect.bisect_left(self._begins, place) - 1
         if shard < 0:
             return 0
-        starts = self._store.shard_starts(min(shard, len(self._begins) - 2))
+        starts = self._store.shard_starts(shard)
         return self._firsts[shard] + int(np.searchsorted(starts, place - self._begins[shard]))
 
     def _starts(self, low: int, high: int) -> Places:

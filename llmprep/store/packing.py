@@ -29,7 +29,7 @@ from llmprep.output.checking import os_reason
 from llmprep.ptfile.reading import read_pt
 from llmprep.store.reading import TokenStore
 from llmprep.store.sealed import open_own, read_sealed, write_sealed
-from llmprep.windows.packed import Corpus, Fill, PackedRows, pack_blocks
+from llmprep.windows.packed import DividedStream, Fill, PackedRows, pack_blocks
 from llmprep.windows.packing import Rule
 
 COMMIT_BLOCKS = 16
@@ -87,9 +87,9 @@ class Packing:
         key = hashlib.sha256(json.dumps(self.stated(), sort_keys=True).encode()).hexdigest()[:8]
         return self.folder / f"packed-{self.max_length}-{key}.pt"
 
-    def corpus(self) -> Corpus:
+    def corpus(self) -> DividedStream:
         """Return the documents that are packed."""
-        return Corpus(self.store.documents(), len(self.store), self.separator_belongs == "new")
+        return DividedStream(self.store.documents(), len(self.store), self.separator_belongs == "new")
 
 
 def shards_sha256(store: TokenStore) -> str:

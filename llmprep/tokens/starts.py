@@ -76,7 +76,7 @@ class ListedStarts:
         return (self.places[at : at + BLOCK] for at in range(0, len(self.places), BLOCK))
 
 
-class Finding:
+class StartFinder:
     """Finds where documents begin in blocks of ids, and notes it in ``starts``.
 
     Where the options have boundaries in texts, a document begins at each id that follows an end-of-text id, or the

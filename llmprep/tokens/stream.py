@@ -29,7 +29,7 @@ from llmprep.tokens.cutting import cuts_of
 from llmprep.tokens.figures import Figures
 from llmprep.tokens.gigatoken import count_tokenizers
 from llmprep.tokens.special import Specials, count_special
-from llmprep.tokens.starts import Finding
+from llmprep.tokens.starts import StartFinder
 from llmprep.tokens.threads import PART_BYTES, Hashing, in_parts, map_in_order
 from llmprep.tokens.tiktoken import Ids
 from llmprep.vocabulary.loading import load_vocabulary
@@ -201,7 +201,7 @@ def stream_part(
     A stream that ``continues`` another has a separator before its first document too, and may be empty.
     """
     hashing, vocabulary = Hashing(threaded=effort.jobs > 1), encoder.vocabulary
-    finding = Finding(options, vocabulary.eot_id)
+    finding = StartFinder(options, vocabulary.eot_id)
     counted = [Counts(source) for source in sources]
     figures = Figures(counted, used=encoder.used, left_out=left_out, starts=finding.starts)
     name = sources[0].path if len(sources) == 1 else f"{len(sources)} inputs"
@@ -243,7 +243,7 @@ def _join(
     encoded: Iterator[tuple[Block, Ids, int]],
     figures: Figures,
     vocabulary: Vocabulary,
-    finding: Finding,
+    finding: StartFinder,
     *,
     name: str,
     continues: bool,

@@ -45,7 +45,7 @@ class KnownSpans:
 
 
 @dataclass(frozen=True, slots=True)
-class Corpus:
+class DividedStream:
     """A stream of ``n_tokens`` and its documents. With ``opens``, a separator is of the document after it."""
 
     documents: Spans
@@ -133,7 +133,7 @@ class Fill:
         )
 
 
-def pack_blocks(corpus: Corpus, rule: Rule, first: int = 0) -> Iterator[tuple[Numbers, Iterator[Packed]]]:
+def pack_blocks(corpus: DividedStream, rule: Rule, first: int = 0) -> Iterator[tuple[Numbers, Iterator[Packed]]]:
     """Yield of each block from number ``first`` on the lengths of its documents, and its rows as they are packed."""
     n_documents = len(corpus.documents)
     for number in range(first, count_chunks(n_documents, rule.buffer)[2]):
@@ -181,7 +181,7 @@ class PackedRows:
         return counts, starts, lengths
 
 
-def pack_all(corpus: Corpus, rule: Rule) -> PackedRows:
+def pack_all(corpus: DividedStream, rule: Rule) -> PackedRows:
     """Pack documents in memory: 12 bytes for each part, 8 for each row."""
     fill, parts = Fill(rule.width), []
     for lengths, rows in pack_blocks(corpus, rule):

@@ -24,7 +24,7 @@ from llmprep.pytorch.batches import collate_padding_free
 from llmprep.pytorch.documents import DocumentBatch, Marking
 from llmprep.pytorch.packed import PackedStream
 from llmprep.store.reading import TokenStore
-from llmprep.windows.packed import Corpus, KnownSpans, pack_all
+from llmprep.windows.packed import DividedStream, KnownSpans, pack_all
 from llmprep.windows.packing import Rule
 
 TEXTS = [f"{'a text of words ' * (k * 7 % 5)}{k}" for k in range(40)]
@@ -55,7 +55,7 @@ def test_rows_are_what_a_walk_tells(
     walked = walk(documents, separator, belongs)
     starts, gap = np.array(starts_of(documents, separator), np.int64), int(separator == "eot")
     rows = pack_all(
-        Corpus(KnownSpans(starts, len(walked), gap), len(walked), belongs == "new"), Rule(length + 1, seed, 64)
+        DividedStream(KnownSpans(starts, len(walked), gap), len(walked), belongs == "new"), Rule(length + 1, seed, 64)
     )
     stream = PackedStream(np.array([token for token, _ in walked], np.int64), rows, "", "", fill_id=EOT)
     batch = DocumentBatch.gathered(stream.document_rows(np.arange(len(rows))), Marking(belongs, mask))
@@ -75,7 +75,8 @@ def test_every_source_has_the_same_rows(source: str, sources: Path) -> None:
     """Texts, a tokens file and a store have the same rows, filled with end-of-text; also in other processes."""
     dataset = packed(source)
     expected = pack_all(
-        Corpus(KnownSpans(*known_starts(), 1), sum(len(encode(text)) + 1 for text in TEXTS) - 1), Rule(17, 123, 1 << 16)
+        DividedStream(KnownSpans(*known_starts(), 1), sum(len(encode(text)) + 1 for text in TEXTS) - 1),
+        Rule(17, 123, 1 << 16),
     )
     ids = [token_id for text in TEXTS for token_id in [*encode(text), 50256]][:-1]
     assert len(dataset) == len(expected)

@@ -14,7 +14,7 @@ from support.rows import starts_of, walk
 
 from llmprep.errors import FileFormatError, UsageError
 from llmprep.windows.fitting import Numbers, fit_best
-from llmprep.windows.packed import Corpus, KnownSpans, PackedRows, pack_all, pack_blocks
+from llmprep.windows.packed import DividedStream, KnownSpans, PackedRows, pack_all, pack_blocks
 from llmprep.windows.packing import Rule, count_chunks, list_chunks
 
 WIDTH = 2049
@@ -55,7 +55,7 @@ def test_each_token_is_in_one_row_or_lost(documents: list[list[int]], separator:
     gap = int(separator == "eot")
     owners = np.array([owner for _, owner in walk(documents, separator, belongs)], np.int64)
     starts = np.array(starts_of(documents, separator), np.int64)
-    corpus = Corpus(KnownSpans(starts, len(owners), gap), len(owners), belongs == "new")
+    corpus = DividedStream(KnownSpans(starts, len(owners), gap), len(owners), belongs == "new")
     packed, fill = pack_all(corpus, rule), pack_all(corpus, rule).fill
     counts, part_starts, lengths = packed.take(np.arange(len(packed)))
     assert sum(counts.tolist()) == len(part_starts) == fill.n_parts
@@ -86,10 +86,10 @@ def test_blocks_have_each_document_once(n_documents: int, buffer: int, seed: int
     assert sorted(number for block in blocks for chunk in block for number in range(*chunk)) == [*range(n_documents)]
 
 
-def corpus_of(lengths: Any) -> Corpus:
+def corpus_of(lengths: Any) -> DividedStream:
     """Documents of these lengths, one after the other."""
     ends = np.cumsum(lengths)
-    return Corpus(KnownSpans(ends - lengths, int(ends[-1])), int(ends[-1]))
+    return DividedStream(KnownSpans(ends - lengths, int(ends[-1])), int(ends[-1]))
 
 
 def runs_of(packed: PackedRows) -> list[list[tuple[int, int]]]:
@@ -103,7 +103,7 @@ def runs_of(packed: PackedRows) -> list[list[tuple[int, int]]]:
 def test_a_split_that_begins_with_a_separator_is_packed_whole(opens: bool) -> None:
     """What stands before the first document, and after the last, is packed with it."""
     for documents in (KnownSpans(np.array([1, 5]), 8, gap=1), KnownSpans(np.array([1]), 8)):
-        rows = runs_of(pack_all(Corpus(documents, 8, opens), Rule(5, 0, 64)))
+        rows = runs_of(pack_all(DividedStream(documents, 8, opens), Rule(5, 0, 64)))
         assert sorted(at for row in rows for start, n in row for at in range(start, start + n)) == [*range(8)]
 
 
@@ -152,7 +152,7 @@ class Endless:
 @pytest.mark.parametrize(("count", "length"), [(10**9, 1000), (1, 10**12)])
 def test_memory_does_not_grow_with_the_corpus(count: int, length: int) -> None:
     """A part of a trillion tokens is packed in a few MiB, in 10^9 documents or in one."""
-    corpus, rule = Corpus(Endless(count, length), count * length), Rule(WIDTH, 1, 1 << 14)
+    corpus, rule = DividedStream(Endless(count, length), count * length), Rule(WIDTH, 1, 1 << 14)
     tracemalloc.start()
     n_rows = sum(len(packed.counts) for _, rows in islice(pack_blocks(corpus, rule), 4) for packed in islice(rows, 4))
     peak = tracemalloc.get_traced_memory()[1]
